@@ -1,0 +1,40 @@
+//! A configuration value as people write it in YAML: a string, a whole number or a boolean.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// One value of a `config` map. Kafka takes every value as text; YAML may give it unquoted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ConfigValue {
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+}
+
+impl fmt::Display for ConfigValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigValue::Bool(value) => value.fmt(f),
+            ConfigValue::Integer(value) => value.fmt(f),
+            ConfigValue::Float(value) => value.fmt(f),
+            ConfigValue::Text(value) => value.fmt(f),
+        }
+    }
+}
+
+impl JsonSchema for ConfigValue {
+    fn schema_name() -> Cow<'static, str> {
+        "ConfigValue".into()
+    }
+
+    /// A structural schema cannot have four alternatives of scalar types, so the type is left
+    /// open and the API server keeps what it is given.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-kubernetes-preserve-unknown-fields": true })
+    }
+}
