@@ -1,1 +1,24 @@
-//! placeholder
+//! The metadata quorum: one Raft group over all brokers, whose log is the cluster's metadata.
+//!
+//! The configured voters elect the active controller; every other broker is a learner (Kafka:
+//! observer), so metadata reaches it by Raft itself. The state machine is `metadata::Image`; an
+//! entry is a batch of `metadata::MetadataRecord`; the metadata offset is the Raft log index and
+//! the controller epoch is the Raft term. This is the only crate that names openraft.
+//!
+//! Everything runs on one thread, `quorum`, with its own runtime, and one thread that writes and
+//! syncs the log, `quorum-log`, so that a busy data plane does not delay heartbeats.
+//!
+//! The files in `__cluster_metadata-0` are this crate's own, not Kafka's KRaft log: Kafka's
+//! offline tools do not read them.
+
+mod api;
+mod config;
+mod md;
+mod quorum;
+
+pub use api::{
+    BoxFuture, CallError, ControllerHandler, Leadership, MemberError, ProposeError, QuorumStatus,
+    ReplicaStatus, Session, SessionEvent, StartError,
+};
+pub use config::{NodeAddress, ParseVoterError, QuorumConfig, Timing, Voter};
+pub use quorum::Quorum;
