@@ -1,0 +1,75 @@
+//! Settings of one log, already validated and typed, and what all logs of a broker share.
+
+use std::sync::Arc;
+
+use record::{TargetCompression, TimestampType};
+
+use crate::fs::{FileCache, Fs};
+
+/// Topic-level settings under Kafka's names. Sizes in bytes, times in milliseconds; -1 is "no
+/// limit" for retention as in Kafka.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogConfig {
+    pub segment_bytes: u32,
+    pub segment_ms: i64,
+    /// How much earlier than `segment_ms` this log rolls, so that partitions created together
+    /// do not roll together; the caller draws it from 0..=`segment.jitter.ms`.
+    pub segment_jitter_ms: i64,
+    pub segment_index_bytes: u32,
+    pub index_interval_bytes: u32,
+    pub retention_ms: i64,
+    pub retention_bytes: i64,
+    pub file_delete_delay_ms: i64,
+    pub max_message_bytes: u32,
+    /// `cleanup.policy` contains `delete` / `compact`.
+    pub delete: bool,
+    pub compact: bool,
+    pub compression: TargetCompression,
+    pub message_timestamp_type: TimestampType,
+    pub message_timestamp_before_max_ms: i64,
+    pub message_timestamp_after_max_ms: i64,
+    pub flush_messages: i64,
+    pub flush_ms: i64,
+    pub producer_id_expiration_ms: i64,
+}
+
+impl LogConfig {
+    /// Kafka's defaults (4.3), which a topic's overrides then change.
+    pub fn kafka_defaults() -> LogConfig {
+        const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+        LogConfig {
+            segment_bytes: 1 << 30,
+            segment_ms: WEEK_MS,
+            segment_jitter_ms: 0,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            retention_ms: WEEK_MS,
+            retention_bytes: -1,
+            file_delete_delay_ms: 60_000,
+            max_message_bytes: 1_048_588,
+            delete: true,
+            compact: false,
+            compression: TargetCompression::Producer,
+            message_timestamp_type: TimestampType::CreateTime,
+            message_timestamp_before_max_ms: i64::MAX,
+            message_timestamp_after_max_ms: 3_600_000,
+            flush_messages: i64::MAX,
+            flush_ms: i64::MAX,
+            producer_id_expiration_ms: 86_400_000,
+        }
+    }
+}
+
+/// What the logs of one broker share.
+#[derive(Clone)]
+pub struct LogContext {
+    pub fs: Arc<dyn Fs>,
+    /// Bounds how many segment and index files are open at once.
+    pub files: Arc<FileCache>,
+}
+
+impl LogContext {
+    pub fn new(fs: Arc<dyn Fs>, open_files_max: usize) -> LogContext {
+        LogContext { fs, files: FileCache::new(open_files_max) }
+    }
+}

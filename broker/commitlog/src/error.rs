@@ -1,0 +1,84 @@
+//! What can go wrong in a log, by what the caller must do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base::{ErrorCode, Offset};
+use record::Invalid;
+
+/// The log could not do what was asked.
+#[derive(thiserror::Error, Debug)]
+pub enum LogError {
+    #[error("{operation} {path}")]
+    Io {
+        operation: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Fatal: after a failed fsync the kernel may have dropped the pages it could not write, so
+    /// what is on disk is unknown and a retry may lie. The process must stop and recover.
+    #[error("fsync {path}")]
+    Fsync {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A file of ours says something it cannot say.
+    #[error("{path} is corrupt: {reason}")]
+    Corrupt { path: PathBuf, reason: String },
+    /// The offset asked for is not one that the operation can take.
+    #[error("offset {offset} is outside {start}..={end}")]
+    OffsetOutOfRange { offset: Offset, start: Offset, end: Offset },
+    /// Bytes from the leader do not continue this log.
+    #[error("replicated batch starts at {found}, the log ends at {expected}")]
+    Discontinuous { expected: Offset, found: Offset },
+}
+
+impl LogError {
+    pub fn io(operation: &'static str, path: &Path, source: io::Error) -> LogError {
+        LogError::Io { operation, path: path.to_owned(), source }
+    }
+
+    /// The broker must abort at once, see [`LogError::Fsync`].
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, LogError::Fsync { .. })
+    }
+
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            LogError::Corrupt { .. } | LogError::Discontinuous { .. } => ErrorCode::CorruptMessage,
+            LogError::Io { .. } | LogError::Fsync { .. } => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+/// An append was refused; nothing was written.
+#[derive(thiserror::Error, Debug)]
+pub enum AppendError {
+    /// The batch broke a rule. `records` names the offending ones where there are any.
+    #[error("{}", .0.message)]
+    Invalid(Invalid),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl AppendError {
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            AppendError::Invalid(invalid) => invalid.code,
+            AppendError::Log(error) => error.code(),
+        }
+    }
+
+    pub(crate) fn invalid(code: ErrorCode, message: impl Into<String>) -> AppendError {
+        AppendError::Invalid(Invalid { code, message: message.into(), records: Vec::new() })
+    }
+}
+
+impl From<Invalid> for AppendError {
+    fn from(invalid: Invalid) -> AppendError {
+        AppendError::Invalid(invalid)
+    }
+}

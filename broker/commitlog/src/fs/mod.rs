@@ -1,0 +1,67 @@
+//! The file system as the log sees it. Two implementations: [`DiskFs`] and, for simulation and
+//! tests, [`MemFs`] with a fault model.
+//!
+//! Contract: `write_at` is not atomic (a crash may leave any part of it), nothing is durable
+//! before `sync`, and names (create, rename, remove) are not durable before `sync_dir`.
+
+mod cache;
+mod disk;
+mod memory;
+
+use std::fmt::Debug;
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use cache::FileCache;
+pub use disk::DiskFs;
+pub use memory::{Faults, MemFs};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// Must exist.
+    Read,
+    /// Must exist; may be written.
+    Write,
+    /// Created empty where missing; may be written.
+    Create,
+}
+
+pub trait Fs: Send + Sync + Debug {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+    /// Names (not paths) in a directory, sorted.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Replaces `to` atomically.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all that is in it.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    fn exists(&self, path: &Path) -> bool;
+    /// Milliseconds since the epoch of the last write; 0 where the file system keeps none.
+    fn modified_ms(&self, path: &Path) -> io::Result<i64>;
+}
+
+/// An open file. All access is positional, so one handle serves any number of readers.
+pub trait File: Send + Sync + Debug {
+    /// Fills `buf` from `pos`; fewer bytes only at the end of the file.
+    fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
+    /// As `read_at`, but fails with `WouldBlock` rather than wait for the disk.
+    fn read_at_nowait(&self, buf: &mut [u8], pos: u64) -> io::Result<usize>;
+    /// Writes all slices, one after the other, at `pos`.
+    fn write_all_at(&self, slices: &[IoSlice<'_>], pos: u64) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+    /// Cuts the file to `len`, or extends it with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Returns once data (and the size) are durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Whether the byte range could be read without waiting for the disk.
+    fn is_resident(&self, pos: u64, len: usize) -> bool;
+    /// Asks the kernel to read the range ahead.
+    fn will_need(&self, pos: u64, len: usize);
+    /// The descriptor for sendfile; `None` for files that live in memory.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+}
