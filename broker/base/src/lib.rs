@@ -5,6 +5,8 @@
 mod error_code;
 mod ids;
 pub mod limits;
+#[cfg(feature = "serde")]
+mod serialized;
 
 pub use error_code::ErrorCode;
 pub use ids::{BrokerId, ParseTopicIdError, TopicId, TopicPartition};

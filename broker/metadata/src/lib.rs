@@ -1,1 +1,42 @@
-//! placeholder
+//! The cluster's metadata as one replicated state machine, without any IO.
+//!
+//! Three parts, all pure:
+//!
+//! - [`Image`]: the state, built by applying [`MetadataRecord`]s in log order. A clone costs O(1)
+//!   and shares structure, so that every reader keeps an immutable version.
+//! - [`Controller`]: what only the active controller runs. A [`ControllerRequest`] is validated
+//!   against an image and becomes records plus a [`ControllerResponse`]; nothing changes before
+//!   the records are committed and applied. Broker liveness ([`Liveness`]) is part of it.
+//! - [`config`]: the typed registry of topic configs and their resolution.
+//!
+//! Time, randomness and the log offset are arguments. The order of rules is Kafka's (KRaft), the
+//! names too.
+
+mod codec;
+pub mod config;
+mod controller;
+mod delta;
+mod entropy;
+mod image;
+mod liveness;
+mod placement;
+mod record;
+mod request;
+
+pub use codec::{
+    DecodeError, RECORDS_BYTES_MAX, decode_records, decode_request, decode_response,
+    encode_records, encode_request, encode_response,
+};
+pub use controller::{Caller, Controller, ControllerSettings, Outcome};
+pub use delta::{Changes, changes_between};
+pub use entropy::Entropy;
+pub use image::{ApplyError, Broker, ConfigMap, Image, Partition, Topic, topic_is_internal};
+pub use liveness::{Liveness, LivenessSettings, SessionId};
+pub use placement::{PlacementBroker, PlacementError, place};
+pub use record::{
+    BrokerStateRecord, ConfigRecord, ConfigResource, ControllerRecord, Endpoint,
+    FeatureLevelRecord, LeaderChange, LeaderRecoveryState, MetadataRecord, PartitionChangeRecord,
+    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
+    UnregisterBrokerRecord,
+};
+pub use request::*;

@@ -1,0 +1,186 @@
+//! Bytes of record batches, internal requests and snapshots: MessagePack with field names, behind
+//! a version. Sizes are bounded before decoding; MessagePack's decoder allocates no more than the
+//! input can hold.
+
+use std::sync::Arc;
+
+use base::{BrokerEpoch, BrokerId, ProducerId, TopicId};
+use crc_fast::CrcAlgorithm;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::image::{Broker, ConfigMap, Image, Partition, Topic};
+use crate::record::{ConfigResource, MetadataRecord};
+use crate::request::{ControllerRequest, ControllerResponse};
+
+/// Largest entry of the quorum's log and largest internal request.
+pub const RECORDS_BYTES_MAX: usize = 64 << 20;
+const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
+const VERSION: u8 = 1;
+const SNAPSHOT_MAGIC: [u8; 4] = *b"BNBS";
+/// Magic, version, CRC-32C of the payload, length of the payload.
+const SNAPSHOT_HEADER_BYTES: usize = 4 + 1 + 4 + 8;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    #[error("{0} bytes are more than the limit")]
+    TooLarge(usize),
+    #[error("the data ends early")]
+    Truncated,
+    #[error("not a metadata snapshot")]
+    BadMagic,
+    #[error("version {0} is not supported")]
+    UnsupportedVersion(u8),
+    #[error("the checksum does not match")]
+    BadChecksum,
+    #[error("malformed contents: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+    #[error("the snapshot contradicts itself: {0}")]
+    Inconsistent(String),
+}
+
+/// One entry of the quorum's log.
+pub fn encode_records(records: &[MetadataRecord]) -> Vec<u8> {
+    encode(records)
+}
+
+pub fn decode_records(bytes: &[u8]) -> Result<Vec<MetadataRecord>, DecodeError> {
+    decode(bytes)
+}
+
+pub fn encode_request(request: &ControllerRequest) -> Vec<u8> {
+    encode(request)
+}
+
+pub fn decode_request(bytes: &[u8]) -> Result<ControllerRequest, DecodeError> {
+    decode(bytes)
+}
+
+pub fn encode_response(response: &ControllerResponse) -> Vec<u8> {
+    encode(response)
+}
+
+pub fn decode_response(bytes: &[u8]) -> Result<ControllerResponse, DecodeError> {
+    decode(bytes)
+}
+
+fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    rmp_serde::encode::write_named(&mut bytes, value)
+        .expect("invariant: these types serialize, and a Vec takes any write");
+    bytes
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    if bytes.len() > RECORDS_BYTES_MAX {
+        return Err(DecodeError::TooLarge(bytes.len()));
+    }
+    match bytes.split_first() {
+        None => Err(DecodeError::Truncated),
+        Some((&VERSION, payload)) => Ok(rmp_serde::from_slice(payload)?),
+        Some((&version, _)) => Err(DecodeError::UnsupportedVersion(version)),
+    }
+}
+
+/// A snapshot's contents; the image's indexes are rebuilt from them.
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    cluster_id: Arc<str>,
+    offset: i64,
+    controller: Option<(BrokerId, i64)>,
+    next_producer_id: ProducerId,
+    next_broker_epoch: BrokerEpoch,
+    brokers: Vec<Arc<Broker>>,
+    topics: Vec<SnapshotTopic>,
+    configs: Vec<(ConfigResource, ConfigMap)>,
+    features: Vec<(Arc<str>, i16)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SnapshotTopic {
+    name: Arc<str>,
+    id: TopicId,
+    partitions: Vec<Arc<Partition>>,
+}
+
+impl Image {
+    /// The image as a snapshot: magic, version, checksum and contents.
+    pub fn encode(&self) -> Vec<u8> {
+        let topics = self.topics.values().map(|topic| SnapshotTopic {
+            name: topic.name.clone(),
+            id: topic.id,
+            partitions: topic.partitions.iter().cloned().collect(),
+        });
+        let snapshot = Snapshot {
+            cluster_id: self.cluster_id.clone(),
+            offset: self.offset,
+            controller: self.controller,
+            next_producer_id: self.next_producer_id,
+            next_broker_epoch: self.next_broker_epoch,
+            brokers: self.brokers.values().cloned().collect(),
+            topics: topics.collect(),
+            configs: self.configs.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            features: self.features.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+        };
+        let mut bytes = vec![0; SNAPSHOT_HEADER_BYTES];
+        rmp_serde::encode::write_named(&mut bytes, &snapshot)
+            .expect("invariant: these types serialize, and a Vec takes any write");
+        let (header, payload) = bytes.split_at_mut(SNAPSHOT_HEADER_BYTES);
+        header[..4].copy_from_slice(&SNAPSHOT_MAGIC);
+        header[4] = VERSION;
+        header[5..9].copy_from_slice(&crc32c(payload).to_be_bytes());
+        header[9..].copy_from_slice(&(payload.len() as u64).to_be_bytes());
+        bytes
+    }
+
+    /// Reads a snapshot. Whatever it contains, the result satisfies the image's invariants.
+    pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
+        let snapshot: Snapshot = rmp_serde::from_slice(snapshot_payload(bytes)?)?;
+        let mut image = Image::new(snapshot.cluster_id);
+        image.offset = snapshot.offset;
+        image.controller = snapshot.controller;
+        image.next_producer_id = snapshot.next_producer_id;
+        image.next_broker_epoch = snapshot.next_broker_epoch;
+        image.brokers = snapshot.brokers.into_iter().map(|b| (b.id, b)).collect();
+        image.configs = snapshot.configs.into_iter().collect();
+        image.features = snapshot.features.into_iter().collect();
+        for topic in snapshot.topics {
+            let partitions = topic.partitions.into_iter().collect();
+            image.restore_topic(Topic { name: topic.name, id: topic.id, partitions });
+        }
+        image.validate().map_err(DecodeError::Inconsistent)?;
+        Ok(image)
+    }
+}
+
+fn snapshot_payload(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    if bytes.len() > SNAPSHOT_BYTES_MAX {
+        return Err(DecodeError::TooLarge(bytes.len()));
+    }
+    let Some((header, payload)) = bytes.split_at_checked(SNAPSHOT_HEADER_BYTES) else {
+        return Err(DecodeError::Truncated);
+    };
+    if header[..4] != SNAPSHOT_MAGIC {
+        return Err(DecodeError::BadMagic);
+    }
+    if header[4] != VERSION {
+        return Err(DecodeError::UnsupportedVersion(header[4]));
+    }
+    if header[9..] != (payload.len() as u64).to_be_bytes() {
+        return Err(DecodeError::Truncated);
+    }
+    if header[5..9] != crc32c(payload).to_be_bytes() {
+        return Err(DecodeError::BadChecksum);
+    }
+    Ok(payload)
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "codec_tests.rs"]
+mod tests;

@@ -1,0 +1,195 @@
+//! The metadata records: what the quorum's log carries. They are named after Kafka's records where
+//! they mean the same. Fields are written by name, a field unknown to the reader is skipped and a
+//! missing one takes its default, so that neighbouring versions of the broker read each other.
+
+use std::sync::Arc;
+
+use base::{BrokerEpoch, BrokerId, ProducerId, TopicId};
+use serde::{Deserialize, Serialize};
+
+/// One change of the cluster's metadata.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum MetadataRecord {
+    RegisterBroker(RegisterBrokerRecord),
+    UnregisterBroker(UnregisterBrokerRecord),
+    FenceBroker(BrokerStateRecord),
+    UnfenceBroker(BrokerStateRecord),
+    /// The broker wants to stop: it gets no new leaderships and leaves its ISRs.
+    BrokerShutdown(BrokerStateRecord),
+    Topic(TopicRecord),
+    Partition(PartitionRecord),
+    PartitionChange(PartitionChangeRecord),
+    RemoveTopic(RemoveTopicRecord),
+    Config(ConfigRecord),
+    ProducerIds(ProducerIdsRecord),
+    FeatureLevel(FeatureLevelRecord),
+    /// A controller became active. The next one knows by it whom it succeeds.
+    Controller(ControllerRecord),
+}
+
+/// Where clients (or brokers, or controllers) reach a broker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The listener's name, for example `PLAINTEXT` or `INTERNAL`.
+    pub name: Arc<str>,
+    pub host: Arc<str>,
+    pub port: u16,
+    #[serde(default = "plaintext")]
+    pub security_protocol: Arc<str>,
+}
+
+fn plaintext() -> Arc<str> {
+    "PLAINTEXT".into()
+}
+
+/// A broker registered: a new incarnation starts fenced and not shutting down.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RegisterBrokerRecord {
+    pub broker_id: BrokerId,
+    pub incarnation_id: TopicId,
+    pub broker_epoch: BrokerEpoch,
+    pub listeners: Vec<Endpoint>,
+    #[serde(default)]
+    pub rack: Option<Arc<str>>,
+    #[serde(default)]
+    pub log_dirs: Vec<TopicId>,
+    /// The same incarnation registered again: it keeps its fencing state.
+    #[serde(default)]
+    pub update: bool,
+}
+
+/// The broker leaves the cluster for good.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UnregisterBrokerRecord {
+    pub broker_id: BrokerId,
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// A change of state of one incarnation of a broker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BrokerStateRecord {
+    pub broker_id: BrokerId,
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// A new topic; its partitions follow as [`PartitionRecord`]s.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TopicRecord {
+    pub name: Arc<str>,
+    pub topic_id: TopicId,
+}
+
+/// Whether the leader may lack committed records, since its election was unclean.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum LeaderRecoveryState {
+    #[default]
+    Recovered,
+    Recovering,
+}
+
+impl LeaderRecoveryState {
+    /// Kafka's number of the state.
+    pub fn code(self) -> i8 {
+        match self {
+            LeaderRecoveryState::Recovered => 0,
+            LeaderRecoveryState::Recovering => 1,
+        }
+    }
+}
+
+/// A new partition, with its whole state. Partitions of a topic are numbered from 0 without gaps.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartitionRecord {
+    pub topic_id: TopicId,
+    pub partition: i32,
+    pub replicas: Vec<BrokerId>,
+    pub isr: Vec<BrokerId>,
+    pub leader: Option<BrokerId>,
+}
+
+/// What a change says about the leader.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum LeaderChange {
+    #[default]
+    Unchanged,
+    /// The partition has no leader. The leader epoch grows.
+    Nobody,
+    /// A leader takes over, or the same one continues in a new epoch. The leader epoch grows.
+    To(BrokerId),
+}
+
+impl LeaderChange {
+    pub fn is_unchanged(&self) -> bool {
+        *self == LeaderChange::Unchanged
+    }
+}
+
+/// A change of a partition: absent fields keep their value. The partition epoch grows by one.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct PartitionChangeRecord {
+    pub topic_id: TopicId,
+    pub partition: i32,
+    #[serde(default, skip_serializing_if = "LeaderChange::is_unchanged")]
+    pub leader: LeaderChange,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isr: Option<Vec<BrokerId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elr: Option<Vec<BrokerId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_known_elr: Option<Vec<BrokerId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Vec<BrokerId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adding: Option<Vec<BrokerId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removing: Option<Vec<BrokerId>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_recovery_state: Option<LeaderRecoveryState>,
+}
+
+/// The topic, its partitions and its configs are gone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemoveTopicRecord {
+    pub topic_id: TopicId,
+}
+
+/// What a dynamic config belongs to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum ConfigResource {
+    Topic(Arc<str>),
+    Broker(BrokerId),
+    /// The cluster-wide default of all brokers (the broker resource with the empty name).
+    BrokerDefault,
+    Group(Arc<str>),
+    ClientMetrics(Arc<str>),
+}
+
+/// A dynamic config was set, or removed where the value is absent.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConfigRecord {
+    pub resource: ConfigResource,
+    pub name: Arc<str>,
+    pub value: Option<Arc<str>>,
+}
+
+/// All producer ids below `next_producer_id` are handed out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ProducerIdsRecord {
+    pub broker_id: BrokerId,
+    pub broker_epoch: BrokerEpoch,
+    pub next_producer_id: ProducerId,
+}
+
+/// A finalized feature level; level 0 removes the feature.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FeatureLevelRecord {
+    pub name: Arc<str>,
+    pub level: i16,
+}
+
+/// The broker became the active controller in this epoch (the quorum's term).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ControllerRecord {
+    pub controller_id: BrokerId,
+    pub controller_epoch: i64,
+}
