@@ -56,12 +56,27 @@ pub enum Event {
     /// On a leader it may move the high watermark and wakes the followers.
     LogChanged(LogOffsets),
     /// A follower appended (or had nothing to append from) a fetch answer of its leader.
-    Replicated { log: LogOffsets, leader_high_watermark: Offset },
+    Replicated {
+        log: LogOffsets,
+        leader_high_watermark: Offset,
+    },
     /// A produce with acks=all wants to hear when the high watermark reaches `required`
     /// (last offset + 1). May complete at once.
-    AwaitCommit { ticket: u64, required: Offset },
+    AwaitCommit {
+        ticket: u64,
+        required: Offset,
+    },
     /// The produce timed out or its connection is gone: no completion is emitted any more.
-    CancelWait { ticket: u64 },
+    CancelWait {
+        ticket: u64,
+    },
+    /// A new image fenced or unfenced a broker (or it is shutting down, or registered anew). To
+    /// be told to the partitions led here that have it as a replica: without it, a dead follower
+    /// that was about to join the ISR would hold the high watermark for the lag time.
+    Eligibility {
+        broker: BrokerId,
+        eligible: bool,
+    },
     /// The answer to `Effect::ProposeIsr`.
     IsrAnswer(IsrAnswer),
     /// Time passed; due at least every `lag_time_max_ms / 2` on a leader.
@@ -71,12 +86,21 @@ pub enum Event {
 /// How the controller answered an ISR proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum IsrAnswer {
-    Accepted { leader_epoch: LeaderEpoch, partition_epoch: PartitionEpoch, isr: Vec<BrokerId> },
+    Accepted {
+        leader_epoch: LeaderEpoch,
+        partition_epoch: PartitionEpoch,
+        isr: Vec<BrokerId>,
+    },
     /// A definite error for this partition.
-    Rejected { partition_epoch: PartitionEpoch, error: ErrorCode },
+    Rejected {
+        partition_epoch: PartitionEpoch,
+        error: ErrorCode,
+    },
     /// No answer (timeout, no controller, connection lost): the change may or may not have been
     /// made. The core emits the same proposal again; the driver paces it (about 50 ms).
-    Unknown { partition_epoch: PartitionEpoch },
+    Unknown {
+        partition_epoch: PartitionEpoch,
+    },
 }
 
 /// A fetch of a follower, as it reached the leader.

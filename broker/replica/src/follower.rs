@@ -1,1 +1,50 @@
-//! Not written yet.
+//! What a follower makes of its leader's answers: append, or truncate to the last point on which
+//! both histories agree. A follower never decides anything about the ISR or the high watermark:
+//! it takes the leader's, bounded by its own log end.
+
+use base::{BrokerId, ErrorCode};
+
+use crate::effect::FollowerStep;
+use crate::event::{EpochEnd, EpochLookup, FetchAnswer};
+use crate::partition::{Partition, Role};
+
+impl Partition {
+    /// What to do with the leader's answer to a fetch of this replica.
+    pub fn fetch_answer(&self, answer: &FetchAnswer, lookup: EpochLookup<'_>) -> FollowerStep {
+        if !self.follows(answer.leader)
+            || answer.leader_epoch != self.leader_epoch
+            || answer.fetch_offset != self.log.end
+        {
+            return FollowerStep::Stale;
+        }
+        match answer.error {
+            ErrorCode::None => {}
+            // Below the leader's log start, or on a history that it does not know at all.
+            ErrorCode::OffsetOutOfRange if answer.log_start >= 0 => {
+                return FollowerStep::RestartAt { offset: answer.log_start };
+            }
+            error => return FollowerStep::Backoff(error),
+        }
+        match answer.diverging {
+            Some(leaders) => FollowerStep::Truncate { to: self.common_end(leaders, lookup) },
+            None => FollowerStep::Append { log_start: answer.log_start },
+        }
+    }
+
+    fn follows(&self, leader: BrokerId) -> bool {
+        self.role() == Role::Follower { leader }
+    }
+
+    /// Up to where the own log can agree with the leader's, whose last epoch not above our last
+    /// one ends at `leaders`. Where the own epoch is smaller still, the next fetch, with that
+    /// epoch, goes one step further back.
+    fn common_end(&self, leaders: EpochEnd, lookup: EpochLookup<'_>) -> base::Offset {
+        let end = self.log.end;
+        let to = match lookup(leaders.epoch) {
+            Some(own) if own.epoch == leaders.epoch => own.end_offset.min(leaders.end_offset),
+            Some(own) => own.end_offset,
+            None => leaders.end_offset,
+        };
+        to.min(end).max(self.log.start)
+    }
+}

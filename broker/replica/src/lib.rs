@@ -7,7 +7,6 @@
 //! log start <= high watermark <= log end, last stable offset <= high watermark; epochs only grow;
 //! ISR ⊆ replicas; at most one ISR proposal in flight; only a leader has waiters.
 
-mod assignment;
 mod effect;
 mod event;
 mod fetch;
@@ -20,7 +19,10 @@ mod waiters;
 
 pub use effect::{Effect, FollowerStep, IsrProposal, ReadPlan};
 pub use event::{
-    Assignment, ConsumerFetch, EpochEnd, EpochLookup, Event, FetchAnswer, FollowerFetch, IsrAnswer,
-    Isolation, LogOffsets, Settings,
+    Assignment, ConsumerFetch, EpochEnd, EpochLookup, Event, FetchAnswer, FollowerFetch, Isolation,
+    IsrAnswer, LogOffsets, Settings,
 };
 pub use partition::{Partition, Role};
+
+#[cfg(test)]
+mod tests;

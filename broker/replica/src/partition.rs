@@ -1,17 +1,20 @@
-//! `Partition`: the state of one replica and the dispatch of its events.
+//! `Partition`: the state of one replica and the dispatch of its events. A few hundred bytes when
+//! idle: what only a leader needs hangs off one box.
 
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch};
 
-use crate::effect::{Effect, FollowerStep, ReadPlan};
-use crate::event::{
-    ConsumerFetch, EpochLookup, Event, FetchAnswer, FollowerFetch, Isolation, LogOffsets, Settings,
-};
+use crate::effect::Effect;
+use crate::event::{Assignment, Event, LogOffsets, Settings};
+use crate::leader::{Follower, Leader};
+use crate::waiters::Waiters;
 
 /// The role of this replica, as queries see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     Leader,
-    Follower { leader: BrokerId },
+    Follower {
+        leader: BrokerId,
+    },
     /// No leader is known, or the partition is not hosted here any more.
     Idle,
 }
@@ -19,7 +22,19 @@ pub enum Role {
 /// One replica of one partition.
 #[derive(Debug)]
 pub struct Partition {
-    id: BrokerId,
+    pub(crate) id: BrokerId,
+    pub(crate) settings: Settings,
+    pub(crate) log: LogOffsets,
+    pub(crate) high_watermark: Offset,
+    /// High watermark and last stable offset when consumers were last woken.
+    pub(crate) noted_readable: (Offset, Offset),
+    leader: Option<BrokerId>,
+    pub(crate) leader_epoch: LeaderEpoch,
+    pub(crate) partition_epoch: PartitionEpoch,
+    pub(crate) replicas: Vec<BrokerId>,
+    pub(crate) isr: Vec<BrokerId>,
+    /// Present exactly while this replica leads.
+    pub(crate) leader_state: Option<Box<Leader>>,
 }
 
 impl Partition {
@@ -31,136 +46,264 @@ impl Partition {
         log: LogOffsets,
         high_watermark: Offset,
     ) -> Partition {
-        unimplemented!()
+        let high_watermark = high_watermark.clamp(log.start, log.end);
+        Partition {
+            id,
+            settings,
+            log,
+            high_watermark,
+            noted_readable: (high_watermark, stable_offset(log, high_watermark)),
+            leader: None,
+            leader_epoch: -1,
+            partition_epoch: -1,
+            replicas: Vec::new(),
+            isr: Vec::new(),
+            leader_state: None,
+        }
     }
 
     /// Takes one event. Effects are appended, to be carried out in order.
     pub fn on(&mut self, now_ms: i64, event: Event, effects: &mut Vec<Effect>) {
-        unimplemented!()
+        match event {
+            Event::Assign(assignment) => self.assign(now_ms, assignment, effects),
+            Event::Removed => self.resign(None, effects),
+            Event::Settings(settings) => {
+                self.settings = settings;
+                self.settle(now_ms, effects);
+            }
+            Event::LogChanged(log) => self.log_changed(now_ms, log, effects),
+            Event::Replicated { log, leader_high_watermark } => {
+                self.log_changed(now_ms, log, effects);
+                if !self.is_leader() {
+                    self.follow_high_watermark(leader_high_watermark, effects);
+                }
+            }
+            Event::AwaitCommit { ticket, required } => {
+                self.await_commit(now_ms, ticket, required, effects);
+            }
+            Event::CancelWait { ticket } => {
+                if let Some(leader) = self.leader_state.as_mut() {
+                    leader.waiters.cancel(ticket);
+                }
+            }
+            Event::Eligibility { broker, eligible } => {
+                let leader = self.leader_state.as_mut();
+                if let Some(follower) = leader.and_then(|l| l.follower_mut(broker)) {
+                    follower.eligible = eligible;
+                    if !eligible && !self.isr.contains(&broker) {
+                        follower.forget_progress();
+                    }
+                    self.settle(now_ms, effects);
+                }
+            }
+            Event::IsrAnswer(answer) => self.isr_answer(now_ms, answer, effects),
+            Event::Tick => {
+                self.shrink_isr(now_ms, effects);
+                self.expand_isr(now_ms, effects);
+                self.settle(now_ms, effects);
+            }
+        }
     }
 
-    // ---- leader: fetches ------------------------------------------------------------------
+    fn assign(&mut self, now_ms: i64, new: Assignment, effects: &mut Vec<Effect>) {
+        if new.leader_epoch < self.leader_epoch || new.partition_epoch <= self.partition_epoch {
+            return;
+        }
+        let new_epoch = new.leader_epoch > self.leader_epoch;
+        let leader = new.leader.filter(|_| new.replicas.contains(&self.id));
+        self.leader_epoch = new.leader_epoch;
+        self.partition_epoch = new.partition_epoch;
+        self.replicas = new.replicas;
+        if leader != Some(self.id) {
+            let changed = new_epoch || leader != self.leader;
+            self.isr = new.isr;
+            if changed {
+                self.resign(leader, effects);
+            }
+            return;
+        }
+        if new_epoch || !self.is_leader() {
+            self.isr = new.isr;
+            self.lead(now_ms, effects);
+        } else {
+            self.adopt_isr(new.isr);
+            self.match_followers(now_ms);
+            self.expand_isr(now_ms, effects);
+        }
+        self.settle(now_ms, effects);
+    }
 
-    /// A follower's fetch: checks it, notes its position (which may move the high watermark and
-    /// the ISR) and says what to read. `NotLeaderOrFollower`, `FencedLeaderEpoch`,
-    /// `UnknownLeaderEpoch`, `UnknownTopicOrPartition`-like errors and `OffsetOutOfRange`
-    /// otherwise (answer that one with `log_start()` filled in).
-    pub fn follower_fetch(
+    /// Starts an epoch as leader. What followers reported in an earlier epoch is forgotten: they
+    /// may have truncated since. Waiting produces stay: their records are still in this log.
+    fn lead(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        self.leader = Some(self.id);
+        let waiters =
+            self.leader_state.take().map_or_else(Waiters::default, |leader| leader.waiters);
+        self.leader_state = Some(Box::new(Leader {
+            epoch_start: self.log.end,
+            followers: Vec::new(),
+            pending: None,
+            propose_not_before_ms: now_ms,
+            waiters,
+        }));
+        self.match_followers(now_ms);
+        let (epoch, start_offset) = (self.leader_epoch, self.log.end);
+        effects.push(Effect::BecomeLeader { epoch, start_offset });
+        effects.push(Effect::WakeConsumers);
+        effects.push(Effect::WakeFollowers);
+    }
+
+    /// One follower state per other replica.
+    fn match_followers(&mut self, now_ms: i64) {
+        let Some(leader) = self.leader_state.as_mut() else { return };
+        leader.followers.retain(|follower| self.replicas.contains(&follower.id));
+        for &id in self.replicas.iter().filter(|&&id| id != self.id) {
+            if leader.follower(id).is_none() {
+                leader.followers.push(Follower::new(id, self.isr.contains(&id), now_ms));
+            }
+        }
+    }
+
+    /// Follows `leader`, or waits for one. Whoever waits here for a commit must ask elsewhere.
+    fn resign(&mut self, leader: Option<BrokerId>, effects: &mut Vec<Effect>) {
+        self.leader = leader;
+        if let Some(mut state) = self.leader_state.take() {
+            state.waiters.fail_all(ErrorCode::NotLeaderOrFollower, effects);
+        }
+        effects.push(match leader {
+            Some(leader) => Effect::Follow { leader, epoch: self.leader_epoch },
+            None => Effect::Idle,
+        });
+        effects.push(Effect::WakeConsumers);
+        effects.push(Effect::WakeFollowers);
+    }
+
+    fn log_changed(&mut self, now_ms: i64, log: LogOffsets, effects: &mut Vec<Effect>) {
+        let grew = log.end > self.log.end;
+        self.log = log;
+        // A restart at the leader's log start moves it up, a truncation after an unclean
+        // election down; neither happens to a leader.
+        let high_watermark = self.high_watermark.clamp(log.start, log.end);
+        if high_watermark != self.high_watermark {
+            self.high_watermark = high_watermark;
+            effects.push(Effect::HighWatermark(high_watermark));
+        }
+        if self.is_leader() {
+            self.settle(now_ms, effects);
+            if grew {
+                effects.push(Effect::WakeFollowers);
+            }
+        } else {
+            self.note_stable_offset(effects);
+        }
+    }
+
+    /// A follower's high watermark: the leader's, bounded by the own log end. It does not follow
+    /// a new leader that knows less yet: what was committed stays so.
+    fn follow_high_watermark(&mut self, leaders: Offset, effects: &mut Vec<Effect>) {
+        let high_watermark = leaders.min(self.log.end);
+        if high_watermark > self.high_watermark {
+            self.high_watermark = high_watermark;
+            effects.push(Effect::HighWatermark(high_watermark));
+            self.note_stable_offset(effects);
+        }
+    }
+
+    fn await_commit(
         &mut self,
         now_ms: i64,
-        fetch: &FollowerFetch,
-        lookup: EpochLookup<'_>,
+        ticket: u64,
+        required: Offset,
         effects: &mut Vec<Effect>,
-    ) -> Result<ReadPlan, ErrorCode> {
-        unimplemented!()
-    }
-
-    /// What a follower in a long poll may read now, without noting its position again.
-    pub fn follower_read(
-        &self,
-        fetch: &FollowerFetch,
-        lookup: EpochLookup<'_>,
-    ) -> Result<ReadPlan, ErrorCode> {
-        unimplemented!()
-    }
-
-    /// A consumer's fetch: only the leader answers.
-    pub fn consumer_fetch(
-        &self,
-        fetch: &ConsumerFetch,
-        lookup: EpochLookup<'_>,
-    ) -> Result<ReadPlan, ErrorCode> {
-        unimplemented!()
-    }
-
-    // ---- leader: produce ------------------------------------------------------------------
-
-    /// May a produce with these acks be appended? The epoch to stamp its batches with.
-    pub fn check_produce(&self, acks: i16) -> Result<LeaderEpoch, ErrorCode> {
-        unimplemented!()
-    }
-
-    // ---- leader: offsets ------------------------------------------------------------------
-
-    /// Leader and epoch check of ListOffsets, OffsetForLeaderEpoch, DeleteRecords
-    /// (`current_leader_epoch` -1: unchecked).
-    pub fn check_leader(&self, current_leader_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
-        unimplemented!()
-    }
-
-    /// The "latest" offset of ListOffsets: high watermark or last stable offset.
-    /// `OffsetNotAvailable` after an election until the high watermark has reached the start of
-    /// the epoch, so that it never goes back for a client. Timestamp lookups are bounded by it.
-    pub fn latest_offset(&self, isolation: Isolation) -> Result<Offset, ErrorCode> {
-        unimplemented!()
-    }
-
-    /// OffsetForLeaderEpoch: the end of `epoch`; `None` where the log does not know it.
-    pub fn epoch_end_offset(
-        &self,
-        epoch: LeaderEpoch,
-        lookup: EpochLookup<'_>,
-    ) -> Option<crate::EpochEnd> {
-        unimplemented!()
-    }
-
-    // ---- follower -------------------------------------------------------------------------
-
-    /// What to do with the leader's answer to a fetch of this replica.
-    pub fn fetch_answer(&self, answer: &FetchAnswer, lookup: EpochLookup<'_>) -> FollowerStep {
-        unimplemented!()
+    ) {
+        match self.leader_state.as_mut() {
+            Some(leader) => {
+                leader.waiters.push(required, ticket);
+                self.settle(now_ms, effects);
+            }
+            None => {
+                let result = Err(ErrorCode::NotLeaderOrFollower);
+                effects.push(Effect::Complete { ticket, result });
+            }
+        }
     }
 
     // ---- views ----------------------------------------------------------------------------
 
     pub fn role(&self) -> Role {
-        unimplemented!()
+        match self.leader {
+            Some(leader) if leader == self.id => Role::Leader,
+            Some(leader) => Role::Follower { leader },
+            None => Role::Idle,
+        }
     }
+
     pub fn is_leader(&self) -> bool {
-        unimplemented!()
+        self.leader == Some(self.id)
     }
+
     pub fn leader(&self) -> Option<BrokerId> {
-        unimplemented!()
+        self.leader
     }
+
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        unimplemented!()
+        self.leader_epoch
     }
+
     pub fn partition_epoch(&self) -> PartitionEpoch {
-        unimplemented!()
+        self.partition_epoch
     }
+
     pub fn replicas(&self) -> &[BrokerId] {
-        unimplemented!()
+        &self.replicas
     }
+
     /// The committed ISR, as the controller last told.
     pub fn isr(&self) -> &[BrokerId] {
-        unimplemented!()
+        &self.isr
     }
+
     pub fn high_watermark(&self) -> Offset {
-        unimplemented!()
+        self.high_watermark
     }
+
     pub fn last_stable_offset(&self) -> Offset {
-        unimplemented!()
+        stable_offset(self.log, self.high_watermark)
     }
+
     pub fn log(&self) -> LogOffsets {
-        unimplemented!()
+        self.log
     }
-    /// Leader: the smallest log start and end known of a replica (DeleteRecords low watermark).
+
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Produces that wait for a commit.
     pub fn waiting(&self) -> usize {
-        unimplemented!()
+        self.leader_state.as_ref().map_or(0, |leader| leader.waiters.len())
     }
-    /// ISR smaller than the replica set, on the leader.
+
+    /// The leader's ISR lacks a replica.
     pub fn is_under_replicated(&self) -> bool {
-        unimplemented!()
+        self.is_leader() && self.isr.len() < self.replicas.len()
     }
+
+    /// A leader with too few in-sync replicas to commit anything.
     pub fn is_under_min_isr(&self) -> bool {
-        unimplemented!()
+        self.is_leader()
+            && self.isr.len() < self.settings.min_insync_replicas.min(self.replicas.len())
     }
-    /// How far a follower is behind, on the leader: `(log end - its position, caught up at)`.
-    pub fn follower_position(&self, replica: BrokerId) -> Option<(Offset, i64)> {
-        unimplemented!()
+
+    /// On the leader: a follower's log end (once it fetched in this epoch) and the time at which
+    /// it last was caught up.
+    pub fn follower_position(&self, replica: BrokerId) -> Option<(Option<Offset>, i64)> {
+        let follower = self.leader_state.as_ref()?.follower(replica)?;
+        Some((follower.end, follower.caught_up_ms))
     }
-    /// Panics when an invariant of this replica is broken (tests and simulations).
-    pub fn validate(&self) {
-        unimplemented!()
-    }
+}
+
+/// The last stable offset: the high watermark, or the first record of an open transaction.
+fn stable_offset(log: LogOffsets, high_watermark: Offset) -> Offset {
+    log.first_unstable.map_or(high_watermark, |first| first.min(high_watermark)).max(log.start)
 }
