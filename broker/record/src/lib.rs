@@ -9,6 +9,7 @@ pub mod crc;
 mod record;
 mod validate;
 pub mod varint;
+mod walk;
 
 pub use batch::{
     Attributes, Batch, BatchError, BatchHeader, Batches, HEADER_BYTES, LENGTH_OVERHEAD, MAGIC,
@@ -19,5 +20,6 @@ pub use compression::{Compression, Decompressor, compress, decompress};
 pub use control::{ControlRecord, ControlType, end_transaction_marker};
 pub use record::{Record, RecordError, RecordHeaders, Records, records};
 pub use validate::{
-    Invalid, InvalidRecord, Origin, Rules, TargetCompression, Verdict, validate, validate_header,
+    DECOMPRESSED_BYTES_MAX, Invalid, InvalidRecord, Origin, Rules, TargetCompression, Verdict,
+    validate, validate_bytes, validate_header,
 };

@@ -1,8 +1,26 @@
-//! What a leader checks before it appends a batch.
+//! What a leader checks before it appends a batch: Kafka's rules (`LogValidator`), in one light
+//! pass over the record framing. Keys and values are skipped, not copied; compressed batches are
+//! decompressed in a stream of bounded length and thrown away.
+//!
+//! Order of checks: header, CRC, then each record. A batch is built anew only if its topic
+//! stores another codec or its records do not carry the offsets 0, 1, 2, ... relative to the
+//! batch; else the producer's bytes are what is stored.
 
 use base::{ErrorCode, TimestampMs};
 
-use crate::{Batch, BatchHeader, Compression, TimestampType};
+use crate::batch::NO_TIMESTAMP;
+use crate::walk::{self, Framing};
+use crate::{
+    Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, Compression, TimestampType, records,
+};
+
+/// Bytes that one batch may decompress to. A batch is at most `message.max.bytes` compressed;
+/// what expands a hundredfold beyond that is a bomb.
+pub const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// Bytes held in memory to build a batch anew in another codec.
+const REBUILD_BYTES_MAX: usize = 64 << 20;
+/// Offending records named in one error.
+const RECORDS_NAMED_MAX: usize = 100;
 
 /// Who hands a batch to the leader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +37,7 @@ pub enum TargetCompression {
     /// As the producer sent them.
     #[default]
     Producer,
+    /// This codec, at this level (`None`: the codec's default).
     Codec(Compression, Option<i32>),
 }
 
@@ -50,25 +69,240 @@ pub struct Invalid {
     pub records: Vec<InvalidRecord>,
 }
 
+impl Invalid {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Invalid {
+        Invalid { code, message: message.into(), records: Vec::new() }
+    }
+
+    fn record(message: impl Into<String>) -> Invalid {
+        Invalid::new(ErrorCode::InvalidRecord, message)
+    }
+}
+
+impl From<BatchError> for Invalid {
+    fn from(error: BatchError) -> Invalid {
+        let code = match error {
+            BatchError::Codec(_) => ErrorCode::InvalidRecord,
+            error => error.code(),
+        };
+        Invalid::new(code, error.to_string())
+    }
+}
+
 /// What to append for a valid batch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Verdict {
     /// The header to write: timestamps and CRC final, base offset and leader epoch still the
     /// producer's.
     pub header: BatchHeader,
-    /// Offset, relative to the base, of the first record with the largest timestamp.
-    pub max_timestamp_delta: i32,
-    /// The whole batch where it had to be built anew (other codec or inner offsets); else the
-    /// producer's bytes stand.
+    /// The whole batch where it had to be built anew; else the producer's bytes stand.
     pub rebuilt: Option<Vec<u8>>,
 }
 
 /// The checks that need only the header.
-pub fn validate_header(_header: &BatchHeader, _origin: Origin) -> Result<(), Invalid> {
-    unimplemented!()
+pub fn validate_header(header: &BatchHeader, origin: Origin) -> Result<(), Invalid> {
+    header.compression()?;
+    if origin == Origin::Coordinator {
+        return Ok(());
+    }
+    if header.base_offset != 0 {
+        let offset = header.base_offset;
+        return Err(Invalid::record(format!(
+            "The base offset of the batch should be 0, not {offset}"
+        )));
+    }
+    if header.record_count <= 0 {
+        let count = header.record_count;
+        return Err(Invalid::record(format!("Invalid reported count for record batch: {count}")));
+    }
+    if i64::from(header.last_offset_delta) + 1 != i64::from(header.record_count) {
+        return Err(Invalid::record(format!(
+            "Inconsistent batch offset range [0, {}] and count of records {}",
+            header.last_offset_delta, header.record_count
+        )));
+    }
+    if header.is_control() {
+        return Err(Invalid::record("Clients are not allowed to write control records"));
+    }
+    if header.has_producer_id() && header.base_sequence < 0 {
+        return Err(Invalid::record(format!(
+            "Invalid sequence number {} in record batch with producerId {}",
+            header.base_sequence, header.producer_id
+        )));
+    }
+    Ok(())
 }
 
 /// Checks a batch in full: header, CRC, framing of each record, keys and timestamps.
-pub fn validate(_batch: &Batch<'_>, _rules: &Rules) -> Result<Verdict, Invalid> {
-    unimplemented!()
+pub fn validate(batch: &Batch<'_>, rules: &Rules) -> Result<Verdict, Invalid> {
+    let header = batch.header;
+    validate_header(&header, rules.origin)?;
+    batch.check_crc()?;
+    if header.is_control() {
+        return Ok(Verdict { header, rebuilt: None });
+    }
+    let source = header.compression()?;
+    let mut check = RecordChecks::new(&header, rules);
+    walk::walk(source, batch.body(), header.record_count, DECOMPRESSED_BYTES_MAX, |framing| {
+        check.record(framing)
+    })
+    .map_err(|error| match error {
+        walk::WalkError::Framing(what) => Invalid::record(what),
+        walk::WalkError::Decompression(error) => {
+            Invalid::new(ErrorCode::CorruptMessage, format!("Decompression failed: {error}"))
+        }
+    })?;
+    let (max_timestamp, offsets_in_order) = check.finish()?;
+    let (codec, level) = match rules.compression {
+        TargetCompression::Producer => (source, None),
+        TargetCompression::Codec(codec, level) => (codec, level),
+    };
+    if codec != source || !offsets_in_order {
+        return rebuild(batch, codec, level, rules);
+    }
+    let header = stamp(header, max_timestamp, rules, batch.body());
+    Ok(Verdict { header, rebuilt: None })
 }
+
+/// [`validate`] for bytes that may be anything: exactly one whole batch, as a produce request
+/// must carry per partition.
+pub fn validate_bytes(bytes: &[u8], rules: &Rules) -> Result<Verdict, Invalid> {
+    let batch = Batch::parse(bytes)?;
+    if batch.bytes.len() != bytes.len() {
+        return Err(Invalid::record("Produce requests must carry exactly one record batch"));
+    }
+    validate(&batch, rules)
+}
+
+/// Sets type and largest timestamp as the topic wants them; the CRC only if something changed.
+fn stamp(header: BatchHeader, max: TimestampMs, rules: &Rules, body: &[u8]) -> BatchHeader {
+    let mut stamped = header;
+    stamped.attributes = header.attributes.with_timestamp_type(rules.timestamp_type);
+    stamped.max_timestamp = match rules.timestamp_type {
+        TimestampType::CreateTime => max,
+        TimestampType::LogAppendTime => rules.now_ms,
+    };
+    if stamped == header { header } else { stamped.with_crc_of(body) }
+}
+
+/// The per-record rules, and what the pass over the records found out.
+struct RecordChecks<'a> {
+    header: &'a BatchHeader,
+    rules: &'a Rules,
+    next: i32,
+    max_timestamp: TimestampMs,
+    offsets_in_order: bool,
+    bad_timestamp: bool,
+    bad: usize,
+    named: Vec<InvalidRecord>,
+}
+
+impl<'a> RecordChecks<'a> {
+    fn new(header: &'a BatchHeader, rules: &'a Rules) -> RecordChecks<'a> {
+        RecordChecks {
+            header,
+            rules,
+            next: 0,
+            max_timestamp: NO_TIMESTAMP,
+            offsets_in_order: true,
+            bad_timestamp: false,
+            bad: 0,
+            named: Vec::new(),
+        }
+    }
+
+    #[inline]
+    fn record(&mut self, framing: Framing) {
+        let timestamp = self.header.base_timestamp.wrapping_add(framing.timestamp_delta);
+        self.offsets_in_order &= framing.offset_delta == self.next;
+        self.max_timestamp = self.max_timestamp.max(timestamp);
+        if self.rules.compacted && !framing.has_key {
+            self.refuse(|| "Compacted topic cannot accept message without key".to_owned());
+        } else if self.rules.timestamp_type == TimestampType::CreateTime {
+            self.check_timestamp(timestamp);
+        }
+        self.next += 1;
+    }
+
+    #[inline]
+    fn check_timestamp(&mut self, timestamp: TimestampMs) {
+        let Rules { now_ms, timestamp_before_max_ms, timestamp_after_max_ms, .. } = *self.rules;
+        let from_producer = self.header.attributes.timestamp_type() == TimestampType::CreateTime;
+        let outside = timestamp != NO_TIMESTAMP
+            && (now_ms.saturating_sub(timestamp) > timestamp_before_max_ms
+                || timestamp.saturating_sub(now_ms) > timestamp_after_max_ms);
+        if outside {
+            self.bad_timestamp = true;
+            self.refuse(|| {
+                format!(
+                    "Timestamp {timestamp} of message is out of range: it should be within \
+                     [{}, {}]",
+                    now_ms.saturating_sub(timestamp_before_max_ms),
+                    now_ms.saturating_add(timestamp_after_max_ms)
+                )
+            });
+        } else if !from_producer {
+            self.bad_timestamp = true;
+            self.refuse(|| "Producer should not set timestamp type to LogAppendTime".to_owned());
+        }
+    }
+
+    #[cold]
+    fn refuse(&mut self, message: impl FnOnce() -> String) {
+        self.bad += 1;
+        if self.named.len() < RECORDS_NAMED_MAX {
+            self.named.push(InvalidRecord { index: self.next, message: Some(message()) });
+        }
+    }
+
+    fn finish(self) -> Result<(TimestampMs, bool), Invalid> {
+        if self.bad == 0 {
+            return Ok((self.max_timestamp, self.offsets_in_order));
+        }
+        let (code, message) = if self.bad_timestamp {
+            let message = "One or more records have been rejected due to invalid timestamp";
+            (ErrorCode::InvalidTimestamp, message.to_owned())
+        } else {
+            let message = format!(
+                "One or more records have been rejected due to {} record errors in total",
+                self.bad
+            );
+            (ErrorCode::InvalidRecord, message)
+        };
+        Err(Invalid { code, message, records: self.named })
+    }
+}
+
+fn rebuild(
+    batch: &Batch<'_>,
+    codec: Compression,
+    level: Option<i32>,
+    rules: &Rules,
+) -> Result<Verdict, Invalid> {
+    let header = &batch.header;
+    let records = records(batch, REBUILD_BYTES_MAX)
+        .map_err(|error| Invalid::new(ErrorCode::CorruptMessage, error.to_string()))?;
+    let mut builder = BatchBuilder::new(BatchOptions {
+        compression: codec,
+        compression_level: level,
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        transactional: header.is_transactional(),
+        ..BatchOptions::default()
+    });
+    for record in records.iter() {
+        let record = record.map_err(|error| Invalid::record(error.to_string()))?;
+        builder.append_raw(record.timestamp, record.key, record.value, record.headers());
+    }
+    let mut bytes = builder.finish();
+    let rebuilt = BatchHeader::parse(&bytes)?;
+    let stamped = stamp(rebuilt, rebuilt.max_timestamp, rules, &bytes[crate::HEADER_BYTES..]);
+    if let Some(head) = bytes.first_chunk_mut() {
+        stamped.write(head);
+    }
+    Ok(Verdict { header: stamped, rebuilt: Some(bytes) })
+}
+
+#[cfg(test)]
+mod tests;
