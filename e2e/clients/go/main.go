@@ -1,0 +1,37 @@
+// Command clients runs franz-go against a cluster.
+//
+//	clients scenarios BOOTSTRAP REPLICATION [NAME...]   one PASS or FAIL line each
+//	clients load BOOTSTRAP TOPIC PARTITIONS RATE FILE   acknowledged writes until stdin closes
+//	clients verify BOOTSTRAP TOPIC FILE                 reads all of it and compares
+//	clients member BOOTSTRAP TOPIC GROUP                a group member, made to be killed
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	if len(os.Args) < 3 {
+		fmt.Fprintln(os.Stderr, "usage: clients scenarios|load|verify|member BOOTSTRAP ...")
+		os.Exit(2)
+	}
+	var err error
+	args := os.Args[2:]
+	switch os.Args[1] {
+	case "scenarios":
+		err = scenarios(args)
+	case "load":
+		err = load(args)
+	case "verify":
+		err = verify(args)
+	case "member":
+		err = memberProcess(args)
+	default:
+		err = fmt.Errorf("no such command: %s", os.Args[1])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
