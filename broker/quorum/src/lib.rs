@@ -1,8 +1,8 @@
 //! The metadata quorum: one Raft group over all brokers, whose log is the cluster's metadata.
 //!
 //! The configured voters elect the active controller; every other broker is a learner (Kafka:
-//! observer), so metadata reaches it by Raft itself. The state machine is `metadata::Image`; an
-//! entry is a batch of `metadata::MetadataRecord`; the metadata offset is the Raft log index and
+//! observer), so metadata reaches it by Raft itself. The state machine is [`metadata::Image`]; an
+//! entry is a batch of [`metadata::MetadataRecord`]; the metadata offset is the Raft log index and
 //! the controller epoch is the Raft term. This is the only crate that names openraft.
 //!
 //! Everything runs on one thread, `quorum`, with its own runtime, and one thread that writes and
@@ -13,8 +13,11 @@
 
 mod api;
 mod config;
-mod md;
+mod fatal;
+mod log;
+mod machine;
 mod quorum;
+mod types;
 
 pub use api::{
     BoxFuture, CallError, ControllerHandler, Leadership, MemberError, ProposeError, QuorumStatus,

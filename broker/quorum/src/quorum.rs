@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use crate::md::{Image, MetadataRecord};
+use metadata::{Image, MetadataRecord};
 use base::BrokerId;
 use bytes::Bytes;
 use tokio::sync::watch;

@@ -1,0 +1,262 @@
+//! The replicated state machine: applies committed entries to the image, publishes it once per
+//! batch, and keeps the snapshot file.
+//!
+//! The image lives in memory only. After a restart it is the snapshot plus the replayed log.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use metadata::Image;
+use openraft::entry::RaftEntry;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+
+use crate::log::atomic_file::{self, SNAPSHOT};
+use crate::types::{
+    LogId, Records, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode,
+};
+
+const SNAPSHOT_FILE: &str = "snapshot";
+/// A snapshot is asked for when the applied records since the last one take this much, however
+/// few entries they are: the log's entries are in memory until then.
+const SNAPSHOT_LOG_BYTES: u64 = 16 << 20;
+
+fn invalid(error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+/// What the state machine shares with the broker and with its snapshot builder.
+pub struct MachineState {
+    image: ArcSwap<Image>,
+    images: watch::Sender<Arc<Image>>,
+    applied: Mutex<Applied>,
+    snapshots: SnapshotFile,
+    /// Asks for a snapshot because of the log's size.
+    pub snapshot_due: Notify,
+}
+
+#[derive(Clone, Default)]
+struct Applied {
+    last: Option<LogId>,
+    membership: StoredMembership,
+    bytes_since_snapshot: u64,
+}
+
+/// The state machine as openraft owns it.
+pub struct Machine {
+    state: Arc<MachineState>,
+}
+
+impl MachineState {
+    /// Loads the snapshot, if there is one. `cluster_id` is the empty image's.
+    pub fn open(dir: &Path, cluster_id: &str) -> io::Result<(Machine, Arc<MachineState>)> {
+        let snapshots =
+            SnapshotFile { path: dir.join(SNAPSHOT_FILE), newest: Mutex::new(None) };
+        let mut image = Image::new(cluster_id);
+        let mut applied = Applied::default();
+        if let Some(snapshot) = snapshots.read()? {
+            image = Image::decode(&snapshot.snapshot).map_err(invalid)?;
+            applied.last = snapshot.meta.last_log_id;
+            applied.membership = snapshot.meta.last_membership.clone();
+            *snapshots.newest.lock() = snapshot.meta.last_log_id;
+        }
+        let image = Arc::new(image);
+        let state = Arc::new(MachineState {
+            images: watch::Sender::new(image.clone()),
+            image: ArcSwap::new(image),
+            applied: Mutex::new(applied),
+            snapshots,
+            snapshot_due: Notify::new(),
+        });
+        Ok((Machine { state: state.clone() }, state))
+    }
+
+    pub fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    pub fn images(&self) -> watch::Receiver<Arc<Image>> {
+        self.images.subscribe()
+    }
+
+    /// -1 before the first entry.
+    pub fn applied_offset(&self) -> i64 {
+        self.applied.lock().last.map_or(-1, |id| id.index as i64)
+    }
+
+    fn publish(&self, image: Image, applied: Applied) {
+        let image = Arc::new(image);
+        self.image.store(image.clone());
+        *self.applied.lock() = applied;
+        self.images.send_replace(image);
+    }
+
+    fn install(&self, meta: &SnapshotMeta, content: &[u8]) -> io::Result<()> {
+        let image = Image::decode(content).map_err(invalid)?;
+        let applied = Applied {
+            last: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+            bytes_since_snapshot: 0,
+        };
+        self.publish(image, applied);
+        Ok(())
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let applied = self.state.applied.lock();
+        Ok((applied.last, applied.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        let mut image = Image::clone(&self.state.image.load());
+        let mut applied = self.state.applied.lock().clone();
+        let mut responders: Vec<ApplyResponder<TypeConfig>> = Vec::new();
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            let log_id = entry.log_id();
+            let records = match &entry.payload {
+                EntryPayload::Normal(Records(bytes)) => {
+                    applied.bytes_since_snapshot += bytes.len() as u64;
+                    metadata::decode_records(bytes).map_err(invalid)?
+                }
+                EntryPayload::Blank => Vec::new(),
+                EntryPayload::Membership(membership) => {
+                    applied.membership = StoredMembership::new(Some(log_id), membership.clone());
+                    Vec::new()
+                }
+            };
+            image
+                .apply(log_id.index as i64, &records)
+                .map_err(|e| invalid(format!("entry {log_id} does not fit the image: {e}")))?;
+            applied.last = Some(log_id);
+            responders.extend(responder);
+        }
+        if applied.bytes_since_snapshot >= SNAPSHOT_LOG_BYTES {
+            applied.bytes_since_snapshot = 0;
+            self.state.snapshot_due.notify_one();
+        }
+        // The proposer's answer promises that this node's image has the records.
+        self.state.publish(image, applied);
+        for responder in responders {
+            responder.send(());
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let applied = self.state.applied.lock().clone();
+        Builder { state: self.state.clone(), image: self.state.image(), applied }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, content: Bytes) -> io::Result<()> {
+        let (state, meta) = (self.state.clone(), meta.clone());
+        on_pool(move || {
+            state.snapshots.write(&meta, &content)?;
+            state.install(&meta, &content)
+        })
+        .await
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let state = self.state.clone();
+        on_pool(move || state.snapshots.read()).await
+    }
+}
+
+/// Encodes one version of the image while later entries are applied.
+pub struct Builder {
+    state: Arc<MachineState>,
+    image: Arc<Image>,
+    applied: Applied,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let (state, image, applied) =
+            (self.state.clone(), self.image.clone(), self.applied.clone());
+        on_pool(move || {
+            let meta = SnapshotMeta {
+                last_log_id: applied.last,
+                last_membership: applied.membership,
+            };
+            let content = Bytes::from(image.encode());
+            state.snapshots.write(&meta, &content)?;
+            state.applied.lock().bytes_since_snapshot = 0;
+            Ok(Snapshot { meta, snapshot: content })
+        })
+        .await
+    }
+}
+
+/// Encoding and file work of snapshots may take long; heartbeats run on the calling thread.
+async fn on_pool<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// The snapshot file: length of the meta (u32), meta, image; inside an atomic file.
+struct SnapshotFile {
+    path: PathBuf,
+    /// The last entry in the file. Held while the file is replaced, so that a slow build never
+    /// replaces a newer snapshot that was installed meanwhile.
+    newest: Mutex<Option<LogId>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileMeta {
+    last_log_id: Option<LogId>,
+    last_membership: StoredMembership,
+}
+
+impl SnapshotFile {
+    fn write(&self, meta: &SnapshotMeta, content: &[u8]) -> io::Result<()> {
+        let mut newest = self.newest.lock();
+        if meta.last_log_id.is_some() && *newest >= meta.last_log_id {
+            return Ok(());
+        }
+        let head = encode(&FileMeta {
+            last_log_id: meta.last_log_id,
+            last_membership: meta.last_membership.clone(),
+        })?;
+        let mut bytes = Vec::with_capacity(4 + head.len() + content.len());
+        bytes.extend_from_slice(&(head.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(content);
+        atomic_file::write(&self.path, SNAPSHOT, &bytes);
+        *newest = meta.last_log_id;
+        Ok(())
+    }
+
+    fn read(&self) -> io::Result<Option<Snapshot>> {
+        let _guard = self.newest.lock();
+        let Some(bytes) = atomic_file::read(&self.path, SNAPSHOT)? else { return Ok(None) };
+        let bytes = Bytes::from(bytes);
+        let cut_off = || invalid(format!("{}: the meta is cut off", self.path.display()));
+        let len = bytes.first_chunk().map(|len| u32::from_le_bytes(*len)).ok_or_else(cut_off)?;
+        let end = 4 + len as usize;
+        let head: FileMeta = decode(bytes.get(4..end).ok_or_else(cut_off)?)?;
+        let meta = SnapshotMeta {
+            last_log_id: head.last_log_id,
+            last_membership: head.last_membership,
+        };
+        Ok(Some(Snapshot { meta, snapshot: bytes.slice(end..) }))
+    }
+}

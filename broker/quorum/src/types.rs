@@ -1,0 +1,101 @@
+//! The types that openraft is instantiated with, and the conversions to the broker's own.
+//!
+//! `leader_id_std` allows one leader per term, so that the term alone identifies a controller's
+//! reign: it is Kafka's controller epoch.
+
+use std::fmt;
+
+use base::BrokerId;
+use bytes::Bytes;
+use openraft::RaftTypeConfig;
+use openraft::type_config::alias as of;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::config::NodeAddress;
+
+openraft::declare_raft_types!(
+    /// The one instantiation of openraft in this project.
+    pub TypeConfig:
+        D = Records,
+        R = (),
+        NodeId = u64,
+        Node = NodeAddress,
+        Term = u64,
+        LeaderId = openraft::impls::leader_id_std::LeaderId<Self::Term, Self::NodeId>,
+);
+
+pub type NodeId = u64;
+pub type Raft = openraft::Raft<TypeConfig, crate::machine::Machine>;
+pub type Entry = <TypeConfig as RaftTypeConfig>::Entry;
+pub type LogId = of::LogIdOf<TypeConfig>;
+pub type Vote = of::VoteOf<TypeConfig>;
+pub type StoredMembership = of::StoredMembershipOf<TypeConfig>;
+pub type SnapshotMeta = of::SnapshotMetaOf<TypeConfig>;
+/// The snapshot's content: the encoded image.
+pub type Snapshot = of::SnapshotOf<TypeConfig, Bytes>;
+pub type LogFlushed = openraft::storage::IOFlushed<TypeConfig>;
+
+/// One entry's metadata records, encoded once by the proposer and shared by the log's cache, the
+/// log file and every replication stream.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Records(pub Bytes);
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of records", self.0.len())
+    }
+}
+
+impl fmt::Display for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Serialize for Records {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Records {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Records, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Records;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Records, E> {
+                Ok(Records(Bytes::copy_from_slice(bytes)))
+            }
+
+            fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Records, E> {
+                Ok(Records(Bytes::from(bytes)))
+            }
+        }
+        deserializer.deserialize_byte_buf(Visitor)
+    }
+}
+
+/// Broker ids are never negative where they reach the quorum (`QuorumConfig` is checked).
+pub fn node_id(id: BrokerId) -> NodeId {
+    u64::try_from(id.0).unwrap_or(u64::MAX)
+}
+
+pub fn broker_id(id: NodeId) -> BrokerId {
+    BrokerId(i32::try_from(id).unwrap_or(-1))
+}
+
+/// Fields are written by name, so that versions that know more or fewer of them understand each
+/// other.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, std::io::Error> {
+    rmp_serde::to_vec_named(value).map_err(std::io::Error::other)
+}
+
+pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, std::io::Error> {
+    rmp_serde::from_slice(bytes)
+        .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
+}
