@@ -1,0 +1,150 @@
+//! Tests of the registry and of resolution.
+
+use super::*;
+use crate::image::ConfigMap;
+
+fn map(entries: &[(&str, &str)]) -> ConfigMap {
+    Arc::new(entries.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect())
+}
+
+fn statics(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}
+
+#[test]
+fn the_registry_is_sorted_complete_and_its_defaults_are_valid() {
+    let configs = topic_configs();
+    assert_eq!(configs.len(), 33, "Kafka 4.3 has 33 public topic configs");
+    assert!(configs.windows(2).all(|pair| pair[0].name < pair[1].name));
+    for def in configs {
+        assert_eq!(validate_value(def.name, def.kind, def.valid, def.default), Ok(()));
+        assert!(def.doc.ends_with('.'), "{}", def.name);
+        assert_eq!(topic_config(def.name), Some(def));
+    }
+    assert_eq!(topic_config("nonsense"), None);
+}
+
+#[test]
+fn every_layer_wins_over_those_below() {
+    let fixed = statics(&[("log.retention.hours", "2"), ("log.retention.minutes", "3")]);
+    let (broker, all) = (map(&[("log.retention.ms", "7")]), map(&[("log.retention.ms", "8")]));
+    let topic = map(&[("retention.ms", "9")]);
+    let def = topic_config("retention.ms").unwrap();
+    let mut layers = ConfigLayers {
+        topic: Some(&topic),
+        broker: Some(&broker),
+        broker_default: Some(&all),
+        static_config: &fixed,
+    };
+    let resolved = resolve(def, &layers);
+    assert_eq!((resolved.value.as_str(), resolved.source), ("9", ConfigSource::Topic));
+    let sources: Vec<(&str, &str, i8)> = resolved
+        .synonyms
+        .iter()
+        .map(|s| (s.name.as_str(), s.value.as_str(), s.source.code()))
+        .collect();
+    assert_eq!(
+        sources,
+        [
+            ("retention.ms", "9", 1),
+            ("log.retention.ms", "7", 2),
+            ("log.retention.ms", "8", 3),
+            ("log.retention.minutes", "180000", 4),
+            ("log.retention.hours", "7200000", 4),
+            ("log.retention.ms", "604800000", 5),
+        ]
+    );
+    layers.topic = None;
+    assert_eq!(resolve(def, &layers).value, "7");
+    layers.broker = None;
+    assert_eq!(resolve(def, &layers).value, "8");
+    layers.broker_default = None;
+    assert_eq!(resolve(def, &layers).value, "180000");
+    let nothing = statics(&[]);
+    layers.static_config = &nothing;
+    assert_eq!(resolve(def, &layers).source, ConfigSource::Default);
+}
+
+#[test]
+fn no_limit_in_hours_stays_no_limit() {
+    let fixed = statics(&[("log.retention.hours", "-1")]);
+    let layers =
+        ConfigLayers { topic: None, broker: None, broker_default: None, static_config: &fixed };
+    assert_eq!(TopicSettings::resolve(&layers).retention_ms, -1);
+}
+
+#[test]
+fn settings_are_typed_and_an_invalid_value_counts_as_not_set() {
+    let topic = map(&[
+        ("cleanup.policy", "compact, delete"),
+        ("compression.type", "zstd"),
+        ("min.insync.replicas", "2"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("segment.bytes", "many"),
+        ("unclean.leader.election.enable", "TRUE"),
+    ]);
+    let fixed = statics(&[]);
+    let layers = ConfigLayers {
+        topic: Some(&topic),
+        broker: None,
+        broker_default: None,
+        static_config: &fixed,
+    };
+    let settings = TopicSettings::resolve(&layers);
+    assert_eq!(settings.cleanup_policy, CleanupPolicy { delete: true, compact: true });
+    assert_eq!(settings.compression_type, CompressionType::Zstd);
+    assert_eq!(settings.min_insync_replicas, 2);
+    assert_eq!(settings.message_timestamp_type, TimestampType::LogAppendTime);
+    assert_eq!(settings.segment_bytes, 1 << 30);
+    assert!(settings.unclean_leader_election_enable);
+}
+
+#[test]
+fn values_are_checked_by_type_and_range() {
+    let check = |name: &str, value: &str| {
+        let configs = map(&[(name, value)]);
+        validate_topic_configs(&configs)
+    };
+    for (name, value) in [
+        ("retention.ms", "-1"),
+        ("retention.bytes", "-1"),
+        ("cleanup.policy", ""),
+        ("cleanup.policy", "compact"),
+        ("compression.gzip.level", "-1"),
+        ("leader.replication.throttled.replicas", "*"),
+        ("leader.replication.throttled.replicas", "0:1,2:3"),
+        ("min.cleanable.dirty.ratio", "0.25"),
+        ("segment.bytes", "1048576"),
+    ] {
+        assert_eq!(check(name, value), Ok(()), "{name}={value}");
+    }
+    for (name, value) in [
+        ("retention.ms", "-2"),
+        ("retention.ms", "soon"),
+        ("cleanup.policy", "compact,erase"),
+        ("cleanup.policy", "compact,compact"),
+        ("compression.gzip.level", "0"),
+        ("compression.type", "brotli"),
+        ("leader.replication.throttled.replicas", "0-1"),
+        ("max.message.bytes", "4294967296"),
+        ("min.cleanable.dirty.ratio", "1.5"),
+        ("min.cleanable.dirty.ratio", "NaN"),
+        ("min.insync.replicas", "0"),
+        ("preallocate", "yes"),
+        ("remote.storage.enable", "true"),
+        ("segment.bytes", "1048575"),
+        ("nonsense", "1"),
+    ] {
+        assert!(check(name, value).is_err(), "{name}={value}");
+    }
+    let conflict = map(&[("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]);
+    assert!(validate_topic_configs(&conflict).unwrap_err().contains("min.compaction.lag.ms (10)"));
+}
+
+#[test]
+fn only_the_first_broker_key_is_dynamic() {
+    assert!(dynamic_broker_config("log.retention.ms").is_some());
+    assert!(dynamic_broker_config("log.retention.hours").is_none());
+    assert!(dynamic_broker_config("broker.id").is_none());
+    assert_eq!(topic_config_of_broker_key("log.roll.hours").unwrap().name, "segment.ms");
+}
