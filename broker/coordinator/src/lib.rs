@@ -1,1 +1,37 @@
-//! placeholder
+//! The group coordinator's core: the state of one partition of `__consumer_offsets` as a pure state
+//! machine, and the records that it is rebuilt from.
+//!
+//! Entry points: [`GroupShard::handle`] takes a request, [`GroupShard::tick`] the time,
+//! [`GroupShard::committed`] and [`GroupShard::append_failed`] the fate of what was appended, and
+//! [`GroupShard::replay`] one record of the log. All of them answer with [`Effect`]s. Nothing here
+//! reads a clock, draws a random number or performs IO, and no type carries a protocol version.
+
+mod config;
+mod group;
+mod offsets;
+mod partitioning;
+mod pending;
+mod record;
+mod request;
+mod shard;
+mod timers;
+
+pub use config::GroupConfig;
+pub use group::GroupState;
+pub use offsets::CommittedOffset;
+pub use partitioning::{java_string_hash, partition_for};
+pub use pending::AppendId;
+pub use record::{DecodeRecordError, GroupRecord, GroupValue, MemberValue};
+pub use request::{
+    CommitOffsets, CommitReply, DeleteOffsets, DeleteOffsetsReply, DescribedGroup, DescribedMember,
+    Effect, FetchOffsets, FetchReply, FetchTopic, FetchedOffset, FetchedTopic, GroupReply,
+    GroupRequest, Heartbeat, JoinGroup, JoinReply, JoinedMember, LeaveGroup, LeaveReply,
+    LeavingMember, LeftMember, ListFilter, ListedGroup, OffsetToCommit, Protocol, SyncGroup,
+    SyncReply, Ticket,
+};
+pub use shard::{CommittedPosition, GroupShard};
+
+/// Id of a group; cloning it does not copy the text.
+pub type GroupId = std::sync::Arc<str>;
+/// Id of a member, given out by the coordinator.
+pub type MemberId = std::sync::Arc<str>;

@@ -1,0 +1,48 @@
+//! The two records that a classic group leaves in `__consumer_offsets`, as values. Their encoding
+//! is Kafka's (`record/codec.rs`); a missing value is a tombstone, so that compaction keeps exactly
+//! the last word on every key.
+
+mod codec;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use codec::DecodeRecordError;
+
+use crate::offsets::CommittedOffset;
+use crate::{GroupId, MemberId};
+
+/// One record of a shard's log.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupRecord {
+    /// A committed offset, or that there is none any more.
+    Offset { group: GroupId, topic: Arc<str>, partition: i32, value: Option<CommittedOffset> },
+    /// A generation of a group, or that the group is gone.
+    Group { group: GroupId, value: Option<GroupValue> },
+}
+
+/// What is kept of a group: its generation, its members and their assignments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupValue {
+    pub protocol_type: Arc<str>,
+    pub generation: i32,
+    pub protocol: Option<Arc<str>>,
+    pub leader: Option<MemberId>,
+    /// When the group entered its state; `None` in records of very old brokers.
+    pub state_since_ms: Option<i64>,
+    pub members: Vec<MemberValue>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberValue {
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+    pub client_id: Arc<str>,
+    pub client_host: Arc<str>,
+    pub rebalance_timeout_ms: i32,
+    pub session_timeout_ms: i32,
+    /// Metadata of the chosen protocol.
+    pub subscription: Bytes,
+    pub assignment: Bytes,
+}

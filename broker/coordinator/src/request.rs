@@ -1,0 +1,367 @@
+//! Requests, replies and effects of the coordinator. They are Kafka's requests without their
+//! versions: what a version cannot say arrives here as the default that Kafka gives it.
+
+use std::sync::Arc;
+
+use base::{ErrorCode, Offset, TopicId, TopicPartition};
+use bytes::Bytes;
+
+use crate::group::GroupState;
+use crate::{AppendId, GroupId, GroupRecord, MemberId};
+
+/// Names one waiting request; the driver keeps what belongs to it. Every ticket given to
+/// [`crate::GroupShard::handle`] is answered exactly once, at the latest when the shard unloads.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Ticket(pub u64);
+
+/// What the driver must do, in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Answer the request of this ticket.
+    Reply { ticket: Ticket, reply: GroupReply },
+    /// Append the records, all of them in one batch, then report
+    /// [`crate::GroupShard::append_failed`] at once or [`crate::GroupShard::committed`] later.
+    Append { id: AppendId, records: Vec<GroupRecord> },
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupRequest {
+    Join(JoinGroup),
+    Sync(SyncGroup),
+    Heartbeat(Heartbeat),
+    Leave(LeaveGroup),
+    Commit(CommitOffsets),
+    Fetch(FetchOffsets),
+    DeleteOffsets(DeleteOffsets),
+    Describe(GroupId),
+    List(ListFilter),
+    DeleteGroup(GroupId),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupReply {
+    Join(JoinReply),
+    Sync(SyncReply),
+    Heartbeat(ErrorCode),
+    Leave(LeaveReply),
+    Commit(CommitReply),
+    Fetch(FetchReply),
+    DeleteOffsets(DeleteOffsetsReply),
+    Describe(DescribedGroup),
+    List(Vec<ListedGroup>),
+    DeleteGroup(ErrorCode),
+}
+
+/// A protocol that a member can work with, most preferred first in a join.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Protocol {
+    pub name: Arc<str>,
+    pub metadata: Bytes,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct JoinGroup {
+    pub group: GroupId,
+    /// Empty for a member that has no id yet.
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+    /// The id that a new member gets; unique, drawn by the caller.
+    pub new_member_id: MemberId,
+    pub client_id: Arc<str>,
+    pub client_host: Arc<str>,
+    pub session_timeout_ms: i32,
+    pub rebalance_timeout_ms: i32,
+    pub protocol_type: Arc<str>,
+    pub protocols: Vec<Protocol>,
+    /// A new dynamic member must come back with the id that it is given (KIP-394).
+    pub requires_known_id: bool,
+    /// The member understands "you lead, but do not assign" (KIP-814).
+    pub supports_skip_assignment: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JoinedMember {
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+    pub metadata: Bytes,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct JoinReply {
+    pub error: ErrorCode,
+    pub generation: i32,
+    pub protocol_type: Option<Arc<str>>,
+    pub protocol_name: Option<Arc<str>>,
+    pub leader: MemberId,
+    pub skip_assignment: bool,
+    pub member_id: MemberId,
+    pub members: Vec<JoinedMember>,
+}
+
+impl JoinReply {
+    pub fn error(error: ErrorCode, member_id: MemberId) -> JoinReply {
+        JoinReply {
+            error,
+            generation: -1,
+            protocol_type: None,
+            protocol_name: None,
+            leader: "".into(),
+            skip_assignment: false,
+            member_id,
+            members: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct SyncGroup {
+    pub group: GroupId,
+    pub generation: i32,
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+    pub protocol_type: Option<Arc<str>>,
+    pub protocol_name: Option<Arc<str>>,
+    /// Filled by the leader only.
+    pub assignments: Vec<(MemberId, Bytes)>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct SyncReply {
+    pub error: ErrorCode,
+    pub protocol_type: Option<Arc<str>>,
+    pub protocol_name: Option<Arc<str>>,
+    pub assignment: Bytes,
+}
+
+impl SyncReply {
+    pub fn error(error: ErrorCode) -> SyncReply {
+        SyncReply { error, protocol_type: None, protocol_name: None, assignment: Bytes::new() }
+    }
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Heartbeat {
+    pub group: GroupId,
+    pub generation: i32,
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct LeaveGroup {
+    pub group: GroupId,
+    pub members: Vec<LeavingMember>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct LeavingMember {
+    /// Empty when an administrator removes a static member by its instance id.
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct LeaveReply {
+    pub error: ErrorCode,
+    pub members: Vec<LeftMember>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct LeftMember {
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+    pub error: ErrorCode,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct CommitOffsets {
+    pub group: GroupId,
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+    /// -1 for consumers that do not use the group's membership.
+    pub generation: i32,
+    /// Retention asked for by old clients; `None` for the broker's.
+    pub retention_ms: Option<i64>,
+    pub offsets: Vec<OffsetToCommit>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct OffsetToCommit {
+    pub topic: Arc<str>,
+    pub topic_id: TopicId,
+    pub partition: i32,
+    pub offset: Offset,
+    pub leader_epoch: i32,
+    pub metadata: Arc<str>,
+}
+
+/// One error per offset, in the request's order.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CommitReply {
+    pub errors: Vec<ErrorCode>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct FetchOffsets {
+    pub group: GroupId,
+    /// `None` for everything the group has committed.
+    pub topics: Option<Vec<FetchTopic>>,
+    /// Offsets of open transactions make the answer "unstable" instead of stale (KIP-447).
+    pub require_stable: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct FetchTopic {
+    pub topic: Arc<str>,
+    pub topic_id: TopicId,
+    pub partitions: Vec<i32>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct FetchReply {
+    pub error: ErrorCode,
+    pub topics: Vec<FetchedTopic>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct FetchedTopic {
+    pub topic: Arc<str>,
+    pub topic_id: TopicId,
+    pub partitions: Vec<FetchedOffset>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct FetchedOffset {
+    pub partition: i32,
+    /// -1 where nothing is committed.
+    pub offset: Offset,
+    pub leader_epoch: i32,
+    pub metadata: Arc<str>,
+    pub error: ErrorCode,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeleteOffsets {
+    pub group: GroupId,
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// One error per partition, in the request's order; none when `error` is set.
+#[derive(Clone, PartialEq, Debug)]
+pub struct DeleteOffsetsReply {
+    pub error: ErrorCode,
+    pub errors: Vec<ErrorCode>,
+}
+
+/// What to list; empty lists mean everything. Names compare without case, as Kafka does.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ListFilter {
+    pub states: Vec<Arc<str>>,
+    pub types: Vec<Arc<str>>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct ListedGroup {
+    pub group: GroupId,
+    pub protocol_type: Arc<str>,
+    pub state: GroupState,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct DescribedGroup {
+    pub error: ErrorCode,
+    pub group: GroupId,
+    pub state: GroupState,
+    pub protocol_type: Arc<str>,
+    /// The chosen protocol; empty unless the group is stable.
+    pub protocol: Arc<str>,
+    pub members: Vec<DescribedMember>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct DescribedMember {
+    pub member_id: MemberId,
+    pub instance_id: Option<Arc<str>>,
+    pub client_id: Arc<str>,
+    pub client_host: Arc<str>,
+    pub metadata: Bytes,
+    pub assignment: Bytes,
+}
+
+impl GroupRequest {
+    /// The group that the request is about; `None` for a listing of all.
+    pub fn group(&self) -> Option<&GroupId> {
+        match self {
+            GroupRequest::Join(r) => Some(&r.group),
+            GroupRequest::Sync(r) => Some(&r.group),
+            GroupRequest::Heartbeat(r) => Some(&r.group),
+            GroupRequest::Leave(r) => Some(&r.group),
+            GroupRequest::Commit(r) => Some(&r.group),
+            GroupRequest::Fetch(r) => Some(&r.group),
+            GroupRequest::DeleteOffsets(r) => Some(&r.group),
+            GroupRequest::Describe(group) | GroupRequest::DeleteGroup(group) => Some(group),
+            GroupRequest::List(_) => None,
+        }
+    }
+
+    /// The reply that refuses the whole request, as used where no shard can take it.
+    pub fn refuse(&self, error: ErrorCode) -> GroupReply {
+        match self {
+            GroupRequest::Join(r) => GroupReply::Join(JoinReply::error(error, r.member_id.clone())),
+            GroupRequest::Sync(_) => GroupReply::Sync(SyncReply::error(error)),
+            GroupRequest::Heartbeat(_) => GroupReply::Heartbeat(error),
+            GroupRequest::Leave(_) => GroupReply::Leave(LeaveReply { error, members: Vec::new() }),
+            GroupRequest::Commit(r) => {
+                GroupReply::Commit(CommitReply { errors: vec![error; r.offsets.len()] })
+            }
+            GroupRequest::Fetch(_) => GroupReply::Fetch(FetchReply { error, topics: Vec::new() }),
+            GroupRequest::DeleteOffsets(_) => {
+                GroupReply::DeleteOffsets(DeleteOffsetsReply { error, errors: Vec::new() })
+            }
+            GroupRequest::Describe(group) => {
+                GroupReply::Describe(DescribedGroup::dead(group.clone(), error))
+            }
+            GroupRequest::List(_) => GroupReply::List(Vec::new()),
+            GroupRequest::DeleteGroup(_) => GroupReply::DeleteGroup(error),
+        }
+    }
+}
+
+impl DescribedGroup {
+    pub(crate) fn dead(group: GroupId, error: ErrorCode) -> DescribedGroup {
+        DescribedGroup {
+            error,
+            group,
+            state: GroupState::Dead,
+            protocol_type: "".into(),
+            protocol: "".into(),
+            members: Vec::new(),
+        }
+    }
+}
+
+impl GroupReply {
+    /// The same reply as a failure: what is said when the records behind it were not committed.
+    pub fn into_error(self, error: ErrorCode) -> GroupReply {
+        match self {
+            GroupReply::Join(r) => GroupReply::Join(JoinReply::error(error, r.member_id)),
+            GroupReply::Sync(_) => GroupReply::Sync(SyncReply::error(error)),
+            GroupReply::Heartbeat(_) => GroupReply::Heartbeat(error),
+            GroupReply::Leave(_) => GroupReply::Leave(LeaveReply { error, members: Vec::new() }),
+            GroupReply::Commit(mut r) => {
+                // Offsets that were refused for a reason of their own keep it.
+                for e in r.errors.iter_mut().filter(|e| !e.is_error()) {
+                    *e = error;
+                }
+                GroupReply::Commit(r)
+            }
+            GroupReply::Fetch(_) => GroupReply::Fetch(FetchReply { error, topics: Vec::new() }),
+            GroupReply::DeleteOffsets(_) => {
+                GroupReply::DeleteOffsets(DeleteOffsetsReply { error, errors: Vec::new() })
+            }
+            GroupReply::Describe(r) => GroupReply::Describe(DescribedGroup::dead(r.group, error)),
+            GroupReply::List(_) => GroupReply::List(Vec::new()),
+            GroupReply::DeleteGroup(_) => GroupReply::DeleteGroup(error),
+        }
+    }
+}

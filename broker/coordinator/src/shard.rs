@@ -1,0 +1,375 @@
+//! The groups of one partition of `__consumer_offsets`.
+//!
+//! Life of a shard: [`GroupShard::new`], [`GroupShard::replay`] for every record of the log up to
+//! its end, [`GroupShard::start`], then events, at last [`GroupShard::unload`]. The driver performs
+//! the effects in order and before the next event (or, for several events, in their order, with
+//! [`GroupShard::append_failed`] for all of them if the common append fails).
+//!
+//! Invariants:
+//! - a reply never tells of anything that a failover could take back: it leaves after the records
+//!   that made what it tells are committed;
+//! - replaying the appended records yields the offsets, and of every group that is stable or empty
+//!   the generation, the members and the assignments, as they are here;
+//! - a ticket is answered exactly once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::{ErrorCode, Offset};
+
+use crate::group::{self, Cx, Group, GroupState};
+use crate::pending::{Outcome, Pending, PendingAppends, TIMED_OUT, client_error};
+use crate::timers::{Timer, Timers};
+use crate::{
+    AppendId, DescribedGroup, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, GroupRequest,
+    JoinGroup, JoinReply, ListFilter, ListedGroup, Ticket,
+};
+
+/// Where a group stands in a partition; what consumer lag is computed from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedPosition {
+    pub group: GroupId,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: Offset,
+}
+
+#[derive(Debug)]
+pub struct GroupShard {
+    config: GroupConfig,
+    groups: BTreeMap<GroupId, Group>,
+    timers: Timers,
+    pending: PendingAppends,
+}
+
+/// The fields that an event of one group needs, borrowed apart from the groups.
+macro_rules! cx {
+    ($shard:ident, $now_ms:expr, $effects:expr) => {
+        Cx {
+            now_ms: $now_ms,
+            config: &$shard.config,
+            timers: &mut $shard.timers,
+            pending: &mut $shard.pending,
+            effects: $effects,
+        }
+    };
+}
+
+impl GroupShard {
+    pub fn new(config: GroupConfig) -> GroupShard {
+        GroupShard {
+            config,
+            groups: BTreeMap::new(),
+            timers: Timers::default(),
+            pending: PendingAppends::default(),
+        }
+    }
+
+    /// Applies one record of the log. Also how a failed append is taken back.
+    pub fn replay(&mut self, record: GroupRecord) {
+        let id = match &record {
+            GroupRecord::Offset { group, .. } | GroupRecord::Group { group, .. } => group.clone(),
+        };
+        let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
+        match record {
+            GroupRecord::Offset { topic, partition, value, .. } => {
+                group.offsets.set(&topic, partition, value);
+            }
+            GroupRecord::Group { value: Some(value), .. } => group.restore(value),
+            GroupRecord::Group { value: None, .. } => group.forget_membership(),
+        }
+        self.drop_if_vacant(&id);
+    }
+
+    /// The log is replayed and committed: members get a whole session to find this coordinator.
+    pub fn start(&mut self, now_ms: i64) {
+        let mut effects = Vec::new();
+        let mut cx = cx!(self, now_ms, &mut effects);
+        for group in self.groups.values() {
+            group.restart_all_sessions(&mut cx);
+        }
+        debug_assert!(effects.is_empty(), "sessions only set timers");
+        self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
+    }
+
+    pub fn handle(
+        &mut self,
+        now_ms: i64,
+        ticket: Ticket,
+        request: GroupRequest,
+        effects: &mut Vec<Effect>,
+    ) {
+        let id = match request {
+            GroupRequest::List(filter) => {
+                let reply = GroupReply::List(self.list(&filter));
+                effects.push(Effect::Reply { ticket, reply });
+                return;
+            }
+            GroupRequest::Join(request) => {
+                let id = request.group.clone();
+                self.join(now_ms, ticket, request, effects);
+                id
+            }
+            request => {
+                let id = request.group().cloned().unwrap_or_else(|| "".into());
+                self.handle_existing(now_ms, ticket, request, effects);
+                id
+            }
+        };
+        self.drop_if_vacant(&id);
+    }
+
+    fn join(&mut self, now_ms: i64, ticket: Ticket, request: JoinGroup, effects: &mut Vec<Effect>) {
+        let timeouts = self.config.session_timeout_ms_min..=self.config.session_timeout_ms_max;
+        let known = self.groups.contains_key(&request.group);
+        let error = if request.group.is_empty() {
+            ErrorCode::InvalidGroupId
+        } else if !timeouts.contains(&request.session_timeout_ms) {
+            ErrorCode::InvalidSessionTimeout
+        } else if !known && !request.member_id.is_empty() {
+            // Only newcomers create groups.
+            ErrorCode::UnknownMemberId
+        } else {
+            let id = request.group.clone();
+            let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id));
+            group.join(&mut cx!(self, now_ms, effects), ticket, request);
+            return;
+        };
+        let reply = GroupReply::Join(JoinReply::error(error, request.member_id));
+        effects.push(Effect::Reply { ticket, reply });
+    }
+
+    fn handle_existing(
+        &mut self,
+        now_ms: i64,
+        ticket: Ticket,
+        request: GroupRequest,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let GroupRequest::Commit(commit) = &request
+            && commit.generation < 0
+            && !commit.group.is_empty()
+            && !self.groups.contains_key(&commit.group)
+        {
+            // A consumer without membership needs no group to begin with.
+            let id = commit.group.clone();
+            self.groups.insert(id.clone(), Group::new(id));
+        }
+        let mut cx = cx!(self, now_ms, effects);
+        let Some(group) = request.group().and_then(|id| self.groups.get_mut(id)) else {
+            refuse_unknown_group(&mut cx, ticket, request);
+            return;
+        };
+        match request {
+            GroupRequest::Sync(r) => group.sync(&mut cx, ticket, r),
+            GroupRequest::Heartbeat(r) => group.heartbeat(&mut cx, ticket, &r),
+            GroupRequest::Leave(r) => group.leave(&mut cx, ticket, r),
+            GroupRequest::Commit(r) => group.commit(&mut cx, ticket, r),
+            GroupRequest::Fetch(r) => group.fetch(&mut cx, ticket, r),
+            GroupRequest::DeleteOffsets(r) => group.delete_offsets(&mut cx, ticket, r),
+            GroupRequest::Describe(_) => {
+                cx.reply(ticket, GroupReply::Describe(group.described()));
+            }
+            GroupRequest::DeleteGroup(_) => group.delete(&mut cx, ticket),
+            GroupRequest::Join(_) | GroupRequest::List(_) => {
+                unreachable!("invariant: handled by the caller")
+            }
+        }
+    }
+
+    fn list(&self, filter: &ListFilter) -> Vec<ListedGroup> {
+        let wanted = |names: &[Arc<str>], name: &str| {
+            names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(name))
+        };
+        if !wanted(&filter.types, "classic") {
+            return Vec::new();
+        }
+        let groups = self.groups.values().filter(|g| wanted(&filter.states, g.state().name()));
+        groups.map(Group::listed).collect()
+    }
+
+    /// When [`GroupShard::tick`] has something to do.
+    pub fn next_deadline(&self) -> Option<i64> {
+        let timer = self.timers.next_deadline();
+        let append = self.pending.next_deadline();
+        timer.into_iter().chain(append).min()
+    }
+
+    pub fn tick(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        while let Some(timer) = self.timers.pop_due(now_ms) {
+            let id = match &timer {
+                Timer::Rebalance(id) | Timer::Sync(id) | Timer::Session(id, _) => id.clone(),
+                Timer::OffsetExpiry => {
+                    self.expire_offsets(now_ms, effects);
+                    continue;
+                }
+            };
+            let mut cx = cx!(self, now_ms, effects);
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            match timer {
+                Timer::Rebalance(_) => group.rebalance_timer(&mut cx),
+                Timer::Sync(_) => group.sync_timer(&mut cx),
+                Timer::Session(_, member_id) => group.session_timer(&mut cx, &member_id),
+                Timer::OffsetExpiry => {}
+            }
+            self.drop_if_vacant(&id);
+        }
+        for (id, generation) in self.pending.time_out(now_ms, effects) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.assign_late(&mut cx!(self, now_ms, effects), generation, TIMED_OUT);
+            }
+        }
+    }
+
+    fn expire_offsets(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        let mut cx = cx!(self, now_ms, effects);
+        for group in self.groups.values_mut() {
+            group.expire_offsets(&mut cx);
+        }
+        self.groups.retain(|_, group| !group.is_vacant());
+        self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
+    }
+
+    /// Everything appended up to `id` is committed.
+    pub fn committed(&mut self, now_ms: i64, id: AppendId, effects: &mut Vec<Effect>) {
+        while let Some(pending) = self.pending.pop_committed(id) {
+            for (ticket, reply) in pending.replies {
+                effects.push(Effect::Reply { ticket, reply });
+            }
+            if let Outcome::Assign { group, generation, assignments } = pending.outcome
+                && let Some(group) = self.groups.get_mut(&group)
+            {
+                group.assigned(&mut cx!(self, now_ms, effects), generation, assignments);
+            }
+        }
+    }
+
+    /// The append `first` and all later ones did not reach the log; they are taken back.
+    pub fn append_failed(
+        &mut self,
+        now_ms: i64,
+        first: AppendId,
+        error: ErrorCode,
+        effects: &mut Vec<Effect>,
+    ) {
+        let error = client_error(error);
+        // New appends may follow from the failure (a rebalance of a group without members):
+        // they are not part of it.
+        let mut failed = Vec::new();
+        while let Some(pending) = self.pending.pop_failed(first) {
+            failed.push(pending);
+        }
+        for pending in failed {
+            self.take_back(now_ms, pending, error, effects);
+        }
+    }
+
+    fn take_back(
+        &mut self,
+        now_ms: i64,
+        pending: Pending,
+        error: ErrorCode,
+        effects: &mut Vec<Effect>,
+    ) {
+        for record in pending.undo {
+            self.replay(record);
+        }
+        for (ticket, reply) in pending.replies {
+            effects.push(Effect::Reply { ticket, reply: reply.into_error(error) });
+        }
+        let mut cx = cx!(self, now_ms, effects);
+        match pending.outcome {
+            Outcome::Records => {}
+            Outcome::Assign { group, generation, .. } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.assign_failed(&mut cx, generation, error);
+                }
+            }
+            Outcome::Replace { group, new_member_id, old } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.undo_replace(&mut cx, &new_member_id, *old);
+                }
+            }
+        }
+    }
+
+    /// Leadership of the partition is gone: everybody who waits is sent to the new coordinator.
+    pub fn unload(mut self, effects: &mut Vec<Effect>) {
+        let error = ErrorCode::NotCoordinator;
+        for (ticket, reply) in self.pending.drain_replies() {
+            effects.push(Effect::Reply { ticket, reply: reply.into_error(error) });
+        }
+        for group in self.groups.values_mut() {
+            group.refuse_waiting(error, effects);
+        }
+    }
+
+    /// Committed offsets of all groups, for the metrics.
+    pub fn positions(&self) -> impl Iterator<Item = CommittedPosition> + '_ {
+        self.groups.values().flat_map(|group| {
+            group.offsets.iter().map(|(topic, partition, o)| CommittedPosition {
+                group: group.id.clone(),
+                topic: topic.clone(),
+                partition,
+                offset: o.offset,
+            })
+        })
+    }
+
+    /// How many groups are in which state, for the metrics.
+    pub fn states(&self) -> impl Iterator<Item = GroupState> + '_ {
+        self.groups.values().map(Group::state)
+    }
+
+    /// Appends that are not committed yet.
+    pub fn appends_pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// What replaying this shard's records must yield, per group: see the invariants above. Groups
+    /// between two generations are left out of it, their offsets are not.
+    pub fn persistent_view(&self) -> Vec<GroupRecord> {
+        self.groups.values().flat_map(Group::persistent_view).collect()
+    }
+
+    /// Checks the invariants of every group; the text names the one that is broken.
+    pub fn check(&self) -> Result<(), String> {
+        self.groups.values().try_for_each(Group::check)
+    }
+
+    fn drop_if_vacant(&mut self, id: &GroupId) {
+        if self.groups.get(id).is_some_and(Group::is_vacant) {
+            self.groups.remove(id);
+        }
+    }
+}
+
+/// How requests for a group that does not exist are answered.
+fn refuse_unknown_group(cx: &mut Cx<'_>, ticket: Ticket, request: GroupRequest) {
+    let reply = match request {
+        GroupRequest::Fetch(fetch) if !fetch.group.is_empty() => {
+            // The group may just have been deleted, which is nobody's business before it is
+            // committed.
+            let last = cx.pending.last_id();
+            let reply = group::fetch_nothing(fetch);
+            cx.reply_after(last, ticket, GroupReply::Fetch(reply));
+            return;
+        }
+        GroupRequest::Describe(id) => {
+            GroupReply::Describe(DescribedGroup::dead(id, ErrorCode::GroupIdNotFound))
+        }
+        request => {
+            let empty = request.group().is_some_and(|id| id.is_empty());
+            let error = match &request {
+                _ if empty => ErrorCode::InvalidGroupId,
+                GroupRequest::Commit(_) => ErrorCode::IllegalGeneration,
+                GroupRequest::DeleteGroup(_) | GroupRequest::DeleteOffsets(_) => {
+                    ErrorCode::GroupIdNotFound
+                }
+                _ => ErrorCode::UnknownMemberId,
+            };
+            request.refuse(error)
+        }
+    };
+    cx.reply(ticket, reply);
+}
