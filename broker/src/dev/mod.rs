@@ -1,0 +1,162 @@
+//! `broker dev`: a cluster on this machine from the YAML that Kubernetes takes. One process per
+//! broker, supervised; the operator's little brother.
+
+mod observe;
+mod plan;
+mod process;
+mod topics;
+mod view;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use plan::{BrokerPlan, ClusterPlan};
+use process::ProcessState;
+use view::Screen;
+
+pub use process::EXIT_CONFIG;
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const START_LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Recovery after a crash with much data may take a while; a cluster that is not ready by then is
+/// shown as it is.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+
+const SAMPLE_CLUSTER: &str = include_str!("../../../manifests/samples/cluster.yaml");
+const SAMPLE_TOPICS: &str = include_str!("../../../manifests/samples/topics.yaml");
+
+/// Start a cluster on this machine from KafkaCluster and Topic YAML.
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// YAML files with one KafkaCluster and its Topics; the samples (three brokers) without any.
+    #[arg(short = 'f', long = "file")]
+    pub files: Vec<PathBuf>,
+    /// Which cluster, where the files have several.
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// Where the brokers keep their data and logs between runs.
+    #[arg(long, default_value = "data")]
+    pub data: PathBuf,
+}
+
+/// Runs until Ctrl-C, SIGTERM, or a broker that cannot run.
+pub async fn run(args: DevArgs) -> Result<()> {
+    let plan = read(&args)?;
+    for kind in &plan.ignored {
+        println!("passed over: a {kind}, which is not a resource of {}", crd::GROUP);
+    }
+    println!("cluster {}: {} brokers, data in {}", plan.name, plan.brokers.len(), args.data.display());
+    let mut interrupted = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
+    let mut terminated = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let (stop, stopped) = watch::channel(false);
+    let mut supervisors = JoinSet::new();
+    let mut states = Vec::new();
+    for broker in &plan.brokers {
+        let (tell, state) = watch::channel(ProcessState::Restarting { reason: "starting".into() });
+        states.push((broker.clone(), state));
+        supervisors.spawn(process::supervise(broker.clone(), tell, stopped.clone()));
+    }
+    let result = tokio::select! {
+        result = attend(&plan, &states) => result,
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+    };
+    println!("\nstopping {} brokers", plan.brokers.len());
+    stop.send_replace(true);
+    while let Some(ended) = supervisors.join_next().await {
+        ended.context("a supervisor ended")??;
+    }
+    println!("stopped; the data stays in {}", args.data.display());
+    result
+}
+
+fn read(args: &DevArgs) -> Result<ClusterPlan> {
+    let mut manifests = Vec::new();
+    for file in &args.files {
+        let name = file.display();
+        let text = std::fs::read_to_string(file).with_context(|| format!("read {name}"))?;
+        manifests.extend(crd::parse_manifests(&text).with_context(|| format!("read {name}"))?);
+    }
+    if args.files.is_empty() {
+        for text in [SAMPLE_CLUSTER, SAMPLE_TOPICS] {
+            manifests.extend(crd::parse_manifests(text).context("read the samples")?);
+        }
+    }
+    std::fs::create_dir_all(&args.data)
+        .with_context(|| format!("create directory {}", args.data.display()))?;
+    // Brokers start in this directory, but their files name the data absolutely.
+    let data = args.data.canonicalize().context("find the data directory")?;
+    Ok(plan::plan(manifests, args.cluster.as_deref(), &data)?)
+}
+
+type States = [(BrokerPlan, watch::Receiver<ProcessState>)];
+
+/// Waits for the brokers, creates the topics, then shows the state until a broker cannot run.
+async fn attend(plan: &ClusterPlan, states: &States) -> Result<()> {
+    let started = Instant::now();
+    let ready = await_ready(states, started + START_TIMEOUT).await?;
+    let mut screen = Screen::new();
+    match ready {
+        true => screen.say(&format!("all brokers are ready after {:.1?}", started.elapsed())),
+        false => screen.say("not all brokers are ready yet; going on"),
+    }
+    for line in topics::apply(&plan.bootstrap(), &plan.topics).await? {
+        screen.say(&line);
+    }
+    screen.say(&format!("\n{}\nCtrl-C stops the cluster and keeps its data.\n", view::first_steps(plan)));
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        fail_on_ended(states)?;
+        screen.show(observe::observe(&now(states)).await);
+    }
+}
+
+async fn await_ready(states: &States, deadline: Instant) -> Result<bool> {
+    let mut looks = interval(START_LOOK_EVERY);
+    for (plan, _) in states {
+        loop {
+            looks.tick().await;
+            fail_on_ended(states)?;
+            if observe::readiness(&plan.http).await.is_ok() {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn now(states: &States) -> Vec<(BrokerPlan, ProcessState)> {
+    states.iter().map(|(plan, state)| (plan.clone(), state.borrow().clone())).collect()
+}
+
+fn fail_on_ended(states: &States) -> Result<()> {
+    for (plan, state) in now(states) {
+        if let ProcessState::Ended { reason } = state {
+            let log = process::log_file(&plan);
+            bail!("broker {}: {reason}\n{}", plan.id, tail(&log));
+        }
+    }
+    Ok(())
+}
+
+/// The last lines of a broker's log, where the reason of its end stands.
+fn tail(log: &std::path::Path) -> String {
+    const LINES: usize = 5;
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text[text.len().saturating_sub(8192)..]).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(LINES)..];
+    format!("{}\n(from {})", tail.join("\n"), log.display())
+}

@@ -1,0 +1,176 @@
+//! Brings the cluster's topics to what the YAML says, as a client: creates what is missing, adds
+//! partitions, sets configs. What cannot be done (fewer partitions, another replication factor) is
+//! told, never forced.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use base::ErrorCode;
+use client::{Connection, Options};
+use crd::Topic;
+use tokio::time::{Instant, sleep};
+use wire::Str;
+use wire::messages::create_partitions_request::CreatePartitionsTopic;
+use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::metadata_response::MetadataResponseTopic;
+use wire::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
+};
+
+const TIMEOUT_MS: i32 = 10_000;
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+const RETRY_FOR: Duration = Duration::from_secs(30);
+const RESOURCE_TOPIC: i8 = 2;
+const OPERATION_SET: i8 = 0;
+
+/// Returns one line per topic for the user.
+pub async fn apply(bootstrap: &str, topics: &[Topic]) -> Result<Vec<String>> {
+    let address = bootstrap.split(',').next().unwrap_or(bootstrap);
+    let connection = Connection::open(address, Options::default())
+        .await
+        .with_context(|| format!("connect to {address}"))?;
+    let mut lines = Vec::with_capacity(topics.len());
+    for topic in topics {
+        let outcome = apply_one(&connection, topic).await;
+        let name = topic.topic_name();
+        lines.push(match outcome {
+            Ok(what) => format!("topic {name}: {what}"),
+            Err(error) => format!("topic {name}: {error:#}"),
+        });
+    }
+    Ok(lines)
+}
+
+async fn apply_one(connection: &Connection, topic: &Topic) -> Result<String> {
+    match describe(connection, topic.topic_name()).await? {
+        None => create(connection, topic).await,
+        Some(existing) => change(connection, topic, &existing).await,
+    }
+}
+
+async fn describe(connection: &Connection, name: &str) -> Result<Option<MetadataResponseTopic>> {
+    let topic = MetadataRequestTopic { name: Some(Str::from(name)), ..Default::default() };
+    let request = MetadataRequest {
+        topics: Some(vec![topic]),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let response = connection.call_newest(&request).await?;
+    let topic = response.topics.into_iter().next().context("the answer has no topic")?;
+    match ErrorCode::from_i16(topic.error_code) {
+        Some(ErrorCode::UnknownTopicOrPartition) => Ok(None),
+        Some(ErrorCode::None) => Ok(Some(topic)),
+        _ => Err(failure(topic.error_code, None)),
+    }
+}
+
+/// A cluster that is still starting may have too few brokers for the replication factor, so that
+/// error is tried again for a while.
+async fn create(connection: &Connection, topic: &Topic) -> Result<String> {
+    let spec = &topic.spec;
+    let config = |(name, value): (&String, &crd::ConfigValue)| CreatableTopicConfig {
+        name: Str::from(name),
+        value: Some(Str::from(value.to_string())),
+    };
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: Str::from(topic.topic_name()),
+            num_partitions: spec.partitions,
+            replication_factor: spec.replication_factor.map_or(-1, |n| n.min(32_767) as i16),
+            configs: spec.config.iter().map(config).collect(),
+            ..Default::default()
+        }],
+        timeout_ms: TIMEOUT_MS,
+        ..Default::default()
+    };
+    let deadline = Instant::now() + RETRY_FOR;
+    loop {
+        let response = connection.call_newest(&request).await?;
+        let result = response.topics.into_iter().next().context("the answer has no topic")?;
+        match ErrorCode::from_i16(result.error_code) {
+            Some(ErrorCode::None) => {
+                return Ok(format!(
+                    "created with {} partitions, replication factor {}",
+                    result.num_partitions, result.replication_factor
+                ));
+            }
+            Some(ErrorCode::InvalidReplicationFactor | ErrorCode::NotController)
+                if Instant::now() < deadline =>
+            {
+                sleep(RETRY_EVERY).await;
+            }
+            _ => return Err(failure(result.error_code, result.error_message.as_deref())),
+        }
+    }
+}
+
+async fn change(
+    connection: &Connection,
+    topic: &Topic,
+    existing: &MetadataResponseTopic,
+) -> Result<String> {
+    let have = existing.partitions.len() as i32;
+    let mut notes = vec![format!("exists with {have} partitions")];
+    if topic.spec.partitions > have {
+        grow(connection, topic).await?;
+        notes.push(format!("now {}", topic.spec.partitions));
+    } else if topic.spec.partitions < have {
+        notes.push(format!("{} are asked for, but partitions are never removed", topic.spec.partitions));
+    }
+    let factor = existing.partitions.first().map_or(0, |p| p.replica_nodes.len() as i32);
+    if topic.spec.replication_factor.is_some_and(|wanted| wanted != factor) {
+        notes.push(format!("its replication factor stays {factor}"));
+    }
+    if !topic.spec.config.is_empty() {
+        configure(connection, topic).await?;
+    }
+    Ok(notes.join(", "))
+}
+
+async fn grow(connection: &Connection, topic: &Topic) -> Result<()> {
+    let request = CreatePartitionsRequest {
+        topics: vec![CreatePartitionsTopic {
+            name: Str::from(topic.topic_name()),
+            count: topic.spec.partitions,
+            assignments: None,
+        }],
+        timeout_ms: TIMEOUT_MS,
+        ..Default::default()
+    };
+    let response = connection.call_newest(&request).await?;
+    let result = response.results.first().context("the answer has no topic")?;
+    check(result.error_code, result.error_message.as_deref()).context("add partitions")
+}
+
+async fn configure(connection: &Connection, topic: &Topic) -> Result<()> {
+    let config = |(name, value): (&String, &crd::ConfigValue)| AlterableConfig {
+        name: Str::from(name),
+        config_operation: OPERATION_SET,
+        value: Some(Str::from(value.to_string())),
+    };
+    let request = IncrementalAlterConfigsRequest {
+        resources: vec![AlterConfigsResource {
+            resource_type: RESOURCE_TOPIC,
+            resource_name: Str::from(topic.topic_name()),
+            configs: topic.spec.config.iter().map(config).collect(),
+        }],
+        ..Default::default()
+    };
+    let response = connection.call_newest(&request).await?;
+    let result = response.responses.first().context("the answer has no topic")?;
+    check(result.error_code, result.error_message.as_deref()).context("set configs")
+}
+
+fn check(code: i16, message: Option<&str>) -> Result<()> {
+    if code == ErrorCode::None.code() { Ok(()) } else { Err(failure(code, message)) }
+}
+
+fn failure(code: i16, message: Option<&str>) -> anyhow::Error {
+    let name = ErrorCode::from_i16(code).map_or_else(|| code.to_string(), |c| format!("{c:?}"));
+    match message {
+        Some(message) => anyhow!("{name}: {message}"),
+        None => anyhow!("{name}"),
+    }
+}
