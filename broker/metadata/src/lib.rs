@@ -27,7 +27,10 @@ pub use codec::{
     DecodeError, RECORDS_BYTES_MAX, decode_records, decode_request, decode_response,
     encode_records, encode_request, encode_response,
 };
-pub use controller::{Caller, Controller, ControllerSettings, Outcome};
+pub use controller::{
+    Caller, Controller, ControllerSettings, Outcome, SUPPORTED_FEATURES, SupportedFeature,
+    validate_topic_name,
+};
 pub use delta::{Changes, changes_between};
 pub use entropy::Entropy;
 pub use image::{ApplyError, Broker, ConfigMap, Image, Partition, Topic, topic_is_internal};

@@ -12,6 +12,7 @@ pub use broker::{BrokerConfigDef, DynamicScope, dynamic_broker_config, dynamic_b
 pub use registry::topic_configs;
 pub use resolve::{ConfigLayers, ConfigSource, Resolved, Synonym, resolve};
 pub use settings::{CleanupPolicy, CompressionType, TimestampType, TopicSettings};
+pub(crate) use settings::{min_insync_replicas, unclean_leader_election};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

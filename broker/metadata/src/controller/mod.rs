@@ -1,15 +1,32 @@
-//! The active controller: requests become records and responses.
+//! The active controller. A request is validated against an image and becomes records and a
+//! response; the image changes only when the records are committed. What is not in the image is
+//! soft state that a successor does without: liveness and the time of the next rebalance.
+
+mod brokers;
+mod change;
+mod configs;
+mod draft;
+mod elections;
+mod features;
+mod isr;
+mod partitions;
+mod reassign;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::BrokerId;
+use base::{BrokerId, ErrorCode};
 
 use crate::entropy::Entropy;
 use crate::image::Image;
 use crate::liveness::{Liveness, LivenessSettings, SessionId};
 use crate::record::{ControllerRecord, MetadataRecord};
-use crate::request::{ControllerRequest, ControllerResponse};
+use crate::request::{ControllerError, ControllerRequest, ControllerResponse};
+use draft::Draft;
+
+pub use features::{SUPPORTED_FEATURES, SupportedFeature};
+pub use topics::validate_topic_name;
 
 /// What the controller takes from the broker's own configuration.
 #[derive(Clone, Debug)]
@@ -26,7 +43,9 @@ pub struct ControllerSettings {
     /// `leader.imbalance.check.interval.seconds`, in ms.
     pub rebalance_interval_ms: i64,
     /// `leader.imbalance.per.broker.percentage`
-    pub leader_imbalance_percent: u32,
+    pub leader_imbalance_percent: usize,
+    /// Feature levels that the first controller of a cluster finalizes.
+    pub bootstrap_features: Vec<(Arc<str>, i16)>,
 }
 
 impl Default for ControllerSettings {
@@ -39,6 +58,7 @@ impl Default for ControllerSettings {
             auto_leader_rebalance: true,
             rebalance_interval_ms: 300_000,
             leader_imbalance_percent: 10,
+            bootstrap_features: features::bootstrap(),
         }
     }
 }
@@ -83,7 +103,10 @@ impl Controller {
         let liveness = Liveness::new(settings.liveness.clone(), image, predecessor, now_ms);
         let next_rebalance_at = now_ms + settings.rebalance_interval_ms;
         let record = ControllerRecord { controller_id: id, controller_epoch: epoch };
-        let records = vec![MetadataRecord::Controller(record)];
+        let mut records = vec![MetadataRecord::Controller(record)];
+        if image.features().next().is_none() {
+            records.extend(features::bootstrap_records(&settings.bootstrap_features));
+        }
         (Controller { settings, liveness, next_rebalance_at }, records)
     }
 
@@ -96,8 +119,59 @@ impl Controller {
         entropy: &mut Entropy,
         request: ControllerRequest,
     ) -> Outcome {
-        let _ = (image, now_ms, caller, entropy, request);
-        unimplemented!()
+        use ControllerRequest as Request;
+        use ControllerResponse as Response;
+        let mut draft = Draft::new(&self.settings, image);
+        let liveness = &mut self.liveness;
+        let mut validate_only = false;
+        let response = match request {
+            Request::RegisterBroker(r) => {
+                draft.register(liveness, caller, now_ms, r).map(Response::RegisterBroker)
+            }
+            Request::Heartbeat(r) => {
+                draft.heartbeat(liveness, caller, now_ms, r).map(Response::Heartbeat)
+            }
+            Request::UnregisterBroker(r) => {
+                draft.unregister(liveness, r.broker_id).map(|()| Response::UnregisterBroker)
+            }
+            Request::AlterIsr(r) => draft.alter_isr(r).map(Response::AlterIsr),
+            Request::CreateTopics(r) => {
+                validate_only = r.validate_only;
+                draft.create_topics(r, entropy).map(Response::CreateTopics)
+            }
+            Request::DeleteTopics(r) => Ok(Response::DeleteTopics(draft.delete_topics(r))),
+            Request::CreatePartitions(r) => {
+                validate_only = r.validate_only;
+                draft.create_partitions(r, entropy).map(Response::CreatePartitions)
+            }
+            Request::IncrementalAlterConfigs(r) => {
+                validate_only = r.validate_only;
+                Ok(Response::IncrementalAlterConfigs(draft.incremental_alter_configs(r)))
+            }
+            Request::AlterConfigs(r) => {
+                validate_only = r.validate_only;
+                Ok(Response::AlterConfigs(draft.alter_configs(r)))
+            }
+            Request::ElectLeaders(r) => Ok(Response::ElectLeaders(draft.elect_leaders(r))),
+            Request::AlterPartitionReassignments(r) => {
+                Ok(Response::AlterPartitionReassignments(draft.alter_reassignments(r)))
+            }
+            Request::ListPartitionReassignments(r) => {
+                Ok(Response::ListPartitionReassignments(draft.list_reassignments(r)))
+            }
+            Request::AllocateProducerIds(r) => {
+                draft.allocate_producer_ids(r).map(Response::AllocateProducerIds)
+            }
+            Request::UpdateFeatures(r) => {
+                validate_only = r.validate_only;
+                Ok(Response::UpdateFeatures(draft.update_features(r)))
+            }
+        };
+        match response {
+            Ok(response) if !validate_only => draft.outcome(image, response),
+            Ok(response) => unchanged(image, response),
+            Err(error) => unchanged(image, Response::Error(error)),
+        }
     }
 
     /// A connection to the controller broke.
@@ -105,11 +179,19 @@ impl Controller {
         self.liveness.session_closed(session, now_ms);
     }
 
-    /// What time demands: fencing of dead brokers, rebalancing of leaders. Records that were not
-    /// committed are returned again by the next call.
+    /// What time demands: fencing of dead brokers (all in one batch), rebalancing of leaders.
+    /// Brokers whose fencing was not committed are fenced again by the next call.
     pub fn tick(&mut self, image: &Image, now_ms: i64) -> Vec<MetadataRecord> {
-        let _ = (image, now_ms);
-        unimplemented!()
+        let mut draft = Draft::new(&self.settings, image);
+        let dead = self.liveness.expired(image, now_ms);
+        draft.fence_all(&dead);
+        if now_ms >= self.next_rebalance_at {
+            self.next_rebalance_at = now_ms + self.settings.rebalance_interval_ms;
+            if self.settings.auto_leader_rebalance {
+                draft.rebalance_leaders();
+            }
+        }
+        draft.records
     }
 
     /// When [`Controller::tick`] must be called, at the latest.
@@ -117,3 +199,24 @@ impl Controller {
         self.liveness.next_deadline(image).min(self.next_rebalance_at)
     }
 }
+
+impl Draft<'_> {
+    fn outcome(self, image: &Image, response: ControllerResponse) -> Outcome {
+        if self.records.is_empty() {
+            return unchanged(image, response);
+        }
+        Outcome { records: self.records, response, image: self.image }
+    }
+}
+
+fn unchanged(image: &Image, response: ControllerResponse) -> Outcome {
+    Outcome { records: Vec::new(), response, image: image.clone() }
+}
+
+fn error<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, ControllerError> {
+    Err(ControllerError::new(code, message))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

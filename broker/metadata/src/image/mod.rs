@@ -2,7 +2,8 @@
 //! versions, so that a clone is O(1) and a commit costs what it changes.
 //!
 //! Invariants, checked by [`Image::validate`]:
-//! - a partition's ISR and ELR are disjoint subsets of its replicas; its leader is in the ISR;
+//! - a partition's ISR and ELR are disjoint subsets of its replicas; its leader is in the ISR,
+//!   and there is one where the ISR is not empty; ISR members are active brokers;
 //! - adding and removing replicas are replicas; a topic's partitions are numbered without gaps;
 //! - leader and partition epochs only grow, broker epochs are unique;
 //! - every index says what the partitions say.

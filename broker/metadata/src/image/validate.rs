@@ -81,6 +81,7 @@ impl Image {
         check(subset(&p.elr) && unique(&p.elr), "ELR is a subset of replicas")?;
         check(p.elr.iter().all(|b| !p.isr.contains(b)), "ELR and ISR are disjoint")?;
         check(p.leader.is_none_or(|b| p.isr.contains(&b)), "the leader is in the ISR")?;
+        check(p.leader.is_some() != p.isr.is_empty(), "somebody leads where somebody is in sync")?;
         check(subset(&p.adding) && subset(&p.removing), "adding and removing are replicas")?;
         check(p.adding.iter().all(|b| !p.removing.contains(b)), "adding is not removing")?;
         check(p.removing.len() < p.replicas.len(), "a reassignment leaves replicas")?;

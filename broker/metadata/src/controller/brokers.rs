@@ -1,0 +1,194 @@
+//! The life of a broker: registration, heartbeats, fencing, controlled shutdown, unregistration.
+//!
+//! A new incarnation of a broker starts fenced. Unless it shut down cleanly (it names the epoch that
+//! it had then), it counts as one that may have lost its unflushed tail, or its disk: it leaves every
+//! ISR and ELR before it can lead anything.
+
+use std::sync::Arc;
+
+use base::{BrokerEpoch, BrokerId, ErrorCode, TopicId};
+
+use super::draft::{Draft, state_record};
+use super::{Caller, error};
+use crate::image::Broker;
+use crate::liveness::Liveness;
+use crate::record::{
+    MetadataRecord, ProducerIdsRecord, RegisterBrokerRecord, UnregisterBrokerRecord,
+};
+use crate::request::{
+    AllocateProducerIdsRequest, ControllerError, HeartbeatRequest, HeartbeatResponse,
+    ProducerIdBlock, RegisterBrokerRequest, RegisterBrokerResponse,
+};
+
+/// Producer ids that a broker gets at a time.
+const PRODUCER_ID_BLOCK: i32 = 1000;
+
+impl Draft<'_> {
+    pub(super) fn register(
+        &mut self,
+        liveness: &mut Liveness,
+        caller: Caller,
+        now_ms: i64,
+        request: RegisterBrokerRequest,
+    ) -> Result<RegisterBrokerResponse, ControllerError> {
+        if request.cluster_id != *self.image.cluster_id() {
+            let (expected, found) = (self.image.cluster_id(), &request.cluster_id);
+            let message = format!("Expected cluster ID {expected}, but got cluster ID {found}");
+            return error(ErrorCode::InconsistentClusterId, message);
+        }
+        let id = request.broker_id;
+        if id.0 < 0 {
+            return error(ErrorCode::InvalidRequest, format!("{id} is no broker ID"));
+        }
+        let existing = self.image.broker(id).cloned();
+        let again = existing.as_ref().filter(|b| b.incarnation_id == request.incarnation_id);
+        let broker_epoch = match again {
+            Some(broker) => self.register_again(broker, request),
+            None if existing.is_some() && liveness.is_live(id, now_ms) => {
+                let message = format!("Another broker is registered with that broker id: {id}");
+                return error(ErrorCode::DuplicateBrokerRegistration, message);
+            }
+            None => self.register_incarnation(existing.as_deref(), request),
+        };
+        liveness.heartbeat(id, broker_epoch, caller.session, -1, now_ms);
+        Ok(RegisterBrokerResponse { broker_epoch })
+    }
+
+    /// A retry, or the same process with other endpoints.
+    fn register_again(&mut self, broker: &Broker, request: RegisterBrokerRequest) -> BrokerEpoch {
+        let same = broker.listeners == request.listeners
+            && broker.rack == request.rack
+            && broker.log_dirs == request.log_dirs;
+        if !same {
+            self.push_registration(request, broker.epoch, true);
+        }
+        broker.epoch
+    }
+
+    fn register_incarnation(
+        &mut self,
+        previous: Option<&Broker>,
+        request: RegisterBrokerRequest,
+    ) -> BrokerEpoch {
+        let id = request.broker_id;
+        let clean_epoch = request.clean_shutdown_epoch;
+        let clean = clean_epoch.is_some() && previous.map(|b| b.epoch) == clean_epoch;
+        let disk_replaced =
+            previous.is_some_and(|b| are_other_disks(&b.log_dirs, &request.log_dirs));
+        let epoch = self.image.next_broker_epoch;
+        self.push_registration(request, epoch, false);
+        if clean && !disk_replaced {
+            self.remove_from_isrs(&[id]);
+        } else {
+            self.remove_after_unclean_shutdown(id, disk_replaced);
+        }
+        epoch
+    }
+
+    fn push_registration(&mut self, r: RegisterBrokerRequest, epoch: BrokerEpoch, update: bool) {
+        self.push(MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+            broker_id: r.broker_id,
+            incarnation_id: r.incarnation_id,
+            broker_epoch: epoch,
+            listeners: r.listeners,
+            rack: r.rack,
+            log_dirs: r.log_dirs,
+            update,
+        }));
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        liveness: &mut Liveness,
+        caller: Caller,
+        now_ms: i64,
+        request: HeartbeatRequest,
+    ) -> Result<HeartbeatResponse, ControllerError> {
+        let id = request.broker_id;
+        let broker = self.check_broker(id, request.broker_epoch)?;
+        liveness.heartbeat(id, broker.epoch, caller.session, request.image_offset, now_ms);
+        let caught_up = request.image_offset >= broker.registered_at;
+        let mut should_shut_down = false;
+        if request.want_shutdown {
+            should_shut_down = self.controlled_shutdown(liveness, &broker);
+        } else if request.want_fence {
+            self.fence(id);
+        } else if broker.fenced && caught_up && !broker.in_controlled_shutdown {
+            self.push(MetadataRecord::UnfenceBroker(state_record(&broker)));
+            self.elect_leaderless();
+        }
+        let fenced = self.image.broker(id).is_none_or(|b| b.fenced);
+        Ok(HeartbeatResponse { caught_up, fenced, should_shut_down })
+    }
+
+    /// Moves the broker's leaderships, once. It may stop when it leads nothing and every other
+    /// broker's image says so: then no follower fetches from it and no client is sent to it.
+    fn controlled_shutdown(&mut self, liveness: &Liveness, broker: &Broker) -> bool {
+        if broker.fenced {
+            return true;
+        }
+        if !broker.in_controlled_shutdown {
+            self.push(MetadataRecord::BrokerShutdown(state_record(broker)));
+            self.remove_from_isrs(&[broker.id]);
+            return false;
+        }
+        self.image.partitions_led_by(broker.id).next().is_none()
+            && liveness.all_reached(&self.image, broker.shutdown_at, broker.id)
+    }
+
+    /// The registered broker, if the epoch is its own.
+    pub(super) fn check_broker(
+        &self,
+        id: BrokerId,
+        epoch: BrokerEpoch,
+    ) -> Result<Arc<Broker>, ControllerError> {
+        match self.image.broker(id) {
+            None => {
+                error(ErrorCode::BrokerIdNotRegistered, format!("Broker {id} is not registered"))
+            }
+            Some(broker) if broker.epoch != epoch => {
+                let message = format!("Expected broker epoch {}, but got {epoch}", broker.epoch);
+                error(ErrorCode::StaleBrokerEpoch, message)
+            }
+            Some(broker) => Ok(broker.clone()),
+        }
+    }
+
+    pub(super) fn unregister(
+        &mut self,
+        liveness: &mut Liveness,
+        id: BrokerId,
+    ) -> Result<(), ControllerError> {
+        let Some(broker) = self.image.broker(id).cloned() else {
+            let message = format!("Broker ID {id} is not currently registered");
+            return error(ErrorCode::BrokerIdNotRegistered, message);
+        };
+        self.fence(id);
+        let record = UnregisterBrokerRecord { broker_id: id, broker_epoch: broker.epoch };
+        self.push(MetadataRecord::UnregisterBroker(record));
+        liveness.forget(id);
+        Ok(())
+    }
+
+    pub(super) fn allocate_producer_ids(
+        &mut self,
+        request: AllocateProducerIdsRequest,
+    ) -> Result<ProducerIdBlock, ControllerError> {
+        self.check_broker(request.broker_id, request.broker_epoch)?;
+        let first = self.image.next_producer_id();
+        let Some(next_producer_id) = first.checked_add(i64::from(PRODUCER_ID_BLOCK)) else {
+            return error(ErrorCode::UnknownServerError, "Exhausted all producerIds");
+        };
+        self.push(MetadataRecord::ProducerIds(ProducerIdsRecord {
+            broker_id: request.broker_id,
+            broker_epoch: request.broker_epoch,
+            next_producer_id,
+        }));
+        Ok(ProducerIdBlock { first, len: PRODUCER_ID_BLOCK })
+    }
+}
+
+/// The broker came back with none of the directories it had.
+fn are_other_disks(before: &[TopicId], now: &[TopicId]) -> bool {
+    !before.is_empty() && !now.iter().any(|dir| before.contains(dir))
+}

@@ -1,0 +1,154 @@
+//! A request's records in the making, applied to a working image at once, so that every later part
+//! of the request is validated against what the earlier parts leave.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base::{BrokerId, TopicPartition};
+
+use super::ControllerSettings;
+use super::change::{Election, PartitionChange};
+use crate::config::{self, ConfigLayers};
+use crate::image::{Broker, Image};
+use crate::record::{BrokerStateRecord, MetadataRecord};
+
+pub(super) struct Draft<'a> {
+    pub settings: &'a ControllerSettings,
+    pub image: Image,
+    pub records: Vec<MetadataRecord>,
+}
+
+/// What a topic's configs say about elections.
+#[derive(Clone, Copy)]
+pub(super) struct ElectionRules {
+    pub min_isr: usize,
+    pub unclean: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(settings: &'a ControllerSettings, image: &Image) -> Draft<'a> {
+        // The working image stands where the records will be committed at the earliest.
+        let mut image = image.clone();
+        image.offset += 1;
+        Draft { settings, image, records: Vec::new() }
+    }
+
+    pub fn push(&mut self, record: MetadataRecord) {
+        let offset = self.image.offset;
+        self.image
+            .apply(offset, std::slice::from_ref(&record))
+            .expect("invariant: the controller writes only records that fit its image");
+        self.records.push(record);
+    }
+
+    pub fn rules(&self, topic: &str) -> ElectionRules {
+        let layers = ConfigLayers::of_topic(&self.image, topic, None, &self.settings.static_config);
+        ElectionRules {
+            min_isr: usize::try_from(config::min_insync_replicas(&layers)).unwrap_or(1),
+            unclean: config::unclean_leader_election(&layers),
+        }
+    }
+
+    /// Starts a change of a partition that exists.
+    pub fn change(&self, tp: &TopicPartition, rules: ElectionRules) -> Option<PartitionChange> {
+        let topic = self.image.topic(&tp.topic)?;
+        let partition = topic.partition(tp.partition)?;
+        let mut change = PartitionChange::new(topic.id, tp.partition, partition.clone(), rules);
+        if rules.unclean {
+            change.election = Election::Unclean;
+        }
+        Some(change)
+    }
+
+    /// Writes the change if it changes anything. Returns whether it did.
+    pub fn finish(&mut self, change: PartitionChange) -> bool {
+        let image = &self.image;
+        match change.build(|broker| image.is_active(broker)) {
+            None => false,
+            Some(record) => {
+                self.push(MetadataRecord::PartitionChange(record));
+                true
+            }
+        }
+    }
+
+    /// Reconsiders each partition after `edit`, topic by topic: the rules are looked up once per
+    /// topic, as the partitions come sorted.
+    pub fn reconsider(
+        &mut self,
+        partitions: Vec<TopicPartition>,
+        edit: impl Fn(&mut PartitionChange),
+    ) {
+        let mut rules: Option<(Arc<str>, ElectionRules)> = None;
+        for tp in partitions {
+            let current = match &rules {
+                Some((topic, rules)) if *topic == tp.topic => *rules,
+                _ => {
+                    let fresh = self.rules(&tp.topic);
+                    rules = Some((tp.topic.clone(), fresh));
+                    fresh
+                }
+            };
+            if let Some(mut change) = self.change(&tp, current) {
+                edit(&mut change);
+                self.finish(change);
+            }
+        }
+    }
+
+    /// The brokers leave the ISRs and their leaderships move. Their state is expected to be changed
+    /// already, so that they are no candidates. All at once: replicas that leave an ISR together are
+    /// equally eligible afterwards.
+    pub fn remove_from_isrs(&mut self, brokers: &[BrokerId]) {
+        let at_stake = brokers.iter().flat_map(|b| self.image.partitions_at_stake(*b));
+        let partitions: BTreeSet<TopicPartition> = at_stake.cloned().collect();
+        self.reconsider(partitions.into_iter().collect(), |change| {
+            change.isr.retain(|b| !brokers.contains(b));
+        });
+    }
+
+    /// The broker came back without a clean shutdown: what it had not flushed may be gone, so that
+    /// it is neither in sync nor eligible anywhere. With a replaced disk it is not even the best
+    /// guess for partitions that nobody else can lead, where other replicas exist.
+    pub fn remove_after_unclean_shutdown(&mut self, broker: BrokerId, disk_replaced: bool) {
+        let partitions = self.image.partitions_at_stake(broker).cloned().collect();
+        self.reconsider(partitions, |change| {
+            change.isr.retain(|b| *b != broker);
+            change.unclean_shutdown = Some(broker);
+            change.disk_replaced = disk_replaced;
+        });
+    }
+
+    /// Elects leaders for partitions that have none.
+    pub fn elect_leaderless(&mut self) {
+        let has_none = |tp: &&TopicPartition| {
+            self.image.partition(&tp.topic, tp.partition).is_some_and(|p| p.leader.is_none())
+        };
+        let partitions = self.image.imbalanced().filter(has_none).cloned().collect();
+        self.reconsider(partitions, |_| {});
+    }
+
+    pub fn fence(&mut self, id: BrokerId) {
+        self.fence_all(&[id]);
+    }
+
+    /// Fences those of the brokers that are not. All are fenced before the first leadership moves:
+    /// none may move to a broker that is about to be fenced too.
+    pub fn fence_all(&mut self, brokers: &[BrokerId]) {
+        let unfenced: Vec<_> = brokers
+            .iter()
+            .filter_map(|id| self.image.broker(*id))
+            .filter(|b| !b.fenced)
+            .cloned()
+            .collect();
+        for broker in &unfenced {
+            self.push(MetadataRecord::FenceBroker(state_record(broker)));
+        }
+        let ids: Vec<BrokerId> = unfenced.iter().map(|b| b.id).collect();
+        self.remove_from_isrs(&ids);
+    }
+}
+
+pub(super) fn state_record(broker: &Broker) -> BrokerStateRecord {
+    BrokerStateRecord { broker_id: broker.id, broker_epoch: broker.epoch }
+}
