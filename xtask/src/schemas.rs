@@ -152,8 +152,10 @@ fn fields(
 ) -> Result<()> {
     for field in owner["fields"].as_array().into_iter().flatten() {
         let name = text(field, "name")?;
-        let versions = clipped(field, "versions", valid)?;
-        let Some(versions) = versions else { continue };
+        // A tagged field may leave its versions to its tagged versions.
+        let key = if field.get("versions").is_some() { "versions" } else { "taggedVersions" };
+        ensure!(field.get(key).is_some(), "{name} has no versions");
+        let Some(versions) = clipped(field, key, valid)? else { continue };
         write!(out, "{:1$}{name}: {2}", "", 2 * depth, text(field, "type")?)?;
         if versions != *valid {
             write!(out, " {}", show(&versions, valid))?;
@@ -172,7 +174,8 @@ fn fields(
             write!(out, " ignorable")?;
         }
         match &field["default"] {
-            Value::Null if field.get("default").is_none() => {}
+            // A bare null is no default to Kafka's generator, unlike the text "null".
+            Value::Null => {}
             Value::String(default) if default.is_empty() => {}
             Value::String(default) => write!(out, " = {default}")?,
             default => write!(out, " = {default}")?,

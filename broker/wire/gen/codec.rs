@@ -122,9 +122,12 @@ impl StructCodec<'_> {
                 self.size_min(element, field.versions),
                 read_element(element)
             ),
-            Type::Struct(name) => format!(
-                "if r.struct_is_present()? {{ Some({name}::read(r, version)?) }} else {{ None }}"
-            ),
+            Type::Struct(name) => {
+                // Kafka marks a nullable struct by a signed byte, but in a tag by a varint.
+                let present =
+                    if field.tag.is_some() { "r.uvarint()? > 0" } else { "r.struct_is_present()?" };
+                format!("if {present} {{ Some({name}::read(r, version)?) }} else {{ None }}")
+            }
             Type::Fixed(_) => unreachable!("a number is never null"),
         };
         match self.condition(nullable) {
@@ -269,6 +272,7 @@ impl StructCodec<'_> {
         let is_struct = matches!(field.ty, Type::Struct(_));
         let null = match &field.ty {
             Type::String => "w.null_string(flexible);",
+            Type::Struct(_) if field.tag.is_some() => "w.uvarint(0);",
             Type::Struct(_) => "w.i8(-1);",
             _ => "w.length(flexible, None)?;",
         };

@@ -13,6 +13,10 @@
 //!   [`Records`] in responses.
 //! - `XRequest::decode(&mut Reader, version)` and `encode(&self, &mut Writer, version)`, also through
 //!   the traits [`Message`] and [`Request`] (which names the response type and the [`ApiKey`]).
+//! - Defaults are Kafka's: a nullable field is `None` only if the schema's default is null, otherwise
+//!   it is `Some` of nothing. Set nullable fields where the difference matters.
+//! - `Bytes` of a decoded message keep its whole frame in memory: copy what is kept for long
+//!   (`Bytes::copy_from_slice`). A [`Str`] owns its text.
 //! - [`AnyRequest`] and [`AnyResponse`] hold one of all of them, for dispatch.
 //!
 //! Decoding never allocates from an unchecked length and ignores bytes after the message, as Kafka

@@ -143,3 +143,46 @@ fn header_versions_agree_with_the_peer() {
         }
     }
 }
+
+/// The stored records and embedded messages, against the interpreter alone.
+macro_rules! stored_agree {
+    ($($name:ident)*) => {
+        #[test]
+        fn stored_messages_agree_with_the_interpreter() {
+            let schema = schema();
+            let mut stored: Vec<&Message> = schema.iter().collect();
+            stored.retain(|m| matches!(m.kind, Kind::Record | Kind::Data));
+            assert_eq!(stored.len(), [$(stringify!($name)),*].len(), "one of them is not tested");
+            $({
+                let message = stored.iter().find(|m| m.name == stringify!($name)).unwrap();
+                for version in wire::messages::$name::VERSIONS {
+                    for seed in 0..=SEEDS {
+                        let random = (seed < SEEDS).then(|| Random::new(seed * 7 + 1));
+                        let bytes = Interpreter { message, version, random }.bytes();
+                        let mut r = Reader::new(bytes.clone());
+                        let decoded = wire::messages::$name::decode(&mut r, version).unwrap();
+                        let mut w = Writer::new();
+                        decoded.encode(&mut w, version).unwrap();
+                        assert_eq!(w.into_bytes().unwrap(), bytes, "{} v{version}", message.name);
+                        if seed == SEEDS {
+                            assert_eq!(decoded, Default::default(), "{}", message.name);
+                        }
+                    }
+                }
+            })*
+        }
+    };
+}
+
+stored_agree! {
+    OffsetCommitKey OffsetCommitValue LegacyOffsetCommitKey LegacyOffsetCommitValue
+    GroupMetadataKey GroupMetadataValue ConsumerGroupMetadataKey ConsumerGroupMetadataValue
+    ConsumerGroupPartitionMetadataKey ConsumerGroupPartitionMetadataValue
+    ConsumerGroupMemberMetadataKey ConsumerGroupMemberMetadataValue
+    ConsumerGroupTargetAssignmentMetadataKey ConsumerGroupTargetAssignmentMetadataValue
+    ConsumerGroupTargetAssignmentMemberKey ConsumerGroupTargetAssignmentMemberValue
+    ConsumerGroupCurrentMemberAssignmentKey ConsumerGroupCurrentMemberAssignmentValue
+    ConsumerGroupRegularExpressionKey ConsumerGroupRegularExpressionValue
+    TransactionLogKey TransactionLogValue ConsumerProtocolAssignment ConsumerProtocolSubscription
+    EndTxnMarker
+}

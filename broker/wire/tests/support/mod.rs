@@ -106,6 +106,7 @@ impl Interpreter<'_> {
         };
         if null {
             match (is_struct, self.flexible()) {
+                (true, _) if field.tag.is_some() => out.push(0),
                 (true, _) => out.push(0xff),
                 (false, true) => out.push(0),
                 (false, false) if field.ty == Type::String => out.extend([0xff; 2]),
