@@ -76,6 +76,8 @@ impl fmt::Display for GroupState {
 /// What an event may do besides changing its group.
 pub(crate) struct Cx<'a> {
     pub(crate) now_ms: i64,
+    /// The same moment as it is stored in records.
+    pub(crate) wall_ms: i64,
     pub(crate) config: &'a GroupConfig,
     pub(crate) timers: &'a mut Timers,
     pub(crate) pending: &'a mut PendingAppends,
@@ -135,9 +137,10 @@ pub(crate) struct Group {
     /// What is left of the rebalance timeout after the current initial delay.
     initial_delay_left_ms: i64,
     initial_delay_ms: i64,
-    /// The assignments of this generation are appended and not yet committed: another sync of the
-    /// leader must not append others.
-    assigning: Option<i32>,
+    /// The append with this generation's assignments, until it is committed: another sync of the
+    /// leader must not append others. An append of a former generation, or of a group of this name
+    /// that was deleted since, is not this one.
+    assigning: Option<AppendId>,
     /// Topics of a consumer group's members; `None` if they cannot be told.
     subscribed: Option<BTreeSet<Arc<str>>>,
     pub(crate) offsets: Offsets,
@@ -191,7 +194,7 @@ impl Group {
         self.state == GroupState::Empty
     }
 
-    fn transition(&mut self, state: GroupState, now_ms: i64) {
+    fn transition(&mut self, state: GroupState, wall_ms: i64) {
         let allowed = match state {
             GroupState::Empty | GroupState::CompletingRebalance => {
                 self.state == GroupState::PreparingRebalance
@@ -203,7 +206,7 @@ impl Group {
         debug_assert!(allowed, "{} -> {state}", self.state);
         self.previous_state = self.state;
         self.state = state;
-        self.state_since_ms = Some(now_ms);
+        self.state_since_ms = Some(wall_ms);
     }
 
     fn is_leader(&self, member_id: &str) -> bool {
@@ -387,10 +390,15 @@ impl Group {
     }
 
     /// The records that replay leads to. A group between two generations is not in the log as it
-    /// is; only its offsets are.
+    /// is; only its offsets are. Since when a group has been stable is not kept.
     pub(crate) fn persistent_view(&self) -> Vec<GroupRecord> {
         let settled = matches!(self.state, GroupState::Stable | GroupState::Empty);
-        let group = (self.in_log && settled).then(|| self.record(|m| m.assignment.clone()));
+        let mut group = (self.in_log && settled).then(|| self.record(|m| m.assignment.clone()));
+        if self.state == GroupState::Stable
+            && let Some(GroupRecord::Group { value: Some(value), .. }) = &mut group
+        {
+            value.state_since_ms = None;
+        }
         let offsets = self.offsets.iter().map(|(topic, partition, value)| GroupRecord::Offset {
             group: self.id.clone(),
             topic: topic.clone(),

@@ -19,7 +19,7 @@ pub(crate) enum Outcome {
     /// Nothing: the records alone matter.
     Records,
     /// The leader's assignments; once committed the members get theirs and the group is stable.
-    Assign { group: GroupId, generation: i32, assignments: Vec<(MemberId, Bytes)> },
+    Assign { group: GroupId, assignments: Vec<(MemberId, Bytes)> },
     /// A static member took the place of its former self.
     Replace { group: GroupId, new_member_id: MemberId, old: Box<Member> },
 }
@@ -103,7 +103,7 @@ impl PendingAppends {
         &mut self,
         now_ms: i64,
         effects: &mut Vec<Effect>,
-    ) -> Vec<(GroupId, i32)> {
+    ) -> Vec<(GroupId, AppendId)> {
         let mut late_assignments = Vec::new();
         let due = self.queue.iter_mut().take_while(|p| p.deadline_ms <= now_ms);
         for pending in due.filter(|p| !p.timed_out) {
@@ -111,8 +111,8 @@ impl PendingAppends {
             for (ticket, reply) in pending.replies.drain(..) {
                 effects.push(Effect::Reply { ticket, reply: reply.into_error(TIMED_OUT) });
             }
-            if let Outcome::Assign { group, generation, .. } = &pending.outcome {
-                late_assignments.push((group.clone(), *generation));
+            if let Outcome::Assign { group, .. } = &pending.outcome {
+                late_assignments.push((group.clone(), pending.id));
             }
         }
         late_assignments

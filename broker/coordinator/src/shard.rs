@@ -40,6 +40,7 @@ pub struct GroupShard {
     groups: BTreeMap<GroupId, Group>,
     timers: Timers,
     pending: PendingAppends,
+    wall_offset_ms: i64,
 }
 
 /// The fields that an event of one group needs, borrowed apart from the groups.
@@ -47,6 +48,7 @@ macro_rules! cx {
     ($shard:ident, $now_ms:expr, $effects:expr) => {
         Cx {
             now_ms: $now_ms,
+            wall_ms: $now_ms + $shard.wall_offset_ms,
             config: &$shard.config,
             timers: &mut $shard.timers,
             pending: &mut $shard.pending,
@@ -62,7 +64,14 @@ impl GroupShard {
             groups: BTreeMap::new(),
             timers: Timers::default(),
             pending: PendingAppends::default(),
+            wall_offset_ms: 0,
         }
+    }
+
+    /// The `now_ms` of events never goes back; what is stored (commit times, and with them the
+    /// age of offsets) is wall time, which is `offset_ms` ahead of it.
+    pub fn set_wall_offset_ms(&mut self, offset_ms: i64) {
+        self.wall_offset_ms = offset_ms;
     }
 
     /// Applies one record of the log. Also how a failed append is taken back.
@@ -214,9 +223,9 @@ impl GroupShard {
             }
             self.drop_if_vacant(&id);
         }
-        for (id, generation) in self.pending.time_out(now_ms, effects) {
+        for (id, append) in self.pending.time_out(now_ms, effects) {
             if let Some(group) = self.groups.get_mut(&id) {
-                group.assign_late(&mut cx!(self, now_ms, effects), generation, TIMED_OUT);
+                group.assign_late(&mut cx!(self, now_ms, effects), append, TIMED_OUT);
             }
         }
     }
@@ -236,10 +245,10 @@ impl GroupShard {
             for (ticket, reply) in pending.replies {
                 effects.push(Effect::Reply { ticket, reply });
             }
-            if let Outcome::Assign { group, generation, assignments } = pending.outcome
+            if let Outcome::Assign { group, assignments } = pending.outcome
                 && let Some(group) = self.groups.get_mut(&group)
             {
-                group.assigned(&mut cx!(self, now_ms, effects), generation, assignments);
+                group.assigned(&mut cx!(self, now_ms, effects), pending.id, assignments);
             }
         }
     }
@@ -280,9 +289,9 @@ impl GroupShard {
         let mut cx = cx!(self, now_ms, effects);
         match pending.outcome {
             Outcome::Records => {}
-            Outcome::Assign { group, generation, .. } => {
+            Outcome::Assign { group, .. } => {
                 if let Some(group) = self.groups.get_mut(&group) {
-                    group.assign_failed(&mut cx, generation, error);
+                    group.assign_failed(&mut cx, pending.id, error);
                 }
             }
             Outcome::Replace { group, new_member_id, old } => {

@@ -27,7 +27,7 @@ impl Group {
         if matches!(self.state, GroupState::Stable | GroupState::PreparingRebalance) {
             self.restart_session(cx, &request.member_id);
         }
-        let expire_ms = request.retention_ms.map(|ms| cx.now_ms.saturating_add(ms));
+        let expire_ms = request.retention_ms.map(|ms| cx.wall_ms.saturating_add(ms));
         let mut errors = Vec::with_capacity(request.offsets.len());
         let mut changes = Vec::with_capacity(request.offsets.len());
         for asked in request.offsets {
@@ -37,7 +37,7 @@ impl Group {
             }
             errors.push(ErrorCode::None);
             let (topic, partition) = (asked.topic.clone(), asked.partition);
-            changes.push((topic, partition, Some(to_store(asked, cx.now_ms, expire_ms))));
+            changes.push((topic, partition, Some(to_store(asked, cx.wall_ms, expire_ms))));
         }
         let reply = GroupReply::Commit(CommitReply { errors });
         self.change_offsets(cx, changes, Some((ticket, reply)));
@@ -195,8 +195,8 @@ impl Group {
             _ => return false,
         };
         match offset.expire_ms {
-            Some(expire_ms) => cx.now_ms >= expire_ms,
-            None => cx.now_ms.saturating_sub(since_ms) >= cx.config.offsets_retention_ms,
+            Some(expire_ms) => cx.wall_ms >= expire_ms,
+            None => cx.wall_ms.saturating_sub(since_ms) >= cx.config.offsets_retention_ms,
         }
     }
 
@@ -218,12 +218,12 @@ impl Group {
     }
 }
 
-fn to_store(asked: OffsetToCommit, now_ms: i64, expire_ms: Option<i64>) -> CommittedOffset {
+fn to_store(asked: OffsetToCommit, commit_ms: i64, expire_ms: Option<i64>) -> CommittedOffset {
     CommittedOffset {
         offset: asked.offset,
         leader_epoch: asked.leader_epoch,
         metadata: asked.metadata,
-        commit_ms: now_ms,
+        commit_ms,
         expire_ms,
         topic_id: asked.topic_id,
     }

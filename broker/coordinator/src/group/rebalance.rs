@@ -24,7 +24,7 @@ impl Group {
         }
         cx.timers.cancel(&Timer::Sync(self.id.clone()));
         let initial = self.state == GroupState::Empty;
-        self.transition(GroupState::PreparingRebalance, cx.now_ms);
+        self.transition(GroupState::PreparingRebalance, cx.wall_ms);
         if initial {
             // The first members of a group usually start together: wait for the others.
             let delay_ms = i64::from(cx.config.initial_rebalance_delay_ms);
@@ -115,7 +115,7 @@ impl Group {
 
     fn become_empty(&mut self, cx: &mut Cx<'_>) {
         self.protocol_name = None;
-        self.transition(GroupState::Empty, cx.now_ms);
+        self.transition(GroupState::Empty, cx.wall_ms);
         self.update_subscribed();
         self.in_log = true;
         let record = self.record(|_| Bytes::new());
@@ -125,7 +125,7 @@ impl Group {
     fn answer_joins(&mut self, cx: &mut Cx<'_>) {
         self.protocol_name = self.elect_protocol();
         debug_assert!(self.protocol_name.is_some(), "members share a protocol");
-        self.transition(GroupState::CompletingRebalance, cx.now_ms);
+        self.transition(GroupState::CompletingRebalance, cx.wall_ms);
         self.update_subscribed();
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in ids {

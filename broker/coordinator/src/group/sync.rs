@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Cx, Group, GroupState};
 use crate::pending::Outcome;
-use crate::{GroupReply, MemberId, SyncGroup, SyncReply, Ticket};
+use crate::{AppendId, GroupReply, MemberId, SyncGroup, SyncReply, Ticket};
 
 impl Group {
     pub(crate) fn sync(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: SyncGroup) {
@@ -31,7 +31,7 @@ impl Group {
             let error = ErrorCode::RebalanceInProgress;
             cx.reply(old, GroupReply::Sync(SyncReply::error(error)));
         }
-        if self.is_leader(&id) && self.assigning != Some(self.generation) {
+        if self.is_leader(&id) && self.assigning.is_none() {
             self.append_assignments(cx, request.assignments);
         }
     }
@@ -64,21 +64,19 @@ impl Group {
             let found = assignments.binary_search_by(|(id, _)| id.cmp(&m.id));
             found.map(|i| assignments[i].1.clone()).unwrap_or_default()
         });
-        self.assigning = Some(self.generation);
         self.in_log = true;
-        let (group, generation) = (self.id.clone(), self.generation);
-        let outcome = Outcome::Assign { group, generation, assignments };
-        cx.append(vec![record], Vec::new(), outcome, None);
+        let outcome = Outcome::Assign { group: self.id.clone(), assignments };
+        self.assigning = Some(cx.append(vec![record], Vec::new(), outcome, None));
     }
 
     /// The assignments are committed: the members get them, unless the group has moved on.
     pub(crate) fn assigned(
         &mut self,
         cx: &mut Cx<'_>,
-        generation: i32,
+        append: AppendId,
         assignments: Vec<(MemberId, Bytes)>,
     ) {
-        if self.state != GroupState::CompletingRebalance || self.generation != generation {
+        if !self.awaits(append) {
             return;
         }
         self.assigning = None;
@@ -87,7 +85,7 @@ impl Group {
                 member.assignment = assignment;
             }
         }
-        self.transition(GroupState::Stable, cx.now_ms);
+        self.transition(GroupState::Stable, cx.wall_ms);
         let ids: Vec<MemberId> = self.members.keys().cloned().collect();
         for id in ids {
             let member = self.members.get_mut(&id).expect("invariant: listed above");
@@ -99,11 +97,9 @@ impl Group {
     }
 
     /// The assignments were not appended: everybody rejoins.
-    pub(crate) fn assign_failed(&mut self, cx: &mut Cx<'_>, generation: i32, error: ErrorCode) {
-        if self.generation == generation {
+    pub(crate) fn assign_failed(&mut self, cx: &mut Cx<'_>, append: AppendId, error: ErrorCode) {
+        if self.awaits(append) {
             self.assigning = None;
-        }
-        if self.state == GroupState::CompletingRebalance && self.generation == generation {
             self.fail_assignment(cx, error);
             self.prepare_rebalance(cx);
         }
@@ -111,10 +107,14 @@ impl Group {
 
     /// The assignments are not committed in time. They may yet be, so the generation stands, but
     /// nobody is kept waiting.
-    pub(crate) fn assign_late(&mut self, cx: &mut Cx<'_>, generation: i32, error: ErrorCode) {
-        if self.state == GroupState::CompletingRebalance && self.generation == generation {
+    pub(crate) fn assign_late(&mut self, cx: &mut Cx<'_>, append: AppendId, error: ErrorCode) {
+        if self.awaits(append) {
             self.fail_assignment(cx, error);
         }
+    }
+
+    fn awaits(&self, append: AppendId) -> bool {
+        self.state == GroupState::CompletingRebalance && self.assigning == Some(append)
     }
 
     fn sync_reply(&self, member_id: &str) -> SyncReply {

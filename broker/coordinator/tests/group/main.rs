@@ -1,0 +1,9 @@
+//! Tests of the group coordinator's core, through its public face only.
+#![allow(clippy::unwrap_used)]
+
+mod failover;
+mod membership;
+mod offsets;
+mod random;
+mod rebalance;
+mod world;
