@@ -11,12 +11,23 @@
 //! The files in `__cluster_metadata-0` are this crate's own, not Kafka's KRaft log: Kafka's
 //! offline tools do not read them.
 
+mod admission;
 mod api;
 mod config;
+mod core;
 mod fatal;
+mod leadership;
 mod log;
 mod machine;
+mod members;
+mod messages;
+mod network;
 mod quorum;
+mod rpc;
+mod service;
+mod session;
+mod snapshots;
+mod status;
 mod types;
 
 pub use api::{

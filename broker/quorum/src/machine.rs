@@ -57,8 +57,7 @@ pub struct Machine {
 impl MachineState {
     /// Loads the snapshot, if there is one. `cluster_id` is the empty image's.
     pub fn open(dir: &Path, cluster_id: &str) -> io::Result<(Machine, Arc<MachineState>)> {
-        let snapshots =
-            SnapshotFile { path: dir.join(SNAPSHOT_FILE), newest: Mutex::new(None) };
+        let snapshots = SnapshotFile { path: dir.join(SNAPSHOT_FILE), newest: Mutex::new(None) };
         let mut image = Image::new(cluster_id);
         let mut applied = Applied::default();
         if let Some(snapshot) = snapshots.read()? {
@@ -192,10 +191,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         let (state, image, applied) =
             (self.state.clone(), self.image.clone(), self.applied.clone());
         on_pool(move || {
-            let meta = SnapshotMeta {
-                last_log_id: applied.last,
-                last_membership: applied.membership,
-            };
+            let meta =
+                SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership };
             let content = Bytes::from(image.encode());
             state.snapshots.write(&meta, &content)?;
             state.applied.lock().bytes_since_snapshot = 0;
@@ -253,10 +250,8 @@ impl SnapshotFile {
         let len = bytes.first_chunk().map(|len| u32::from_le_bytes(*len)).ok_or_else(cut_off)?;
         let end = 4 + len as usize;
         let head: FileMeta = decode(bytes.get(4..end).ok_or_else(cut_off)?)?;
-        let meta = SnapshotMeta {
-            last_log_id: head.last_log_id,
-            last_membership: head.last_membership,
-        };
+        let meta =
+            SnapshotMeta { last_log_id: head.last_log_id, last_membership: head.last_membership };
         Ok(Some(Snapshot { meta, snapshot: bytes.slice(end..) }))
     }
 }

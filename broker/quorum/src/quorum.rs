@@ -1,110 +1,359 @@
-//! The handle that the rest of the broker holds.
+//! The handle that the rest of the broker holds, and the thread behind it.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use metadata::{Image, MetadataRecord};
 use base::BrokerId;
 use bytes::Bytes;
-use tokio::sync::watch;
+use metadata::{Image, MetadataRecord};
+use openraft::errors::{ClientWriteError, ForwardReason};
+use openraft::impls::ProgressResponder;
+use openraft::{Config, ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
 
 use crate::api::*;
 use crate::config::{NodeAddress, QuorumConfig};
+use crate::core::Core;
+use crate::log::LogStore;
+use crate::machine::{Machine, MachineState};
+use crate::network::Network;
+use crate::rpc::{AddressBook, Dialer, Identity, kind};
+use crate::service::Service;
+use crate::status::Followers;
+use crate::types::{Raft, Records, broker_id, node_id};
+use crate::{admission, leadership, members, rpc, session, status};
+
+/// Largest entry. Far above any batch of records that the controller makes.
+const RECORDS_BYTES_MAX: usize = 16 << 20;
+/// The pause before a proposal is tried again that came before the first heartbeat's answer.
+const LEASE_PAUSE: Duration = Duration::from_millis(5);
+/// How long a resigning leader waits for its successor.
+const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How much of the log stays behind a snapshot, for followers that are a little late.
+const ENTRIES_KEPT: u64 = 1_000;
+/// Above the data plane's threads, where the process may raise its priority at all.
+const NICE: i32 = -10;
 
 /// A running node of the quorum. Clones share it; it stops with [`Quorum::shutdown`] or when the
 /// last clone is dropped.
 #[derive(Clone)]
 pub struct Quorum {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    followers: Arc<Followers>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.core.stop.send_replace(true);
+    }
 }
 
 impl Quorum {
     /// Opens the files, starts the threads and returns at once; joining the others goes on in the
     /// background (watch [`Quorum::leadership`]). `listener` is the bound controller listener.
     pub fn start(
-        _config: QuorumConfig,
-        _listener: TcpListener,
-        _handler: Arc<dyn ControllerHandler>,
+        config: QuorumConfig,
+        listener: TcpListener,
+        controller: Arc<dyn ControllerHandler>,
     ) -> Result<Quorum, StartError> {
-        unimplemented!()
+        check(&config)?;
+        let io = |what: &str| {
+            let what = format!("{what} in {}", config.dir.display());
+            move |error| StartError::Io { what, error }
+        };
+        std::fs::create_dir_all(&config.dir).map_err(io("creating the metadata log"))?;
+        listener.set_nonblocking(true).map_err(io("the controller listener"))?;
+        let id = node_id(config.node_id);
+        let admitted = admission::read_mark(&config.dir, id).map_err(io("the admission mark"))?;
+        let cluster_id = config.cluster_id.clone().unwrap_or_default();
+        let (machine, state) =
+            MachineState::open(&config.dir, &cluster_id).map_err(io("opening the snapshot"))?;
+        let log = LogStore::open(&config.dir).map_err(io("opening the metadata log"))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(4)
+            .thread_name("quorum-pool")
+            .build()
+            .map_err(io("the quorum's runtime"))?;
+        let identity = Identity {
+            node: id,
+            cluster_id: config.cluster_id.clone(),
+            incarnation: uuid::Uuid::new_v4().as_u64_pair().0,
+        };
+        let core = Arc::new(Core {
+            id,
+            dialer: Dialer {
+                identity: Arc::new(identity),
+                addresses: Arc::new(AddressBook::new(&config.voters)),
+                connect_timeout: config.timing.connect_timeout,
+            },
+            log,
+            machine: state,
+            controller,
+            raft: OnceLock::new(),
+            admitted: Mutex::new(admitted),
+            admission: Notify::new(),
+            suspicion: Arc::default(),
+            leadership: watch::Sender::default(),
+            session: watch::Sender::default(),
+            connection: Mutex::new(None),
+            incoming_snapshot: Mutex::new(None),
+            members: tokio::sync::Mutex::new(()),
+            stop: watch::Sender::new(false),
+            config,
+        });
+        let followers = Arc::new(Followers::default());
+        let (stopped_tx, stopped) = watch::channel(false);
+        let node = Node { core: core.clone(), followers: followers.clone(), machine };
+        std::thread::Builder::new()
+            .name("quorum".into())
+            .spawn(move || {
+                // Without the right to do so it stays as it is, which the defaults allow for.
+                rustix::process::setpriority_process(None, NICE).ok();
+                runtime.block_on(node.run(listener));
+                runtime.shutdown_timeout(Duration::from_secs(1));
+                stopped_tx.send_replace(true);
+            })
+            .map_err(|error| StartError::Io { what: "the quorum's thread".into(), error })?;
+        Ok(Quorum { inner: Arc::new(Inner { core, followers, stopped }) })
     }
 
     /// The image after the last applied entry. Costs a few nanoseconds.
     pub fn image(&self) -> Arc<Image> {
-        unimplemented!()
+        self.inner.core.machine.image()
     }
 
     /// Metadata offset of [`Quorum::image`]: index of the last applied entry, -1 before the first.
     pub fn applied_offset(&self) -> i64 {
-        unimplemented!()
+        self.inner.core.machine.applied_offset()
     }
 
     /// Changes once per applied batch; a slow reader sees the latest image only and finds out by
     /// diff what changed.
     pub fn images(&self) -> watch::Receiver<Arc<Image>> {
-        unimplemented!()
+        self.inner.core.machine.images()
     }
 
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        unimplemented!()
+        self.inner.core.leadership.subscribe()
     }
 
     /// This node's session with the active controller. It is opened, and opened again after it
     /// broke, by the quorum itself.
     pub fn session(&self) -> watch::Receiver<Session> {
-        unimplemented!()
+        self.inner.core.session.subscribe()
     }
 
     /// Commits the records as one entry and waits until this node's image has them. Returns the
     /// entry's metadata offset. `term` is the one of the [`Leadership`] under which the records
-    /// were decided: in any other term nothing is written. Proposals of one caller that are
-    /// awaited concurrently are committed in the order of the calls' first polls.
+    /// were decided: in any other term nothing is written. Records that build on others are
+    /// proposed when those are in the image. Needs a tokio runtime with time.
     pub async fn propose(
         &self,
-        _term: u64,
-        _records: Vec<MetadataRecord>,
+        term: u64,
+        records: Vec<MetadataRecord>,
     ) -> Result<u64, ProposeError> {
-        unimplemented!()
+        let core = &self.inner.core;
+        let records = Bytes::from(metadata::encode_records(&records));
+        if records.len() > RECORDS_BYTES_MAX {
+            let (bytes, max) = (records.len(), RECORDS_BYTES_MAX);
+            return Err(ProposeError::TooLarge { bytes, max });
+        }
+        let raft = core.raft.get().ok_or(ProposeError::NotLeader { leader: None })?;
+        let deadline = tokio::time::Instant::now() + core.config.timing.request_timeout;
+        loop {
+            let (responder, answer) = ProgressResponder::complete_only();
+            let write = raft.write(Records(records.clone())).with_leader(term);
+            write.responder(responder).await.map_err(|_| ProposeError::Stopped)?;
+            let answered = tokio::time::timeout_at(deadline, answer).await;
+            let written = match answered {
+                Err(_) => return Err(ProposeError::OutcomeUnknown),
+                Ok(Err(_)) => return Err(ProposeError::OutcomeUnknown),
+                Ok(Ok(written)) => written,
+            };
+            let error = match written {
+                Ok(written) => return Ok(written.log_id.index),
+                Err(error) => error,
+            };
+            let ClientWriteError::ForwardToLeader(forward) = error else {
+                return Err(ProposeError::OutcomeUnknown);
+            };
+            // A leader takes nothing before its quorum answered a heartbeat: nothing was written.
+            let early = forward.reason == ForwardReason::LeaseExpired
+                && core.leadership.borrow().term == term
+                && core.leadership.borrow().is_self
+                && tokio::time::Instant::now() < deadline;
+            if !early {
+                let leader = forward.leader_id.filter(|id| *id != core.id).map(broker_id);
+                return Err(ProposeError::NotLeader { leader });
+            }
+            tokio::time::sleep(LEASE_PAUSE).await;
+        }
     }
 
     /// Sends a request to the active controller on this node's session. Fails with
     /// [`CallError::NoLeader`] at once when nobody leads or this node itself does.
-    pub async fn call_leader(&self, _payload: Bytes) -> Result<Bytes, CallError> {
-        unimplemented!()
+    pub async fn call_leader(&self, payload: Bytes) -> Result<Bytes, CallError> {
+        let core = &self.inner.core;
+        let connection = core.connection.lock().clone().ok_or(CallError::NoLeader)?;
+        connection.call(kind::CONTROLLER, payload, core.config.timing.request_timeout).await
     }
 
     /// Leader only: adds an observer, or changes its address. Nodes do this by themselves.
-    pub async fn add_observer(&self, _id: BrokerId, _at: NodeAddress) -> Result<(), MemberError> {
-        unimplemented!()
+    pub async fn add_observer(&self, id: BrokerId, at: NodeAddress) -> Result<(), MemberError> {
+        members::add_observer(&self.inner.core, node_id(id), at).await
     }
 
     /// Leader only: makes a caught-up observer a voter (Kafka's AddRaftVoter).
-    pub async fn add_voter(&self, _id: BrokerId, _at: NodeAddress) -> Result<(), MemberError> {
-        unimplemented!()
+    pub async fn add_voter(&self, id: BrokerId, at: NodeAddress) -> Result<(), MemberError> {
+        members::add_voter(&self.inner.core, node_id(id), at).await
     }
 
-    /// Leader only: makes a voter an observer (Kafka's RemoveRaftVoter).
-    pub async fn remove_voter(&self, _id: BrokerId) -> Result<(), MemberError> {
-        unimplemented!()
+    /// Leader only: makes a voter an observer (Kafka's RemoveRaftVoter). A running node that is
+    /// configured as a voter becomes one again.
+    pub async fn remove_voter(&self, id: BrokerId) -> Result<(), MemberError> {
+        members::remove_voter(&self.inner.core, node_id(id)).await
     }
 
     /// Leader only: forgets a node, voter or observer, whose broker was unregistered for good.
-    pub async fn remove_member(&self, _id: BrokerId) -> Result<(), MemberError> {
-        unimplemented!()
+    pub async fn remove_member(&self, id: BrokerId) -> Result<(), MemberError> {
+        members::remove_member(&self.inner.core, node_id(id)).await
     }
 
     pub fn status(&self) -> QuorumStatus {
-        unimplemented!()
+        status::status(&self.inner.core, &self.inner.followers)
     }
 
     /// Gives the leadership to the most advanced other voter, if this node leads and there is
     /// one. Called before a controlled shutdown, so that no election timeout passes.
     pub async fn resign(&self) {
-        unimplemented!()
+        let core = &self.inner.core;
+        let (Some(raft), Some(metrics)) = (core.raft.get(), core.metrics()) else { return };
+        if metrics.state != ServerState::Leader {
+            return;
+        }
+        let voters = metrics.membership_config.voter_ids().filter(|id| *id != core.id);
+        let matched = |id: &u64| metrics.replication.as_ref().and_then(|r| r.get(id)).copied();
+        let Some(successor) = voters.max_by_key(|id| matched(id).flatten().map(|id| id.index))
+        else {
+            return;
+        };
+        if raft.trigger().transfer_leader(successor).await.is_ok() {
+            let mut leadership = self.leadership();
+            let moved = leadership.wait_for(|l| l.leader.is_some_and(|l| node_id(l) != core.id));
+            tokio::time::timeout(RESIGN_TIMEOUT, moved).await.ok();
+        }
     }
 
     /// Stops everything in order; files are synced. Idempotent.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.inner.core.stop.send_replace(true);
+        // An error means that the thread is gone already.
+        self.inner.stopped.clone().wait_for(|stopped| *stopped).await.ok();
+    }
+}
+
+fn check(config: &QuorumConfig) -> Result<(), StartError> {
+    let invalid = |what: &str| Err(StartError::Invalid(what.to_owned()));
+    let voters = &config.voters;
+    if voters.is_empty() {
+        return invalid("no voters are configured (controller.quorum.voters)");
+    }
+    if config.node_id.0 < 0 || voters.iter().any(|v| v.id.0 < 0) {
+        return invalid("node ids are not negative");
+    }
+    let unique: std::collections::BTreeSet<_> = voters.iter().map(|v| v.id).collect();
+    if unique.len() != voters.len() {
+        return invalid("a voter is configured twice");
+    }
+    Ok(())
+}
+
+/// What the quorum's thread runs.
+struct Node {
+    core: Arc<Core>,
+    followers: Arc<Followers>,
+    machine: Machine,
+}
+
+impl Node {
+    async fn run(self, listener: TcpListener) {
+        let core = self.core.clone();
+        let mut stop = core.stop.subscribe();
+        let service = Arc::new(Service(Arc::downgrade(&core)));
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => crate::fatal::fatal_raft(&error),
+        };
+        tokio::select! {
+            () = rpc::serve(listener, core.dialer.identity.clone(), service) => {}
+            () = self.take_part() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
+        *core.connection.lock() = None;
+        if let Some(raft) = core.raft.get() {
+            raft.shutdown().await.ok();
+        }
+        core.log.close().await;
+        core.leadership.send_modify(|l| *l = Leadership { term: l.term, ..Leadership::default() });
+    }
+
+    async fn take_part(self) {
+        let core = self.core;
+        if let Err(error) = admission::admit(&core).await {
+            crate::fatal::fatal_raft(&error);
+        }
+        let config = match raft_config(&core.config).validate() {
+            Ok(config) => Arc::new(config),
+            Err(error) => crate::fatal::fatal_raft(&error),
+        };
+        let network = Network::new(core.dialer.clone(), core.suspicion.clone());
+        let raft = Raft::new(core.id, config, network, core.log.clone(), self.machine).await;
+        let raft = match raft {
+            Ok(raft) => raft,
+            Err(error) => crate::fatal::fatal_raft(&error),
+        };
+        let alone = core.metrics_of(&raft).membership_config.voter_ids().eq([core.id]);
+        if alone {
+            // Nobody to wait for: lead at once instead of after the election timeout.
+            raft.trigger().elect(false).await.ok();
+        }
+        core.raft.set(raft.clone()).ok();
+        tokio::join!(
+            admission::initialize(&core, &raft),
+            admission::stay_member(core.clone()),
+            leadership::run(core.clone(), self.followers),
+            leadership::take_due_snapshots(core.clone()),
+            session::run(core.clone()),
+        );
+    }
+}
+
+fn raft_config(config: &QuorumConfig) -> Config {
+    let timing = &config.timing;
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    Config {
+        cluster_name: "metadata".to_owned(),
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_timeout_min),
+        election_timeout_max: ms(timing.election_timeout_max),
+        install_snapshot_timeout: 10_000,
+        max_payload_entries: 256,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_entries),
+        max_in_snapshot_log_to_keep: ENTRIES_KEPT.min(config.snapshot_entries),
+        purge_batch_size: config.snapshot_entries.clamp(1, 256),
+        enable_pre_vote: Some(true),
+        // A leader that lost its quorum lets the others elect, in spite of one-way partitions.
+        quorum_loss_probe_interval: Some(ms(timing.election_timeout_max) * 4),
+        // A restarted leader campaigns like everybody: its controller begins a new epoch.
+        enable_leader_restore: Some(false),
+        ..Config::default()
     }
 }

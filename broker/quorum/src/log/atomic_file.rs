@@ -74,7 +74,9 @@ pub fn read(path: &Path, kind: Kind) -> io::Result<Option<Vec<u8>>> {
     if header[..8] != kind.magic {
         return Err(invalid("the magic is wrong"));
     }
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let word = |at: usize| {
+        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    };
     if word(8) != kind.version {
         return Err(invalid("the version is not known"));
     }

@@ -132,10 +132,7 @@ impl LogStore {
 
     pub fn content(&self) -> Content {
         let cache = self.cache.lock();
-        Content {
-            has_vote: cache.vote.is_some(),
-            has_entries: cache.last_log_id().is_some(),
-        }
+        Content { has_vote: cache.vote.is_some(), has_entries: cache.last_log_id().is_some() }
     }
 
     pub fn vote(&self) -> Option<Vote> {

@@ -114,8 +114,7 @@ impl Segments {
         if bytes.get(8..12) != Some(VERSION.to_le_bytes().as_slice()) {
             return Err(invalid(&path, "the version is not known"));
         }
-        let mut segment =
-            Segment { first, path, positions: Vec::new(), end: FILE_HEADER_BYTES };
+        let mut segment = Segment { first, path, positions: Vec::new(), end: FILE_HEADER_BYTES };
         let mut rest = &bytes[FILE_HEADER_BYTES as usize..];
         while !rest.is_empty() {
             let Some((index, payload, next)) = parse_frame(rest) else { break };
@@ -171,8 +170,7 @@ impl Segments {
         frame.extend_from_slice(payload);
         let crc = crc32c(&frame[8..]);
         frame[4..8].copy_from_slice(&crc.to_le_bytes());
-        file.write_all_at(&frame, segment.end)
-            .unwrap_or_else(|e| fatal_write(&segment.path, &e));
+        file.write_all_at(&frame, segment.end).unwrap_or_else(|e| fatal_write(&segment.path, &e));
         segment.positions.push(segment.end);
         segment.end += frame.len() as u64;
         self.dirty = true;

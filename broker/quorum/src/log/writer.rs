@@ -120,8 +120,7 @@ impl Writer {
 /// Opens the committed mark and reads it.
 pub fn open_committed(dir: &Path) -> io::Result<(File, Option<LogId>)> {
     let path = dir.join(COMMITTED_FILE);
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     let mut bytes = [0u8; COMMITTED_BYTES_MAX];
     let mut have = 0;
     while have < bytes.len() {

@@ -1,0 +1,239 @@
+//! How a node comes to take part: the first start of a cluster, joining it, and coming back with
+//! an empty disk.
+//!
+//! A voter that lost its disk has forgotten whom it voted for and which entries it acknowledged.
+//! If it simply took part again, it could help to elect a second leader of a term, or a leader
+//! without entries that are committed. So a node takes part only when its disk says that it was
+//! admitted (the file `admitted`). An empty node asks the configured voters what they have:
+//!
+//! | the others have                     | this node                                            |
+//! |-------------------------------------|------------------------------------------------------|
+//! | nobody has anything, all answered   | the voter with the smallest id admits all, then initializes the quorum; the others wait for it |
+//! | somebody has a vote or entries      | asks the leader to forget it (`Rejoin`), keeps the vote that the leader answers with, then joins as an observer and is promoted when it has caught up |
+//! | neither                             | waits: a quorum may be hidden behind those that do not answer |
+//!
+//! Why rejoining is safe: until the leader answered, the node neither votes nor takes entries. The
+//! removal is committed by a majority of the voters without it. Any majority in which the
+//! forgotten votes or entries mattered shares a voter with that majority, so what it decided is
+//! in the leader's log or the leader would not have got its answer. From the removal on the node
+//! counts for nothing; the vote in its file keeps it from following a leader of an older term.
+//! With one or two voters no majority is left without the lost one: one voter begins a new
+//! cluster, of two the other cannot go on alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::WatchReceiver;
+use openraft::storage::RaftLogStorage;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::CallError;
+use crate::core::Core;
+use crate::log::atomic_file::{self, ADMITTED};
+use crate::messages::{
+    BootstrapReply, JoinCall, JoinReply, Member, RejoinCall, RejoinReply, Standing, StatusReply,
+};
+use crate::rpc::{Channel, kind};
+use crate::types::{NodeId, Raft, decode, encode, node_id};
+
+const ADMITTED_FILE: &str = "admitted";
+/// Between two rounds of questions.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+const QUESTION_TIMEOUT: Duration = Duration::from_millis(500);
+/// Between two looks at the members' list by a node that is a member.
+const MEMBER_CHECK: Duration = Duration::from_secs(2);
+
+/// Whether the node was admitted before; an error if the directory is another node's.
+pub fn read_mark(dir: &std::path::Path, id: NodeId) -> std::io::Result<bool> {
+    let Some(content) = atomic_file::read(&dir.join(ADMITTED_FILE), ADMITTED)? else {
+        return Ok(false);
+    };
+    let owner: NodeId = decode(&content)?;
+    if owner != id {
+        let what = format!("{} belongs to node {owner}, not {id}", dir.display());
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    }
+    Ok(true)
+}
+
+fn mark_admitted(core: &Core) -> std::io::Result<()> {
+    let mut admitted = core.admitted.lock();
+    if !*admitted {
+        let content = encode(&core.id)?;
+        atomic_file::write(&core.config.dir.join(ADMITTED_FILE), ADMITTED, &content);
+        *admitted = true;
+        core.admission.notify_waiters();
+    }
+    Ok(())
+}
+
+/// The smallest voter begins a quorum and counts on this node.
+pub fn accept_bootstrap(core: &Core) -> BootstrapReply {
+    let accepted = core.standing() != Standing::Initialized && mark_admitted(core).is_ok();
+    BootstrapReply { accepted }
+}
+
+async fn ask<Q: Serialize, A: DeserializeOwned>(
+    core: &Core,
+    to: &Member,
+    kind: u8,
+    question: &Q,
+    timeout: Duration,
+) -> Result<A, CallError> {
+    let unreadable = |e: std::io::Error| CallError::NoAnswer(e.to_string());
+    let connected = core.dialer.connect(to.id, &to.address, Channel::Raft).await;
+    let connection = connected.map_err(|e| CallError::Unreachable(e.to_string()))?;
+    let payload = Bytes::from(encode(question).map_err(unreadable)?);
+    let answer = connection.call(kind, payload, timeout).await?;
+    decode(&answer).map_err(unreadable)
+}
+
+fn other_voters(core: &Core) -> impl Iterator<Item = Member> {
+    let voters = core.config.voters.iter();
+    let voters = voters.map(|v| Member { id: node_id(v.id), address: v.address.clone() });
+    voters.filter(|v| v.id != core.id)
+}
+
+async fn ask_all(core: &Core) -> Vec<Option<StatusReply>> {
+    let questions = other_voters(core).map(|voter| async move {
+        ask::<_, StatusReply>(core, &voter, kind::STATUS, &(), QUESTION_TIMEOUT).await.ok()
+    });
+    futures::future::join_all(questions).await
+}
+
+fn is_smallest_voter(core: &Core) -> bool {
+    core.configured_voters().first() == Some(&core.id)
+}
+
+/// Returns when this node may take part.
+pub async fn admit(core: &Core) -> std::io::Result<()> {
+    while core.standing() == Standing::Empty {
+        let admitted = core.admission.notified();
+        let others = ask_all(core).await;
+        let initialized =
+            others.iter().flatten().any(|status| status.standing == Standing::Initialized);
+        if initialized {
+            if rejoin(core, others.iter().flatten()).await? {
+                return Ok(());
+            }
+        } else if is_smallest_voter(core) && others.iter().all(Option::is_some) {
+            return mark_admitted(core);
+        }
+        tokio::select! {
+            () = admitted => {}
+            () = tokio::time::sleep(ROUND_PAUSE) => {}
+        }
+    }
+    // A mark is missing beside other content only if the node was stopped between the two writes.
+    mark_admitted(core)
+}
+
+async fn rejoin(core: &Core, others: impl Iterator<Item = &StatusReply>) -> std::io::Result<bool> {
+    let newest = others.max_by_key(|status| status.term).and_then(|status| status.leader.clone());
+    let Some(leader) = newest.filter(|leader| leader.id != core.id) else { return Ok(false) };
+    let call = RejoinCall { id: core.id };
+    let timeout = core.config.timing.request_timeout;
+    match ask(core, &leader, kind::REJOIN, &call, timeout).await {
+        Ok(RejoinReply::Forgotten { vote }) => {
+            tracing::info!(leader = leader.id, %vote, "this empty node may join the quorum");
+            core.log.clone().save_vote(&vote).await?;
+            mark_admitted(core)?;
+            Ok(true)
+        }
+        Ok(RejoinReply::NotLeader(_)) => Ok(false),
+        Ok(RejoinReply::Failed(error)) => {
+            tracing::warn!(leader = leader.id, %error, "this empty node may not join yet");
+            Ok(false)
+        }
+        Err(error) => {
+            tracing::debug!(leader = leader.id, %error, "the leader did not answer");
+            Ok(false)
+        }
+    }
+}
+
+/// On the smallest voter: begins the quorum once every configured voter agreed to be in it.
+pub async fn initialize(core: &Core, raft: &Raft) {
+    while is_smallest_voter(core) && core.standing() == Standing::Blank {
+        let others = ask_all(core).await;
+        let all_new =
+            others.iter().all(|s| s.as_ref().is_some_and(|s| s.standing != Standing::Initialized));
+        if all_new && admit_all(core).await {
+            let voters = core.config.voters.iter();
+            let members = voters.map(|v| (node_id(v.id), v.address.clone()));
+            let members: BTreeMap<_, _> = members.collect();
+            match raft.initialize(members).await {
+                Ok(()) => {
+                    raft.trigger().elect(false).await.ok();
+                }
+                Err(error) => tracing::warn!(%error, "the quorum was not initialized"),
+            }
+            return;
+        }
+        tokio::time::sleep(ROUND_PAUSE).await;
+    }
+}
+
+async fn admit_all(core: &Core) -> bool {
+    let questions = other_voters(core).map(|voter| async move {
+        let timeout = core.config.timing.request_timeout;
+        let reply = ask::<_, BootstrapReply>(core, &voter, kind::BOOTSTRAP, &(), timeout).await;
+        reply.is_ok_and(|reply| reply.accepted)
+    });
+    futures::future::join_all(questions).await.into_iter().all(|accepted| accepted)
+}
+
+/// Sees to it that this node is in the members' list, in its role and at its address, for ever.
+pub async fn stay_member(core: Arc<Core>) {
+    let Some(raft) = core.raft.get() else { return };
+    let mut metrics = raft.server_metrics();
+    loop {
+        let satisfied = {
+            let now = metrics.borrow_and_update();
+            let members = &now.membership_config;
+            let listed = members.membership().get_node(&core.id) == Some(&core.config.advertised);
+            let in_role = !core.config.is_voter() || members.voter_ids().any(|v| v == core.id);
+            listed && in_role
+        };
+        let pause = if satisfied { MEMBER_CHECK } else { ROUND_PAUSE };
+        if !satisfied && core.standing() == Standing::Initialized || !core.config.is_voter() {
+            ask_to_join(&core, satisfied).await;
+        }
+        tokio::select! {
+            changed = metrics.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                tokio::time::sleep(ROUND_PAUSE).await;
+            }
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn ask_to_join(core: &Core, satisfied: bool) {
+    let leader = match core.known_leader() {
+        // A member that hears of a leader needs nothing.
+        Some(_) if satisfied => return,
+        Some(leader) => Some(leader),
+        None => {
+            let others = ask_all(core).await;
+            let newest = others.into_iter().flatten().max_by_key(|status| status.term);
+            newest.and_then(|status| status.leader)
+        }
+    };
+    let Some(leader) = leader.filter(|leader| leader.id != core.id) else { return };
+    let call = JoinCall { member: core.myself(), as_voter: core.config.is_voter() };
+    let timeout = core.config.timing.request_timeout;
+    match ask(core, &leader, kind::JOIN, &call, timeout).await {
+        Ok(JoinReply::Done | JoinReply::CatchingUp) => {}
+        Ok(JoinReply::NotLeader(_)) => {}
+        Ok(JoinReply::Failed(error)) => {
+            tracing::warn!(leader = leader.id, %error, "not a member yet");
+        }
+        Err(error) => tracing::debug!(leader = leader.id, %error, "the leader did not answer"),
+    }
+}

@@ -1,0 +1,81 @@
+//! Publishes who leads, watches the leader's hold on its quorum, and ends the process when Raft
+//! fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ServerState;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
+use openraft::type_config::async_runtime::instant::Instant;
+
+use crate::api::Leadership;
+use crate::core::{Core, Metrics};
+use crate::fatal::fatal_raft;
+use crate::status::Followers;
+use crate::types::broker_id;
+
+/// How often a leader looks whether its quorum still answers.
+const CHECK: Duration = Duration::from_millis(100);
+
+/// Runs as long as the node.
+pub async fn run(core: Arc<Core>, followers: Arc<Followers>) {
+    let Some(raft) = core.raft.get() else { return };
+    let mut changes = raft.metrics();
+    loop {
+        let metrics = changes.borrow_and_update().clone();
+        if let Err(error) = &metrics.running_state
+            && !matches!(error, Fatal::Stopped)
+        {
+            fatal_raft(&error);
+        }
+        followers.observe(&metrics);
+        publish(&core, &metrics);
+        let is_leader = metrics.state == ServerState::Leader;
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(CHECK), if is_leader => {}
+        }
+    }
+}
+
+fn publish(core: &Core, metrics: &Metrics) {
+    let leads = metrics.state == ServerState::Leader && metrics.current_leader == Some(core.id);
+    let holds = leads && holds_quorum(core, metrics);
+    // The first entry of the term is applied, hence committed, and so is everything before it.
+    let begun = metrics
+        .last_applied
+        .is_some_and(|id| id.committed_leader_id().term == metrics.current_term);
+    let next = Leadership {
+        leader: metrics.current_leader.filter(|_| !leads || holds).map(broker_id),
+        term: metrics.current_term,
+        is_self: holds && begun,
+    };
+    core.leadership.send_if_modified(|current| {
+        let changed = *current != next;
+        if changed {
+            tracing::info!(leader = ?next.leader, term = next.term, is_self = next.is_self,
+                "controller");
+        }
+        *current = next;
+        changed
+    });
+}
+
+/// A leader that has heard from no quorum for a while is only called so by itself: the others may
+/// have another one.
+fn holds_quorum(core: &Core, metrics: &Metrics) -> bool {
+    let timing = &core.config.timing;
+    let patience = timing.election_timeout_max * 3;
+    let alone = metrics.membership_config.voter_ids().count() < 2;
+    alone || metrics.last_quorum_acked.is_none_or(|at| at.elapsed() < patience)
+}
+
+/// Takes a snapshot when the log's size asks for one.
+pub async fn take_due_snapshots(core: Arc<Core>) {
+    let Some(raft) = core.raft.get() else { return };
+    loop {
+        core.machine.snapshot_due.notified().await;
+        raft.trigger().snapshot().await.ok();
+    }
+}

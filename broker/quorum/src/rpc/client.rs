@@ -1,0 +1,307 @@
+//! The client's end: connections, and links that connect again when they are used.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+
+use super::frame::{self, Channel, Frame, Hello, Welcome};
+use super::{AddressBook, Identity, kind};
+use crate::api::CallError;
+use crate::config::NodeAddress;
+use crate::types::NodeId;
+
+/// Requests in flight per connection; one more is refused as busy.
+const IN_FLIGHT_MAX: usize = 256;
+const WRITE_QUEUE: usize = 64;
+/// Unacknowledged bytes for this long end the connection: the peer's host is gone.
+const USER_TIMEOUT_MS: u32 = 5_000;
+
+/// Why a connection could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody listens there: the host answered, the process is gone.
+    #[error("connection refused")]
+    Refused,
+    /// Accepted and closed before the handshake: a process that is ending, or starting.
+    #[error("the connection was closed during the handshake: {0}")]
+    Closed(io::Error),
+    #[error("no answer in time")]
+    Timeout,
+    /// The peer is alive and does not want this connection.
+    #[error("{0}")]
+    Unwelcome(String),
+    #[error("{0}")]
+    Io(io::Error),
+}
+
+/// Makes connections; cheap to clone.
+#[derive(Clone)]
+pub struct Dialer {
+    pub identity: Arc<Identity>,
+    pub addresses: Arc<AddressBook>,
+    pub connect_timeout: Duration,
+}
+
+impl Dialer {
+    pub async fn connect(
+        &self,
+        node: NodeId,
+        address: &NodeAddress,
+        channel: Channel,
+    ) -> Result<Connection, ConnectError> {
+        let connected = tokio::time::timeout(self.connect_timeout, async {
+            let to = (address.host.as_str(), address.port);
+            let mut stream = TcpStream::connect(to).await.map_err(|e| match e.kind() {
+                io::ErrorKind::ConnectionRefused => ConnectError::Refused,
+                _ => ConnectError::Io(e),
+            })?;
+            tune(&stream);
+            let hello = Hello {
+                from: self.identity.node,
+                to: node,
+                channel,
+                cluster_id: self.identity.cluster_id.clone(),
+                incarnation: self.identity.incarnation,
+            };
+            frame::write_hello(&mut stream, &hello).await.map_err(ConnectError::Closed)?;
+            let welcome: Welcome =
+                frame::read_hello(&mut stream).await.map_err(|e| match e.kind() {
+                    io::ErrorKind::InvalidData => ConnectError::Io(e),
+                    _ => ConnectError::Closed(e),
+                })?;
+            match welcome.refused {
+                Some(reason) => Err(ConnectError::Unwelcome(reason)),
+                None => Ok((stream, welcome)),
+            }
+        });
+        let (stream, welcome) = connected.await.map_err(|_| ConnectError::Timeout)??;
+        Ok(Connection::start(stream, channel, welcome.incarnation))
+    }
+}
+
+/// Small frames must not wait for each other, and a dead host must not be waited for.
+pub(super) fn tune(stream: &TcpStream) {
+    let tuned = stream.set_nodelay(true).and_then(|()| {
+        rustix::net::sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS).map_err(Into::into)
+    });
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "socket options of an internal connection");
+    }
+}
+
+type Answer = Result<Bytes, CallError>;
+
+/// Requests without an answer; `None` once the connection is closed.
+type Pending = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>>;
+
+/// One connection. Dropping it closes it.
+pub struct Connection {
+    out: mpsc::Sender<Frame>,
+    pending: Pending,
+    in_flight: Semaphore,
+    next_id: AtomicU64,
+    closed: watch::Receiver<bool>,
+    task: AbortHandle,
+    payload_bytes_max: usize,
+    /// The peer process, as its handshake told it.
+    pub incarnation: u64,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Marks the connection closed however its task ends.
+struct CloseOnDrop(Pending, watch::Sender<bool>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        let pending = self.0.lock().take();
+        for (_, waiter) in pending.into_iter().flatten() {
+            waiter.send(Err(CallError::NoAnswer("the connection broke".into()))).ok();
+        }
+        self.1.send_replace(true);
+    }
+}
+
+impl Connection {
+    fn start(stream: TcpStream, channel: Channel, incarnation: u64) -> Connection {
+        let (out, queue) = mpsc::channel(WRITE_QUEUE);
+        let (closing, closed) = watch::channel(false);
+        let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
+        let close = CloseOnDrop(pending.clone(), closing);
+        let answers = pending.clone();
+        let task = tokio::spawn(async move {
+            let _close = close;
+            let (reader, writer) = stream.into_split();
+            tokio::select! {
+                ended = read_answers(reader, channel, &answers) => log_end(ended),
+                ended = write_requests(writer, queue) => log_end(ended),
+            }
+        });
+        Connection {
+            out,
+            pending,
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            next_id: AtomicU64::new(0),
+            closed,
+            task: task.abort_handle(),
+            payload_bytes_max: channel.payload_bytes_max(),
+            incarnation,
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Returns when the connection is closed, at once if it is.
+    pub async fn closed(&self) {
+        let mut closed = self.closed.clone();
+        // An error means that the task is gone, which is closed too.
+        closed.wait_for(|closed| *closed).await.ok();
+    }
+
+    pub async fn call(&self, kind: u8, payload: Bytes, timeout: Duration) -> Answer {
+        if payload.len() > self.payload_bytes_max {
+            return Err(CallError::Refused("the request is too large".into()));
+        }
+        let _permit = self.in_flight.try_acquire().map_err(|_| CallError::Busy)?;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (tx, rx) = oneshot::channel();
+        match self.pending.lock().as_mut() {
+            Some(pending) => pending.insert(id, tx),
+            None => return Err(CallError::Unreachable("the connection is closed".into())),
+        };
+        let _forget = ForgetOnDrop { pending: &self.pending, id };
+        let exchanged = tokio::time::timeout(timeout, async {
+            let sent = self.out.send(Frame { kind, id, payload }).await;
+            if sent.is_err() {
+                return Err(CallError::NoAnswer("the connection broke".into()));
+            }
+            rx.await.unwrap_or_else(|_| Err(CallError::NoAnswer("the connection broke".into())))
+        });
+        exchanged.await.unwrap_or_else(|_| Err(CallError::NoAnswer("no answer in time".into())))
+    }
+}
+
+/// A request that timed out or was cancelled must not stay in the table.
+struct ForgetOnDrop<'a> {
+    pending: &'a Pending,
+    id: u64,
+}
+
+impl Drop for ForgetOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.lock().as_mut() {
+            pending.remove(&self.id);
+        }
+    }
+}
+
+fn log_end(ended: io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an internal connection ended");
+    }
+}
+
+async fn read_answers(
+    reader: OwnedReadHalf,
+    channel: Channel,
+    pending: &Pending,
+) -> io::Result<()> {
+    let mut reader = BufReader::new(reader);
+    while let Some((len, kind, id)) =
+        frame::read_head(&mut reader, channel.payload_bytes_max()).await?
+    {
+        let payload = frame::read_payload(&mut reader, len).await?;
+        let text = || String::from_utf8_lossy(&payload).into_owned();
+        let answer = match kind {
+            kind::ANSWER => Ok(payload),
+            kind::NOT_LEADER => Err(CallError::NoLeader),
+            kind::REFUSED => Err(CallError::Refused(text())),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown answer kind")),
+        };
+        let waiter = pending.lock().as_mut().and_then(|pending| pending.remove(&id));
+        // The caller may have given up meanwhile.
+        waiter.map(|waiter| waiter.send(answer));
+    }
+    Ok(())
+}
+
+async fn write_requests(
+    writer: OwnedWriteHalf,
+    mut queue: mpsc::Receiver<Frame>,
+) -> io::Result<()> {
+    write_frames(writer, &mut queue).await
+}
+
+/// Writes what comes, and flushes whenever nothing waits.
+pub(super) async fn write_frames(
+    writer: OwnedWriteHalf,
+    queue: &mut mpsc::Receiver<Frame>,
+) -> io::Result<()> {
+    let mut writer = BufWriter::new(writer);
+    while let Some(frame) = queue.recv().await {
+        frame::write_frame(&mut writer, &frame).await?;
+        while let Ok(frame) = queue.try_recv() {
+            frame::write_frame(&mut writer, &frame).await?;
+        }
+        writer.flush().await?;
+    }
+    Ok(())
+}
+
+/// A connection to one node that is made when needed and made again after it broke.
+pub struct Link {
+    dialer: Dialer,
+    node: NodeId,
+    /// Where the members' list has the node, in case the address book does not know it.
+    fallback: NodeAddress,
+    channel: Channel,
+    /// Held while connecting: callers wait for one attempt instead of making their own.
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+}
+
+impl Link {
+    pub fn new(dialer: Dialer, node: NodeId, fallback: NodeAddress, channel: Channel) -> Link {
+        Link { dialer, node, fallback, channel, connection: tokio::sync::Mutex::new(None) }
+    }
+
+    async fn connection(&self) -> Result<Arc<Connection>, CallError> {
+        let mut slot = self.connection.lock().await;
+        if let Some(connection) = slot.as_ref().filter(|c| !c.is_closed()) {
+            return Ok(connection.clone());
+        }
+        *slot = None;
+        let address = self.dialer.addresses.get(self.node);
+        let address = address.as_ref().unwrap_or(&self.fallback);
+        let connected = self.dialer.connect(self.node, address, self.channel).await;
+        let connection =
+            Arc::new(connected.map_err(|e| CallError::Unreachable(format!("{address}: {e}")))?);
+        *slot = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// `timeout` covers connecting, too.
+    pub async fn call(&self, kind: u8, payload: Bytes, timeout: Duration) -> Answer {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let connection = tokio::time::timeout_at(deadline, self.connection())
+            .await
+            .map_err(|_| CallError::Unreachable("not connected in time".into()))??;
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        connection.call(kind, payload, left).await
+    }
+}

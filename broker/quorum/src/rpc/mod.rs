@@ -1,0 +1,81 @@
+//! The internal transport between brokers: small, over TCP, many requests at once per connection.
+//!
+//! It carries Raft's messages and, opaque, the requests to the active controller. Both ends learn
+//! at once when a connection breaks: a killed process closes its sockets, and that is the fastest
+//! hint of a death that there is.
+
+mod client;
+mod frame;
+mod server;
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use crate::config::{NodeAddress, Voter};
+use crate::types::{NodeId, node_id};
+
+pub use client::{ConnectError, Connection, Dialer, Link};
+pub use frame::Channel;
+pub use server::{Peer, Refusal, RequestHandler, serve};
+
+/// Kinds of requests.
+pub mod kind {
+    pub const VOTE: u8 = 1;
+    pub const PRE_VOTE: u8 = 2;
+    pub const APPEND: u8 = 3;
+    pub const SNAPSHOT: u8 = 4;
+    pub const TRANSFER_LEADER: u8 = 5;
+    pub const STATUS: u8 = 6;
+    pub const JOIN: u8 = 7;
+    pub const REJOIN: u8 = 8;
+    pub const BOOTSTRAP: u8 = 9;
+    pub const CONTROLLER: u8 = 16;
+
+    pub(super) const ANSWER: u8 = 0x80;
+    pub(super) const REFUSED: u8 = 0x81;
+    pub(super) const NOT_LEADER: u8 = 0x82;
+}
+
+/// Who this process is towards others.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub node: NodeId,
+    pub cluster_id: Option<String>,
+    pub incarnation: u64,
+}
+
+impl Identity {
+    /// Two clusters must not mix; a node that does not know its cluster yet may join any.
+    fn same_cluster(&self, other: &Option<String>) -> bool {
+        match (&self.cluster_id, other) {
+            (Some(mine), Some(theirs)) => mine == theirs,
+            _ => true,
+        }
+    }
+}
+
+/// Where the nodes are: the configured voters (their names are stable), and what the members'
+/// list says about the others.
+#[derive(Debug)]
+pub struct AddressBook {
+    configured: HashMap<NodeId, NodeAddress>,
+    learned: Mutex<HashMap<NodeId, NodeAddress>>,
+}
+
+impl AddressBook {
+    pub fn new(voters: &[Voter]) -> AddressBook {
+        let configured = voters.iter().map(|v| (node_id(v.id), v.address.clone())).collect();
+        AddressBook { configured, learned: Mutex::default() }
+    }
+
+    pub fn get(&self, node: NodeId) -> Option<NodeAddress> {
+        let configured = self.configured.get(&node).cloned();
+        configured.or_else(|| self.learned.lock().get(&node).cloned())
+    }
+
+    /// Replaces what is known of the members.
+    pub fn learn<'a>(&self, members: impl Iterator<Item = (&'a NodeId, &'a NodeAddress)>) {
+        *self.learned.lock() = members.map(|(id, address)| (*id, address.clone())).collect();
+    }
+}

@@ -1,0 +1,176 @@
+//! The server's end: accepts, shakes hands, runs each request in its own task, and tells when a
+//! connection begins and ends.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::BufReader;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::client::{tune, write_frames};
+use super::frame::{self, Channel, Frame, Hello, Welcome};
+use super::{Identity, kind};
+use crate::api::BoxFuture;
+use crate::types::NodeId;
+
+const CONNECTIONS_MAX: usize = 1024;
+/// Requests that run at once per connection; then its socket is not read.
+const IN_FLIGHT_MAX: usize = 64;
+const WRITE_QUEUE: usize = 64;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Memory of requests in flight, per channel, in KiB: when it is used up, sockets are not read.
+const BUDGET_KIB: usize = 128 << 10;
+/// The pause after a failed accept (no descriptors left), so that it is not tried in a loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer {
+    pub node: NodeId,
+    pub channel: Channel,
+    /// Unique in this process.
+    pub session: u64,
+}
+
+/// A request that was not processed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    NotLeader,
+    Other(String),
+}
+
+pub trait RequestHandler: Send + Sync + 'static {
+    fn request(&self, peer: Peer, kind: u8, payload: Bytes) -> BoxFuture<Result<Bytes, Refusal>>;
+    fn opened(&self, peer: Peer);
+    fn closed(&self, peer: Peer);
+}
+
+struct Server {
+    identity: Arc<Identity>,
+    handler: Arc<dyn RequestHandler>,
+    raft_budget: Arc<Semaphore>,
+    controller_budget: Arc<Semaphore>,
+    sessions: AtomicU64,
+}
+
+/// Accepts connections until the task is dropped.
+pub async fn serve(
+    listener: TcpListener,
+    identity: Arc<Identity>,
+    handler: Arc<dyn RequestHandler>,
+) {
+    let server = Arc::new(Server {
+        identity,
+        handler,
+        raft_budget: Arc::new(Semaphore::new(BUDGET_KIB)),
+        controller_budget: Arc::new(Semaphore::new(BUDGET_KIB)),
+        sessions: AtomicU64::new(0),
+    });
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Dropping the set when the server stops closes every connection.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let server = server.clone();
+                connections.spawn(async move {
+                    let _slot = slot;
+                    if let Err(error) = server.connection(stream).await {
+                        tracing::debug!(%from, %error, "an internal connection ended");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an internal connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Tells the handler that the connection is closed, however it ends.
+struct ClosedOnDrop<'a>(&'a dyn RequestHandler, Peer);
+
+impl Drop for ClosedOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.closed(self.1);
+    }
+}
+
+impl Server {
+    async fn connection(self: Arc<Server>, mut stream: TcpStream) -> io::Result<()> {
+        tune(&stream);
+        let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.shake_hands(&mut stream)).await;
+        let Some(hello) = shaken.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
+        let session = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let peer = Peer { node: hello.from, channel: hello.channel, session };
+        self.handler.opened(peer);
+        let _closed = ClosedOnDrop(self.handler.as_ref(), peer);
+        let (reader, writer) = stream.into_split();
+        let (answers, mut queue) = mpsc::channel(WRITE_QUEUE);
+        tokio::select! {
+            ended = self.read_requests(reader, peer, answers) => ended,
+            ended = write_frames(writer, &mut queue) => ended,
+        }
+    }
+
+    async fn shake_hands(&self, stream: &mut TcpStream) -> io::Result<Option<Hello>> {
+        let hello: Hello = frame::read_hello(stream).await?;
+        let refused = if hello.to != self.identity.node {
+            Some(format!("this is node {}, not {}", self.identity.node, hello.to))
+        } else if !self.identity.same_cluster(&hello.cluster_id) {
+            Some("the cluster ids differ".to_owned())
+        } else {
+            None
+        };
+        if let Some(reason) = &refused {
+            tracing::warn!(node = hello.from, %reason, "an internal connection is refused");
+        }
+        let welcome =
+            Welcome { node: self.identity.node, incarnation: self.identity.incarnation, refused };
+        frame::write_hello(stream, &welcome).await?;
+        Ok(welcome.refused.is_none().then_some(hello))
+    }
+
+    async fn read_requests(
+        &self,
+        reader: OwnedReadHalf,
+        peer: Peer,
+        answers: mpsc::Sender<Frame>,
+    ) -> io::Result<()> {
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        let budget = match peer.channel {
+            Channel::Raft => &self.raft_budget,
+            Channel::Controller => &self.controller_budget,
+        };
+        let mut reader = BufReader::new(reader);
+        let mut tasks = tokio::task::JoinSet::new();
+        loop {
+            while tasks.try_join_next().is_some() {}
+            let head = frame::read_head(&mut reader, peer.channel.payload_bytes_max()).await?;
+            let Some((len, kind, id)) = head else { return Ok(()) };
+            let Ok(slot) = in_flight.clone().acquire_owned().await else { return Ok(()) };
+            let kib = (len >> 10) as u32 + 1;
+            let Ok(memory) = budget.clone().acquire_many_owned(kib).await else { return Ok(()) };
+            let payload = frame::read_payload(&mut reader, len).await?;
+            let answer = self.handler.request(peer, kind, payload);
+            let answers = answers.clone();
+            tasks.spawn(async move {
+                let _held = (slot, memory);
+                let (kind, payload) = match answer.await {
+                    Ok(payload) => (kind::ANSWER, payload),
+                    Err(Refusal::NotLeader) => (kind::NOT_LEADER, Bytes::new()),
+                    Err(Refusal::Other(text)) => (kind::REFUSED, Bytes::from(text)),
+                };
+                answers.send(Frame { kind, id, payload }).await.ok();
+            });
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Incoming requests: each is decoded here and handed to Raft, to the admission of nodes, or to
+//! the controller.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::{BoxFuture, SessionEvent};
+use crate::core::Core;
+use crate::messages::{JoinCall, RejoinCall, SnapshotPiece, StatusReply, VoteCall};
+use crate::rpc::{Channel, Peer, Refusal, RequestHandler, kind};
+use crate::types::{Raft, TypeConfig, broker_id, decode, encode};
+use crate::{admission, members, session, snapshots};
+
+/// The handler behind the listener. Weak, because connections must not keep a stopped node alive.
+pub struct Service(pub Weak<Core>);
+
+impl RequestHandler for Service {
+    fn request(&self, peer: Peer, kind: u8, payload: Bytes) -> BoxFuture<Result<Bytes, Refusal>> {
+        let Some(core) = self.0.upgrade() else {
+            return Box::pin(async { Err(Refusal::Other("stopping".into())) });
+        };
+        if kind == kind::CONTROLLER {
+            return controller_request(&core, peer, payload);
+        }
+        Box::pin(async move {
+            match kind {
+                kind::STATUS => answer(&status(&core)),
+                kind::BOOTSTRAP => answer(&admission::accept_bootstrap(&core)),
+                kind::JOIN => {
+                    let call: JoinCall = parse(&payload)?;
+                    answer(&members::join(&core, call).await)
+                }
+                kind::REJOIN => {
+                    let call: RejoinCall = parse(&payload)?;
+                    answer(&members::forget(&core, call.id).await)
+                }
+                _ => raft_request(&core, kind, &payload).await,
+            }
+        })
+    }
+
+    fn opened(&self, peer: Peer) {
+        self.tell(
+            peer,
+            SessionEvent::Opened { broker: broker_id(peer.node), session: peer.session },
+        );
+    }
+
+    fn closed(&self, peer: Peer) {
+        self.tell(
+            peer,
+            SessionEvent::Closed { broker: broker_id(peer.node), session: peer.session },
+        );
+    }
+}
+
+impl Service {
+    fn tell(&self, peer: Peer, event: SessionEvent) {
+        if peer.channel == Channel::Controller
+            && let Some(core) = self.0.upgrade()
+        {
+            core.controller.session(event);
+        }
+    }
+}
+
+fn controller_request(
+    core: &Arc<Core>,
+    peer: Peer,
+    payload: Bytes,
+) -> BoxFuture<Result<Bytes, Refusal>> {
+    if !core.leadership.borrow().is_self {
+        return Box::pin(async { Err(Refusal::NotLeader) });
+    }
+    let answer = core.controller.request(broker_id(peer.node), payload);
+    Box::pin(async move { answer.await.map_err(Refusal::Other) })
+}
+
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal> {
+    decode(payload).map_err(|e| Refusal::Other(format!("the request cannot be read: {e}")))
+}
+
+fn answer<T: Serialize>(value: &T) -> Result<Bytes, Refusal> {
+    encode(value).map(Bytes::from).map_err(other)
+}
+
+fn other(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Other(error.to_string())
+}
+
+fn status(core: &Core) -> StatusReply {
+    let term = core.metrics().map_or(0, |metrics| metrics.current_term);
+    StatusReply { standing: core.standing(), term, leader: core.known_leader() }
+}
+
+async fn raft_request(core: &Core, kind: u8, payload: &[u8]) -> Result<Bytes, Refusal> {
+    let not_admitted = || other("this node is not admitted to the quorum yet");
+    let raft: &Raft = core.raft.get().ok_or_else(not_admitted)?;
+    match kind {
+        kind::VOTE => {
+            let VoteCall { mut request, leader_died } = parse(payload)?;
+            let candidate = request.vote.leader_id.voted_for;
+            if leader_died && session::confirm_leader_died(core, candidate).await {
+                // What openraft calls a transfer is a vote that the lease does not stand against.
+                request.leadership_transfer = true;
+            }
+            answer(&raft.vote(request).await.map_err(other)?)
+        }
+        kind::PRE_VOTE => {
+            let request: VoteRequest<TypeConfig> = parse(payload)?;
+            answer(&raft.pre_vote(request).await.map_err(other)?)
+        }
+        kind::APPEND => {
+            let request: AppendEntriesRequest<TypeConfig> = parse(payload)?;
+            answer(&raft.append_entries(request).await.map_err(other)?)
+        }
+        kind::TRANSFER_LEADER => {
+            let request: TransferLeaderRequest<TypeConfig> = parse(payload)?;
+            answer(&raft.handle_transfer_leader(request).await.map_err(other)?)
+        }
+        kind::SNAPSHOT => {
+            let piece: SnapshotPiece = parse(payload)?;
+            answer(&snapshots::receive(core, raft, piece).await?)
+        }
+        _ => Err(other("unknown request")),
+    }
+}

@@ -1,0 +1,267 @@
+//! A quorum as brokers see it: records are committed and reach everybody, a dead controller is
+//! replaced at once, and a node comes back from its disk or without it.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use base::BrokerId;
+use bytes::Bytes;
+use common::*;
+use quorum::{CallError, ProposeError, SessionEvent};
+
+#[tokio::test]
+async fn records_reach_every_voter_and_survive_a_restart_of_all() {
+    let mut cluster = Cluster::started(3).await;
+    let offset = cluster.propose(7).await;
+    for id in 0..3 {
+        assert_eq!(cluster.level_at(id, offset).await, 7);
+    }
+    let epoch = cluster.nodes[&cluster.leader().await].leadership().borrow().term;
+    for id in 0..3 {
+        cluster.kill(id).await;
+    }
+    for id in 0..3 {
+        cluster.start(id);
+        // What was committed is there before anybody is asked.
+        assert_eq!(cluster.level_at(id, offset).await, 7);
+    }
+    let leader = cluster.leader().await;
+    assert!(cluster.nodes[&leader].leadership().borrow().term > epoch);
+    assert!(cluster.propose(8).await > offset);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn one_voter_leads_at_once() {
+    let mut cluster = Cluster::started(1).await;
+    let offset = cluster.propose(1).await;
+    cluster.kill(0).await;
+    let from = Instant::now();
+    cluster.start(0);
+    cluster.leader().await;
+    println!("one voter leads {} ms after its start", from.elapsed().as_millis());
+    assert_eq!(cluster.level_at(0, offset).await, 1);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_begins_before_every_voter_is_there() {
+    let mut cluster = Cluster::new(3);
+    cluster.start(2);
+    cluster.start(0);
+    let wait = tokio::time::timeout(Duration::from_millis(600), cluster.leader());
+    assert!(wait.await.is_err());
+    cluster.start(1);
+    cluster.leader().await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_dead_controller_is_replaced_before_the_election_timeout() {
+    let mut cluster = Cluster::started(3).await;
+    let mut worst = Duration::ZERO;
+    for round in 0..5i16 {
+        let offset = cluster.propose(round).await;
+        for id in 0..3 {
+            cluster.level_at(id, offset).await;
+        }
+        let old = cluster.leader().await;
+        cluster
+            .until("sessions are up", |c| c.nodes.values().all(|n| n.session().borrow().connected))
+            .await;
+        let node = cluster.nodes.remove(&old).unwrap();
+        let from = Instant::now();
+        let ending = tokio::spawn(async move { node.shutdown().await });
+        let new = cluster.leader().await;
+        let took = from.elapsed();
+        println!("round {round}: {new} leads {} ms after {old} died", took.as_millis());
+        worst = worst.max(took);
+        ending.await.unwrap();
+        assert_eq!(cluster.nodes[&new].image().feature_level("level"), round);
+        cluster.start(old);
+        cluster
+            .until("the old leader follows", |c| {
+                c.nodes[&old].leadership().borrow().leader == Some(BrokerId(new))
+            })
+            .await;
+    }
+    // The lease alone lasts 300 ms; without the quick election it takes 450 to 650 ms.
+    assert!(worst < Duration::from_millis(400), "{worst:?}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_resigning_controller_hands_over() {
+    let cluster = Cluster::started(3).await;
+    cluster.propose(1).await;
+    let old = cluster.leader().await;
+    let from = Instant::now();
+    cluster.nodes[&old].resign().await;
+    cluster
+        .until("another leads", |c| {
+            c.nodes.iter().any(|(id, n)| *id != old && n.leadership().borrow().is_self)
+        })
+        .await;
+    println!("handed over in {} ms", from.elapsed().as_millis());
+    assert!(!cluster.nodes[&old].leadership().borrow().is_self);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_minority_commits_nothing() {
+    let mut cluster = Cluster::started(3).await;
+    cluster.propose(1).await;
+    let leader = cluster.leader().await;
+    let term = cluster.nodes[&leader].leadership().borrow().term;
+    for id in (0..3).filter(|id| *id != leader) {
+        cluster.kill(id).await;
+    }
+    let node = cluster.nodes[&leader].clone();
+    let error = node.propose(term, vec![feature(2)]).await.unwrap_err();
+    assert!(
+        matches!(error, ProposeError::OutcomeUnknown | ProposeError::NotLeader { .. }),
+        "{error:?}"
+    );
+    assert_eq!(node.image().feature_level("level"), 1);
+    cluster
+        .until("it stops calling itself the controller", |_| !node.leadership().borrow().is_self)
+        .await;
+    for id in (0..3).filter(|id| *id != leader) {
+        cluster.start(id);
+    }
+    let offset = cluster.propose(3).await;
+    for id in 0..3 {
+        assert_eq!(cluster.level_at(id, offset).await, 3);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_observer_joins_follows_and_installs_a_snapshot() {
+    let mut cluster = Cluster::new(3);
+    cluster.snapshot_entries = 20;
+    for id in 0..3 {
+        cluster.start(id);
+    }
+    let mut offset = 0;
+    for level in 0..100 {
+        offset = cluster.propose(level).await;
+    }
+    cluster
+        .until("the log is purged", |c| std::fs::metadata(c.dir(0).join("purged")).is_ok())
+        .await;
+    cluster.start(7);
+    assert_eq!(cluster.level_at(7, offset).await, 99);
+    let leader = cluster.leader().await;
+    cluster.until("it is listed", |c| observer_ids(&c.nodes[&leader].status()) == [7]).await;
+    let status = cluster.nodes[&leader].status();
+    assert_eq!(voter_ids(&status), [0, 1, 2]);
+    assert_eq!(status.leader, Some(BrokerId(leader)));
+
+    // An observer that comes back empty is forgotten and joins anew.
+    cluster.kill(7).await;
+    cluster.wipe(7);
+    cluster.start(7);
+    let offset = cluster.propose(500).await;
+    assert_eq!(cluster.level_at(7, offset).await, 500);
+
+    cluster.kill(7).await;
+    cluster.nodes[&leader].remove_member(BrokerId(7)).await.unwrap();
+    assert!(observer_ids(&cluster.nodes[&leader].status()).is_empty());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_voter_is_forgotten_and_promoted_again() {
+    let mut cluster = Cluster::started(3).await;
+    for wiped in 0..3 {
+        let offset = cluster.propose(wiped).await;
+        for id in 0..3 {
+            cluster.level_at(id, offset).await;
+        }
+        cluster.kill(wiped as i32).await;
+        cluster.wipe(wiped as i32);
+        let offset = cluster.propose(100 + wiped).await;
+        let from = Instant::now();
+        cluster.start(wiped as i32);
+        assert_eq!(cluster.level_at(wiped as i32, offset).await, 100 + wiped);
+        cluster
+            .until("it is a voter again", |c| {
+                c.nodes.values().all(|n| voter_ids(&n.status()) == [0, 1, 2])
+            })
+            .await;
+        println!("voter {wiped} is back {} ms after its start", from.elapsed().as_millis());
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_voter_takes_no_part_while_the_quorum_is_not_whole_without_it() {
+    let mut cluster = Cluster::started(3).await;
+    cluster.propose(1).await;
+    for id in 0..3 {
+        cluster.kill(id).await;
+    }
+    cluster.wipe(1);
+    // One voter that remembers and one that does not are no majority.
+    cluster.start(1);
+    cluster.start(2);
+    let wait = tokio::time::timeout(Duration::from_secs(2), cluster.leader());
+    assert!(wait.await.is_err());
+    cluster.start(0);
+    let offset = cluster.propose(2).await;
+    assert_eq!(cluster.level_at(1, offset).await, 2);
+    cluster
+        .until("it is a voter again", |c| {
+            c.nodes.values().all(|n| voter_ids(&n.status()) == [0, 1, 2])
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn controller_requests_and_broken_sessions_reach_the_controller() {
+    let mut cluster = Cluster::started(3).await;
+    let leader = cluster.leader().await;
+    let follower = (leader + 1) % 3;
+    cluster
+        .until("sessions are up", |c| c.nodes.values().all(|n| n.session().borrow().connected))
+        .await;
+    let node = cluster.nodes[&follower].clone();
+    let answer = node.call_leader(Bytes::from_static(b"hello")).await.unwrap();
+    assert_eq!(answer, format!("{follower}:hello"));
+    let own = cluster.nodes[&leader].call_leader(Bytes::new()).await;
+    assert_eq!(own, Err(CallError::NoLeader));
+
+    let controller = cluster.controllers[&leader].clone();
+    let opened = |session_of: i32| {
+        controller.events.lock().unwrap().iter().rev().find_map(|event| match event {
+            SessionEvent::Opened { broker, session } if broker.0 == session_of => Some(*session),
+            _ => None,
+        })
+    };
+    let session = opened(follower).unwrap();
+    drop(node);
+    cluster.kill(follower).await;
+    let closed = SessionEvent::Closed { broker: BrokerId(follower), session };
+    cluster
+        .until("the end of the session is reported", |_| {
+            controller.events.lock().unwrap().contains(&closed)
+        })
+        .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_proposal_of_an_old_term_writes_nothing() {
+    let cluster = Cluster::started(1).await;
+    let node = &cluster.nodes[&0];
+    let term = node.leadership().borrow().term;
+    let before = node.applied_offset();
+    let error = node.propose(term - 1, vec![feature(9)]).await.unwrap_err();
+    assert!(matches!(error, ProposeError::NotLeader { .. }), "{error:?}");
+    assert_eq!(node.applied_offset(), before);
+    cluster.stop().await;
+}

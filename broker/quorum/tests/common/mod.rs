@@ -1,0 +1,191 @@
+//! Nodes of a quorum in this process, over real TCP on loopback and real files.
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base::BrokerId;
+use bytes::Bytes;
+use metadata::{FeatureLevelRecord, MetadataRecord};
+use quorum::*;
+
+/// Long enough for a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Default)]
+pub struct Controller {
+    pub events: Mutex<Vec<SessionEvent>>,
+}
+
+impl ControllerHandler for Controller {
+    fn request(&self, from: BrokerId, payload: Bytes) -> BoxFuture<Result<Bytes, String>> {
+        Box::pin(async move {
+            let mut answer = format!("{from}:").into_bytes();
+            answer.extend_from_slice(&payload);
+            Ok(Bytes::from(answer))
+        })
+    }
+
+    fn session(&self, event: SessionEvent) {
+        self.events.lock().unwrap().push(event);
+    }
+}
+
+pub struct Cluster {
+    pub root: tempfile::TempDir,
+    pub voters: Vec<Voter>,
+    pub nodes: BTreeMap<i32, Quorum>,
+    pub controllers: BTreeMap<i32, Arc<Controller>>,
+    pub snapshot_entries: u64,
+    listeners: BTreeMap<i32, TcpListener>,
+    ports: BTreeMap<i32, u16>,
+}
+
+impl Cluster {
+    pub fn new(voters: i32) -> Cluster {
+        let mut cluster = Cluster {
+            root: tempfile::tempdir().unwrap(),
+            voters: Vec::new(),
+            nodes: BTreeMap::new(),
+            controllers: BTreeMap::new(),
+            snapshot_entries: 5_000,
+            listeners: BTreeMap::new(),
+            ports: BTreeMap::new(),
+        };
+        for id in 0..voters {
+            let port = cluster.reserve(id);
+            let address = NodeAddress::new("127.0.0.1", port);
+            cluster.voters.push(Voter { id: BrokerId(id), address });
+        }
+        cluster
+    }
+
+    pub async fn started(voters: i32) -> Cluster {
+        let mut cluster = Cluster::new(voters);
+        for id in 0..voters {
+            cluster.start(id);
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    fn reserve(&mut self, id: i32) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        self.listeners.insert(id, listener);
+        self.ports.insert(id, port);
+        port
+    }
+
+    pub fn dir(&self, id: i32) -> PathBuf {
+        self.root.path().join(format!("{id}")).join("__cluster_metadata-0")
+    }
+
+    pub fn config(&self, id: i32) -> QuorumConfig {
+        let address = NodeAddress::new("127.0.0.1", self.ports[&id]);
+        let mut config =
+            QuorumConfig::new(BrokerId(id), self.dir(id), address, self.voters.clone());
+        config.cluster_id = Some("test-cluster".into());
+        config.snapshot_entries = self.snapshot_entries;
+        config
+    }
+
+    /// Starts a node; an id beyond the voters is an observer.
+    pub fn start(&mut self, id: i32) {
+        if !self.ports.contains_key(&id) {
+            self.reserve(id);
+        }
+        let listener = self.listeners.remove(&id).unwrap_or_else(|| {
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                match TcpListener::bind(("127.0.0.1", self.ports[&id])) {
+                    Ok(listener) => return listener,
+                    Err(e) => assert!(Instant::now() < deadline, "{e}"),
+                }
+                std::thread::yield_now();
+            }
+        });
+        let controller = Arc::new(Controller::default());
+        let node = Quorum::start(self.config(id), listener, controller.clone()).unwrap();
+        self.nodes.insert(id, node);
+        self.controllers.insert(id, controller);
+    }
+
+    /// Ends a node without resigning: the others see its sockets close, as after a kill.
+    pub async fn kill(&mut self, id: i32) {
+        self.nodes.remove(&id).unwrap().shutdown().await;
+    }
+
+    pub fn wipe(&self, id: i32) {
+        std::fs::remove_dir_all(self.dir(id)).unwrap();
+    }
+
+    /// Waits until one of the running nodes is the active controller.
+    pub async fn leader(&self) -> i32 {
+        let wait = self.nodes.iter().map(|(id, node)| {
+            let mut leadership = node.leadership();
+            Box::pin(async move {
+                match leadership.wait_for(|l| l.is_self).await {
+                    Ok(_) => *id,
+                    Err(_) => std::future::pending().await,
+                }
+            })
+        });
+        let (id, ..) = tokio::time::timeout(PATIENCE, futures::future::select_all(wait))
+            .await
+            .expect("a leader is elected");
+        id
+    }
+
+    pub async fn propose(&self, level: i16) -> u64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let node = &self.nodes[&self.leader().await];
+            let term = node.leadership().borrow().term;
+            match node.propose(term, vec![feature(level)]).await {
+                Ok(offset) => return offset,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+        }
+    }
+
+    /// Waits until the node's image has the offset, and returns the level it shows.
+    pub async fn level_at(&self, id: i32, offset: u64) -> i16 {
+        let mut images = self.nodes[&id].images();
+        let image = tokio::time::timeout(
+            PATIENCE,
+            images.wait_for(|image| image.offset() >= offset as i64),
+        );
+        let image = image.await.expect("the node catches up").unwrap();
+        image.feature_level("level")
+    }
+
+    pub async fn until(&self, what: &str, mut done: impl FnMut(&Cluster) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "never: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub async fn stop(mut self) {
+        for (_, node) in std::mem::take(&mut self.nodes) {
+            node.shutdown().await;
+        }
+    }
+}
+
+pub fn feature(level: i16) -> MetadataRecord {
+    MetadataRecord::FeatureLevel(FeatureLevelRecord { name: "level".into(), level })
+}
+
+pub fn voter_ids(status: &QuorumStatus) -> Vec<i32> {
+    status.voters.iter().map(|v| v.id.0).collect()
+}
+
+pub fn observer_ids(status: &QuorumStatus) -> Vec<i32> {
+    status.observers.iter().map(|v| v.id.0).collect()
+}
