@@ -119,7 +119,8 @@ final class Admins {
             alter(admin, topic, "cleanup.policy", "compact", AlterConfigOp.OpType.APPEND);
             Cluster.eventually("the new retention",
                 () -> config(admin, topic).get("retention.ms").value().equals("60000"));
-            equal(config(admin, topic).get("cleanup.policy").value(), "delete,compact", "appended");
+            Cluster.eventually("the appended policy", () ->
+                config(admin, topic).get("cleanup.policy").value().equals("delete,compact"));
             alter(admin, topic, "cleanup.policy", "compact", AlterConfigOp.OpType.SUBTRACT);
             alter(admin, topic, "retention.ms", null, AlterConfigOp.OpType.DELETE);
             Cluster.eventually("the default again",

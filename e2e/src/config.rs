@@ -1,0 +1,117 @@
+//! What a cluster under test is made of, and the properties file of each of its brokers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::ports;
+
+/// Whose brokers run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    Barnabas,
+    /// Apache Kafka from the registry: the oracle and the peer.
+    Apache,
+}
+
+impl Target {
+    /// `BARNABAS_E2E_TARGET=apache` turns every client test into a check of the client itself.
+    pub fn from_env() -> Target {
+        match std::env::var("BARNABAS_E2E_TARGET").as_deref() {
+            Ok("apache") => Target::Apache,
+            _ => Target::Barnabas,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    pub target: Target,
+    pub brokers: usize,
+    /// Whether inter-broker and controller traffic passes through links that can be cut.
+    pub links: bool,
+    /// Keys set on every broker, over the harness's own.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl ClusterConfig {
+    pub fn new(brokers: usize) -> ClusterConfig {
+        let target = Target::from_env();
+        ClusterConfig { target, brokers, links: false, properties: BTreeMap::new() }
+    }
+
+    pub fn set(mut self, key: &str, value: impl ToString) -> ClusterConfig {
+        self.properties.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    pub fn replication(&self) -> usize {
+        self.brokers.min(3)
+    }
+}
+
+/// The addresses of one broker. With links, others reach `replication` and `controller` through
+/// the proxies at the advertised ports.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub client: u16,
+    pub replication: u16,
+    pub controller: u16,
+    pub replication_advertised: u16,
+    pub controller_advertised: u16,
+}
+
+impl Addresses {
+    pub fn allocate(links: bool) -> Result<Addresses> {
+        let (replication, controller) = (ports::free()?, ports::free()?);
+        Ok(Addresses {
+            client: ports::free()?,
+            replication,
+            controller,
+            replication_advertised: if links { ports::free()? } else { replication },
+            controller_advertised: if links { ports::free()? } else { controller },
+        })
+    }
+}
+
+/// The properties file of broker `id` (brokers are numbered from 1).
+pub fn properties(config: &ClusterConfig, all: &[Addresses], id: usize, dir: &Path) -> String {
+    let own = &all[id - 1];
+    let voters: Vec<String> = all
+        .iter()
+        .enumerate()
+        .map(|(i, a)| format!("{}@127.0.0.1:{}", i + 1, a.controller_advertised))
+        .collect();
+    let listeners = [
+        format!("PLAINTEXT://127.0.0.1:{}", own.client),
+        format!("REPLICATION://127.0.0.1:{}", own.replication),
+        format!("CONTROLLER://127.0.0.1:{}", own.controller),
+    ];
+    let advertised = [
+        format!("PLAINTEXT://127.0.0.1:{}", own.client),
+        format!("REPLICATION://127.0.0.1:{}", own.replication_advertised),
+    ];
+    let map = "PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT";
+    let replication = config.replication().to_string();
+    let mut keys = BTreeMap::new();
+    let mut set = |key: &str, value: String| keys.insert(key.to_owned(), value);
+    set("process.roles", "broker,controller".to_owned());
+    set("node.id", id.to_string());
+    set("controller.quorum.voters", voters.join(","));
+    set("listeners", listeners.join(","));
+    set("advertised.listeners", advertised.join(","));
+    set("listener.security.protocol.map", map.to_owned());
+    set("controller.listener.names", "CONTROLLER".to_owned());
+    set("inter.broker.listener.name", "REPLICATION".to_owned());
+    set("log.dirs", dir.join("data").display().to_string());
+    set("offsets.topic.replication.factor", replication.clone());
+    // As many as a small machine fails over in a moment; the client tests need no more.
+    set("offsets.topic.num.partitions", "6".to_owned());
+    set("transaction.state.log.replication.factor", replication);
+    set("transaction.state.log.min.isr", config.replication().div_ceil(2).to_string());
+    set("auto.create.topics.enable", "false".to_owned());
+    set("group.initial.rebalance.delay.ms", "200".to_owned());
+    keys.extend(config.properties.clone());
+    keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+}

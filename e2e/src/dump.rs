@@ -1,0 +1,68 @@
+//! Apache Kafka's own dump-log tool as the judge of every file that a broker wrote.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use crate::clients::tool;
+
+/// The files of partition directories below a log directory, by what the tool makes of them.
+pub fn files(data: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(data)? {
+        let dir = entry?.path();
+        let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let partition = name.rsplit_once('-').is_some_and(|(_, n)| n.parse::<u32>().is_ok());
+        if !dir.is_dir() || !partition {
+            continue;
+        }
+        for entry in fs::read_dir(&dir)? {
+            let file = entry?.path();
+            let kind = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            if ["log", "index", "timeindex", "txnindex", "snapshot"].contains(&kind) {
+                found.push(file);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Runs the tool over every file; returns how many there were.
+pub fn check(data: &Path) -> Result<usize> {
+    let files = files(data)?;
+    ensure!(!files.is_empty(), "no files in {}", data.display());
+    for chunk in files.chunks(200) {
+        let list: Vec<String> = chunk.iter().map(|file| file.display().to_string()).collect();
+        let args = ["--files", &list.join(","), "--deep-iteration", "--print-data-log"];
+        let said = tool("kafka.tools.DumpLogSegments", &args, "")?;
+        ensure!(said.success, "dump-log failed\n{}\n{}", last(&said.out), said.err);
+        let text = said.out.lines().chain(said.err.lines());
+        let bad: Vec<&str> = text.filter(|line| complains(line)).take(20).collect();
+        ensure!(bad.is_empty(), "dump-log complains:\n{}", bad.join("\n"));
+        for file in &list {
+            ensure!(said.out.contains(file.as_str()), "dump-log passed over {file}");
+        }
+    }
+    Ok(files.len())
+}
+
+fn complains(line: &str) -> bool {
+    const SIGNS: [&str; 9] = [
+        "isvalid: false",
+        "isValid: false",
+        "mismatch",
+        "Mismatches",
+        "Found ",
+        "Exception",
+        "Non-consecutive",
+        "truncated",
+        "not valid",
+    ];
+    SIGNS.iter().any(|sign| line.contains(sign))
+}
+
+fn last(text: &str) -> &str {
+    &text[text.floor_char_boundary(text.len().saturating_sub(2000))..]
+}

@@ -1,0 +1,8 @@
+//! franz-go against three brokers.
+
+use e2e::{ClusterConfig, clients, with_cluster};
+
+#[test]
+fn franz_go() {
+    with_cluster(ClusterConfig::new(3), |cluster| clients::go_scenarios(cluster));
+}
