@@ -1,1 +1,119 @@
+//! Tests of liveness: every hint leads to fencing in its time, and to nothing before.
 
+use base::TopicId;
+
+use super::*;
+use crate::record::{BrokerStateRecord, MetadataRecord, RegisterBrokerRecord};
+
+fn image(brokers: &[i32]) -> Image {
+    let mut image = Image::new("cluster");
+    for &id in brokers {
+        let (broker_id, broker_epoch) = (BrokerId(id), i64::from(id));
+        let register = MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+            broker_id,
+            incarnation_id: TopicId::ZERO,
+            broker_epoch,
+            listeners: Vec::new(),
+            rack: None,
+            log_dirs: Vec::new(),
+            update: false,
+        });
+        let unfence = MetadataRecord::UnfenceBroker(BrokerStateRecord { broker_id, broker_epoch });
+        image.apply(image.offset() + 1, &[register, unfence]).unwrap();
+    }
+    image
+}
+
+fn beat(liveness: &mut Liveness, broker: i32, session: u64, now: i64) {
+    liveness.heartbeat(BrokerId(broker), i64::from(broker), Some(session), 0, now);
+}
+
+/// Steps of 50 ms with heartbeats of `beating`; returns when each broker first expired.
+fn run(
+    liveness: &mut Liveness,
+    image: &Image,
+    from: i64,
+    to: i64,
+    beating: &[i32],
+) -> Vec<(i32, i64)> {
+    let mut expired = Vec::new();
+    for now in (from..=to).step_by(50) {
+        beating.iter().for_each(|b| beat(liveness, *b, *b as u64, now));
+        for broker in liveness.expired(image, now) {
+            if expired.iter().all(|(b, _)| *b != broker.0) {
+                expired.push((broker.0, now));
+            }
+        }
+    }
+    expired
+}
+
+#[test]
+fn silence_and_broken_sessions_have_their_own_time() {
+    let image = image(&[1, 2, 3]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    (1..=3).for_each(|b| beat(&mut liveness, b, b as u64, 0));
+    liveness.session_closed(2, 0);
+    assert_eq!(run(&mut liveness, &image, 0, 2000, &[1]), [(2, 100), (3, 1000)]);
+}
+
+#[test]
+fn a_reconnection_within_the_grace_counts_and_an_old_session_does_not() {
+    let image = image(&[1]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    beat(&mut liveness, 1, 10, 0);
+    liveness.session_closed(10, 0);
+    beat(&mut liveness, 1, 11, 90);
+    assert!(liveness.is_live(BrokerId(1), 90));
+    // The end of the first session is reported twice.
+    liveness.session_closed(10, 95);
+    assert_eq!(run(&mut liveness, &image, 100, 1000, &[]), []);
+}
+
+#[test]
+fn a_new_controller_gives_everybody_time_but_little_to_its_predecessor() {
+    let image = image(&[1, 2, 3]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, Some(BrokerId(3)), 1000);
+    assert!(!liveness.is_live(BrokerId(3), 1000));
+    let expired = run(&mut liveness, &image, 1000, 2000, &[1]);
+    assert_eq!(expired, [(3, 1150), (2, 1500)]);
+}
+
+#[test]
+fn a_controller_that_was_paused_does_not_blame_the_brokers() {
+    let image = image(&[1, 2]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    assert_eq!(run(&mut liveness, &image, 0, 500, &[1, 2]), []);
+    // Stopped for ten seconds; broker 2 died meanwhile.
+    assert_eq!(liveness.expired(&image, 10_500), []);
+    assert_eq!(run(&mut liveness, &image, 10_550, 12_000, &[1]), [(2, 11_500)]);
+}
+
+#[test]
+fn the_next_deadline_is_never_late_and_bounds_the_calls() {
+    let image = image(&[1]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    beat(&mut liveness, 1, 1, 0);
+    assert_eq!(liveness.next_deadline(&image), 100);
+    assert!(liveness.expired(&image, 90).is_empty());
+    liveness.session_closed(1, 95);
+    assert_eq!(liveness.next_deadline(&image), 195);
+    assert_eq!(liveness.expired(&image, 195), [BrokerId(1)]);
+    // Fenced brokers have no deadline.
+    let mut fenced = image.clone();
+    let record = BrokerStateRecord { broker_id: BrokerId(1), broker_epoch: 1 };
+    fenced.apply(2, &[MetadataRecord::FenceBroker(record)]).unwrap();
+    assert_eq!(liveness.expired(&fenced, 250), []);
+}
+
+#[test]
+fn an_offset_is_reached_when_every_unfenced_broker_says_so() {
+    let image = image(&[1, 2, 3]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    liveness.heartbeat(BrokerId(1), 1, Some(1), 9, 0);
+    assert!(!liveness.all_reached(&image, 9, BrokerId(3)));
+    liveness.heartbeat(BrokerId(2), 2, Some(2), 8, 0);
+    assert!(!liveness.all_reached(&image, 9, BrokerId(3)));
+    liveness.heartbeat(BrokerId(2), 2, Some(2), 9, 0);
+    assert!(liveness.all_reached(&image, 9, BrokerId(3)));
+}
