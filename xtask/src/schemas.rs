@@ -1,6 +1,6 @@
-//! Extracts the facts of Kafka's message schemas out of the Maven jars of a Kafka release and writes
-//! them in the notation of `broker/wire/schema/` (described in `broker/wire/gen/notation.rs`): one
-//! file per API, or per stored record. Nothing but names, types, versions and defaults is taken.
+//! Extracts the facts of Kafka's message schemas out of the Maven jars of a Kafka release and
+//! writes them in the notation of `broker/wire/schema/` (described in `broker/wire/gen/notation.rs`):
+//! one file per API, or per stored record. Nothing but names, types, versions and defaults is taken.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -232,4 +232,35 @@ fn snake(name: &str) -> String {
         out.push(c.to_ascii_lowercase());
     }
     out
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_becomes_its_facts() {
+        let json = strip_comments(
+            r#"{ // "not": "this",
+            "apiKey": 7, "type": "request", "name": "TestThingRequest",
+            "validVersions": "2-4", "flexibleVersions": "3+", "fields": [
+              { "name": "Url", "type": "string", "versions": "0+", "nullableVersions": "3+",
+                "default": "a//b", "about": "Never copied." },
+              { "name": "Old", "type": "int8", "versions": "0-1" },
+              { "name": "Bare", "type": "[]int32", "taggedVersions": "4+", "tag": 0,
+                "default": null },
+              { "name": "Inner", "type": "[]Inner", "versions": "0-3", "ignorable": true,
+                "fields": [{ "name": "Id", "type": "uuid", "versions": "0+" }] }] }"#,
+        );
+        let schema = serde_json::from_str(&json).unwrap();
+        let facts = "request 7 TestThingRequest 2-4 flexible 3+\n  Url: string null 3+ = a//b\n  \
+                     Bare: []int32 4+ tag 0\n  Inner: []Inner 2-3 ignorable\n    Id: uuid\n";
+        let expected = Some(("test_thing".to_owned(), facts.to_owned()));
+        assert_eq!(message(&schema, &[]).unwrap(), expected);
+        // An unstable newest version is cut off, with what only it has.
+        let stable = message(&schema, &[7]).unwrap().unwrap().1;
+        assert!(stable.starts_with("request 7 TestThingRequest 2-3 flexible 3+"), "{stable}");
+        assert!(!stable.contains("Bare"), "{stable}");
+    }
 }

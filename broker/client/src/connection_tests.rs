@@ -113,12 +113,8 @@ async fn a_large_fetch_arrives_whole_and_as_a_slice() {
 async fn an_old_broker_is_asked_again_in_its_version() {
     let (connection, mut peer) = pair(Options::default()).await;
     let broker = tokio::spawn(async move {
-        let entry = |api_key, min_version, max_version| ApiVersion {
-            api_key,
-            min_version,
-            max_version,
-            ..Default::default()
-        };
+        let entry =
+            |api_key, min_version, max_version| ApiVersion { api_key, min_version, max_version };
         let (header, _) = peer.request().await.unwrap();
         assert_eq!(header.api_version, 4);
         let refusal = ApiVersionsResponse {

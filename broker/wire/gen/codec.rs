@@ -56,9 +56,8 @@ impl StructCodec<'_> {
     }
 
     fn read(&self) -> String {
-        let mut out = String::from(
-            "        pub(crate) fn read(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {\n",
-        );
+        let mut out = String::from("        pub(crate) fn read(r: &mut Reader, version: i16)");
+        out += " -> Result<Self, DecodeError> {\n";
         let _ = writeln!(out, "            let flexible = {};", self.flexible());
         out += "            let mut this = Self {\n";
         for field in &self.each.fields {
@@ -190,9 +189,9 @@ impl StructCodec<'_> {
     }
 
     fn write(&self) -> String {
-        let mut out = String::from(
-            "        pub(crate) fn write(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {\n",
-        );
+        let mut out =
+            String::from("        pub(crate) fn write(&self, w: &mut Writer, version: i16)");
+        out += " -> Result<(), EncodeError> {\n";
         let _ = writeln!(out, "            let flexible = {};", self.flexible());
         for field in self.each.fields.iter().filter(|field| field.tag.is_none()) {
             let write = self.write_field(field);
@@ -231,7 +230,8 @@ impl StructCodec<'_> {
             let _ = writeln!(count, "                count += u32::from({set});");
             let _ = writeln!(
                 writes,
-                "                if {set} {{ let mark = w.begin_tag({tag}); {} w.end_tag(mark)?; }}",
+                "                if {set} {{ let mark = w.begin_tag({tag});\n\
+                 \x20                   {} w.end_tag(mark)?; }}",
                 self.write_field(field)
             );
         }
@@ -252,10 +252,8 @@ impl StructCodec<'_> {
     fn refuse(&self, field: &Field) -> Option<String> {
         let qualified = self.qualified(field);
         (!field.ignorable).then(|| {
-            format!(
-                "if {} {{ return Err(EncodeError::UnsupportedField {{ field: {qualified}, version }}); }}",
-                is_set(field)
-            )
+            let error = format!("EncodeError::UnsupportedField {{ field: {qualified}, version }}");
+            format!("if {} {{ return Err({error}); }}", is_set(field))
         })
     }
 

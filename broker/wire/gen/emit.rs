@@ -1,7 +1,5 @@
 //! Emits the Rust of all messages: a module per message with its structs, and the enums over all.
 
-use std::fmt::Write as _;
-
 use crate::codec::StructCodec;
 use crate::names;
 use crate::notation::{Field, Kind, Message, Struct, Type, Versions};
@@ -20,40 +18,24 @@ pub fn messages(messages: &[Message]) -> String {
         out += "}\n";
         out += &format!("pub use {module}::{};\n", message.name);
     }
-    out += &enums(messages);
+    out += &any("Any request, by its API.", "AnyRequest", Kind::Request, messages);
+    out += &any("Any response, by its API.", "AnyResponse", Kind::Response, messages);
     out
 }
 
-/// The body of `api_key.rs`.
+/// The body of `api_key.rs`: a call of its macro.
 pub fn api_keys(messages: &[Message]) -> String {
     let mut requests: Vec<&Message> =
         messages.iter().filter(|message| message.kind == Kind::Request).collect();
     requests.sort_by_key(|message| message.key);
-    let mut variants = String::new();
-    let mut indexes = String::new();
-    let mut facts = String::new();
-    for (index, request) in requests.iter().enumerate() {
-        let name = api_name(request);
-        let key = request.key.unwrap_or_default();
+    let mut out = String::from("api_keys! {\n");
+    for request in requests {
+        let (name, key) = (api_name(request), request.key.unwrap_or_default());
         let Versions { first, last } = request.versions;
-        variants += &format!("    {name} = {key},\n");
-        indexes += &format!("            ApiKey::{name} => {index},\n");
-        facts += &format!(
-            "    ApiFacts {{ key: ApiKey::{name}, name: \"{name}\", versions: {first}..={last}, \
-             flexible_since: {:?} }},\n",
-            request.flexible_since
-        );
+        let flexible = request.flexible_since;
+        out += &format!("    {name} = {key}, {first}..={last}, {flexible:?};\n");
     }
-    format!(
-        "/// An API of the protocol, as its number on the wire.\n\
-         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]\n\
-         #[repr(i16)]\n\
-         pub enum ApiKey {{\n{variants}}}\n\n\
-         impl ApiKey {{\n    fn index(self) -> usize {{\n        match self {{\n{indexes}        }}\n    }}\n}}\n\n\
-         /// Sorted by number.\n\
-         static FACTS: [ApiFacts; {}] = [\n{facts}];\n",
-        requests.len()
-    )
+    out + "}\n"
 }
 
 fn api_name(message: &Message) -> &str {
@@ -139,87 +121,30 @@ pub fn default_of(field: &Field) -> String {
     rust_default(field).unwrap_or_else(|| "Default::default()".to_owned())
 }
 
-/// `Message` and the inherent functions of the message's own struct.
+/// What the message's own struct has beyond the other structs.
 fn message_impl(message: &Message) -> String {
     let name = &message.name;
     let Versions { first, last } = message.versions;
-    let number = match (message.kind, message.key) {
-        (Kind::Record, Some(key)) => format!(
-            "        /// The type of record, as the key starts with it.\n        \
-             pub const RECORD_TYPE: i16 = {key};\n"
-        ),
-        (_, Some(key)) => format!("        pub const API_KEY: i16 = {key};\n"),
-        (_, None) => String::new(),
-    };
-    let mut out = format!(
-        "    impl {name} {{\n{number}        pub const VERSIONS: RangeInclusive<i16> = {first}..={last};\n\
-         \n        pub fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {{\n\
-         \x20           if !Self::VERSIONS.contains(&version) {{\n\
-         \x20               return Err(DecodeError::UnsupportedVersion {{ message: \"{name}\", version }});\n\
-         \x20           }}\n            Self::read(r, version)\n        }}\n\
-         \n        pub fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {{\n\
-         \x20           if !Self::VERSIONS.contains(&version) {{\n\
-         \x20               return Err(EncodeError::UnsupportedVersion {{ message: \"{name}\", version }});\n\
-         \x20           }}\n            self.write(w, version)\n        }}\n    }}\n"
-    );
-    out += &format!(
-        "    impl crate::Message for {name} {{\n\
-         \x20       const NAME: &'static str = \"{name}\";\n\
-         \x20       fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError> {{\n\
-         \x20           {name}::decode(r, version)\n        }}\n\
-         \x20       fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {{\n\
-         \x20           {name}::encode(self, w, version)\n        }}\n    }}\n"
-    );
+    let mut out = format!("    message!({name}, {first}..={last});\n");
+    match (message.kind, message.key) {
+        (Kind::Record, Some(key)) => {
+            out += &format!("    number!({name}, RECORD_TYPE = {key});\n");
+        }
+        (_, Some(key)) => out += &format!("    number!({name}, API_KEY = {key});\n"),
+        (_, None) => {}
+    }
     if message.kind == Kind::Request {
         let api = api_name(message);
-        out += &format!(
-            "    impl crate::Request for {name} {{\n\
-             \x20       type Response = super::{api}Response;\n\
-             \x20       const KEY: ApiKey = ApiKey::{api};\n    }}\n"
-        );
+        out += &format!("    request!({name}, {api}, super::{api}Response);\n");
     }
     out
 }
 
-/// `AnyRequest` and `AnyResponse`.
-fn enums(messages: &[Message]) -> String {
-    let mut out = String::new();
-    for (kind, name, what) in
-        [(Kind::Request, "AnyRequest", "request"), (Kind::Response, "AnyResponse", "response")]
-    {
-        let of_kind = || messages.iter().filter(|message| message.kind == kind);
-        let arms = |arm: &dyn Fn(&str, &str) -> String| {
-            of_kind().fold(String::new(), |mut arms, message| {
-                let _ = writeln!(arms, "            {}", arm(api_name(message), &message.name));
-                arms
-            })
-        };
-        let variants = arms(&|api, message| format!("{api}({message}),"));
-        let keys = arms(&|api, _| format!("{name}::{api}(_) => ApiKey::{api},"));
-        let decodes = arms(&|api, message| {
-            format!("ApiKey::{api} => {message}::decode(r, version)?.into(),")
-        });
-        let encodes = arms(&|api, _| format!("{name}::{api}(body) => body.encode(w, version),"));
-        let _ = write!(
-            out,
-            "/// Any {what}, by its API.\n\
-             #[derive(Clone, Debug, PartialEq)]\n\
-             pub enum {name} {{\n{variants}}}\n\
-             impl {name} {{\n\
-             \x20   pub fn api_key(&self) -> ApiKey {{\n        match self {{\n{keys}        }}\n    }}\n\
-             \x20   pub fn decode(key: ApiKey, version: i16, r: &mut Reader) -> Result<Self, DecodeError> {{\n\
-             \x20       Ok(match key {{\n{decodes}        }})\n    }}\n\
-             \x20   pub fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {{\n\
-             \x20       match self {{\n{encodes}        }}\n    }}\n}}\n"
-        );
-        for message in of_kind() {
-            let (api, body) = (api_name(message), &message.name);
-            let _ = writeln!(
-                out,
-                "impl From<{body}> for {name} {{\n    fn from(body: {body}) -> {name} {{\n        \
-                 {name}::{api}(body)\n    }}\n}}"
-            );
-        }
+/// The enum over all messages of a kind.
+fn any(what: &str, name: &str, kind: Kind, messages: &[Message]) -> String {
+    let mut out = format!("any! {{\n    /// {what}\n    {name} {{\n");
+    for message in messages.iter().filter(|message| message.kind == kind) {
+        out += &format!("        {}({})\n", api_name(message), message.name);
     }
-    out
+    out + "    }\n}\n"
 }

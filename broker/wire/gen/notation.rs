@@ -9,10 +9,10 @@
 //!     Name: string
 //! ```
 //!
-//! Kinds: `request`, `response`, `record` (key or value in an internal topic; the number is the type
-//! of record) and `data` (no number: `-`). After a field's type come the versions that have it, the
-//! versions where it may be null, its tag, `ignorable` (dropped silently where a version lacks it)
-//! and its default. Ranges are `a-b` or `a+`, cut to the versions of the message.
+//! Kinds: `request`, `response`, `record` (key or value in an internal topic; the number is the
+//! type of record) and `data` (no number: `-`). After a field's type come the versions that have
+//! it, the versions where it may be null, its tag, `ignorable` (dropped silently where a version
+//! lacks it) and its default. Ranges are `a-b` or `a+`, cut to the versions of the message.
 
 /// An inclusive range of versions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

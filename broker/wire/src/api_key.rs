@@ -2,28 +2,55 @@
 
 use std::ops::RangeInclusive;
 
-/// Facts of one API, generated from the schema.
-pub(crate) struct ApiFacts {
-    pub(crate) key: ApiKey,
-    pub(crate) name: &'static str,
+/// Facts of one API, from the schema.
+struct ApiFacts {
+    name: &'static str,
     /// Stable versions that are encoded and decoded.
-    pub(crate) versions: RangeInclusive<i16>,
+    versions: RangeInclusive<i16>,
     /// First version with compact encodings and tagged fields.
-    pub(crate) flexible_since: Option<i16>,
+    flexible_since: Option<i16>,
+}
+
+/// Called by the generated code with the facts of every API, by number.
+macro_rules! api_keys {
+    ($($name:ident = $key:literal, $versions:expr, $flexible_since:expr;)*) => {
+        /// An API of the protocol, as its number on the wire.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(i16)]
+        pub enum ApiKey {
+            $($name = $key,)*
+        }
+
+        const ALL: &[ApiKey] = &[$(ApiKey::$name,)*];
+
+        impl ApiKey {
+            /// The API of a number from the wire; `None` where this protocol has no such API.
+            pub fn from_i16(key: i16) -> Option<ApiKey> {
+                match key {
+                    $($key => Some(ApiKey::$name),)*
+                    _ => None,
+                }
+            }
+
+            fn facts(self) -> &'static ApiFacts {
+                match self {
+                    $(ApiKey::$name => &ApiFacts {
+                        name: stringify!($name),
+                        versions: $versions,
+                        flexible_since: $flexible_since,
+                    },)*
+                }
+            }
+        }
+    };
 }
 
 include!(concat!(env!("OUT_DIR"), "/api_key.rs"));
 
 impl ApiKey {
-    /// The API of a number from the wire; `None` where this protocol has no such API.
-    pub fn from_i16(key: i16) -> Option<ApiKey> {
-        let index = FACTS.binary_search_by_key(&key, |facts| facts.key as i16).ok()?;
-        Some(FACTS[index].key)
-    }
-
     /// Every API, by number.
     pub fn all() -> impl Iterator<Item = ApiKey> {
-        FACTS.iter().map(|facts| facts.key)
+        ALL.iter().copied()
     }
 
     /// The number on the wire.
@@ -69,10 +96,6 @@ impl ApiKey {
     /// the broker speaks.
     pub fn response_header_version(self, version: i16) -> i16 {
         i16::from(self != ApiKey::ApiVersions && self.is_flexible(version))
-    }
-
-    fn facts(self) -> &'static ApiFacts {
-        &FACTS[self.index()]
     }
 }
 

@@ -1,7 +1,5 @@
-//! What can be wrong with bytes from a peer (`DecodeError`) and with a message that shall be sent in
-//! a version that cannot carry it (`EncodeError`).
-
-use crate::ApiKey;
+//! What can be wrong with bytes from a peer (`DecodeError`) and with a message that shall be sent
+//! in a version that cannot carry it (`EncodeError`).
 
 /// The bytes are not a message of the version they claim to be. The connection they came from is
 /// closed: nothing after them can be trusted.
@@ -46,6 +44,4 @@ pub enum EncodeError {
     TooLarge { length: usize },
     #[error("{message}: version {version} is not supported")]
     UnsupportedVersion { message: &'static str, version: i16 },
-    #[error("a response of {key:?} was given for another api")]
-    WrongApi { key: ApiKey },
 }

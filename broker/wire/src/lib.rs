@@ -8,13 +8,14 @@
 //!   `messages::{XRequest, XResponse}`; nested structs stay in the module of their message, with
 //!   Kafka's names (`messages::produce_request::TopicProduceData`). All have `Default` with Kafka's
 //!   defaults: fill what you need and end with `..Default::default()`.
-//! - Fields: snake case of Kafka's names; [`Str`] for strings, `Bytes` for bytes, `base::TopicId` for
-//!   uuids, `Option` where some version allows null. Records are `Option<Bytes>` in requests and
-//!   [`Records`] in responses.
-//! - `XRequest::decode(&mut Reader, version)` and `encode(&self, &mut Writer, version)`, also through
-//!   the traits [`Message`] and [`Request`] (which names the response type and the [`ApiKey`]).
-//! - Defaults are Kafka's: a nullable field is `None` only if the schema's default is null, otherwise
-//!   it is `Some` of nothing. Set nullable fields where the difference matters.
+//! - Fields: snake case of Kafka's names; [`Str`] for strings, `Bytes` for bytes, `base::TopicId`
+//!   for uuids, `Option` where some version allows null. Records are `Option<Bytes>` in requests
+//!   and [`Records`] in responses.
+//! - `XRequest::decode(&mut Reader, version)` and `encode(&self, &mut Writer, version)`, also
+//!   through the traits [`Message`] and [`Request`] (which names the response type and the
+//!   [`ApiKey`]).
+//! - Defaults are Kafka's: a nullable field is `None` only if the schema's default is null,
+//!   otherwise it is `Some` of nothing. Set nullable fields where the difference matters.
 //! - `Bytes` of a decoded message keep its whole frame in memory: copy what is kept for long
 //!   (`Bytes::copy_from_slice`). A [`Str`] owns its text.
 //! - [`AnyRequest`] and [`AnyResponse`] hold one of all of them, for dispatch.

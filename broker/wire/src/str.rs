@@ -1,6 +1,6 @@
 //! The string type of messages. It owns its text (one shared allocation) instead of slicing the
-//! frame: a member id kept by a coordinator for hours must not keep a megabyte of frame alive, and a
-//! topic name becomes a `TopicPartition` key without a copy.
+//! frame: a member id kept by a coordinator for hours must not keep a megabyte of frame alive, and
+//! a topic name becomes a `TopicPartition` key without a copy.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -49,7 +49,8 @@ impl Borrow<str> for Str {
 
 impl From<&str> for Str {
     fn from(text: &str) -> Str {
-        Str(text.into())
+        // The empty text is shared; making one would allocate.
+        if text.is_empty() { Str::default() } else { Str(text.into()) }
     }
 }
 

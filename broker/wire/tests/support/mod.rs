@@ -1,6 +1,6 @@
-//! A second, independent encoder: it interprets the notation directly and yields the canonical bytes
-//! of random messages. What the generated codec, this interpreter and an outside implementation
-//! agree on is right.
+//! A second, independent encoder: it interprets the notation directly and yields the canonical
+//! bytes of random messages. What the generated codec, this interpreter and an outside
+//! implementation agree on is right.
 
 #![allow(dead_code, clippy::unwrap_used)]
 
@@ -181,8 +181,8 @@ impl Interpreter<'_> {
 
 fn random_text(random: &mut Random) -> String {
     let length = if random.one_in(20) { 200 } else { random.below(8) };
-    let pick =
-        |random: &mut Random| ['a', 'Z', '0', '.', '_', 'é', '漢', '🦀'][random.below(8) as usize];
+    const LETTERS: [char; 8] = ['a', 'Z', '0', '.', '_', 'é', '漢', '🦀'];
+    let pick = |random: &mut Random| LETTERS[random.below(8) as usize];
     (0..length).map(|_| pick(random)).collect()
 }
 
