@@ -31,10 +31,10 @@ const RECORDS_BYTES_MAX: usize = 16 << 20;
 const LEASE_PAUSE: Duration = Duration::from_millis(5);
 /// How long a resigning leader waits for its successor.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much of the log stays behind a snapshot, for followers that are a little late.
-const ENTRIES_KEPT: u64 = 1_000;
-/// Above the data plane's threads, where the process may raise its priority at all.
+/// Above the data plane's threads.
 const NICE: i32 = -10;
+/// How much of the log stays behind a snapshot, for followers that are a little late.
+const ENTRIES_KEPT: u64 = 100;
 
 /// A running node of the quorum. Clones share it; it stops with [`Quorum::shutdown`] or when the
 /// last clone is dropped.
@@ -115,8 +115,7 @@ impl Quorum {
         std::thread::Builder::new()
             .name("quorum".into())
             .spawn(move || {
-                // Without the right to do so it stays as it is, which the defaults allow for.
-                rustix::process::setpriority_process(None, NICE).ok();
+                raise_priority();
                 runtime.block_on(node.run(listener));
                 runtime.shutdown_timeout(Duration::from_secs(1));
                 stopped_tx.send_replace(true);
@@ -258,6 +257,12 @@ impl Quorum {
         // An error means that the thread is gone already.
         self.inner.stopped.clone().wait_for(|stopped| *stopped).await.ok();
     }
+}
+
+/// Puts the calling thread before the data plane's. Without the right to do so it stays as it is,
+/// which the default times allow for.
+pub fn raise_priority() {
+    rustix::process::setpriority_process(None, NICE).ok();
 }
 
 fn check(config: &QuorumConfig) -> Result<(), StartError> {

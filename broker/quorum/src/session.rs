@@ -141,7 +141,10 @@ pub async fn run(core: Arc<Core>) {
 fn publish(core: &Core, leader: Option<NodeId>, connection: Option<Arc<Connection>>) {
     let connected = connection.is_some() || leader == Some(core.id);
     let new_connection = connection.is_some();
-    *core.connection.lock() = connection;
+    if let Some(old) = std::mem::replace(&mut *core.connection.lock(), connection) {
+        // Requests to a controller that is no longer the one must not wait for it.
+        old.close();
+    }
     core.session.send_if_modified(|session| {
         let next = Session {
             leader: leader.map(broker_id),
@@ -169,7 +172,10 @@ async fn follow(core: &Arc<Core>) {
             }
             Sight::Dead => {
                 publish(core, Some(leader.id), None);
-                suspect(core, leader.id);
+                // Without a session before, a refusal may be a misconfigured network's.
+                if core.suspicion.incarnation_of(leader.id).is_some() {
+                    suspect(core, leader.id);
+                }
                 // Whoever answers there next is a new process.
                 *core.suspicion.seen.lock() = None;
             }

@@ -48,6 +48,7 @@ impl Writer {
     }
 
     pub fn run(mut self) {
+        crate::quorum::raise_priority();
         while let Some(command) = self.queue.blocking_recv() {
             let mut next = Some(command);
             while let Some(command) = next.take() {

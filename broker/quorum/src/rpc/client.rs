@@ -119,7 +119,7 @@ pub struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.task.abort();
+        self.close();
     }
 }
 
@@ -161,6 +161,11 @@ impl Connection {
             payload_bytes_max: channel.payload_bytes_max(),
             incarnation,
         }
+    }
+
+    /// Ends the connection; requests in flight fail at once.
+    pub fn close(&self) {
+        self.task.abort();
     }
 
     pub fn is_closed(&self) -> bool {
