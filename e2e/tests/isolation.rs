@@ -1,0 +1,154 @@
+//! A leader that is cut off from the other brokers, but not from its clients, acknowledges nothing;
+//! the others go on, and when the link heals it follows them.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use base::ErrorCode;
+use bytes::Bytes;
+use e2e::admin::Admin;
+use e2e::raw::Raw;
+use e2e::{Cluster, ClusterConfig, wait, with_cluster};
+use record::{BatchBuilder, BatchOptions};
+use wire::Records;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::{FetchRequest, ProduceRequest};
+
+const TOPIC: &str = "isolation";
+/// The newest versions that name topics instead of giving their ids.
+const PRODUCE_VERSION: i16 = 12;
+const FETCH_VERSION: i16 = 12;
+
+#[test]
+fn a_partitioned_leader_acknowledges_nothing() {
+    let mut config = ClusterConfig::new(3);
+    config.links = true;
+    with_cluster(config, isolate_the_leader);
+}
+
+fn isolate_the_leader(cluster: &mut Cluster) -> Result<()> {
+    let admin = cluster.admin()?;
+    admin.create_topic(TOPIC, 3, 3, &[("min.insync.replicas", "2")])?;
+    // First a leader that is only that, then one that is the active controller as well.
+    for controller_too in [false, true] {
+        let (partition, leader) = choose(&admin, controller_too)?;
+        println!("partition {partition} of broker {leader}, controller too: {controller_too}");
+        one_isolation(cluster, partition, leader)?;
+    }
+    let mut kept = 0;
+    let partitions = admin.wait_in_sync(&[TOPIC], Duration::from_secs(40))?;
+    for ((_, partition), state) in partitions {
+        let values = read_all(&cluster.address(usize::try_from(state.leader)?), partition)?;
+        let alien: Vec<_> = values.iter().filter(|v| v.starts_with("isolated")).collect();
+        ensure!(alien.is_empty(), "records of the isolated leader survived: {alien:?}");
+        kept += values.len();
+    }
+    ensure!(kept == 4, "{kept} of 4 acknowledged records are left");
+    Ok(())
+}
+
+/// A partition whose leader is (or is not) the active controller.
+fn choose(admin: &Admin, controller_too: bool) -> Result<(i32, usize)> {
+    admin.wait_in_sync(&[TOPIC], Duration::from_secs(40))?;
+    wait::until("leaders of both kinds", Duration::from_secs(20), || {
+        let controller = admin.controller()?;
+        let partitions = admin.partitions(&[TOPIC])?;
+        let fits = partitions.iter().find(|(_, p)| (p.leader == controller) == controller_too);
+        let Some(((_, partition), state)) = fits else {
+            admin.elect_preferred()?;
+            return Ok(None);
+        };
+        Ok(Some((*partition, usize::try_from(state.leader)?)))
+    })
+}
+
+fn one_isolation(cluster: &mut Cluster, partition: i32, old: usize) -> Result<()> {
+    let old_address = cluster.address(old);
+    produce(&old_address, partition, "kept before", Duration::from_secs(10))?
+        .context("the healthy leader does not acknowledge")?;
+    cluster.isolate(old)?;
+    // Sent at once, while the old leader still believes in itself, and until long after.
+    for round in 0..3 {
+        let value = format!("isolated {round}");
+        let outcome = produce(&old_address, partition, &value, Duration::from_secs(3))?;
+        ensure!(outcome.is_none(), "the isolated leader acknowledged offset {outcome:?}");
+    }
+    let others = cluster.admin_without(old)?;
+    let id = i32::try_from(old)?;
+    let new = wait::until("a leader among the others", Duration::from_secs(30), || {
+        let partitions = others.partitions(&[TOPIC])?;
+        let leader = partitions.get(&(TOPIC.to_owned(), partition)).map(|p| p.leader);
+        Ok(leader.filter(|leader| *leader >= 0 && *leader != id))
+    })?;
+    let new_address = cluster.address(usize::try_from(new)?);
+    wait::until("the new leader's acknowledgement", Duration::from_secs(30), || {
+        produce(&new_address, partition, "kept during", Duration::from_secs(5))
+    })?;
+    cluster.heal()?;
+    cluster.wait_in_sync()?;
+    cluster.check_alive()
+}
+
+/// The offset under which a record was acknowledged by all in-sync replicas; nothing for every
+/// refusal and for silence.
+fn produce(addr: &str, index: i32, value: &str, limit: Duration) -> Result<Option<i64>> {
+    let mut batch = BatchBuilder::new(BatchOptions::default());
+    batch.append(1, None, Some(value.as_bytes()), &[]);
+    let partition = PartitionProduceData {
+        index,
+        records: Some(Bytes::from(batch.finish())),
+        ..PartitionProduceData::default()
+    };
+    let topic = TopicProduceData {
+        name: TOPIC.into(),
+        partition_data: vec![partition],
+        ..TopicProduceData::default()
+    };
+    let request = ProduceRequest {
+        acks: -1,
+        timeout_ms: i32::try_from(limit.as_millis())?,
+        topic_data: vec![topic],
+        ..ProduceRequest::default()
+    };
+    let patience = limit + Duration::from_secs(2);
+    let answer = Raw::connect(addr)?.call(&request, PRODUCE_VERSION, patience);
+    let Ok(response) = answer else { return Ok(None) };
+    let topic = response.responses.first().context("no topic in the answer")?;
+    let partition = topic.partition_responses.first().context("no partition in the answer")?;
+    let acknowledged = partition.error_code == ErrorCode::None.code();
+    Ok(acknowledged.then_some(partition.base_offset))
+}
+
+/// The values of all records, read in one fetch.
+fn read_all(addr: &str, partition: i32) -> Result<Vec<String>> {
+    let wanted = FetchPartition {
+        partition,
+        current_leader_epoch: -1,
+        fetch_offset: 0,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let topic =
+        FetchTopic { topic: TOPIC.into(), partitions: vec![wanted], ..FetchTopic::default() };
+    let request = FetchRequest {
+        max_wait_ms: 1000,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..FetchRequest::default()
+    };
+    let response = Raw::connect(addr)?.call(&request, FETCH_VERSION, Duration::from_secs(10))?;
+    let topic = response.responses.into_iter().next().context("no topic in the answer")?;
+    let partition = topic.partitions.into_iter().next().context("no partition")?;
+    ensure!(partition.error_code == 0, "fetch: error {}", partition.error_code);
+    let Records::Bytes(bytes) = partition.records else { return Ok(Vec::new()) };
+    let mut values = Vec::new();
+    for batch in record::batches(&bytes) {
+        for record in record::records(&batch?, 1 << 20)?.iter() {
+            values.push(String::from_utf8_lossy(record?.value.unwrap_or_default()).into_owned());
+        }
+    }
+    Ok(values)
+}
