@@ -1,6 +1,7 @@
 //! Extracts the facts of Kafka's message schemas out of the Maven jars of a Kafka release and
-//! writes them in the notation of `broker/wire/schema/` (described in `broker/wire/gen/notation.rs`):
-//! one file per API, or per stored record. Nothing but names, types, versions and defaults is taken.
+//! writes them in the notation of `broker/wire/schema/` (`broker/wire/gen/notation.rs` describes
+//! it): one file per API, or per stored record. Nothing but names, types, versions and defaults is
+//! taken.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -40,6 +41,10 @@ pub fn run(jars_dir: &Path) -> Result<()> {
     for schema in &schemas {
         let Some((file, text)) = message(schema, &unstable)? else { continue };
         files.entry(file).or_default().push_str(&text);
+    }
+    for entry in fs::read_dir(&out_dir).context("list the schema directory")? {
+        // What the release no longer has must not stay behind.
+        fs::remove_file(entry?.path()).context("remove an old schema")?;
     }
     for (name, text) in &files {
         let path = out_dir.join(format!("{name}.txt"));
