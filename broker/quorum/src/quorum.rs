@@ -9,6 +9,7 @@ use bytes::Bytes;
 use metadata::{Image, MetadataRecord};
 use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::impls::ProgressResponder;
+use openraft::type_config::async_runtime::instant::Instant;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -238,7 +239,13 @@ impl Quorum {
         if metrics.state != ServerState::Leader {
             return;
         }
-        let voters = metrics.membership_config.voter_ids().filter(|id| *id != core.id);
+        let recently = core.config.timing.election_timeout_max;
+        let answers = |id: &u64| {
+            let acked = metrics.heartbeat.as_ref().and_then(|h| h.get(id)).copied().flatten();
+            acked.is_some_and(|at| at.elapsed() < recently)
+        };
+        let voters = metrics.membership_config.voter_ids();
+        let voters = voters.filter(|id| *id != core.id && answers(id));
         let matched = |id: &u64| metrics.replication.as_ref().and_then(|r| r.get(id)).copied();
         let Some(successor) = voters.max_by_key(|id| matched(id).flatten().map(|id| id.index))
         else {

@@ -34,6 +34,65 @@ async fn records_reach_every_voter_and_survive_a_restart_of_all() {
 }
 
 #[tokio::test]
+async fn a_restart_reads_the_snapshot_and_the_rest_of_the_log() {
+    let mut cluster = Cluster::new(3);
+    cluster.snapshot_entries = 10;
+    (0..3).for_each(|id| cluster.start(id));
+    let mut offset = 0;
+    for level in 0..64 {
+        offset = cluster.propose(level).await;
+    }
+    cluster
+        .until("the logs are purged", |c| {
+            (0..3).all(|id| std::fs::metadata(c.dir(id).join("purged")).is_ok())
+        })
+        .await;
+    for id in 0..3 {
+        cluster.level_at(id, offset).await;
+        cluster.kill(id).await;
+    }
+    for id in 0..3 {
+        cluster.start(id);
+        assert_eq!(cluster.level_at(id, offset).await, 63);
+    }
+    let offset = cluster.propose(64).await;
+    assert_eq!(cluster.level_at(0, offset).await, 64);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_directory_of_another_node_is_refused() {
+    let mut cluster = Cluster::started(1).await;
+    cluster.kill(0).await;
+    let mut config = cluster.config(0);
+    config.node_id = BrokerId(1);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let started = quorum::Quorum::start(config, listener, cluster.controllers[&0].clone());
+    assert!(matches!(started.err(), Some(quorum::StartError::Io { .. })));
+}
+
+/// Not a test of behaviour: prints what a commit costs here.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measure_commits() {
+    let cluster = Cluster::started(3).await;
+    let node = cluster.nodes[&cluster.leader().await].clone();
+    let term = node.leadership().borrow().term;
+    let from = Instant::now();
+    for level in 0..500 {
+        node.propose(term, vec![feature(level)]).await.unwrap();
+    }
+    println!("one at a time: {:?} each", from.elapsed() / 500);
+    let from = Instant::now();
+    let all = (0..2_000).map(|level| node.propose(term, vec![feature(level)]));
+    for done in futures::future::join_all(all).await {
+        done.unwrap();
+    }
+    println!("2000 at once: {:?} each", from.elapsed() / 2_000);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn one_voter_leads_at_once() {
     let mut cluster = Cluster::started(1).await;
     let offset = cluster.propose(1).await;

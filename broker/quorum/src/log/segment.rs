@@ -267,8 +267,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn open(dir: &Path) -> io::Result<(Segments, Vec<(u64, Vec<u8>)>)> {
-        let mut seen = Vec::new();
+    type Payloads = Vec<(u64, Vec<u8>)>;
+
+    fn open(dir: &Path) -> io::Result<(Segments, Payloads)> {
+        let mut seen = Payloads::new();
         let log = Segments::open(dir, &mut |index, payload| {
             seen.push((index, payload.to_vec()));
             Ok(())

@@ -8,6 +8,9 @@ mod client;
 mod frame;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
