@@ -1,1 +1,56 @@
-fn main() {}
+//! `cargo x SUBCOMMAND`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{ci, run, schemas, tidy};
+
+#[derive(Parser)]
+#[command(name = "cargo x", about = "Everything that is done to this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Format, lints, build, tests, simulation, fuzzing, real clients: what a change must pass.
+    Ci(ci::Arguments),
+    /// The rules of the house: sizes, heads of files, dependency edges, root entries, documents.
+    Tidy,
+    /// Installs what the tests with real clients need (packages, jars, a Go binary, Python).
+    Setup,
+    /// Apache Kafka and Barnabas in turn under the official perf tools; prints a Markdown table.
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The simulator, e.g. `cargo x simulate run --seeds 0..10000`.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Bytes at every decoder and at the batch validator, e.g. `cargo x fuzz --seconds 600`.
+    #[command(disable_help_flag = true)]
+    Fuzz {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Extracts the message schemas' facts from the jars of a Kafka release.
+    Schemas { jars: PathBuf },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Ci(arguments) => ci::run(&arguments),
+        Command::Tidy => tidy::run(),
+        Command::Setup => run::program("e2e", "setup", &[]),
+        Command::Bench { arguments } => run::program("e2e", "bench", &arguments),
+        Command::Simulate { arguments } => run::program("sim", "sim", &arguments),
+        Command::Fuzz { arguments } => run::program("e2e", "fuzz", &arguments),
+        Command::Schemas { jars } => schemas::run(&jars),
+    }
+}

@@ -1,0 +1,50 @@
+//! What a change must pass, cheapest first. Every step is a plain command that can be run alone.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::run::{cargo, step};
+use crate::tidy;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Seeds of the simulator.
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// Seconds of fuzzing.
+    #[arg(long, default_value_t = 60)]
+    fuzz_seconds: u64,
+    /// Leave out the tests with real processes and clients.
+    #[arg(long)]
+    no_e2e: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    tidy::run()?;
+    step("format", cargo().args(["fmt", "--all", "--check"]))?;
+    let mut clippy = cargo();
+    clippy.args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+    step("lints", &mut clippy)?;
+    let mut programs = cargo();
+    programs.args(["build", "--quiet", "--release", "--package", "broker", "--package", "sim"]);
+    step("release build", programs.args(["--package", "e2e", "--bins"]))?;
+    let release = |package: &str, name: &str| {
+        let mut command = cargo();
+        command.args(["run", "--quiet", "--release", "--package", package, "--bin", name, "--"]);
+        command
+    };
+    let seeds = format!("0..{}", arguments.seeds);
+    step("simulation", release("sim", "sim").args(["run", "--seeds", &seeds]))?;
+    let seconds = arguments.fuzz_seconds.to_string();
+    step("fuzzing", release("e2e", "fuzz").args(["--seconds", &seconds]))?;
+    if !arguments.no_e2e {
+        step("clients", &mut release("e2e", "setup"))?;
+    }
+    // One run for everything that cargo calls a test, so that one closing line counts them all.
+    let mut test = cargo();
+    test.args(["test", "--quiet", "--workspace", "--no-fail-fast"]);
+    if arguments.no_e2e {
+        test.args(["--exclude", "e2e"]);
+    }
+    step("tests", &mut test)
+}

@@ -1,0 +1,38 @@
+//! Running cargo and its products from the root of the work tree.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+/// The root of the work tree.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The cargo that runs this tool.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a command to its end; it must succeed. Says how long it took.
+pub fn step(name: &str, command: &mut Command) -> Result<()> {
+    println!("==> {name}");
+    let start = Instant::now();
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    println!("==> {name}: {:.0} s", start.elapsed().as_secs_f64());
+    ensure!(status.success(), "{name} failed: {command:?}: {status}");
+    Ok(())
+}
+
+/// Builds and runs a program of the workspace with optimisations.
+pub fn program(package: &str, name: &str, arguments: &[String]) -> Result<()> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--release", "--package", package, "--bin", name, "--"]);
+    let status = command.args(arguments).status()?;
+    ensure!(status.success(), "{name} failed: {status}");
+    Ok(())
+}

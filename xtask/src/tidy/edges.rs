@@ -1,0 +1,120 @@
+//! Who may depend on whom. The arrows are the architecture: a crate that is not listed, or an arrow
+//! that is not, is a finding.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::{Finding, finding};
+use crate::run;
+
+/// Each crate of the workspace with the crates of the workspace that it may name.
+const EDGES: &[(&str, &[&str])] = &[
+    ("base", &[]),
+    ("record", &["base"]),
+    ("wire", &["base", "record"]),
+    ("commitlog", &["base", "record"]),
+    ("client", &["base", "wire"]),
+    ("replica", &["base"]),
+    ("metadata", &["base"]),
+    // Coordinators write `__consumer_offsets` in Kafka's schemas, which `wire` generates.
+    ("coordinator", &["base", "record", "wire"]),
+    ("quorum", &["base", "metadata"]),
+    ("crd", &[]),
+    (
+        "broker",
+        &[
+            "base",
+            "record",
+            "wire",
+            "commitlog",
+            "client",
+            "replica",
+            "metadata",
+            "coordinator",
+            "quorum",
+            "crd",
+        ],
+    ),
+    ("sim", &["base", "record", "wire", "commitlog", "replica", "metadata", "coordinator"]),
+    ("operator", &["base", "crd", "client", "wire"]),
+    ("e2e", &["base", "record", "wire", "client", "crd"]),
+    ("xtask", &[]),
+];
+
+/// Outside crates that only some of ours may name.
+const RESERVED: &[(&str, &[&str], &str)] = &[
+    ("openraft", &["quorum", "sim"], "one crate knows the Raft library"),
+    (
+        "tokio",
+        &["broker", "client", "quorum", "operator", "e2e"],
+        "cores and the log are driven, they do not run tasks",
+    ),
+    ("kafka-protocol", &["wire"], "an oracle for tests of the codec, not a second codec"),
+    ("kube", &["crd", "operator"], "the broker knows no Kubernetes"),
+];
+
+pub fn check() -> Result<Vec<Finding>> {
+    let mut metadata = run::cargo();
+    metadata.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);
+    let output = metadata.output().context("cargo metadata")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("packages")?;
+    Ok(packages.iter().flat_map(package).collect())
+}
+
+fn package(package: &Value) -> Vec<Finding> {
+    let name = package["name"].as_str().unwrap_or_default();
+    let edges: BTreeMap<&str, &[&str]> = EDGES.iter().copied().collect();
+    let Some(allowed) = edges.get(name) else {
+        return vec![finding(name, "is a crate that xtask/src/tidy/edges.rs does not know")];
+    };
+    let mut found = Vec::new();
+    let none = Vec::new();
+    for dependency in package["dependencies"].as_array().unwrap_or(&none) {
+        let on = dependency["name"].as_str().unwrap_or_default();
+        let for_tests = dependency["kind"] == "dev";
+        let ours = edges.contains_key(on);
+        // A crate may test itself against its neighbours, but never against what stands on it.
+        if ours && !allowed.contains(&on) && !(for_tests && below(&edges, on, name)) {
+            found.push(finding(name, format!("must not depend on {on}")));
+        }
+        let reserved = RESERVED.iter().find(|(reserved, _, _)| *reserved == on);
+        if let Some((_, users, reason)) = reserved
+            && !users.contains(&name)
+            && !for_tests
+        {
+            found.push(finding(name, format!("must not depend on {on}: {reason}")));
+        }
+    }
+    found
+}
+
+/// Whether `on` does not, through any arrows, stand on `name`.
+fn below(edges: &BTreeMap<&str, &[&str]>, on: &str, name: &str) -> bool {
+    let next = edges.get(on).copied().unwrap_or_default();
+    on != name && next.iter().all(|next| below(edges, next, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn depending(name: &str, on: &str, kind: Option<&str>) -> Vec<Finding> {
+        package(&json!({ "name": name, "dependencies": [{ "name": on, "kind": kind }] }))
+    }
+
+    #[test]
+    fn only_listed_arrows_pass() {
+        assert!(depending("wire", "record", None).is_empty());
+        assert_eq!(depending("record", "wire", None).len(), 1);
+        assert_eq!(depending("record", "wire", Some("dev")).len(), 1, "wire stands on record");
+        assert!(depending("replica", "commitlog", Some("dev")).is_empty());
+        assert_eq!(depending("replica", "tokio", None).len(), 1);
+        assert_eq!(depending("broker", "openraft", None).len(), 1);
+        assert_eq!(depending("newcomer", "base", None).len(), 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! Rules of source files: the paragraph at the head, the sizes, the words that are not left behind,
+//! and where `unsafe` and clocks may stand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::scan::{blank, functions};
+use super::{Finding, finding};
+use crate::run;
+
+const FILE_LINES_MAX: usize = 600;
+const FUNCTION_LINES_MAX: usize = 70;
+const LINE_WIDTH_MAX: usize = 100;
+
+/// The only files with `unsafe`, each block of which argues for itself.
+const UNSAFE: &[&str] = &["broker/commitlog/src/fs/disk.rs", "broker/src/net/sendfile.rs"];
+
+/// The crates that do no input or output: no clock, task, file or socket in their sources.
+const CORES: &[&str] =
+    &["broker/record", "broker/wire", "broker/replica", "broker/metadata", "broker/coordinator"];
+
+/// What a core must not name, and what it has instead.
+const BANNED_IN_CORES: &[(&str, &str)] = &[
+    ("Instant::now", "time is an argument"),
+    ("SystemTime::now", "time is an argument"),
+    ("tokio::", "tasks belong to the driver"),
+    ("std::thread", "threads belong to the driver"),
+    ("std::fs", "files belong to the driver"),
+    ("std::net", "sockets belong to the driver"),
+    ("Mutex<", "a core contains no lock"),
+    ("RwLock<", "a core contains no lock"),
+];
+
+/// Words that mean that work was left behind; written so that this file does not contain them.
+const LEFT_BEHIND: &[&str] = &[
+    concat!("FIX", "ME"),
+    concat!("TO", "DO"),
+    concat!("X", "XX"),
+    concat!("to", "do!("),
+    concat!("db", "g!("),
+];
+
+pub fn check(files: &[PathBuf]) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for file in files {
+        let extension = file.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        if !["rs", "go", "py", "java"].contains(&extension) {
+            continue;
+        }
+        let path = run::root().join(file);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        found.extend(any_language(file, &text));
+        if extension == "rs" {
+            found.extend(rust(file, &text));
+        }
+    }
+    Ok(found)
+}
+
+fn any_language(file: &Path, text: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let count = text.lines().count();
+    if count > FILE_LINES_MAX {
+        found.push(finding(file.display(), format!("{count} lines, at most {FILE_LINES_MAX}")));
+    }
+    for (i, line) in text.lines().enumerate() {
+        let place = format!("{}:{}", file.display(), i + 1);
+        if line.chars().count() > LINE_WIDTH_MAX {
+            found.push(finding(&place, format!("wider than {LINE_WIDTH_MAX} columns")));
+        }
+        if let Some(word) = LEFT_BEHIND.iter().find(|word| line.contains(**word)) {
+            found.push(finding(&place, format!("{word} is not left behind")));
+        }
+    }
+    found
+}
+
+fn rust(file: &Path, text: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if !text.starts_with("//!") {
+        found
+            .push(finding(file.display(), "opens with a `//!` paragraph: job, owner, order rules"));
+    }
+    let blanked = blank(text);
+    for function in functions(&blanked) {
+        if function.lines > FUNCTION_LINES_MAX {
+            let place = format!("{}:{}", file.display(), function.line);
+            let rule = format!(
+                "fn {} has {} lines, at most {FUNCTION_LINES_MAX}",
+                function.name, function.lines
+            );
+            found.push(finding(place, rule));
+        }
+    }
+    let name = file.to_string_lossy();
+    for (i, line) in blanked.lines().enumerate() {
+        let place = || format!("{}:{}", file.display(), i + 1);
+        let opens = ["unsafe {", "unsafe fn", "unsafe impl"].iter().any(|word| line.contains(word));
+        if opens && !UNSAFE.contains(&name.as_ref()) {
+            found.push(finding(place(), format!("unsafe only in {}", UNSAFE.join(", "))));
+        }
+        let core = CORES.iter().any(|core| file.starts_with(Path::new(core).join("src")));
+        let core = core && !file.iter().any(|part| part == "tests" || part == "tests.rs");
+        let banned = BANNED_IN_CORES.iter().find(|(word, _)| line.contains(word));
+        if let (true, Some((word, reason))) = (core, banned) {
+            found.push(finding(place(), format!("{word} in a core: {reason}")));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_name_file_line_and_rule() {
+        let long = format!("//! Head.\nfn long() {{\n{}}}\n", "    x();\n".repeat(70));
+        let found = rust(Path::new("a/b.rs"), &long);
+        assert_eq!(found, [finding("a/b.rs:2", "fn long has 72 lines, at most 70")]);
+        let found = rust(Path::new("broker/replica/src/x.rs"), "fn f() { Instant::now(); }");
+        assert_eq!(found.len(), 2, "{found:?}");
+        let left = format!("a\n// {} later\n", LEFT_BEHIND[0]);
+        assert_eq!(any_language(Path::new("c.go"), &left).len(), 1);
+        assert!(any_language(Path::new("c.go"), "fine\n").is_empty());
+    }
+}
