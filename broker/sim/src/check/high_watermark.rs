@@ -1,0 +1,54 @@
+//! Below a high watermark content is final: what the first replica showed there, every replica
+//! shows, for ever. The first to show it extends the model of the committed history.
+
+use base::Offset;
+
+use super::{Check, Checks, Property, violated};
+use crate::content::{BatchId, index_at};
+use crate::message::Tp;
+
+impl Checks {
+    /// A replica with this content moved its high watermark from `old` to `new`.
+    pub fn high_watermark(
+        &mut self,
+        tp: Tp,
+        who: usize,
+        (old, new): (Offset, Offset),
+        content: &[BatchId],
+    ) -> Check {
+        for at in index_at(content, old.min(new))..content.len() {
+            let batch = content[at];
+            if batch.last >= new {
+                break;
+            }
+            match self.committed[tp].get(at) {
+                Some(known) if *known == batch => {}
+                Some(known) => {
+                    let (known, batch) = (known.text(), batch.text());
+                    return violated(
+                        Property::HighWatermarkContent,
+                        format!("partition {tp} node {who}: committed {known}, now {batch}"),
+                    );
+                }
+                None if at == self.committed[tp].len() => {
+                    self.sequences.committed(tp, &batch)?;
+                    self.committed[tp].push(batch);
+                }
+                None => {
+                    return violated(
+                        Property::HighWatermarkContent,
+                        format!("partition {tp} node {who}: a gap before {}", batch.text()),
+                    );
+                }
+            }
+        }
+        let end = content.last().map_or(0, |batch| batch.last + 1);
+        if new > end {
+            return violated(
+                Property::HighWatermarkContent,
+                format!("partition {tp} node {who}: high watermark {new} above content end {end}"),
+            );
+        }
+        Ok(())
+    }
+}

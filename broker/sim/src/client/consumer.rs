@@ -1,0 +1,131 @@
+//! A consumer that reads one partition from the start. What it sees must be the committed history,
+//! without a gap and never beyond the high watermark that it is told.
+
+use base::{ErrorCode, Offset};
+use replica::{ConsumerFetch, Isolation, ReadPlan};
+
+use crate::check::Property;
+use crate::content::{BatchId, batch_ids, index_at};
+use crate::message::{Body, Tp};
+use crate::world::World;
+
+use super::Client;
+
+pub(crate) struct Consumer {
+    tp: Tp,
+    position: Offset,
+    /// Epoch of the last batch that was read.
+    last_epoch: i32,
+    leader: Option<usize>,
+    request: Option<(u64, i64)>,
+}
+
+const POLL_MS: i64 = 60;
+const REQUEST_TIMEOUT_MS: i64 = 400;
+
+impl Consumer {
+    pub(crate) fn new(tp: Tp) -> Consumer {
+        Consumer { tp, position: 0, last_epoch: -1, leader: None, request: None }
+    }
+
+    pub(crate) fn partition(&self) -> Tp {
+        self.tp
+    }
+
+    pub(crate) fn position(&self) -> Offset {
+        self.position
+    }
+}
+
+impl World {
+    fn consumer(&mut self, client: usize) -> Option<&mut Consumer> {
+        match &mut self.clients[client] {
+            Client::Consumer(consumer) => Some(consumer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn consumer_timer(&mut self, client: usize) {
+        self.client_after(POLL_MS, client);
+        let (now, id) = (self.now_ms, self.fresh_id());
+        let Some(consumer) = self.consumer(client) else { return };
+        let tp = consumer.tp;
+        if let Some((_, sent)) = consumer.request {
+            if now - sent < REQUEST_TIMEOUT_MS {
+                return;
+            }
+            consumer.leader = None;
+        }
+        consumer.request = None;
+        if consumer.leader.is_none() {
+            let leader = self.find_leader(tp);
+            let Some(consumer) = self.consumer(client) else { return };
+            consumer.leader = leader;
+        }
+        let Some(consumer) = self.consumer(client) else { return };
+        let Some(leader) = consumer.leader else { return };
+        consumer.request = Some((id, now));
+        let fetch = ConsumerFetch {
+            current_leader_epoch: -1,
+            fetch_offset: consumer.position,
+            last_fetched_epoch: consumer.last_epoch,
+            isolation: Isolation::ReadUncommitted,
+        };
+        self.send_request(client, leader, Body::Consume { id, tp, fetch });
+    }
+
+    pub(crate) fn consumed(
+        &mut self,
+        client: usize,
+        id: u64,
+        result: Result<(Vec<u8>, ReadPlan), ErrorCode>,
+    ) {
+        let Some(consumer) = self.consumer(client) else { return };
+        if consumer.request.is_none_or(|(expected, _)| expected != id) {
+            return;
+        }
+        consumer.request = None;
+        let (tp, position) = (consumer.tp, consumer.position);
+        match result {
+            Ok((bytes, plan)) => self.read_by_consumer(client, tp, position, &bytes, &plan),
+            // A new leader may not have heard yet how much is committed, but it has it all.
+            Err(ErrorCode::OffsetOutOfRange) => {
+                let detail = format!("partition {tp}: consumer at {position} is out of range");
+                self.fail(Property::HighWatermarkContent, detail);
+            }
+            Err(_) => consumer.leader = None,
+        }
+    }
+
+    fn read_by_consumer(
+        &mut self,
+        client: usize,
+        tp: Tp,
+        position: Offset,
+        bytes: &[u8],
+        plan: &ReadPlan,
+    ) {
+        if let Some(diverging) = plan.diverging {
+            let detail = format!("partition {tp}: consumer at {position} diverges: {diverging:?}");
+            return self.fail(Property::HighWatermarkContent, detail);
+        }
+        let mut next = position;
+        let mut last_epoch = None;
+        for batch in batch_ids(bytes) {
+            let committed = &self.checks.committed[tp];
+            let known = committed.get(index_at(committed, batch.base));
+            if known != Some(&batch) || batch.base > next || batch.last >= plan.high_watermark {
+                let (known, read) = (known.map(BatchId::text), batch.text());
+                let detail =
+                    format!("partition {tp} at {next}: read {read}, committed is {known:?}");
+                return self.fail(Property::HighWatermarkContent, detail);
+            }
+            next = batch.last + 1;
+            last_epoch = Some(batch.epoch);
+        }
+        let Some(consumer) = self.consumer(client) else { return };
+        consumer.position = next;
+        consumer.last_epoch = last_epoch.unwrap_or(consumer.last_epoch);
+        self.mix(&[11, next as u64]);
+    }
+}

@@ -1,0 +1,196 @@
+//! An idempotent producer: batches with sequences, several in flight, retried in order until they
+//! are acknowledged.
+
+use std::collections::VecDeque;
+
+use base::{ErrorCode, Offset};
+use record::{BatchBuilder, BatchOptions};
+
+use crate::message::{Body, Tp};
+use crate::world::World;
+
+use super::Client;
+
+pub(crate) struct Producer {
+    pub(crate) id: i64,
+    epoch: i16,
+    tp: Tp,
+    acks: i16,
+    in_flight_max: usize,
+    next_sequence: i32,
+    /// Not acknowledged, in order.
+    window: VecDeque<Outgoing>,
+    leader: Option<usize>,
+    /// A broken sequence that only a new epoch can mend (acks 1 loses records).
+    refusals: u32,
+}
+
+struct Outgoing {
+    sequence: i32,
+    count: i32,
+    bytes: Vec<u8>,
+    request: Option<(u64, i64)>,
+}
+
+const TICK_MS: i64 = 25;
+const REQUEST_TIMEOUT_MS: i64 = 900;
+const WINDOW_MAX: usize = 6;
+
+impl Producer {
+    pub(crate) fn new(id: i64, tp: Tp, acks: i16, in_flight_max: usize) -> Producer {
+        Producer {
+            id,
+            epoch: 0,
+            tp,
+            acks,
+            in_flight_max,
+            next_sequence: 0,
+            window: VecDeque::new(),
+            leader: None,
+            refusals: 0,
+        }
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.window.is_empty()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let waiting: Vec<_> = self.window.iter().map(|o| (o.sequence, o.request)).collect();
+        format!("producer {} of {} acks {}: {waiting:?}", self.id, self.tp, self.acks)
+    }
+
+    fn batch(&self, sequence: i32, count: i32, now_ms: i64) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            producer_id: self.id,
+            producer_epoch: self.epoch,
+            base_sequence: sequence,
+            ..BatchOptions::default()
+        });
+        for index in 0..count {
+            let text = format!("{}.{}-{}", self.id, self.epoch, sequence + index);
+            builder.append(now_ms, None, Some(text.as_bytes()), &[]);
+        }
+        builder.finish()
+    }
+
+    /// A new epoch starts its sequence anew with whatever was not acknowledged.
+    fn bump_epoch(&mut self, now_ms: i64) {
+        self.epoch += 1;
+        self.refusals = 0;
+        let mut sequence = 0;
+        let mut window = std::mem::take(&mut self.window);
+        for outgoing in &mut window {
+            outgoing.sequence = sequence;
+            outgoing.bytes = self.batch(sequence, outgoing.count, now_ms);
+            outgoing.request = None;
+            sequence += outgoing.count;
+        }
+        self.window = window;
+        self.next_sequence = sequence;
+    }
+}
+
+impl World {
+    fn producer(&mut self, client: usize) -> Option<&mut Producer> {
+        match &mut self.clients[client] {
+            Client::Producer(producer) => Some(producer),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn producer_timer(&mut self, client: usize) {
+        self.client_after(TICK_MS, client);
+        let (now, healing) = (self.now_ms, self.healing());
+        let (more, count) = (self.rng.chance(450), self.rng.between(1, 3) as i32);
+        let Some(producer) = self.producer(client) else { return };
+        if more && !healing && producer.window.len() < WINDOW_MAX {
+            let sequence = producer.next_sequence;
+            let bytes = producer.batch(sequence, count, now);
+            producer.window.push_back(Outgoing { sequence, count, bytes, request: None });
+            producer.next_sequence += count;
+        }
+        let mut timed_out = false;
+        for outgoing in &mut producer.window {
+            if outgoing.request.is_some_and(|(_, sent)| now - sent > REQUEST_TIMEOUT_MS) {
+                outgoing.request = None;
+                timed_out = true;
+            }
+        }
+        if timed_out {
+            producer.leader = None;
+        }
+        self.pump(client);
+    }
+
+    /// Sends what may be sent, oldest first.
+    fn pump(&mut self, client: usize) {
+        let now = self.now_ms;
+        let Some(producer) = self.producer(client) else { return };
+        let (tp, acks) = (producer.tp, producer.acks);
+        if producer.window.is_empty() {
+            return;
+        }
+        if producer.leader.is_none() {
+            let leader = self.find_leader(tp);
+            let Some(producer) = self.producer(client) else { return };
+            producer.leader = leader;
+        }
+        let first_id = self.fresh_id();
+        for _ in 0..WINDOW_MAX {
+            self.fresh_id();
+        }
+        let Some(producer) = self.producer(client) else { return };
+        let Some(leader) = producer.leader else { return };
+        let mut messages = Vec::new();
+        let window = producer.window.iter_mut().take(producer.in_flight_max);
+        for (id, outgoing) in (first_id..).zip(window) {
+            if outgoing.request.is_none() {
+                outgoing.request = Some((id, now));
+                let bytes = outgoing.bytes.clone();
+                messages.push(Body::Produce { id, tp, acks, bytes });
+            }
+        }
+        for body in messages {
+            self.send_request(client, leader, body);
+        }
+    }
+
+    pub(crate) fn produced(&mut self, client: usize, id: u64, result: Result<Offset, ErrorCode>) {
+        let now = self.now_ms;
+        let Some(producer) = self.producer(client) else { return };
+        let at = producer.window.iter().position(|o| o.request.is_some_and(|(r, _)| r == id));
+        let Some(at) = at else { return };
+        let (tp, acks) = (producer.tp, producer.acks);
+        match result {
+            Ok(base) => {
+                producer.refusals = 0;
+                let Some(outgoing) = producer.window.remove(at) else { return };
+                let who = (producer.id, producer.epoch, outgoing.sequence);
+                if acks == -1 {
+                    let check = self.checks.acked(tp, base, who);
+                    self.check(check);
+                }
+                self.mix(&[9, base as u64]);
+            }
+            Err(error) => {
+                producer.window[at].request = None;
+                let stuck = matches!(
+                    error,
+                    ErrorCode::OutOfOrderSequenceNumber
+                        | ErrorCode::InvalidProducerEpoch
+                        | ErrorCode::DuplicateSequenceNumber
+                );
+                if stuck && at == 0 {
+                    producer.refusals += 1;
+                    if producer.acks != -1 && producer.refusals > 5 {
+                        producer.bump_epoch(now);
+                    }
+                } else if !stuck {
+                    producer.leader = None;
+                }
+                self.mix(&[10, error.code() as u64]);
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What goes wrong, and when it must stop: kills, power loss, wiped disks, clean stops, pauses,
+//! cut links, full disks. Data is taken away only where the promise of the system covers it: with
+//! `min.insync.replicas` 2 one broker at a time may lose data, and no other may fail uncleanly
+//! before that one is in sync again everywhere.
+
+use std::collections::BTreeSet;
+
+use commitlog::fs::Faults as DiskFaults;
+
+use crate::check::Property;
+use crate::client::Client;
+use crate::message::Addr;
+use crate::node::{Loss, Registration};
+use crate::world::{Action, World, node_id};
+
+#[derive(Default)]
+pub(crate) struct Faults {
+    cut: BTreeSet<(Addr, Addr)>,
+    /// Brokers that lost data, until they are in sync again everywhere.
+    lossy: BTreeSet<usize>,
+    /// Brokers that died without loss, likewise.
+    unclean: BTreeSet<usize>,
+    full_disks: BTreeSet<usize>,
+}
+
+impl Faults {
+    pub(crate) fn is_cut(&self, from: Addr, to: Addr) -> bool {
+        self.cut.contains(&(from, to))
+    }
+
+    pub(crate) fn heal_links(&mut self) {
+        self.cut.clear();
+    }
+}
+
+const WATCH_MS: i64 = 100;
+
+impl World {
+    pub(crate) fn inject_fault(&mut self) {
+        if self.healing() {
+            return;
+        }
+        let pause = self.rng.between(1, 2 * self.plan.fault_every_ms);
+        self.schedule(pause, Action::Fault);
+        self.forgive_whole_brokers();
+        let n = self.rng.below(self.nodes.len());
+        if !self.nodes[n].up || self.nodes[n].stopping {
+            return;
+        }
+        match self.rng.between(0, 99) {
+            0..=24 => self.kill(n, Loss::Nothing),
+            25..=38 => self.kill(n, Loss::Power),
+            39..=44 => self.kill(n, Loss::Disk),
+            45..=54 => self.ask_to_stop(n),
+            55..=69 => self.pause(n),
+            70..=92 => self.cut_links(n),
+            _ => self.fill_disk(n),
+        }
+    }
+
+    /// Brokers that are in sync everywhere again have nothing left to lose alone.
+    fn forgive_whole_brokers(&mut self) {
+        let whole: Vec<usize> = (0..self.nodes.len()).filter(|&n| self.is_whole(n)).collect();
+        for n in whole {
+            self.faults.lossy.remove(&n);
+            if !self.faults.full_disks.contains(&n) {
+                self.faults.unclean.remove(&n);
+            }
+        }
+    }
+
+    fn is_whole(&self, n: usize) -> bool {
+        let node = &self.nodes[n];
+        let image = self.quorum.latest();
+        let registered = image.broker(node.id).is_some_and(|broker| {
+            broker.is_active() && Registration::Epoch(broker.epoch) == node.registration
+        });
+        let in_sync = self.tps.iter().all(|tp| {
+            image
+                .partition(&tp.topic, tp.partition)
+                .is_none_or(|partition| !partition.is_replica(node.id) || partition.in_isr(node.id))
+        });
+        node.up && registered && in_sync && !self.disks[n].lost
+    }
+
+    fn others_are_whole(&self, n: usize) -> bool {
+        let faults = &self.faults;
+        faults.lossy.iter().chain(&faults.unclean).all(|&other| other == n)
+    }
+
+    fn kill(&mut self, n: usize, loss: Loss) {
+        let allowed = match loss {
+            Loss::Nothing => self.faults.lossy.iter().all(|&other| other == n),
+            Loss::Power | Loss::Disk => self.plan.min_isr > 1 && self.others_are_whole(n),
+        };
+        if !allowed {
+            return;
+        }
+        match loss {
+            Loss::Nothing => self.faults.unclean.insert(n),
+            Loss::Power | Loss::Disk => self.faults.lossy.insert(n),
+        };
+        self.die(n, loss);
+        let pause = *self.rng.pick(&[20, 150, 600, 1_500]);
+        let pause = self.rng.between(0, pause);
+        self.schedule(pause, Action::Restart { node: n });
+    }
+
+    /// Controlled shutdown; the broker comes back a while later.
+    fn ask_to_stop(&mut self, n: usize) {
+        self.trace(|_| format!("{n} is asked to stop"));
+        self.nodes[n].stopping = true;
+        let pause = self.rng.between(1_000, 2_500);
+        self.schedule(pause, Action::Restart { node: n });
+    }
+
+    fn pause(&mut self, n: usize) {
+        let longest = *self.rng.pick(&[200, 800, 2_500]);
+        let ms = self.rng.between(50, longest);
+        self.trace(|_| format!("{n} pauses for {ms} ms"));
+        self.nodes[n].paused_until_ms = self.now_ms + ms;
+    }
+
+    /// A broker loses touch with some or all of the others and maybe the clients, in one direction
+    /// or both.
+    fn cut_links(&mut self, n: usize) {
+        let (all, both) = (self.rng.chance(600), self.rng.chance(700));
+        let clients = self.rng.chance(300);
+        let me = Addr::Node(n);
+        let mut others: Vec<Addr> =
+            (0..self.nodes.len()).filter(|&other| other != n).map(Addr::Node).collect();
+        if clients {
+            others.extend((0..self.clients.len()).map(Addr::Client));
+        }
+        for other in others {
+            if all || self.rng.chance(500) {
+                self.faults.cut.insert((me, other));
+                if both {
+                    self.faults.cut.insert((other, me));
+                }
+            }
+        }
+        self.trace(|world| format!("cut: {:?}", world.faults.cut));
+        let pause = *self.rng.pick(&[200, 800, 2_500]);
+        let pause = self.rng.between(50, pause);
+        self.schedule(pause, Action::HealLinks);
+    }
+
+    /// No byte more fits; the broker may die of it at any time.
+    fn fill_disk(&mut self, n: usize) {
+        if !self.faults.lossy.iter().all(|&other| other == n) {
+            return;
+        }
+        self.trace(|_| format!("{n}'s disk is full"));
+        self.faults.unclean.insert(n);
+        self.faults.full_disks.insert(n);
+        let full = DiskFaults { capacity_bytes: Some(0), ..DiskFaults::default() };
+        self.disks[n].fs.set_faults(full);
+        let pause = self.rng.between(100, 1_200);
+        self.schedule(pause, Action::DiskFreed { node: n });
+    }
+
+    pub(crate) fn free_disk(&mut self, n: usize) {
+        self.disks[n].fs.set_faults(DiskFaults::default());
+        self.faults.full_disks.remove(&n);
+    }
+
+    // ---- the end ---------------------------------------------------------------------------
+
+    /// After the last fault: repair everything once, then wait for the cluster to be whole.
+    pub(crate) fn watch(&mut self) {
+        let over = self.elapsed_ms() - self.plan.faults_until_ms;
+        if over < WATCH_MS {
+            self.repair();
+        }
+        match self.unconverged() {
+            None => {
+                for tp in 0..self.tps.len() {
+                    self.check_final(tp);
+                }
+                self.finish();
+            }
+            Some(reason) if over > self.plan.heal_within_ms => {
+                self.fail(Property::Convergence, reason);
+            }
+            Some(_) => self.schedule(WATCH_MS, Action::Watch),
+        }
+    }
+
+    fn repair(&mut self) {
+        self.trace(|_| "faults stop".to_owned());
+        self.faults.heal_links();
+        for n in 0..self.nodes.len() {
+            self.free_disk(n);
+            self.nodes[n].paused_until_ms = 0;
+            self.restart(n);
+        }
+    }
+
+    /// What is not as it should be, if anything.
+    fn unconverged(&self) -> Option<String> {
+        let image = self.quorum.latest();
+        for n in 0..self.nodes.len() {
+            if !self.nodes[n].up {
+                return Some(format!("broker {n} is down"));
+            }
+            if !image.is_active(node_id(n)) {
+                return Some(format!("broker {n} is fenced: {:?}", image.broker(node_id(n))));
+            }
+        }
+        let partition = (0..self.tps.len()).find_map(|tp| self.partition_unconverged(tp));
+        partition.or_else(|| self.clients_unconverged())
+    }
+
+    fn partition_unconverged(&self, tp: usize) -> Option<String> {
+        let name = &self.tps[tp];
+        let Some(partition) = self.quorum.latest().partition(&name.topic, name.partition) else {
+            return Some(format!("{name} does not exist"));
+        };
+        if partition.leader.is_none() || partition.isr.len() < partition.replicas.len() {
+            return Some(format!("{name}: {partition:?}"));
+        }
+        for &id in &partition.replicas {
+            let n = id.0 as usize;
+            let Some(replica) = self.nodes[n].replicas.get(&tp) else {
+                return Some(format!("{name} is not open on {n}"));
+            };
+            let end = self.checks.committed_end(tp);
+            let (leo, high) = (replica.log.end_offset(), replica.core.high_watermark());
+            if leo != end || high != end {
+                return Some(format!("{name} on {n}: high watermark {high}, end {leo} of {end}"));
+            }
+        }
+        None
+    }
+
+    fn clients_unconverged(&self) -> Option<String> {
+        for (index, client) in self.clients.iter().enumerate() {
+            let done = match client {
+                Client::Producer(producer) => producer.is_drained(),
+                Client::Consumer(consumer) => {
+                    consumer.position() == self.checks.committed_end(consumer.partition())
+                }
+                Client::Member(member) => member.is_stable(),
+            };
+            if !done {
+                return Some(format!("client {index} is not done: {}", client.text()));
+            }
+        }
+        None
+    }
+
+    fn check_final(&mut self, tp: usize) {
+        for n in 0..self.nodes.len() {
+            if self.nodes[n].replicas.contains_key(&tp) {
+                let check = self.checks.complete(tp, n, &self.disks[n].content[tp]);
+                self.check(check);
+            }
+        }
+    }
+}

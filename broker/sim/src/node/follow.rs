@@ -1,0 +1,156 @@
+//! A follower's loop for one partition: fetch, do what the core makes of the answer, fetch again.
+
+use base::{BrokerId, LeaderEpoch};
+use replica::{Event, FetchAnswer, FollowerFetch, FollowerStep};
+
+use crate::content::batch_ids;
+use crate::message::{Addr, Body, Tp};
+use crate::plan::Mutation;
+use crate::world::World;
+
+use super::Timer;
+use super::hosted::{Following, epoch_end};
+
+const FETCH_TIMEOUT_MS: i64 = 500;
+const BACKOFF_MS: i64 = 40;
+
+impl World {
+    pub(crate) fn follow(&mut self, n: usize, tp: Tp, leader: BrokerId, epoch: LeaderEpoch) {
+        self.unload_shard(n, tp);
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        replica.following = Some(Following { leader: leader.0 as usize, epoch, request: None });
+        self.send_fetch(n, tp);
+    }
+
+    pub(crate) fn stop_following(&mut self, n: usize, tp: Tp) {
+        self.unload_shard(n, tp);
+        if let Some(replica) = self.nodes[n].replicas.get_mut(&tp) {
+            replica.following = None;
+        }
+    }
+
+    pub(crate) fn send_fetch(&mut self, n: usize, tp: Tp) {
+        let id = self.fresh_id();
+        let broker_epoch = self.nodes[n].broker_epoch();
+        let me = self.nodes[n].id;
+        let blind = self.mutation == Mutation::NoTruncation;
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        let last_epoch = replica.log.latest_epoch().unwrap_or(-1);
+        let Some(following) = replica.following.as_mut() else { return };
+        if following.request.is_some() {
+            return;
+        }
+        following.request = Some(id);
+        let fetch = FollowerFetch {
+            replica: me,
+            broker_epoch,
+            eligible: false,
+            current_leader_epoch: following.epoch,
+            fetch_offset: replica.log.end_offset(),
+            last_fetched_epoch: if blind { -1 } else { last_epoch },
+        };
+        let leader = Addr::Node(following.leader);
+        self.send(Addr::Node(n), leader, Body::Fetch { id, tp, fetch });
+        self.after(FETCH_TIMEOUT_MS, n, Timer::FetchTimeout { tp, id });
+    }
+
+    pub(crate) fn fetch_timed_out(&mut self, n: usize, tp: Tp, id: u64) {
+        if self.take_request(n, tp, id) {
+            self.send_fetch(n, tp);
+        }
+    }
+
+    /// Whether the request was the one under way.
+    fn take_request(&mut self, n: usize, tp: Tp, id: u64) -> bool {
+        let replica = self.nodes[n].replicas.get_mut(&tp);
+        let following = replica.and_then(|replica| replica.following.as_mut());
+        match following {
+            Some(following) if following.request == Some(id) => {
+                following.request = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Late answers are looked at, too: the core must know which ones are void.
+    pub(crate) fn fetch_answered(
+        &mut self,
+        n: usize,
+        id: u64,
+        tp: Tp,
+        answer: &FetchAnswer,
+        bytes: &[u8],
+    ) {
+        let mine = self.take_request(n, tp, id);
+        let Some(replica) = self.nodes[n].replicas.get(&tp) else { return };
+        let log = &replica.log;
+        let step = replica.core.fetch_answer(answer, &|epoch| epoch_end(log, epoch));
+        self.trace(|_| format!("  {n}/{tp} {step:?} {} bytes, {answer:?}", bytes.len()));
+        match step {
+            FollowerStep::Stale => {}
+            FollowerStep::Append { .. } => self.replicate(n, tp, answer, bytes),
+            FollowerStep::Truncate { to } => self.truncate(n, tp, to),
+            FollowerStep::RestartAt { offset } => self.restart_log(n, tp, offset),
+            FollowerStep::Backoff(_) => {
+                if mine {
+                    self.after(BACKOFF_MS, n, Timer::FetchAgain { tp });
+                }
+                return;
+            }
+        }
+        if mine {
+            self.send_fetch(n, tp);
+        }
+    }
+
+    fn replicate(&mut self, n: usize, tp: Tp, answer: &FetchAnswer, bytes: &[u8]) {
+        let now = self.now_ms;
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        let end = replica.log.end_offset();
+        if !bytes.is_empty() {
+            match replica.log.append_as_follower(bytes, now) {
+                Ok(_) => {}
+                Err(error) => {
+                    let fatal = error.is_fatal();
+                    self.trace(|_| format!("  {n}/{tp} replicate: {error}"));
+                    if fatal {
+                        return self.abort(n, &error.to_string());
+                    }
+                }
+            }
+        }
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        let log = replica.offsets();
+        let new: Vec<_> = batch_ids(bytes)
+            .into_iter()
+            .filter(|batch| batch.base >= end && batch.last < log.end)
+            .collect();
+        self.written(n, tp, &new);
+        let leader_high_watermark = answer.high_watermark;
+        self.drive(n, tp, Event::Replicated { log, leader_high_watermark });
+    }
+
+    fn truncate(&mut self, n: usize, tp: Tp, to: i64) {
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        match replica.log.truncate_to(to) {
+            Ok(info) => {
+                self.disks[n].content[tp].retain(|batch| batch.last < info.end_offset);
+                self.log_changed(n, tp);
+            }
+            Err(error) => self.abort(n, &error.to_string()),
+        }
+    }
+
+    fn restart_log(&mut self, n: usize, tp: Tp, offset: i64) {
+        let now = self.now_ms;
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        match replica.log.truncate_fully_and_start_at(offset, now) {
+            Ok(_) => {
+                self.disks[n].content[tp].clear();
+                self.log_changed(n, tp);
+            }
+            Err(error) => self.abort(n, &error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! How a broker's process starts and ends: booting from its disk, checkpoints, a clean stop, death
+//! with or without loss of what the disk had not synced.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use commitlog::checkpoint::{OffsetCheckpoint, take_clean_shutdown, write_clean_shutdown};
+use commitlog::fs::MemFs;
+use commitlog::{LoadState, Log, LogConfig, LogContext};
+use metadata::{ControllerRequest, CreateTopic, CreateTopicsRequest};
+use replica::{Partition, Settings};
+
+use crate::check::recovery;
+use crate::content::{BatchId, batch_ids};
+use crate::message::Tp;
+use crate::world::{Action, DATA_TOPIC, OFFSETS_TOPIC, World};
+
+use super::hosted::{Replica, log_offsets};
+use super::serve::read_log;
+use super::{Call, Disk, Registration, Timer};
+
+/// What a death takes along.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loss {
+    /// The process alone: the page cache survives.
+    Nothing,
+    /// What was not synced survives wholly, partly or not at all.
+    Power,
+    /// Everything: a new, empty disk under the same broker id.
+    Disk,
+}
+
+const LOG_DIR: &str = "/logs";
+const CHECKPOINT_MS: i64 = 400;
+const TOPICS_RETRY_MS: i64 = 200;
+
+fn log_config() -> Arc<LogConfig> {
+    Arc::new(LogConfig {
+        // Small enough that segments roll within one run.
+        segment_bytes: 3_000,
+        segment_index_bytes: 1_200,
+        index_interval_bytes: 500,
+        retention_ms: -1,
+        message_timestamp_after_max_ms: i64::MAX,
+        ..LogConfig::kafka_defaults()
+    })
+}
+
+impl World {
+    pub(crate) fn boot(&mut self, n: usize) {
+        let clean_epoch = match take_clean_shutdown(&self.disks[n].fs, Path::new(LOG_DIR)) {
+            Ok(epoch) => epoch,
+            Err(error) => {
+                self.trace(|_| format!("{n} cannot read its marker: {error}"));
+                None
+            }
+        };
+        let session = self.next_session();
+        let node = &mut self.nodes[n];
+        node.incarnation += 1;
+        node.up = true;
+        node.stopping = false;
+        node.registration = Registration::Missing;
+        node.published = None;
+        node.session = session;
+        node.believed = None;
+        node.clean_epoch = clean_epoch;
+        let incarnation = node.incarnation;
+        self.mix(&[7, n as u64, incarnation]);
+        self.trace(|_| format!("{n} boots, clean {clean_epoch:?}"));
+        let stagger = self.rng.between(0, 20);
+        self.after(stagger, n, Timer::Heartbeat);
+        self.after(self.plan.lag_time_max_ms / 2, n, Timer::Tick);
+        self.after(CHECKPOINT_MS, n, Timer::Checkpoint);
+        if n == 0 && self.quorum.latest().topic_count() == 0 {
+            self.after(TOPICS_RETRY_MS, n, Timer::CreateTopics);
+        }
+    }
+
+    /// Creates the topics of the run, once enough brokers are there; repeated until it worked.
+    pub(crate) fn create_topics(&mut self, n: usize) {
+        let active = self.quorum.latest().brokers().filter(|b| b.is_active()).count();
+        if active < self.plan.nodes {
+            return self.after(TOPICS_RETRY_MS / 4, n, Timer::CreateTopics);
+        }
+        let topic = |name: &str, partitions: usize| CreateTopic {
+            name: name.into(),
+            partitions: partitions as i32,
+            replication_factor: self.plan.replication_factor as i16,
+            assignments: Vec::new(),
+            configs: vec![(
+                "min.insync.replicas".into(),
+                Some(self.plan.min_isr.to_string().into()),
+            )],
+        };
+        let request = CreateTopicsRequest {
+            topics: vec![topic(DATA_TOPIC, self.plan.data_partitions), topic(OFFSETS_TOPIC, 1)],
+            validate_only: false,
+        };
+        self.call(n, Call::CreateTopics, ControllerRequest::CreateTopics(request));
+    }
+
+    /// Opens a log and checks what recovery made of it. False if the process died of it.
+    pub(crate) fn open_replica(&mut self, n: usize, tp: Tp) -> bool {
+        let name = self.tps[tp].clone();
+        let disk = &self.disks[n];
+        let dir = PathBuf::from(LOG_DIR).join(name.to_string());
+        let context = LogContext::new(Arc::new(disk.fs.clone()), 64);
+        let checkpointed = |kind: OffsetCheckpoint| {
+            let offsets = kind.read(&disk.fs, Path::new(LOG_DIR)).unwrap_or_default();
+            offsets.get(&name).copied().unwrap_or(0)
+        };
+        let state = LoadState {
+            clean_shutdown: self.nodes[n].clean_epoch.is_some(),
+            recovery_point: checkpointed(OffsetCheckpoint::RecoveryPoint),
+            log_start: checkpointed(OffsetCheckpoint::LogStart),
+        };
+        let high_watermark = checkpointed(OffsetCheckpoint::HighWatermark);
+        let opened = Log::open(&context, &dir, name, log_config(), state, self.now_ms);
+        let log = match opened {
+            Ok((log, report)) => {
+                self.trace(|_| format!("  {n}/{tp} opened at {}, {report:?}", log.end_offset()));
+                log
+            }
+            Err(error) => {
+                self.abort(n, &error.to_string());
+                return false;
+            }
+        };
+        let found = match read_all(&log) {
+            Ok(found) => found,
+            Err(error) => {
+                let detail = format!("partition {tp} node {n}: after recovery: {error}");
+                self.fail(crate::check::Property::Recovery, detail);
+                return false;
+            }
+        };
+        let written = &self.disks[n].content[tp];
+        let synced = if self.disks[n].lost {
+            self.disks[n].synced[tp]
+        } else {
+            written.last().map_or(0, |batch| batch.last + 1)
+        };
+        let check = recovery::recovered(tp, n, written, synced, &found);
+        self.check(check);
+        self.disks[n].content[tp] = found;
+        let settings = Settings {
+            min_insync_replicas: self.plan.min_isr,
+            lag_time_max_ms: self.plan.lag_time_max_ms,
+        };
+        let core = Partition::new(self.nodes[n].id, settings, log_offsets(&log), high_watermark);
+        self.nodes[n].replicas.insert(tp, Replica::new(core, log));
+        true
+    }
+
+    /// Writes the checkpoints; sometimes makes the logs durable, as the background flush would.
+    pub(crate) fn checkpoint(&mut self, n: usize) {
+        self.after(CHECKPOINT_MS, n, Timer::Checkpoint);
+        let now = self.now_ms;
+        let flush = self.rng.chance(500);
+        let mut fatal = None;
+        for replica in self.nodes[n].replicas.values_mut().filter(|_| flush) {
+            if let Some(work) = replica.log.flush_work() {
+                match work.run() {
+                    Ok(offset) => replica.log.flushed(offset, now),
+                    Err(error) if error.is_fatal() => fatal = Some(error.to_string()),
+                    Err(_) => {}
+                }
+            }
+        }
+        if let Some(error) = fatal {
+            return self.abort(n, &error);
+        }
+        self.write_checkpoints(n);
+    }
+
+    fn write_checkpoints(&mut self, n: usize) {
+        let fs = &self.disks[n].fs;
+        let dir = Path::new(LOG_DIR);
+        let replicas = &self.nodes[n].replicas;
+        let offsets = |of: &dyn Fn(&Replica) -> i64| -> Vec<_> {
+            replicas.iter().map(|(&tp, replica)| (&self.tps[tp], of(replica))).collect()
+        };
+        let high = offsets(&|replica| replica.core.high_watermark());
+        let recovery = offsets(&|replica| replica.log.recovery_point());
+        // A checkpoint that cannot be written (the disk is full) leaves the old one.
+        let written = OffsetCheckpoint::HighWatermark
+            .write(fs, dir, high.into_iter())
+            .and_then(|()| OffsetCheckpoint::RecoveryPoint.write(fs, dir, recovery.into_iter()));
+        if let Err(error) = written {
+            self.trace(|_| format!("  {n} checkpoints: {error}"));
+        }
+    }
+
+    /// Controlled shutdown was granted: everything is flushed, the marker comes last.
+    pub(crate) fn stop_cleanly(&mut self, n: usize) {
+        let mut closed = true;
+        for replica in self.nodes[n].replicas.values_mut() {
+            closed &= replica.log.close().is_ok();
+        }
+        if closed {
+            self.write_checkpoints(n);
+            let epoch = self.nodes[n].broker_epoch();
+            let written = write_clean_shutdown(&self.disks[n].fs, Path::new(LOG_DIR), epoch);
+            self.trace(|_| format!("{n} stops cleanly: {written:?}"));
+        }
+        self.die(n, Loss::Nothing);
+    }
+
+    /// The process gives up, as the real one does when its disk fails it.
+    pub(crate) fn abort(&mut self, n: usize, reason: &str) {
+        self.trace(|_| format!("{n} aborts: {reason}"));
+        self.die(n, Loss::Nothing);
+        let pause = self.rng.between(100, 600);
+        self.schedule(pause, Action::Restart { node: n });
+    }
+
+    /// The process ends here and now.
+    pub(crate) fn die(&mut self, n: usize, loss: Loss) {
+        if !self.nodes[n].up {
+            return;
+        }
+        self.mix(&[8, n as u64, loss as u64]);
+        self.trace(|_| format!("{n} dies, loses {loss:?}"));
+        let node = &mut self.nodes[n];
+        node.up = false;
+        node.paused_until_ms = 0;
+        node.calls.clear();
+        node.published = None;
+        let session = node.session;
+        let controller = node.controller.take();
+        let replicas = std::mem::take(&mut node.replicas);
+        for (tp, replica) in &replicas {
+            self.disks[n].synced[*tp] = replica.log.recovery_point();
+        }
+        drop(replicas);
+        self.quorum.orphan(controller);
+        self.lose(n, loss);
+        // Its connections break, and everybody who can be reached notices.
+        for other in 0..self.nodes.len() {
+            let delay = self.delay();
+            self.schedule(delay, Action::SessionClosed { node: other, session });
+        }
+    }
+
+    fn lose(&mut self, n: usize, loss: Loss) {
+        match loss {
+            Loss::Nothing => {}
+            Loss::Power => {
+                let mut seed = self.rng.next();
+                self.disks[n].fs.crash(&mut seed);
+                self.disks[n].lost = true;
+            }
+            Loss::Disk => {
+                self.disks[n] = Disk::new(self.tps.len());
+                self.disks[n].fs = MemFs::new();
+                self.disks[n].lost = true;
+            }
+        }
+    }
+
+    pub(crate) fn restart(&mut self, n: usize) {
+        if !self.nodes[n].up {
+            self.boot(n);
+        }
+    }
+}
+
+/// The whole log, as its reader shows it.
+fn read_all(log: &Log) -> Result<Vec<BatchId>, String> {
+    let mut found: Vec<BatchId> = Vec::new();
+    let mut at = log.start_offset();
+    while at < log.end_offset() {
+        let batches = batch_ids(&read_log(log, at, log.end_offset())?);
+        let Some(last) = batches.last() else {
+            return Err(format!("nothing to read at {at}"));
+        };
+        at = last.last + 1;
+        found.extend(batches);
+    }
+    Ok(found)
+}

@@ -1,0 +1,111 @@
+//! What one seed stands for: the size of the cluster, its settings, how bad the network is and
+//! which faults may happen. Drawn once, before anything runs.
+
+use crate::rng::Rng;
+
+/// A deliberately broken rule, to prove that the checks see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Mutation {
+    #[default]
+    None,
+    /// Leaders count one record too many for every follower.
+    HighWatermark,
+    /// The controller takes ISR changes without comparing the partition epoch.
+    IsrWithoutCompareAndSet,
+    /// acks=all is acknowledged on append.
+    EarlyAck,
+    /// Followers go on after a diverging epoch as if nothing had been.
+    NoTruncation,
+}
+
+impl Mutation {
+    pub const ALL: [(&'static str, Mutation); 5] = [
+        ("none", Mutation::None),
+        ("high-watermark", Mutation::HighWatermark),
+        ("isr-without-cas", Mutation::IsrWithoutCompareAndSet),
+        ("early-ack", Mutation::EarlyAck),
+        ("no-truncation", Mutation::NoTruncation),
+    ];
+
+    pub fn from_name(name: &str) -> Option<Mutation> {
+        Mutation::ALL.iter().find(|(known, _)| *known == name).map(|&(_, mutation)| mutation)
+    }
+
+    pub fn name(self) -> &'static str {
+        Mutation::ALL
+            .iter()
+            .find(|&&(_, mutation)| mutation == self)
+            .map_or("none", |&(name, _)| name)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub seed: u64,
+    pub mutation: Mutation,
+    /// Print every event.
+    pub trace: bool,
+}
+
+impl Options {
+    pub fn seed(seed: u64) -> Options {
+        Options { seed, mutation: Mutation::None, trace: false }
+    }
+
+    /// The command that runs this again.
+    pub fn replay_command(&self) -> String {
+        let mut command = format!("cargo run -p sim --release -- --seed {}", self.seed);
+        if self.mutation != Mutation::None {
+            command += &format!(" --mutation {}", self.mutation.name());
+        }
+        command + " --trace"
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub nodes: usize,
+    /// The first ones are the quorum's voters.
+    pub voters: usize,
+    /// Of the topic `data`; `__consumer_offsets` has one more.
+    pub data_partitions: usize,
+    pub replication_factor: usize,
+    pub min_isr: usize,
+    pub lag_time_max_ms: i64,
+    /// Faults happen until then; afterwards everything must heal.
+    pub faults_until_ms: i64,
+    pub heal_within_ms: i64,
+    pub delay_max_ms: i64,
+    pub slow_per_mille: i64,
+    pub drop_per_mille: i64,
+    pub fault_every_ms: i64,
+    pub producers: usize,
+    pub consumers: usize,
+    pub members: usize,
+    pub group_commits: bool,
+}
+
+impl Plan {
+    pub fn draw(rng: &mut Rng) -> Plan {
+        let nodes = *rng.pick(&[3, 3, 3, 4, 5]);
+        let min_isr = *rng.pick(&[1, 2, 2, 2]);
+        Plan {
+            nodes,
+            voters: if nodes == 5 && rng.chance(500) { 5 } else { 3 },
+            data_partitions: rng.between(1, 2) as usize,
+            replication_factor: 3,
+            min_isr,
+            lag_time_max_ms: *rng.pick(&[300, 800, 2_000]),
+            faults_until_ms: 6_000,
+            heal_within_ms: 25_000,
+            delay_max_ms: *rng.pick(&[2, 5, 20]),
+            slow_per_mille: *rng.pick(&[0, 5, 30]),
+            drop_per_mille: *rng.pick(&[0, 0, 5, 30]),
+            fault_every_ms: *rng.pick(&[250, 600, 1_500]),
+            producers: rng.between(2, 3) as usize,
+            consumers: 1,
+            members: rng.between(0, 3) as usize,
+            group_commits: true,
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The world: virtual time, one queue of what will happen, and everything that exists. An action
+//! is taken from the queue, carried out, and the properties it may have touched are checked; the
+//! first violation ends the run.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use base::{BrokerId, TopicPartition};
+
+use crate::check::{Check, Checks, Property, Violation};
+use crate::client::Client;
+use crate::fault::Faults;
+use crate::message::{Addr, Body, Envelope, Tp};
+use crate::node::{Disk, Node, Timer};
+use crate::plan::{Mutation, Options, Plan};
+use crate::quorum::Quorum;
+use crate::rng::Rng;
+
+/// The end of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    pub seed: u64,
+    /// Of every event in its order: two runs of one seed are the same run.
+    pub trace_hash: u64,
+    pub steps: u64,
+    pub virtual_ms: i64,
+    pub committed_batches: usize,
+    pub violation: Option<Violation>,
+}
+
+/// Runs one seed to its end.
+pub fn run(options: &Options) -> Report {
+    World::new(options).run()
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    Deliver(Box<Envelope>),
+    Node {
+        node: usize,
+        incarnation: u64,
+        timer: Timer,
+    },
+    Client {
+        client: usize,
+        incarnation: u64,
+    },
+    /// A controller hears that a broker's connection broke.
+    SessionClosed {
+        node: usize,
+        session: u64,
+    },
+    /// The quorum's next proposal may be committed.
+    Commit {
+        epoch: i64,
+    },
+    QuorumTick,
+    /// Committed metadata up to this entry reaches a broker.
+    Metadata {
+        node: usize,
+        entries: usize,
+    },
+    Fault,
+    Restart {
+        node: usize,
+    },
+    HealLinks,
+    DiskFreed {
+        node: usize,
+    },
+    Watch,
+}
+
+struct Scheduled {
+    at_ms: i64,
+    /// Ties are broken by the order of scheduling.
+    seq: u64,
+    action: Action,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Scheduled) -> bool {
+        (self.at_ms, self.seq) == (other.at_ms, other.seq)
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Scheduled) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    /// Reversed: the heap's top is the earliest.
+    fn cmp(&self, other: &Scheduled) -> Ordering {
+        (other.at_ms, other.seq).cmp(&(self.at_ms, self.seq))
+    }
+}
+
+pub struct World {
+    pub(crate) plan: Plan,
+    pub(crate) mutation: Mutation,
+    pub(crate) rng: Rng,
+    pub(crate) now_ms: i64,
+    pub(crate) tps: Vec<TopicPartition>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) quorum: Quorum,
+    pub(crate) faults: Faults,
+    pub(crate) checks: Checks,
+    options: Options,
+    queue: BinaryHeap<Scheduled>,
+    scheduled: u64,
+    next_id: u64,
+    steps: u64,
+    hash: u64,
+    violation: Option<Violation>,
+    done: bool,
+}
+
+pub(crate) const DATA_TOPIC: &str = "data";
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Time starts well above 0, so that "long ago" is a time, too.
+const START_MS: i64 = 1_000_000;
+
+impl World {
+    pub fn new(options: &Options) -> World {
+        let mut rng = Rng::new(options.seed);
+        let plan = Plan::draw(&mut rng);
+        let mut tps: Vec<TopicPartition> = (0..plan.data_partitions)
+            .map(|index| TopicPartition::new(DATA_TOPIC, index as i32))
+            .collect();
+        tps.push(TopicPartition::new(OFFSETS_TOPIC, 0));
+        let mut world = World {
+            mutation: options.mutation,
+            now_ms: START_MS,
+            nodes: (0..plan.nodes).map(Node::new).collect(),
+            disks: (0..plan.nodes).map(|_| Disk::new(tps.len())).collect(),
+            clients: Vec::new(),
+            quorum: Quorum::new(rng.next()),
+            faults: Faults::default(),
+            checks: Checks::new(tps.len()),
+            options: options.clone(),
+            queue: BinaryHeap::new(),
+            scheduled: 0,
+            next_id: 0,
+            steps: 0,
+            hash: 0xCBF2_9CE4_8422_2325,
+            violation: None,
+            done: false,
+            tps,
+            plan,
+            rng,
+        };
+        world.trace(|world| format!("{:?}", world.plan));
+        world.schedule(0, Action::QuorumTick);
+        for node in 0..world.plan.nodes {
+            world.boot(node);
+        }
+        world.start_clients();
+        world.schedule(world.plan.fault_every_ms + 1_500, Action::Fault);
+        world.schedule(world.plan.faults_until_ms, Action::Watch);
+        world
+    }
+
+    pub fn run(mut self) -> Report {
+        while !self.done && self.violation.is_none() {
+            let Some(next) = self.queue.pop() else { break };
+            self.now_ms = next.at_ms;
+            self.steps += 1;
+            self.mix(&[next.at_ms as u64, next.seq]);
+            self.act(next.action);
+        }
+        if let Some(violation) = self.violation.clone() {
+            self.trace(|_| format!("VIOLATED {:?}: {}", violation.property, violation.detail));
+        }
+        Report {
+            seed: self.options.seed,
+            trace_hash: self.hash,
+            steps: self.steps,
+            virtual_ms: self.now_ms - START_MS,
+            committed_batches: self.checks.committed.iter().map(Vec::len).sum(),
+            violation: self.violation,
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Deliver(envelope) => self.deliver(*envelope),
+            Action::Node { node, incarnation, timer } => {
+                if !self.nodes[node].is_up(incarnation) {
+                    return;
+                }
+                if self.nodes[node].paused_until_ms > self.now_ms {
+                    let pause = self.nodes[node].paused_until_ms - self.now_ms;
+                    return self.schedule(pause, Action::Node { node, incarnation, timer });
+                }
+                self.mix(&[1, node as u64]);
+                self.node_timer(node, timer);
+            }
+            Action::Client { client, incarnation } => {
+                if self.clients[client].incarnation() == incarnation {
+                    self.client_timer(client);
+                }
+            }
+            Action::SessionClosed { node, session } => self.session_closed(node, session),
+            Action::Commit { epoch } => self.commit_next(epoch),
+            Action::QuorumTick => self.quorum_tick(),
+            Action::Metadata { node, entries } => self.metadata_arrived(node, entries),
+            Action::Fault => self.inject_fault(),
+            Action::Restart { node } => self.restart(node),
+            Action::HealLinks => self.faults.heal_links(),
+            Action::DiskFreed { node } => self.free_disk(node),
+            Action::Watch => self.watch(),
+        }
+    }
+
+    // ---- time ------------------------------------------------------------------------------
+
+    pub(crate) fn elapsed_ms(&self) -> i64 {
+        self.now_ms - START_MS
+    }
+
+    pub(crate) fn schedule(&mut self, after_ms: i64, action: Action) {
+        self.scheduled += 1;
+        let at_ms = self.now_ms + after_ms;
+        self.queue.push(Scheduled { at_ms, seq: self.scheduled, action });
+    }
+
+    pub(crate) fn after(&mut self, after_ms: i64, node: usize, timer: Timer) {
+        let incarnation = self.nodes[node].incarnation;
+        self.schedule(after_ms, Action::Node { node, incarnation, timer });
+    }
+
+    pub(crate) fn fresh_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    // ---- network ---------------------------------------------------------------------------
+
+    pub(crate) fn incarnation(&self, addr: Addr) -> u64 {
+        match addr {
+            Addr::Node(node) => self.nodes[node].incarnation,
+            Addr::Client(client) => self.clients[client].incarnation(),
+        }
+    }
+
+    /// A delay of the network: mostly short, sometimes longer than timeouts.
+    pub(crate) fn delay(&mut self) -> i64 {
+        if self.healing() || !self.rng.chance(self.plan.slow_per_mille) {
+            return self.rng.between(0, self.plan.delay_max_ms);
+        }
+        self.rng.between(50, 1_200)
+    }
+
+    pub(crate) fn send(&mut self, from: Addr, to: Addr, body: Body) {
+        let to_incarnation = self.incarnation(to);
+        self.send_to(from, to, to_incarnation, body);
+    }
+
+    /// Sends to a certain process: an answer goes to the one that asked.
+    pub(crate) fn send_to(&mut self, from: Addr, to: Addr, to_incarnation: u64, body: Body) {
+        let from_incarnation = self.incarnation(from);
+        let envelope = Envelope { from, from_incarnation, to, to_incarnation, body };
+        let local = from == to;
+        if !local && (self.faults.is_cut(from, to) || self.is_lost()) {
+            self.trace(|_| format!("lost {from:?} -> {to:?} {}", envelope.body.name()));
+            if let Body::Control { session, .. } = envelope.body {
+                self.connection_lost(from, to, session);
+            }
+            return;
+        }
+        let delay = if local { 0 } else { self.delay() };
+        self.schedule(delay, Action::Deliver(Box::new(envelope)));
+    }
+
+    fn is_lost(&mut self) -> bool {
+        !self.healing() && self.rng.chance(self.plan.drop_per_mille)
+    }
+
+    fn deliver(&mut self, envelope: Envelope) {
+        let mut current = self.incarnation(envelope.to) == envelope.to_incarnation;
+        if matches!(envelope.body, Body::Group { .. }) {
+            // A member that gave up its connection must not be heard on it any more.
+            current &= self.incarnation(envelope.from) == envelope.from_incarnation;
+        }
+        let cut = envelope.from != envelope.to && self.faults.is_cut(envelope.from, envelope.to);
+        if !current || cut {
+            return;
+        }
+        match envelope.to {
+            Addr::Node(node) => {
+                if !self.nodes[node].up {
+                    return;
+                }
+                let pause = self.nodes[node].paused_until_ms - self.now_ms;
+                if pause > 0 {
+                    return self.schedule(pause, Action::Deliver(Box::new(envelope)));
+                }
+                self.trace(|_| format!("{:?} -> {node} {}", envelope.from, envelope.body.name()));
+                self.mix(&[2, node as u64]);
+                self.node_receives(node, envelope);
+            }
+            Addr::Client(client) => {
+                self.mix(&[3, client as u64]);
+                self.client_receives(client, envelope.body);
+            }
+        }
+    }
+
+    // ---- observation -----------------------------------------------------------------------
+
+    pub(crate) fn check(&mut self, check: Check) {
+        if let Err(violation) = check
+            && self.violation.is_none()
+        {
+            self.violation = Some(violation);
+        }
+    }
+
+    pub(crate) fn fail(&mut self, property: Property, detail: String) {
+        self.check(Err(Violation { property, detail }));
+    }
+
+    pub(crate) fn finish(&mut self) {
+        self.done = true;
+    }
+
+    pub(crate) fn trace(&self, line: impl FnOnce(&World) -> String) {
+        if self.options.trace {
+            println!("{:>7} {}", self.now_ms - START_MS, line(self));
+        }
+    }
+
+    /// Adds to the hash of the trace (FNV-1a over words).
+    pub(crate) fn mix(&mut self, words: &[u64]) {
+        for word in words {
+            self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01B3);
+            self.hash ^= self.hash >> 29;
+        }
+    }
+
+    /// Faults are over; what is broken is being repaired.
+    pub(crate) fn healing(&self) -> bool {
+        self.elapsed_ms() >= self.plan.faults_until_ms
+    }
+
+    pub(crate) fn index_of(&self, topic: &str, partition: i32) -> Option<Tp> {
+        self.tps.iter().position(|tp| &*tp.topic == topic && tp.partition == partition)
+    }
+
+    pub(crate) fn offsets_tp(&self) -> Tp {
+        self.tps.len() - 1
+    }
+
+    /// The metadata's view of a partition against the logs.
+    pub(crate) fn check_in_sync(&mut self, tp: Tp) {
+        let name = &self.tps[tp];
+        let image = self.quorum.latest();
+        let Some(partition) = image.partition(&name.topic, name.partition).cloned() else { return };
+        let lossy: BTreeSet<BrokerId> =
+            (0..self.nodes.len()).filter(|&n| self.disks[n].lost).map(node_id).collect();
+        let content = |id: BrokerId| self.disks[id.0 as usize].content[tp].as_slice();
+        let check = self.checks.in_sync(tp, &partition, &lossy, content);
+        self.check(check);
+    }
+}
+
+pub(crate) fn node_id(node: usize) -> BrokerId {
+    BrokerId(node as i32)
+}
