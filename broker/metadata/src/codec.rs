@@ -134,7 +134,7 @@ impl Image {
         bytes
     }
 
-    /// Reads a snapshot. Whatever it contains, the result satisfies the image's invariants.
+    /// Reads a snapshot. Whatever it contains, the result is consistent in itself.
     pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
         let snapshot: Snapshot = rmp_serde::from_slice(snapshot_payload(bytes)?)?;
         let mut image = Image::new(snapshot.cluster_id);
@@ -149,7 +149,7 @@ impl Image {
             let partitions = topic.partitions.into_iter().collect();
             image.restore_topic(Topic { name: topic.name, id: topic.id, partitions });
         }
-        image.validate().map_err(DecodeError::Inconsistent)?;
+        image.validate_structure().map_err(DecodeError::Inconsistent)?;
         Ok(image)
     }
 }

@@ -8,7 +8,7 @@ mod registry;
 mod resolve;
 mod settings;
 
-pub use broker::{BrokerConfigDef, DynamicScope, dynamic_broker_config, dynamic_broker_configs};
+pub use broker::{BrokerConfigDef, dynamic_broker_config, dynamic_broker_configs};
 pub use registry::topic_configs;
 pub use resolve::{ConfigLayers, ConfigSource, Resolved, Synonym, resolve};
 pub use settings::{CleanupPolicy, CompressionType, TimestampType, TopicSettings};

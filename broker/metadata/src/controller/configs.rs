@@ -8,8 +8,8 @@ use base::{BrokerId, ErrorCode, TopicPartition};
 use super::draft::Draft;
 use super::error;
 use crate::config::{
-    self, ConfigKind, ConfigLayers, DynamicScope, dynamic_broker_config, list_items, resolve,
-    topic_config, validate_value,
+    self, ConfigKind, ConfigLayers, dynamic_broker_config, list_items, resolve, topic_config,
+    validate_value,
 };
 use crate::record::{ConfigRecord, ConfigResource, MetadataRecord};
 use crate::request::{
@@ -121,8 +121,9 @@ impl Draft<'_> {
         match resource {
             ConfigResource::Topic(_) => config::validate_topic_configs(&configs)
                 .or_else(|why| error(ErrorCode::InvalidConfig, why))?,
-            ConfigResource::Broker(_) => check_broker_configs(&current, &configs, true)?,
-            ConfigResource::BrokerDefault => check_broker_configs(&current, &configs, false)?,
+            ConfigResource::Broker(_) | ConfigResource::BrokerDefault => {
+                check_broker_configs(&current, &configs)?;
+            }
             ConfigResource::Group(_) | ConfigResource::ClientMetrics(_) => {}
         }
         let removed = current.keys().filter(|name| !configs.contains_key(*name));
@@ -213,21 +214,13 @@ fn kind_of(resource: &ConfigResource, name: &str) -> Option<ConfigKind> {
 }
 
 /// Only new values are checked: a value that an older version accepted does not block others.
-fn check_broker_configs(
-    current: &Configs,
-    configs: &Configs,
-    one_broker: bool,
-) -> Result<(), ControllerError> {
+fn check_broker_configs(current: &Configs, configs: &Configs) -> Result<(), ControllerError> {
     let changed = configs.iter().filter(|(name, value)| current.get(*name) != Some(*value));
     for (name, value) in changed {
         let Some(def) = dynamic_broker_config(name) else {
             let message = format!("Cannot update these configs dynamically: {name}");
             return error(ErrorCode::InvalidRequest, message);
         };
-        if def.scope == DynamicScope::PerBroker && !one_broker {
-            let message = format!("Cannot update these configs at default cluster level: {name}");
-            return error(ErrorCode::InvalidRequest, message);
-        }
         validate_value(name, def.kind, def.valid, value)
             .or_else(|why| error(ErrorCode::InvalidConfig, why))?;
     }

@@ -10,6 +10,19 @@ impl Image {
     /// Checks the whole image; the error names the first broken invariant. O(image): for tests,
     /// the simulator and offline tools.
     pub fn validate(&self) -> Result<(), String> {
+        self.validate_structure()?;
+        self.validate_brokers()?;
+        for topic in self.topics.values() {
+            for (index, partition) in topic.partitions.iter().enumerate() {
+                let name = &topic.name;
+                self.validate_members(partition).map_err(|why| format!("{name}-{index}: {why}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What code that reads the image relies on: every partition in itself, and the indexes.
+    pub(crate) fn validate_structure(&self) -> Result<(), String> {
         let mut stakes: BTreeMap<BrokerId, BTreeSet<TopicPartition>> = BTreeMap::new();
         let (mut imbalanced, mut reassigning) = (BTreeSet::new(), BTreeSet::new());
         for topic in self.topics.values() {
@@ -18,7 +31,7 @@ impl Image {
             }
             for (index, partition) in topic.partitions.iter().enumerate() {
                 let tp = TopicPartition::new(topic.name.clone(), index as i32);
-                self.validate_partition(partition).map_err(|why| format!("{tp}: {why}"))?;
+                validate_partition(partition).map_err(|why| format!("{tp}: {why}"))?;
                 for broker in partition.stakeholders() {
                     stakes.entry(broker).or_default().insert(tp.clone());
                 }
@@ -37,7 +50,7 @@ impl Image {
         if !reassigning.iter().eq(self.reassigning.iter()) {
             return Err("the index of reassigning partitions is wrong".into());
         }
-        self.validate_brokers()
+        Ok(())
     }
 
     fn validate_indexes(
@@ -70,29 +83,12 @@ impl Image {
         Ok(())
     }
 
-    fn validate_partition(&self, p: &Partition) -> Result<(), String> {
-        let subset = |part: &[BrokerId]| part.iter().all(|b| p.replicas.contains(b));
-        let unique = |part: &[BrokerId]| part.iter().collect::<BTreeSet<_>>().len() == part.len();
-        let check = |holds: bool, rule: &str| {
-            if holds { Ok(()) } else { Err(format!("{rule}: {p:?}")) }
-        };
-        check(!p.replicas.is_empty() && unique(&p.replicas), "replicas are a non-empty set")?;
-        check(subset(&p.isr) && unique(&p.isr), "ISR is a subset of replicas")?;
-        check(subset(&p.elr) && unique(&p.elr), "ELR is a subset of replicas")?;
-        check(p.elr.iter().all(|b| !p.isr.contains(b)), "ELR and ISR are disjoint")?;
-        check(p.leader.is_none_or(|b| p.isr.contains(&b)), "the leader is in the ISR")?;
-        check(p.leader.is_some() != p.isr.is_empty(), "somebody leads where somebody is in sync")?;
-        check(subset(&p.adding) && subset(&p.removing), "adding and removing are replicas")?;
-        check(p.adding.iter().all(|b| !p.removing.contains(b)), "adding is not removing")?;
-        check(p.removing.len() < p.replicas.len(), "a reassignment leaves replicas")?;
-        check(p.leader_epoch >= 0 && p.partition_epoch >= p.leader_epoch, "epochs are ordered")?;
-        // A leader or ISR member is registered, and fencing or unregistering moved it out.
-        let inactive_leader = p.leader.is_some_and(|b| !self.is_active(b));
-        check(!inactive_leader, "the leader is an active broker")?;
-        check(
-            p.isr.iter().all(|b| self.brokers.get(b).is_some_and(|b| !b.fenced)),
-            "ISR members are unfenced",
-        )
+    /// Fencing, shutting down and unregistering move a broker out of every ISR.
+    fn validate_members(&self, p: &Partition) -> Result<(), String> {
+        match p.isr.iter().find(|b| !self.is_active(**b)) {
+            Some(broker) => Err(format!("broker {broker} is in the ISR, but not active: {p:?}")),
+            None => Ok(()),
+        }
     }
 
     fn validate_brokers(&self) -> Result<(), String> {
@@ -107,4 +103,22 @@ impl Image {
         }
         Ok(())
     }
+}
+
+fn validate_partition(p: &Partition) -> Result<(), String> {
+    let subset = |part: &[BrokerId]| part.iter().all(|b| p.replicas.contains(b));
+    let unique = |part: &[BrokerId]| part.iter().collect::<BTreeSet<_>>().len() == part.len();
+    let check = |holds: bool, rule: &str| {
+        if holds { Ok(()) } else { Err(format!("{rule}: {p:?}")) }
+    };
+    check(!p.replicas.is_empty() && unique(&p.replicas), "replicas are a non-empty set")?;
+    check(subset(&p.isr) && unique(&p.isr), "ISR is a subset of replicas")?;
+    check(subset(&p.elr) && unique(&p.elr), "ELR is a subset of replicas")?;
+    check(p.elr.iter().all(|b| !p.isr.contains(b)), "ELR and ISR are disjoint")?;
+    check(p.leader.is_none_or(|b| p.isr.contains(&b)), "the leader is in the ISR")?;
+    check(p.leader.is_some() != p.isr.is_empty(), "somebody leads where somebody is in sync")?;
+    check(subset(&p.adding) && subset(&p.removing), "adding and removing are replicas")?;
+    check(p.adding.iter().all(|b| !p.removing.contains(b)), "adding is not removing")?;
+    check(p.removing.len() < p.replicas.len(), "a reassignment leaves replicas")?;
+    check(p.leader_epoch >= 0 && p.partition_epoch >= p.leader_epoch, "epochs are ordered")
 }

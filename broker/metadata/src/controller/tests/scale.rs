@@ -6,6 +6,7 @@ use super::*;
 use crate::changes_between;
 
 #[test]
+#[allow(clippy::disallowed_methods)] // a measurement
 fn fencing_among_many_partitions_costs_what_it_changes() {
     let mut world = World::new(6);
     for chunk in 0..10 {
