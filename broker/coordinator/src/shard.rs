@@ -157,7 +157,6 @@ impl GroupShard {
     ) {
         if let GroupRequest::Commit(commit) = &request
             && commit.generation < 0
-            && !commit.group.is_empty()
             && !self.groups.contains_key(&commit.group)
         {
             // A consumer without membership needs no group to begin with.
@@ -356,7 +355,7 @@ impl GroupShard {
 /// How requests for a group that does not exist are answered.
 fn refuse_unknown_group(cx: &mut Cx<'_>, ticket: Ticket, request: GroupRequest) {
     let reply = match request {
-        GroupRequest::Fetch(fetch) if !fetch.group.is_empty() => {
+        GroupRequest::Fetch(fetch) => {
             // The group may just have been deleted, which is nobody's business before it is
             // committed.
             let last = cx.pending.last_id();
@@ -368,13 +367,12 @@ fn refuse_unknown_group(cx: &mut Cx<'_>, ticket: Ticket, request: GroupRequest) 
             GroupReply::Describe(DescribedGroup::dead(id, ErrorCode::GroupIdNotFound))
         }
         request => {
-            let empty = request.group().is_some_and(|id| id.is_empty());
             let error = match &request {
-                _ if empty => ErrorCode::InvalidGroupId,
                 GroupRequest::Commit(_) => ErrorCode::IllegalGeneration,
-                GroupRequest::DeleteGroup(_) | GroupRequest::DeleteOffsets(_) => {
-                    ErrorCode::GroupIdNotFound
-                }
+                GroupRequest::DeleteGroup(_) => ErrorCode::GroupIdNotFound,
+                // Simple consumers of old may have no group id, members may not.
+                _ if request.group().is_some_and(|id| id.is_empty()) => ErrorCode::InvalidGroupId,
+                GroupRequest::DeleteOffsets(_) => ErrorCode::GroupIdNotFound,
                 _ => ErrorCode::UnknownMemberId,
             };
             request.refuse(error)

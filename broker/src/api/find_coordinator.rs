@@ -1,0 +1,138 @@
+//! FindCoordinator (key 10): the broker that leads the partition of `__consumer_offsets` that a
+//! group belongs to. The topic is created by the first who asks.
+
+use std::sync::Arc;
+
+use base::ErrorCode;
+use metadata::{ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image};
+use wire::Str;
+use wire::messages::find_coordinator_response::Coordinator;
+use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+
+use super::forward::{await_image, forward};
+use super::topology::leader_on;
+use crate::coordinator_task::{OFFSETS_TOPIC, partition_of};
+use crate::{Broker, RequestContext};
+
+/// `KeyType` of a request.
+const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
+
+/// First version that asks for several keys at once.
+const BATCHED: i16 = 4;
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    cx: &RequestContext,
+    request: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let keys = match cx.version >= BATCHED {
+        true => request.coordinator_keys,
+        false => vec![request.key],
+    };
+    let unserved = match request.key_type {
+        GROUP => None,
+        // Transactions are not served yet; clients keep asking until their own timeout.
+        TRANSACTION => Some((ErrorCode::CoordinatorNotAvailable, "transactions are not served")),
+        _ => Some((ErrorCode::InvalidRequest, "the key type is not served")),
+    };
+    if unserved.is_none() && broker.image().topic(OFFSETS_TOPIC).is_none() {
+        create_offsets_topic(broker).await;
+    }
+    let image = broker.image();
+    let answer = |key: Str| match unserved {
+        Some((error, message)) => no_coordinator(key, error, message),
+        None => find(&image, cx, key),
+    };
+    let coordinators: Vec<Coordinator> = keys.into_iter().map(answer).collect();
+    match cx.version >= BATCHED {
+        true => FindCoordinatorResponse { coordinators, ..Default::default() },
+        false => alone(coordinators),
+    }
+}
+
+fn find(image: &Image, cx: &RequestContext, key: Str) -> Coordinator {
+    let leader = partition_of(image, &key)
+        .and_then(|index| image.partition(OFFSETS_TOPIC, index))
+        .and_then(|partition| leader_on(image, partition, &cx.listener).ok());
+    let endpoint = leader
+        .and_then(|id| image.broker(id))
+        .and_then(|broker| broker.listener(&cx.listener).map(|endpoint| (broker.id, endpoint)));
+    match endpoint {
+        Some((id, endpoint)) => Coordinator {
+            key,
+            node_id: id.0,
+            host: Str::from(&endpoint.host),
+            port: i32::from(endpoint.port),
+            ..Default::default()
+        },
+        None => {
+            let error = ErrorCode::CoordinatorNotAvailable;
+            no_coordinator(key, error, error.message())
+        }
+    }
+}
+
+fn no_coordinator(key: Str, error: ErrorCode, message: &str) -> Coordinator {
+    Coordinator {
+        key,
+        node_id: -1,
+        port: -1,
+        error_code: error.code(),
+        error_message: Some(Str::from(message)),
+        ..Default::default()
+    }
+}
+
+/// The answer of the versions that carry one key.
+fn alone(coordinators: Vec<Coordinator>) -> FindCoordinatorResponse {
+    let Some(found) = coordinators.into_iter().next() else {
+        return FindCoordinatorResponse::default();
+    };
+    FindCoordinatorResponse {
+        error_code: found.error_code,
+        error_message: found.error_message,
+        node_id: found.node_id,
+        host: found.host,
+        port: found.port,
+        ..Default::default()
+    }
+}
+
+/// Asks for the topic, compacted so that the last word on every group stays. Whether it worked is
+/// seen in the image; a client that is told "not available" asks again.
+async fn create_offsets_topic(broker: &Arc<Broker>) {
+    let config = &broker.config.offsets;
+    let segment_bytes = config.segment_bytes.to_string();
+    let setting = |name: &str, value: &str| (Arc::from(name), Some(Arc::from(value)));
+    let topic = CreateTopic {
+        name: OFFSETS_TOPIC.into(),
+        partitions: config.num_partitions,
+        replication_factor: config.replication_factor,
+        assignments: Vec::new(),
+        configs: vec![
+            setting("cleanup.policy", "compact"),
+            setting("compression.type", "producer"),
+            setting("segment.bytes", &segment_bytes),
+        ],
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], validate_only: false };
+    let take = |response| match response {
+        ControllerResponse::CreateTopics(results) => results.into_iter().next(),
+        _ => None,
+    };
+    let error = match forward(broker, ControllerRequest::CreateTopics(request), take).await {
+        Ok(created) => created.result.err(),
+        Err(error) => Some(error),
+    };
+    match error {
+        // Others ask at the same time.
+        None => {}
+        Some(error) if error.code == ErrorCode::TopicAlreadyExists => {}
+        Some(error) => {
+            tracing::warn!(%error, "create {OFFSETS_TOPIC}");
+            return;
+        }
+    }
+    await_image(broker, |image| image.topic(OFFSETS_TOPIC).is_some()).await;
+}

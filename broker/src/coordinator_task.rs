@@ -1,0 +1,184 @@
+//! The group coordinator's driver: one task per partition of `__consumer_offsets` that this broker
+//! leads. A task owns its `coordinator::GroupShard`, appends the records it asks for, and gives
+//! replies out when the shard lets them go. Requests reach it through a bounded mailbox.
+//!
+//! A shard's life follows the leadership of its partition: taken, it is loaded from the log (its
+//! clients are told to wait); lost, it is dropped (its clients are sent on).
+
+mod append;
+mod high_watermark;
+mod load;
+mod shard_task;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base::{ErrorCode, LeaderEpoch};
+use coordinator::{CommittedPosition, GroupReply, GroupRequest, ListFilter, ListedGroup};
+use metadata::Image;
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::Config;
+use crate::partition::Partition;
+use shard_task::ShardTask;
+
+/// The topic that groups are kept in.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Requests that may wait for one shard. Beyond that handlers wait, and with them the sockets.
+const MAILBOX_REQUESTS_MAX: usize = 1024;
+
+/// All shards of this broker. Cheap to clone.
+#[derive(Clone)]
+pub struct GroupCoordinator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    runtime: Handle,
+    config: coordinator::GroupConfig,
+    shards: RwLock<BTreeMap<i32, Shard>>,
+}
+
+/// How to reach a shard's task. Dropping it ends the task.
+struct Shard {
+    epoch: LeaderEpoch,
+    mailbox: mpsc::Sender<Command>,
+    is_loaded: Arc<AtomicBool>,
+    _alive: oneshot::Sender<()>,
+}
+
+/// What a shard's task is asked.
+enum Command {
+    Request(GroupRequest, oneshot::Sender<GroupReply>),
+    Positions(oneshot::Sender<Vec<CommittedPosition>>),
+}
+
+impl GroupCoordinator {
+    /// To be called within the runtime that the shards' tasks shall run on.
+    pub fn new(config: &Config) -> GroupCoordinator {
+        let inner = Inner {
+            runtime: Handle::current(),
+            config: group_config(config),
+            shards: RwLock::default(),
+        };
+        GroupCoordinator { inner: Arc::new(inner) }
+    }
+
+    /// This broker leads a partition of `__consumer_offsets` from this epoch on. Called under the
+    /// partition's lock: does not block, and the task starts with a look at the partition.
+    pub fn leadership_taken(&self, partition: &Arc<Partition>, epoch: LeaderEpoch) {
+        let index = partition.id.partition;
+        let mut shards = self.inner.shards.write();
+        if shards.get(&index).is_some_and(|shard| shard.epoch >= epoch) {
+            return;
+        }
+        let (mailbox, commands) = mpsc::channel(MAILBOX_REQUESTS_MAX);
+        let (alive, stopped) = oneshot::channel();
+        let is_loaded = Arc::new(AtomicBool::new(false));
+        let task = ShardTask {
+            partition: partition.clone(),
+            epoch,
+            config: self.inner.config.clone(),
+            is_loaded: is_loaded.clone(),
+        };
+        self.inner.runtime.spawn(task.run(commands, stopped));
+        shards.insert(index, Shard { epoch, mailbox, is_loaded, _alive: alive });
+    }
+
+    /// This broker no longer leads it. Does not block.
+    pub fn leadership_lost(&self, partition: i32) {
+        self.inner.shards.write().remove(&partition);
+    }
+
+    /// Asks the shard of the request's group, if it is here and loaded.
+    pub async fn call(&self, image: &Image, request: GroupRequest) -> GroupReply {
+        let group = request.group().cloned().unwrap_or_else(|| "".into());
+        let mailbox = match self.shard_of(image, &group) {
+            Ok(mailbox) => mailbox,
+            Err(error) => return request.refuse(error),
+        };
+        // What is said if the shard goes away with the request.
+        let gone = request.refuse(ErrorCode::NotCoordinator);
+        let (answer, answered) = oneshot::channel();
+        if mailbox.send(Command::Request(request, answer)).await.is_err() {
+            return gone;
+        }
+        answered.await.unwrap_or(gone)
+    }
+
+    fn shard_of(&self, image: &Image, group: &str) -> Result<mpsc::Sender<Command>, ErrorCode> {
+        let index = partition_of(image, group).ok_or(ErrorCode::NotCoordinator)?;
+        let shards = self.inner.shards.read();
+        let shard = shards.get(&index).ok_or(ErrorCode::NotCoordinator)?;
+        match shard.is_loaded.load(Ordering::Acquire) {
+            true => Ok(shard.mailbox.clone()),
+            false => Err(ErrorCode::CoordinatorLoadInProgress),
+        }
+    }
+
+    /// The groups of all shards here.
+    pub async fn list(&self, filter: ListFilter) -> Result<Vec<ListedGroup>, ErrorCode> {
+        let mut groups = Vec::new();
+        for (is_loaded, mailbox) in self.mailboxes() {
+            if !is_loaded {
+                return Err(ErrorCode::CoordinatorLoadInProgress);
+            }
+            let (answer, answered) = oneshot::channel();
+            let request = GroupRequest::List(filter.clone());
+            // A shard that goes away meanwhile is another broker's to list.
+            if mailbox.send(Command::Request(request, answer)).await.is_ok()
+                && let Ok(GroupReply::List(listed)) = answered.await
+            {
+                groups.extend(listed);
+            }
+        }
+        Ok(groups)
+    }
+
+    /// What all groups of the loaded shards have committed, for the lag metrics.
+    pub async fn positions(&self) -> Vec<CommittedPosition> {
+        let mut all = Vec::new();
+        for (_, mailbox) in self.mailboxes().into_iter().filter(|(is_loaded, _)| *is_loaded) {
+            let (answer, answered) = oneshot::channel();
+            if mailbox.send(Command::Positions(answer)).await.is_ok()
+                && let Ok(positions) = answered.await
+            {
+                all.extend(positions);
+            }
+        }
+        all
+    }
+
+    fn mailboxes(&self) -> Vec<(bool, mpsc::Sender<Command>)> {
+        let shards = self.inner.shards.read();
+        let reach = |s: &Shard| (s.is_loaded.load(Ordering::Acquire), s.mailbox.clone());
+        shards.values().map(reach).collect()
+    }
+}
+
+/// The partition of `__consumer_offsets` that a group belongs to; none before the topic exists.
+pub fn partition_of(image: &Image, group: &str) -> Option<i32> {
+    let topic = image.topic(OFFSETS_TOPIC)?;
+    let count = i32::try_from(topic.partitions.len()).ok()?;
+    (count > 0).then(|| coordinator::partition_for(group, count))
+}
+
+fn group_config(config: &Config) -> coordinator::GroupConfig {
+    let kafka = coordinator::GroupConfig::kafka_defaults();
+    let delay = config.group.initial_rebalance_delay_ms;
+    coordinator::GroupConfig {
+        session_timeout_ms_min: config.group.session_timeout_ms_min,
+        session_timeout_ms_max: config.group.session_timeout_ms_max,
+        initial_rebalance_delay_ms: i32::try_from(delay).unwrap_or(i32::MAX),
+        members_max: config.group.size_max,
+        offset_metadata_bytes_max: config.offsets.metadata_bytes_max,
+        offsets_retention_ms: config.offsets.retention_ms,
+        offsets_retention_check_ms: config.offsets.retention_check_interval_ms as i64,
+        commit_timeout_ms: config.offsets.commit_timeout_ms as i64,
+        new_member_join_timeout_ms: kafka.new_member_join_timeout_ms,
+    }
+}

@@ -1,0 +1,72 @@
+//! Waiting for the high watermark of a shard's partition to rise.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use base::{LeaderEpoch, Offset};
+use replica::{ConsumerFetch, Isolation};
+
+use crate::partition::{FetchWait, Partition, Registration};
+
+/// A subscription to one partition's high watermark, armed only while somebody waits for it.
+pub(super) struct HighWatermark {
+    partition: Arc<Partition>,
+    epoch: LeaderEpoch,
+    wait: Arc<FetchWait>,
+    is_armed: bool,
+}
+
+impl HighWatermark {
+    pub(super) fn new(partition: Arc<Partition>, epoch: LeaderEpoch) -> HighWatermark {
+        HighWatermark { partition, epoch, wait: FetchWait::new(), is_armed: false }
+    }
+
+    /// Where it stands.
+    pub(super) fn get(&self) -> Offset {
+        self.partition.offsets().high_watermark
+    }
+
+    /// Asks to be told of the next rise. Look at [`HighWatermark::get`] afterwards: a rise before
+    /// this call is not told of.
+    pub(super) fn arm(&mut self) {
+        if self.is_armed {
+            return;
+        }
+        let fetch = ConsumerFetch {
+            current_leader_epoch: self.epoch,
+            fetch_offset: self.partition.offsets().high_watermark,
+            last_fetched_epoch: -1,
+            isolation: Isolation::ReadUncommitted,
+        };
+        let registration = Registration { wait: &self.wait, index: 0 };
+        // Refused only when leadership is lost, which ends the shard by another way.
+        self.is_armed = self.partition.plan_consumer(&fetch, Some(registration)).is_ok();
+    }
+
+    /// The rise that was asked for; never, if none was.
+    pub(super) async fn risen(&mut self) {
+        if !self.is_armed {
+            std::future::pending::<()>().await;
+        }
+        let mut news = Vec::new();
+        poll_fn(|cx| self.wait.poll(cx, &mut news)).await;
+        self.is_armed = false;
+    }
+
+    /// Waits until everything below `offset` is committed.
+    pub(super) async fn reaches(&mut self, offset: Offset) {
+        loop {
+            self.arm();
+            if self.get() >= offset {
+                return;
+            }
+            self.risen().await;
+        }
+    }
+}
+
+impl Drop for HighWatermark {
+    fn drop(&mut self) {
+        self.wait.finish();
+    }
+}
