@@ -20,7 +20,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 
@@ -34,6 +33,9 @@ use crate::types::{NodeId, broker_id};
 /// ending closes its listener a moment after its connections.
 const CLOSING_ATTEMPTS: u32 = 5;
 const CLOSING_PAUSE: Duration = Duration::from_millis(10);
+/// How often a voter campaigns for a dead leader, and what it leaves a candidacy to succeed.
+const CAMPAIGN_ROUNDS: u32 = 4;
+const CAMPAIGN_PAUSE: Duration = Duration::from_millis(80);
 /// The pause before the leader is tried again when it cannot be reached.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -203,23 +205,32 @@ fn suspect(core: &Arc<Core>, leader: NodeId) {
     voters.sort_unstable();
     voters.dedup();
     let Some(turn) = voters.iter().position(|id| *id == core.id) else { return };
-    let delay = core.config.timing.election_stagger * turn as u32;
-    tokio::spawn(campaign(core.clone(), leader, term, delay));
+    tokio::spawn(campaign(core.clone(), leader, term, turn as u32));
 }
 
-async fn campaign(core: Arc<Core>, leader: NodeId, term: u64, delay: Duration) {
+/// Campaigns until there is a leader of a newer term, at most a few times: then the election
+/// timeouts go on. The first time at once, which a voter's lease does not stand against; later,
+/// after split votes or with a log that is behind another's, with a pre-vote, so that a node that
+/// cannot win does not raise the term.
+async fn campaign(core: Arc<Core>, leader: NodeId, term: u64, turn: u32) {
     let Some(raft) = core.raft.get() else { return };
     let mut metrics = raft.server_metrics();
-    let moved_on = metrics
-        .wait_until(|now| now.vote.leader_id.term != term || now.current_leader != Some(leader));
-    tokio::select! {
-        _ = moved_on => return,
-        () = tokio::time::sleep(delay) => {}
-    }
-    let state = core.metrics_of(raft).state;
-    if core.suspicion.is_dead(leader, term) && state == ServerState::Follower {
-        tracing::info!(leader, term, "campaigning without waiting for the election timeout");
-        raft.trigger().elect(false).await.ok();
+    for round in 0..CAMPAIGN_ROUNDS {
+        let pause = if round == 0 { Duration::ZERO } else { CAMPAIGN_PAUSE };
+        let delay = pause + core.config.timing.election_stagger * turn;
+        let replaced = metrics
+            .wait_until(|now| now.vote.leader_id.term > term && now.current_leader.is_some());
+        tokio::select! {
+            _ = replaced => return,
+            () = tokio::time::sleep(delay) => {}
+        }
+        // In the first round somebody else's candidacy may have come first: it gets its chance.
+        let now = core.metrics_of(raft);
+        let untouched = now.current_term == term && core.suspicion.is_dead(leader, term);
+        if round > 0 || untouched {
+            tracing::info!(leader, term, round, "campaigning before the election timeout");
+            raft.trigger().elect(round > 0).await.ok();
+        }
     }
 }
 

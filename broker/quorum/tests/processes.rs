@@ -215,3 +215,20 @@ fn two_of_five_killed_together_are_replaced() {
     println!("two of five: {new} leads after {took:?}");
     nodes.settled(3);
 }
+
+/// Run beside a load, it tells whether the times hold on a busy machine.
+#[test]
+#[ignore = "a measurement"]
+fn measure_flapping() {
+    let mut nodes = Processes::start(3);
+    let leader = nodes.settled(3);
+    let term = nodes.latest[&leader].term;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while let Ok(seen) = nodes.seen.recv_timeout(deadline.duration_since(Instant::now())) {
+        nodes.latest.insert(seen.node, seen);
+    }
+    println!(
+        "terms after 15 s: {} more",
+        nodes.latest.values().map(|s| s.term).max().unwrap() - term
+    );
+}
