@@ -52,7 +52,12 @@ pub async fn run(args: DevArgs) -> Result<()> {
     for kind in &plan.ignored {
         println!("passed over: a {kind}, which is not a resource of {}", crd::GROUP);
     }
-    println!("cluster {}: {} brokers, data in {}", plan.name, plan.brokers.len(), args.data.display());
+    println!(
+        "cluster {}: {} brokers, data in {}",
+        plan.name,
+        plan.brokers.len(),
+        args.data.display()
+    );
     let mut interrupted = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
     let mut terminated = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let (stop, stopped) = watch::channel(false);
@@ -110,7 +115,10 @@ async fn attend(plan: &ClusterPlan, states: &States) -> Result<()> {
     for line in topics::apply(&plan.bootstrap(), &plan.topics).await? {
         screen.say(&line);
     }
-    screen.say(&format!("\n{}\nCtrl-C stops the cluster and keeps its data.\n", view::first_steps(plan)));
+    screen.say(&format!(
+        "\n{}\nCtrl-C stops the cluster and keeps its data.\n",
+        view::first_steps(plan)
+    ));
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

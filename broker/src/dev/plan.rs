@@ -47,9 +47,13 @@ pub enum PlanError {
     DuplicateTopic(String),
     #[error("spec.brokers.replicas is {0}: one machine runs 1 to {BROKERS_MAX} brokers")]
     Replicas(i32),
-    #[error("spec.controllers.replicas is {voters}: 1, 3 or 5, and no more than the {replicas} brokers")]
+    #[error(
+        "spec.controllers.replicas is {voters}: 1, 3 or 5, and no more than the {replicas} brokers"
+    )]
     Controllers { voters: i32, replicas: i32 },
-    #[error("listener {name}: port {port} is taken by {other}; listeners need ports {BROKERS_MAX} apart")]
+    #[error(
+        "listener {name}: port {port} is taken by {other}; listeners need ports {BROKERS_MAX} apart"
+    )]
     Port { name: String, port: i32, other: String },
     #[error("listener {name}: port {port} leaves no room below 65536 for every broker")]
     PortRange { name: String, port: i32 },
@@ -224,7 +228,8 @@ fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
         ("log.dirs", dir.join("data").display().to_string()),
         ("barnabas.http.listener", http.clone()),
     ];
-    let mut properties = String::from("# Written by `broker dev` at every start; edit the YAML instead.\n");
+    let mut properties =
+        String::from("# Written by `broker dev` at every start; edit the YAML instead.\n");
     for (key, value) in own {
         push_property(&mut properties, key, &value);
     }
@@ -275,7 +280,8 @@ mod tests {
 
     #[test]
     fn brokers_beyond_the_voters_are_observers() {
-        let text = SAMPLES[0].replace("    replicas: 3\n    storage", "    replicas: 4\n    storage");
+        let text =
+            SAMPLES[0].replace("    replicas: 3\n    storage", "    replicas: 4\n    storage");
         let plan = plan(manifests(&[&text]), None, Path::new("/d")).unwrap();
         assert!(plan.brokers[3].properties.contains("process.roles=broker\n"));
     }

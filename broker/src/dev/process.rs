@@ -26,11 +26,17 @@ pub const EXIT_CONFIG: i32 = 2;
 /// What the supervisor of one broker is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProcessState {
-    Running { pid: i32 },
+    Running {
+        pid: i32,
+    },
     /// Died for `reason`; will be started again.
-    Restarting { reason: String },
+    Restarting {
+        reason: String,
+    },
     /// Cannot run, or was stopped.
-    Ended { reason: String },
+    Ended {
+        reason: String,
+    },
 }
 
 /// Runs one broker until `stop` turns true, and tells its state on `state`.
@@ -47,7 +53,7 @@ pub async fn supervise(
         state.send_replace(ProcessState::Running { pid });
         let exit = tokio::select! {
             exit = child.wait() => exit.context("wait for a broker")?,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 let reason = stop_child(&mut child).await?;
                 state.send_replace(ProcessState::Ended { reason });
                 return Ok(());
@@ -62,10 +68,15 @@ pub async fn supervise(
         state.send_replace(ProcessState::Restarting { reason });
         tokio::select! {
             () = sleep(delay) => {}
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = stopped(&mut stop) => return Ok(()),
         }
         delay = (delay * 2).min(RESTART_DELAY_MAX);
     }
+}
+
+/// A sender that is gone means stop, too.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Where the broker's output goes.

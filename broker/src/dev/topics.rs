@@ -117,7 +117,10 @@ async fn change(
         grow(connection, topic).await?;
         notes.push(format!("now {}", topic.spec.partitions));
     } else if topic.spec.partitions < have {
-        notes.push(format!("{} are asked for, but partitions are never removed", topic.spec.partitions));
+        notes.push(format!(
+            "{} are asked for, but partitions are never removed",
+            topic.spec.partitions
+        ));
     }
     let factor = existing.partitions.first().map_or(0, |p| p.replica_nodes.len() as i32);
     if topic.spec.replication_factor.is_some_and(|wanted| wanted != factor) {

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_view_says_what_is_missing() {
-        let broker = |id, process, ready| BrokerView { id, process, ready, leaders: 2, replicas: 6 };
+        let broker =
+            |id, process, ready| BrokerView { id, process, ready, leaders: 2, replicas: 6 };
         let running = ProcessState::Running { pid: 7 };
         let died = ProcessState::Restarting { reason: "killed by signal 9".into() };
         let view = ClusterView {

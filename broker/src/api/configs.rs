@@ -1,0 +1,99 @@
+//! What the four config APIs and CreateTopics share: resources by their wire numbers, the way of an
+//! alteration to the controller, and a topic's effective configs.
+
+use std::sync::Arc;
+
+use base::{BrokerId, ErrorCode};
+use metadata::config::{ConfigLayers, resolve, topic_configs as registry};
+use metadata::{
+    ConfigResource, ConfigResult, ControllerError, ControllerRequest, ControllerResponse,
+};
+use wire::Str;
+use wire::messages::create_topics_response::CreatableTopicConfigs;
+
+use super::forward::{forward, outcome};
+use crate::Broker;
+
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
+pub(super) const BROKER_LOGGER: i8 = 8;
+pub(super) const CLIENT_METRICS: i8 = 16;
+pub(super) const GROUP: i8 = 32;
+
+/// The resource of a wire type and name. An empty broker name is the default of all brokers.
+pub(super) fn resource_from_wire(kind: i8, name: &Str) -> Result<ConfigResource, ControllerError> {
+    let invalid = |message: String| ControllerError::new(ErrorCode::InvalidRequest, message);
+    match kind {
+        TOPIC => Ok(ConfigResource::Topic(name.to_arc())),
+        BROKER if name.is_empty() => Ok(ConfigResource::BrokerDefault),
+        BROKER => match name.parse::<i32>() {
+            Ok(id) => Ok(ConfigResource::Broker(BrokerId(id))),
+            Err(_) => Err(invalid(format!("broker resource {name} is not a broker id"))),
+        },
+        CLIENT_METRICS => Ok(ConfigResource::ClientMetrics(name.to_arc())),
+        GROUP => Ok(ConfigResource::Group(name.to_arc())),
+        BROKER_LOGGER => {
+            Err(invalid("log levels are set by the environment of the process".to_owned()))
+        }
+        _ => Err(invalid(format!("config resource type {kind} is unknown"))),
+    }
+}
+
+/// The answer for one resource, in the request's order.
+pub(super) struct Altered {
+    pub resource_type: i8,
+    pub resource_name: Str,
+    pub error_code: i16,
+    pub error_message: Option<Str>,
+}
+
+/// Sends the resources that could be converted to the controller, and answers for all of them.
+pub(super) async fn alter<T>(
+    broker: &Arc<Broker>,
+    resources: Vec<(i8, Str)>,
+    converted: Vec<Result<(ConfigResource, T), ControllerError>>,
+    to_controller: impl FnOnce(Vec<T>) -> ControllerRequest,
+    take: impl FnOnce(ControllerResponse) -> Option<Vec<ConfigResult>>,
+) -> Vec<Altered> {
+    let (mut targets, mut bodies) = (Vec::with_capacity(resources.len()), Vec::new());
+    for one in converted {
+        targets.push(one.map(|(resource, body)| {
+            bodies.push(body);
+            resource
+        }));
+    }
+    let results = match bodies.is_empty() {
+        true => Ok(Vec::new()),
+        false => forward(broker, to_controller(bodies), take).await,
+    };
+    let result = |target: Result<ConfigResource, ControllerError>| {
+        let (target, results) = (target?, results.as_ref().map_err(Clone::clone)?);
+        let answer = results.iter().find(|r| r.resource == target);
+        answer.map_or_else(|| Err(ErrorCode::UnknownServerError.into()), |r| r.result.clone())
+    };
+    resources
+        .into_iter()
+        .zip(targets)
+        .map(|((resource_type, resource_name), target)| {
+            let (error_code, error_message) = outcome(&result(target));
+            Altered { resource_type, resource_name, error_code, error_message }
+        })
+        .collect()
+}
+
+/// A topic's effective configs as CreateTopics answers them.
+pub(super) fn topic_configs(broker: &Broker, topic: &str) -> Vec<CreatableTopicConfigs> {
+    let image = broker.image();
+    let layers = ConfigLayers::of_topic(&image, topic, Some(broker.id), &broker.config.explicit);
+    let config = |def| {
+        let resolved = resolve(def, &layers);
+        CreatableTopicConfigs {
+            name: Str::from(def.name),
+            value: Some(Str::from(resolved.value)),
+            read_only: false,
+            config_source: resolved.source.code(),
+            is_sensitive: false,
+        }
+    };
+    registry().iter().map(config).collect()
+}

@@ -1,0 +1,66 @@
+//! CreatePartitions (key 37): more partitions for existing topics.
+
+use std::sync::Arc;
+
+use base::BrokerId;
+use metadata::{ControllerRequest, ControllerResponse, GrowTopic, TopicResult};
+use wire::Str;
+use wire::messages::create_partitions_request::CreatePartitionsTopic;
+use wire::messages::create_partitions_response::CreatePartitionsTopicResult;
+use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+
+use super::forward::{await_image, forward, outcome};
+use crate::{Broker, RequestContext};
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _: &RequestContext,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let validate_only = request.validate_only;
+    let topics: Vec<GrowTopic> = request.topics.into_iter().map(convert).collect();
+    let wanted: Vec<(Arc<str>, i32)> = topics.iter().map(|t| (t.name.clone(), t.count)).collect();
+    let take = |response| match response {
+        ControllerResponse::CreatePartitions(results) => Some(results),
+        _ => None,
+    };
+    let request = metadata::CreatePartitionsRequest { topics, validate_only };
+    let results = match forward(broker, ControllerRequest::CreatePartitions(request), take).await {
+        Ok(results) => results,
+        Err(error) => {
+            let refused = |(name, _): &(Arc<str>, i32)| TopicResult {
+                name: name.clone(),
+                result: Err(error.clone()),
+            };
+            wanted.iter().map(refused).collect()
+        }
+    };
+    if !validate_only {
+        let grown = |name: &Arc<str>| results.iter().any(|r| r.name == *name && r.result.is_ok());
+        await_image(broker, |image| {
+            wanted.iter().filter(|(name, _)| grown(name)).all(|(name, count)| {
+                image.topic(name).is_none_or(|t| t.partitions.len() >= *count as usize)
+            })
+        })
+        .await;
+    }
+    CreatePartitionsResponse {
+        results: results.into_iter().map(answer).collect(),
+        ..Default::default()
+    }
+}
+
+fn convert(topic: CreatePartitionsTopic) -> GrowTopic {
+    GrowTopic {
+        name: topic.name.to_arc(),
+        count: topic.count,
+        assignments: topic.assignments.map(|all| {
+            all.into_iter().map(|a| a.broker_ids.into_iter().map(BrokerId).collect()).collect()
+        }),
+    }
+}
+
+fn answer(result: TopicResult) -> CreatePartitionsTopicResult {
+    let (error_code, error_message) = outcome(&result.result);
+    CreatePartitionsTopicResult { name: Str::from(&result.name), error_code, error_message }
+}

@@ -1,0 +1,96 @@
+//! DeleteTopics (key 20), by name or, from version 6, by id.
+
+use std::sync::Arc;
+
+use base::{ErrorCode, TopicId};
+use metadata::{ControllerError, ControllerRequest, ControllerResponse, TopicSelector};
+use wire::Str;
+use wire::messages::delete_topics_response::DeletableTopicResult;
+use wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
+
+use super::forward::{await_image, forward, outcome};
+use crate::{Broker, RequestContext};
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    cx: &RequestContext,
+    request: DeleteTopicsRequest,
+) -> DeleteTopicsResponse {
+    let topics = match selectors(cx.version, request) {
+        Ok(topics) => topics,
+        Err(response) => return response,
+    };
+    if !broker.config.topic.delete_enable {
+        let error = match cx.version {
+            0..=2 => ErrorCode::InvalidRequest,
+            _ => ErrorCode::TopicDeletionDisabled,
+        };
+        return refuse_all(&topics, &error.into());
+    }
+    let wanted = topics.clone();
+    let take = |response| match response {
+        ControllerResponse::DeleteTopics(results) => Some(results),
+        _ => None,
+    };
+    let request = ControllerRequest::DeleteTopics(metadata::DeleteTopicsRequest { topics });
+    let results = match forward(broker, request, take).await {
+        Ok(results) => results,
+        Err(error) => return refuse_all(&wanted, &error),
+    };
+    let gone: Vec<TopicId> =
+        results.iter().filter(|r| r.result.is_ok()).map(|r| r.topic_id).collect();
+    await_image(broker, |image| gone.iter().all(|id| image.topic_by_id(*id).is_none())).await;
+    let responses = results
+        .into_iter()
+        .map(|r| {
+            let (error_code, error_message) = outcome(&r.result);
+            DeletableTopicResult {
+                name: r.name.as_ref().map(Str::from),
+                topic_id: r.topic_id,
+                error_code,
+                error_message,
+            }
+        })
+        .collect();
+    DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+/// The topics of the request; an error response where a topic has both name and id, or neither.
+fn selectors(
+    version: i16,
+    request: DeleteTopicsRequest,
+) -> Result<Vec<TopicSelector>, DeleteTopicsResponse> {
+    if version < 6 {
+        let by_name = |name: Str| TopicSelector::Name(name.to_arc());
+        return Ok(request.topic_names.into_iter().map(by_name).collect());
+    }
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        topics.push(match (topic.name, topic.topic_id.is_zero()) {
+            (Some(name), true) => TopicSelector::Name(name.to_arc()),
+            (None, false) => TopicSelector::Id(topic.topic_id),
+            (name, _) => {
+                let error = ControllerError::new(
+                    ErrorCode::InvalidRequest,
+                    "a topic to delete has either a name or an id",
+                );
+                let id = TopicSelector::Id(topic.topic_id);
+                let selector = name.map_or(id, |n| TopicSelector::Name(n.to_arc()));
+                return Err(refuse_all(&[selector], &error));
+            }
+        });
+    }
+    Ok(topics)
+}
+
+fn refuse_all(topics: &[TopicSelector], error: &ControllerError) -> DeleteTopicsResponse {
+    let (error_code, error_message) = outcome(&Err(error.clone()));
+    let result = |selector: &TopicSelector| {
+        let (name, topic_id) = match selector {
+            TopicSelector::Name(name) => (Some(Str::from(name)), TopicId::ZERO),
+            TopicSelector::Id(id) => (None, *id),
+        };
+        DeletableTopicResult { name, topic_id, error_code, error_message: error_message.clone() }
+    };
+    DeleteTopicsResponse { responses: topics.iter().map(result).collect(), ..Default::default() }
+}

@@ -1,0 +1,76 @@
+//! DescribeLogDirs (key 35, KIP-113, KIP-827): the log directories with their partitions' sizes and
+//! the room on their volumes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use base::ErrorCode;
+use wire::Str;
+use wire::messages::describe_log_dirs_response::{
+    DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+use wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+
+use crate::partition::Partition;
+use crate::{Broker, RequestContext};
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _: &RequestContext,
+    request: DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
+    let wanted = |partition: &Arc<Partition>| match &request.topics {
+        None => true,
+        Some(topics) => topics.iter().any(|t| {
+            t.topic == *partition.id.topic && t.partitions.contains(&partition.id.partition)
+        }),
+    };
+    let mut partitions = broker.partitions.all();
+    partitions.retain(wanted);
+    partitions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    let dirs = broker.config.log_dirs.clone();
+    // The file system may have to ask a disk.
+    let describe = move || dirs.iter().map(|dir| describe_dir(dir, &partitions)).collect();
+    match broker.read_ahead.run(describe).await {
+        Some(results) => DescribeLogDirsResponse { results, ..Default::default() },
+        None => DescribeLogDirsResponse {
+            error_code: ErrorCode::BrokerNotAvailable.code(),
+            ..Default::default()
+        },
+    }
+}
+
+fn describe_dir(dir: &Path, partitions: &[Arc<Partition>]) -> DescribeLogDirsResult {
+    let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    for partition in partitions.iter().filter(|p| p.log_dir().as_deref() == Some(dir)) {
+        let offsets = partition.offsets();
+        topics.entry(&partition.id.topic).or_default().push(DescribeLogDirsPartition {
+            partition_index: partition.id.partition,
+            partition_size: i64::try_from(partition.size()).unwrap_or(i64::MAX),
+            offset_lag: (offsets.high_watermark - offsets.log_end).max(0),
+            is_future_key: false,
+        });
+    }
+    let topics = topics
+        .into_iter()
+        .map(|(name, partitions)| DescribeLogDirsTopic { name: Str::from(name), partitions });
+    let (total_bytes, usable_bytes) = room(dir);
+    DescribeLogDirsResult {
+        error_code: ErrorCode::None.code(),
+        log_dir: Str::from(dir.display().to_string()),
+        topics: topics.collect(),
+        total_bytes,
+        usable_bytes,
+        is_cordoned: false,
+    }
+}
+
+/// Size of the volume and what is left for us, in bytes; -1 where the system does not tell.
+fn room(dir: &Path) -> (i64, i64) {
+    let bytes = |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(-1);
+    match rustix::fs::statvfs(dir) {
+        Ok(stat) => (bytes(stat.f_blocks, stat.f_frsize), bytes(stat.f_bavail, stat.f_frsize)),
+        Err(_) => (-1, -1),
+    }
+}

@@ -1,0 +1,120 @@
+//! DescribeQuorum (key 55, KIP-595): the voters and observers of the metadata quorum. Only the
+//! active controller knows how far the others are, so another broker asks it over the wire.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::ErrorCode;
+use client::{Connection, Options};
+use quorum::{QuorumStatus, ReplicaStatus};
+use wire::Str;
+use wire::messages::describe_quorum_response as response;
+use wire::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
+
+use super::topology::active_controller;
+use crate::{Broker, RequestContext};
+
+const METADATA_TOPIC: &str = "__cluster_metadata";
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    cx: &RequestContext,
+    request: DescribeQuorumRequest,
+) -> DescribeQuorumResponse {
+    if let Some(refusal) = check(&request) {
+        return refusal;
+    }
+    match active_controller(broker) {
+        Some(active) if active == broker.id => describe(&broker.quorum.status()),
+        Some(active) => {
+            let listener = &broker.config.inter_broker_listener;
+            let image = broker.image();
+            let endpoint = image.broker(active).and_then(|b| b.listener(listener)).cloned();
+            match endpoint {
+                Some(endpoint) => ask(&endpoint, &request, cx.version).await,
+                None => failed(ErrorCode::NotController),
+            }
+        }
+        None => failed(ErrorCode::NotLeaderOrFollower),
+    }
+}
+
+/// The request may name the one partition of the metadata topic only.
+fn check(request: &DescribeQuorumRequest) -> Option<DescribeQuorumResponse> {
+    let [topic] = &request.topics[..] else {
+        return Some(failed(ErrorCode::InvalidRequest));
+    };
+    let known = topic.topic_name == METADATA_TOPIC
+        && topic.partitions.iter().all(|p| p.partition_index == 0);
+    if known {
+        return None;
+    }
+    let partitions = topic.partitions.iter().map(|p| response::PartitionData {
+        partition_index: p.partition_index,
+        error_code: ErrorCode::UnknownTopicOrPartition.code(),
+        ..Default::default()
+    });
+    let topic = response::TopicData {
+        topic_name: topic.topic_name.clone(),
+        partitions: partitions.collect(),
+    };
+    Some(DescribeQuorumResponse { topics: vec![topic], ..Default::default() })
+}
+
+async fn ask(
+    endpoint: &metadata::Endpoint,
+    request: &DescribeQuorumRequest,
+    version: i16,
+) -> DescribeQuorumResponse {
+    let address = format!("{}:{}", endpoint.host, endpoint.port);
+    let options =
+        Options { connect_timeout: TIMEOUT, request_timeout: TIMEOUT, ..Options::default() };
+    let answer =
+        async { Connection::connect(&address, options).await?.call(request, version).await };
+    answer.await.unwrap_or_else(|error| {
+        tracing::info!(%error, address, "ask the active controller for the quorum");
+        failed(ErrorCode::BrokerNotAvailable)
+    })
+}
+
+fn describe(status: &QuorumStatus) -> DescribeQuorumResponse {
+    let states = |replicas: &[ReplicaStatus]| replicas.iter().map(state).collect();
+    let partition = response::PartitionData {
+        leader_id: status.leader.map_or(-1, |id| id.0),
+        leader_epoch: status.epoch,
+        high_watermark: status.high_watermark,
+        current_voters: states(&status.voters),
+        observers: states(&status.observers),
+        ..Default::default()
+    };
+    let topic =
+        response::TopicData { topic_name: Str::from(METADATA_TOPIC), partitions: vec![partition] };
+    let nodes = status.voters.iter().map(|voter| response::Node {
+        node_id: voter.id.0,
+        listeners: vec![response::Listener {
+            name: Str::from("CONTROLLER"),
+            host: Str::from(&*voter.address.host),
+            port: voter.address.port,
+        }],
+    });
+    DescribeQuorumResponse { topics: vec![topic], nodes: nodes.collect(), ..Default::default() }
+}
+
+fn state(replica: &ReplicaStatus) -> response::ReplicaState {
+    response::ReplicaState {
+        replica_id: replica.id.0,
+        log_end_offset: replica.log_end_offset,
+        last_fetch_timestamp: replica.last_fetch_timestamp,
+        last_caught_up_timestamp: replica.last_caught_up_timestamp,
+        ..Default::default()
+    }
+}
+
+fn failed(error: ErrorCode) -> DescribeQuorumResponse {
+    DescribeQuorumResponse {
+        error_code: error.code(),
+        error_message: Some(Str::from(error.message())),
+        ..Default::default()
+    }
+}

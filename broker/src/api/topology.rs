@@ -1,0 +1,67 @@
+//! What several APIs tell about brokers and partitions: who is alive where, and who leads.
+
+use crate::Broker;
+use base::{BrokerId, ErrorCode};
+use metadata::{Broker as BrokerImage, Endpoint, Image, Partition};
+
+/// Operations that a topic supports, as a bit set of `AclOperation` codes: without an authorizer
+/// everybody may do all of them.
+pub(super) const TOPIC_OPERATIONS: i32 =
+    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
+/// The same for the cluster.
+pub(super) const CLUSTER_OPERATIONS: i32 =
+    1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
+
+/// Brokers that serve clients on the listener, with their address there.
+pub(super) fn alive_on<'a>(
+    image: &'a Image,
+    listener: &'a str,
+) -> impl Iterator<Item = (&'a BrokerImage, &'a Endpoint)> + 'a {
+    image
+        .brokers()
+        .filter(|b| !b.fenced)
+        .filter_map(move |b| b.listener(listener).map(|endpoint| (&**b, endpoint)))
+}
+
+/// The broker that leads the metadata quorum, as far as this one knows.
+pub(super) fn active_controller(broker: &Broker) -> Option<BrokerId> {
+    broker.quorum.leadership().borrow().leader
+}
+
+/// The controller as clients are told: the active one where it serves the listener, else any
+/// broker that does, since every broker forwards to it. -1 where there is none.
+pub(super) fn controller_for(image: &Image, active: Option<BrokerId>, listener: &str) -> i32 {
+    let mut alive = alive_on(image, listener).map(|(b, _)| b.id).peekable();
+    let any = alive.peek().copied();
+    alive.find(|id| Some(*id) == active).or(any).map_or(-1, |id| id.0)
+}
+
+/// A partition's leader as clients on the listener can use it.
+pub(super) fn leader_on(
+    image: &Image,
+    partition: &Partition,
+    listener: &str,
+) -> Result<BrokerId, ErrorCode> {
+    let leader = partition.leader.ok_or(ErrorCode::LeaderNotAvailable)?;
+    let broker = image.broker(leader).filter(|b| !b.fenced).ok_or(ErrorCode::LeaderNotAvailable)?;
+    match broker.listener(listener) {
+        Some(_) => Ok(leader),
+        None => Err(ErrorCode::ListenerNotFound),
+    }
+}
+
+/// Replicas whose broker is fenced or gone.
+pub(super) fn offline_replicas(image: &Image, partition: &Partition) -> Vec<i32> {
+    let offline = |id: &&BrokerId| image.broker(**id).is_none_or(|b| b.fenced);
+    partition.replicas.iter().filter(offline).map(|id| id.0).collect()
+}
+
+/// Whether the name may be a topic's (Kafka's `Topic.validate`).
+pub(super) fn is_topic_name(name: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    !name.is_empty()
+        && name.len() <= base::limits::TOPIC_NAME_BYTES_MAX
+        && name != "."
+        && name != ".."
+        && name.chars().all(legal)
+}
