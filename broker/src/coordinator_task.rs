@@ -10,9 +10,9 @@ mod high_watermark;
 mod load;
 mod shard_task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use base::{ErrorCode, LeaderEpoch};
 use coordinator::{CommittedPosition, GroupReply, GroupRequest, ListFilter, ListedGroup};
@@ -31,6 +31,9 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// Requests that may wait for one shard. Beyond that handlers wait, and with them the sockets.
 const MAILBOX_REQUESTS_MAX: usize = 1024;
 
+/// Between attempts to create the topic, which fail while there are fewer brokers than replicas.
+const CREATE_TOPIC_PAUSE_MS: i64 = 1000;
+
 /// All shards of this broker. Cheap to clone.
 #[derive(Clone)]
 pub struct GroupCoordinator {
@@ -41,6 +44,7 @@ struct Inner {
     runtime: Handle,
     config: coordinator::GroupConfig,
     shards: RwLock<BTreeMap<i32, Shard>>,
+    create_not_before_ms: AtomicI64,
 }
 
 /// How to reach a shard's task. Dropping it ends the task.
@@ -55,6 +59,7 @@ struct Shard {
 enum Command {
     Request(GroupRequest, oneshot::Sender<GroupReply>),
     Positions(oneshot::Sender<Vec<CommittedPosition>>),
+    TopicsDeleted(Arc<BTreeSet<Arc<str>>>),
 }
 
 impl GroupCoordinator {
@@ -64,6 +69,7 @@ impl GroupCoordinator {
             runtime: Handle::current(),
             config: group_config(config),
             shards: RwLock::default(),
+            create_not_before_ms: AtomicI64::new(0),
         };
         GroupCoordinator { inner: Arc::new(inner) }
     }
@@ -151,6 +157,35 @@ impl GroupCoordinator {
             }
         }
         all
+    }
+
+    /// These topics were deleted: what groups committed of them is forgotten. Called before the
+    /// image that says so is published, so that no commit of a new topic of the same name is
+    /// among them. Does not block.
+    pub fn topics_deleted(&self, topics: impl IntoIterator<Item = Arc<str>>) {
+        let topics: Arc<BTreeSet<Arc<str>>> = Arc::new(topics.into_iter().collect());
+        for (_, mailbox) in self.mailboxes() {
+            match mailbox.try_send(Command::TopicsDeleted(topics.clone())) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+                Err(mpsc::error::TrySendError::Full(command)) => {
+                    // Its order is lost, the deletion is not.
+                    self.inner.runtime.spawn(async move { mailbox.send(command).await.is_ok() });
+                }
+            }
+        }
+    }
+
+    /// Whether the caller shall create `__consumer_offsets` now: one of many who miss it, and not
+    /// again before a while.
+    pub fn may_create_topic(&self, now_ms: i64) -> bool {
+        let not_before_ms = self.inner.create_not_before_ms.load(Ordering::Relaxed);
+        let next_ms = now_ms + CREATE_TOPIC_PAUSE_MS;
+        now_ms >= not_before_ms
+            && self
+                .inner
+                .create_not_before_ms
+                .compare_exchange(not_before_ms, next_ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
     fn mailboxes(&self) -> Vec<(bool, mpsc::Sender<Command>)> {

@@ -12,7 +12,7 @@
 //!   the generation, the members and the assignments, as they are here;
 //! - a ticket is answered exactly once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::{ErrorCode, Offset};
@@ -236,6 +236,21 @@ impl GroupShard {
         }
         self.groups.retain(|_, group| !group.is_vacant());
         self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
+    }
+
+    /// These topics were deleted, and with them what groups have committed of them. To be told
+    /// before any commit of a new topic of the same name.
+    pub fn topics_deleted(
+        &mut self,
+        now_ms: i64,
+        deleted: &BTreeSet<Arc<str>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut cx = cx!(self, now_ms, effects);
+        for group in self.groups.values_mut() {
+            group.drop_topics(&mut cx, deleted);
+        }
+        self.groups.retain(|_, group| !group.is_vacant());
     }
 
     /// Everything appended up to `id` is committed.

@@ -12,7 +12,7 @@ use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use super::forward::{await_image, forward};
 use super::topology::leader_on;
 use crate::coordinator_task::{OFFSETS_TOPIC, partition_of};
-use crate::{Broker, RequestContext};
+use crate::{Broker, RequestContext, clock};
 
 /// `KeyType` of a request.
 const GROUP: i8 = 0;
@@ -37,7 +37,10 @@ pub async fn handle(
         _ => Some((ErrorCode::InvalidRequest, "the key type is not served")),
     };
     if unserved.is_none() && broker.image().topic(OFFSETS_TOPIC).is_none() {
-        create_offsets_topic(broker).await;
+        if broker.groups.may_create_topic(clock::monotonic_ms()) {
+            create_offsets_topic(broker).await;
+        }
+        await_image(broker, |image| image.topic(OFFSETS_TOPIC).is_some()).await;
     }
     let image = broker.image();
     let answer = |key: Str| match unserved {
@@ -125,14 +128,8 @@ async fn create_offsets_topic(broker: &Arc<Broker>) {
         Ok(created) => created.result.err(),
         Err(error) => Some(error),
     };
-    match error {
-        // Others ask at the same time.
-        None => {}
-        Some(error) if error.code == ErrorCode::TopicAlreadyExists => {}
-        Some(error) => {
-            tracing::warn!(%error, "create {OFFSETS_TOPIC}");
-            return;
-        }
+    // Another broker may have been asked at the same time.
+    if let Some(error) = error.filter(|e| e.code != ErrorCode::TopicAlreadyExists) {
+        tracing::warn!(%error, "create {OFFSETS_TOPIC}");
     }
-    await_image(broker, |image| image.topic(OFFSETS_TOPIC).is_some()).await;
 }

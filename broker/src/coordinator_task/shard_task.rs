@@ -144,6 +144,9 @@ impl Running {
                     self.tickets.insert(ticket, answer);
                     self.shard.handle(now_ms, ticket, request, &mut effects);
                 }
+                Command::TopicsDeleted(topics) => {
+                    self.shard.topics_deleted(now_ms, &topics, &mut effects);
+                }
                 Command::Positions(answer) => {
                     let _ = answer.send(self.shard.positions().collect());
                 }

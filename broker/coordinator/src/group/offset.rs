@@ -1,6 +1,7 @@
 //! Committed offsets of a group: commit, fetch, delete and expiry. A change shows in the state at
 //! once; whoever is told of it waits until it is committed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base::ErrorCode;
@@ -178,6 +179,17 @@ impl Group {
         if gone && self.in_log {
             self.append_group_tombstone(cx, None);
         }
+    }
+
+    /// Forgets the offsets of topics that no longer exist: a new topic of the name is another.
+    pub(crate) fn drop_topics(&mut self, cx: &mut Cx<'_>, deleted: &BTreeSet<Arc<str>>) {
+        let dropped: Vec<_> = self
+            .offsets
+            .iter()
+            .filter(|(topic, ..)| deleted.contains(*topic))
+            .map(|(topic, partition, _)| (topic.clone(), partition))
+            .collect();
+        self.append_tombstones(cx, dropped);
     }
 
     fn is_expired(&self, cx: &Cx<'_>, topic: &str, offset: &CommittedOffset) -> bool {

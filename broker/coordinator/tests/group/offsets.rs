@@ -318,6 +318,19 @@ fn offsets_expire_when_nobody_can_want_them() {
 }
 
 #[test]
+fn offsets_go_with_their_topic() {
+    let mut w = World::new();
+    let GroupRequest::Commit(mut request) = simple_commit(0, 1) else { unreachable!() };
+    request.offsets.push(OffsetToCommit { topic: "u".into(), ..to_commit(0, 2) });
+    w.ask(GroupRequest::Commit(request));
+    let mut effects = Vec::new();
+    w.shard.topics_deleted(w.now_ms, &["t".into(), "x".into()].into(), &mut effects);
+    w.perform(effects);
+    assert_eq!(committed(&mut w), [("u".to_owned(), 0, 2)]);
+    assert_eq!(w.replayed().persistent_view(), w.shard.persistent_view());
+}
+
+#[test]
 fn wall_time_is_what_is_stored() {
     let mut w = World::new();
     w.shard.set_wall_offset_ms(1_000_000);
