@@ -37,6 +37,7 @@ fn records() -> Vec<MetadataRecord> {
         MetadataRecord::PartitionChange(PartitionChangeRecord {
             topic_id,
             partition: 0,
+            partition_epoch: 1,
             leader: LeaderChange::To(broker(1)),
             elr: Some(vec![broker(2)]),
             leader_recovery_state: Some(LeaderRecoveryState::Recovering),
@@ -73,7 +74,7 @@ fn records_round_trip() {
 fn an_unchanged_field_of_a_partition_change_takes_no_space() {
     let change =
         PartitionChangeRecord { isr: Some(vec![BrokerId(1)]), ..PartitionChangeRecord::default() };
-    assert!(encode_records(&[MetadataRecord::PartitionChange(change)]).len() < 70);
+    assert!(encode_records(&[MetadataRecord::PartitionChange(change)]).len() < 90);
 }
 
 #[test]
@@ -88,12 +89,15 @@ fn neighbouring_versions_read_each_other() {
 
     #[derive(Serialize)]
     enum Older {
-        PartitionChange { topic_id: TopicId, partition: i32 },
+        PartitionChange { topic_id: TopicId, partition: i32, partition_epoch: i32 },
     }
-    let older = encode(&[Older::PartitionChange { topic_id: TopicId([3; 16]), partition: 5 }][..]);
+    let change =
+        Older::PartitionChange { topic_id: TopicId([3; 16]), partition: 5, partition_epoch: 6 };
+    let older = encode(&[change][..]);
     let expected = PartitionChangeRecord {
         topic_id: TopicId([3; 16]),
         partition: 5,
+        partition_epoch: 6,
         ..PartitionChangeRecord::default()
     };
     assert_eq!(decode_records(&older).unwrap(), [MetadataRecord::PartitionChange(expected)]);
@@ -142,6 +146,7 @@ fn a_snapshot_that_breaks_an_invariant_is_refused() {
     let change = PartitionChangeRecord {
         topic_id: TopicId([200; 16]),
         partition: 0,
+        partition_epoch: 2,
         isr: Some(vec![BrokerId(7)]),
         ..PartitionChangeRecord::default()
     };

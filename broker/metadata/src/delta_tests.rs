@@ -41,6 +41,7 @@ fn every_kind_of_change_is_seen() {
         MetadataRecord::PartitionChange(PartitionChangeRecord {
             topic_id: TopicId([1; 16]),
             partition: 1,
+            partition_epoch: 1,
             leader: LeaderChange::To(BrokerId(1)),
             isr: Some(vec![BrokerId(1)]),
             ..PartitionChangeRecord::default()

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use base::{BrokerEpoch, BrokerId, ProducerId, TopicId};
+use base::{BrokerEpoch, BrokerId, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
 /// One change of the cluster's metadata.
@@ -124,11 +124,14 @@ impl LeaderChange {
     }
 }
 
-/// A change of a partition: absent fields keep their value. The partition epoch grows by one.
+/// A change of a partition: absent fields keep their value. It fits only the state that it was
+/// decided on, the one of the epoch before: what was decided on an older image is never applied.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct PartitionChangeRecord {
     pub topic_id: TopicId,
     pub partition: i32,
+    /// The partition's epoch after the change.
+    pub partition_epoch: PartitionEpoch,
     #[serde(default, skip_serializing_if = "LeaderChange::is_unchanged")]
     pub leader: LeaderChange,
     #[serde(default, skip_serializing_if = "Option::is_none")]

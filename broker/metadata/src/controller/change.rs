@@ -83,6 +83,7 @@ impl PartitionChange {
         let record = PartitionChangeRecord {
             topic_id: self.topic_id,
             partition: self.index,
+            partition_epoch: old.partition_epoch + 1,
             leader,
             isr: changed(self.isr, &old.isr),
             elr: changed(self.elr, &old.elr),
@@ -96,6 +97,7 @@ impl PartitionChange {
         let nothing = PartitionChangeRecord {
             topic_id: record.topic_id,
             partition: record.partition,
+            partition_epoch: record.partition_epoch,
             ..PartitionChangeRecord::default()
         };
         (record != nothing).then_some(record)

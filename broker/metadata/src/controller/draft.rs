@@ -34,9 +34,8 @@ impl<'a> Draft<'a> {
     }
 
     pub fn push(&mut self, record: MetadataRecord) {
-        let offset = self.image.offset;
         self.image
-            .apply(offset, std::slice::from_ref(&record))
+            .apply_record(&record)
             .expect("invariant: the controller writes only records that fit its image");
         self.records.push(record);
     }

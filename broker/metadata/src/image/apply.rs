@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use base::{BrokerId, TopicId, TopicPartition};
+use base::{BrokerEpoch, BrokerId, ProducerId, TopicId, TopicPartition};
 use imbl::Vector;
 
 use super::{Broker, Image, Partition, Topic, collision_key};
@@ -25,14 +25,23 @@ pub enum ApplyError {
     UnknownPartition(TopicId, i32),
     #[error("partition {1} of topic {0} is not the next one")]
     PartitionOutOfOrder(TopicId, i32),
+    #[error("the change of partition {1} of topic {0} was decided on another state")]
+    StalePartitionChange(TopicId, i32),
+    #[error("broker epoch {0} was assigned before")]
+    StaleBrokerEpoch(BrokerEpoch),
+    #[error("producer ids below {0} were assigned before")]
+    StaleProducerIds(ProducerId),
 }
 
 impl Image {
-    /// Applies one log entry: all its records, at its offset. After an error the image is partly
-    /// changed and must be dropped.
+    /// Applies one log entry, all its records at its offset or, after an error, nothing. Every
+    /// image that got the same entries decides the same.
     pub fn apply(&mut self, offset: i64, records: &[MetadataRecord]) -> Result<(), ApplyError> {
-        self.offset = offset;
-        records.iter().try_for_each(|record| self.apply_record(record))
+        let mut next = self.clone();
+        next.offset = offset;
+        records.iter().try_for_each(|record| next.apply_record(record))?;
+        *self = next;
+        Ok(())
     }
 
     /// The image as it will be once the records are committed: what the next request of a batch is
@@ -43,9 +52,10 @@ impl Image {
         Ok(next)
     }
 
-    fn apply_record(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {
+    /// One record in place: cheaper than an entry, as long as nobody shares the image.
+    pub(crate) fn apply_record(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {
         match record {
-            MetadataRecord::RegisterBroker(r) => self.register_broker(r),
+            MetadataRecord::RegisterBroker(r) => self.register_broker(r)?,
             MetadataRecord::UnregisterBroker(r) => {
                 let current = self.brokers.get(&r.broker_id).map(|b| b.epoch);
                 if current != Some(r.broker_epoch) {
@@ -64,7 +74,12 @@ impl Image {
             MetadataRecord::PartitionChange(r) => self.change_partition(r)?,
             MetadataRecord::RemoveTopic(r) => self.remove_topic(r)?,
             MetadataRecord::Config(r) => self.set_config(r),
-            MetadataRecord::ProducerIds(r) => self.next_producer_id = r.next_producer_id,
+            MetadataRecord::ProducerIds(r) => {
+                if r.next_producer_id <= self.next_producer_id {
+                    return Err(ApplyError::StaleProducerIds(r.next_producer_id));
+                }
+                self.next_producer_id = r.next_producer_id;
+            }
             MetadataRecord::FeatureLevel(r) => {
                 if r.level == 0 {
                     self.features.remove(&r.name);
@@ -79,8 +94,15 @@ impl Image {
         Ok(())
     }
 
-    fn register_broker(&mut self, r: &RegisterBrokerRecord) {
+    fn register_broker(&mut self, r: &RegisterBrokerRecord) -> Result<(), ApplyError> {
         let previous = self.brokers.get(&r.broker_id).filter(|_| r.update);
+        let fits = match previous {
+            Some(broker) => broker.epoch == r.broker_epoch,
+            None => r.broker_epoch >= self.next_broker_epoch,
+        };
+        if !fits {
+            return Err(ApplyError::StaleBrokerEpoch(r.broker_epoch));
+        }
         let broker = Broker {
             id: r.broker_id,
             epoch: r.broker_epoch,
@@ -95,6 +117,7 @@ impl Image {
         };
         self.next_broker_epoch = self.next_broker_epoch.max(r.broker_epoch + 1);
         self.brokers.insert(r.broker_id, Arc::new(broker));
+        Ok(())
     }
 
     fn update_broker(
@@ -173,6 +196,9 @@ impl Image {
             .and_then(|index| Arc::make_mut(topic).partitions.get_mut(index))
             .ok_or(ApplyError::UnknownPartition(r.topic_id, r.partition))?;
         let old = slot.clone();
+        if r.partition_epoch != old.partition_epoch + 1 {
+            return Err(ApplyError::StalePartitionChange(r.topic_id, r.partition));
+        }
         let new = Arc::new(old.changed(r));
         *slot = new.clone();
         let tp = TopicPartition::new(name, r.partition);
@@ -269,7 +295,7 @@ impl Partition {
         if let Some(state) = r.leader_recovery_state {
             next.leader_recovery_state = state;
         }
-        next.partition_epoch += 1;
+        next.partition_epoch = r.partition_epoch;
         next
     }
 }

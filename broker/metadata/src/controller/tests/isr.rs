@@ -121,3 +121,30 @@ fn a_lower_minimum_ends_eligibility() {
     world.set_config(ConfigResource::BrokerDefault, "min.insync.replicas", "1");
     assert_eq!(world.state("u"), (1, vec![1, 2], vec![]));
 }
+
+#[test]
+fn what_was_decided_on_an_older_image_is_never_applied() {
+    let mut world = World::new(3);
+    world.topic("t", &[1, 2, 3], &[]);
+    let stale = world.image.clone();
+    let allocation = AllocateProducerIdsRequest { broker_id: b(1), broker_epoch: world.epoch(1) };
+    let requests = [
+        ControllerRequest::AlterIsr(world.proposal("t", &[1, 2])),
+        ControllerRequest::AllocateProducerIds(allocation),
+        ControllerRequest::RegisterBroker(world.registration(4)),
+    ];
+    for request in requests {
+        let mut decide = |image: &Image| {
+            let (now, caller) = (world.now, Caller::default());
+            let controller = &mut world.controller;
+            controller.handle(image, now, caller, &mut world.entropy, request.clone()).records
+        };
+        // The same request is decided twice on one image, the second time after a lost answer.
+        let (first, second) = (decide(&stale), decide(&stale));
+        let mut image = stale.clone();
+        image.apply(100, &first).unwrap();
+        let before = image.clone();
+        assert!(image.apply(101, &second).is_err(), "{request:?}");
+        assert_eq!(image, before, "an entry applies as a whole or not at all");
+    }
+}
