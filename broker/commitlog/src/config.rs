@@ -61,7 +61,7 @@ impl LogConfig {
 }
 
 /// What the logs of one broker share.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LogContext {
     pub fs: Arc<dyn Fs>,
     /// Bounds how many segment and index files are open at once.

@@ -3,18 +3,39 @@
 //! is a cheap view that reads without the owner's lock. All IO goes through [`fs::Fs`]; time is
 //! an argument; there is no thread and no clock in here.
 
+mod aborted_index;
+mod append;
 pub mod checkpoint;
 mod config;
+mod epoch_cache;
 mod error;
+mod flush;
+mod format;
 pub mod fs;
+mod index;
 mod log;
+mod lookup;
+mod producer_snapshot;
+mod producer_state;
 mod read;
+mod recovery;
+mod replay;
+mod retention;
+mod scan;
+mod segment;
+mod truncate;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{LogConfig, LogContext};
 pub use error::{AppendError, LogError};
+pub use flush::{FlushWork, Flushed};
+pub use format::{PartitionDir, classify_dir, deleted_dir_name};
+pub use fs::SegmentFile;
 pub use log::{
-    AppendInfo, DeletedFiles, EpochEndOffset, FlushWork, FollowerAppend, LoadState, Log,
+    AppendInfo, DeletedFiles, EpochEndOffset, FollowerAppend, LoadState, Log,
     ProducerSnapshotEntry, RecoveryReport, TimestampOffset, TruncateInfo,
 };
-pub use read::{AbortedTransaction, Access, FetchSlice, LogReader, ReadError, SegmentFile};
+pub use read::{AbortedTransaction, Access, FetchSlice, LogReader, ReadError};
 pub use record::{Invalid, InvalidRecord, Origin, TargetCompression, TimestampType};

@@ -1,12 +1,25 @@
-//! The owner of one partition's log.
+//! The owner of one partition's log. This file has the state and its accessors; what is done to
+//! it lives beside: `append`, `flush`, `truncate`, `retention`, `lookup`, `recovery`.
+//!
+//! Invariants, checked by [`Log::check_invariants`] in tests and simulation:
+//! - start offset <= end offset; recovery point <= synced offset <= end offset.
+//! - Segments are sorted, the active one is the last, each ends at or before the next begins.
+//! - The active segment ends at the log's end offset.
+//! - Epochs begin at or below the end offset.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use base::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicPartition};
-use record::Origin;
+use parking_lot::{Mutex, RwLock};
 
-use crate::{AppendError, LogConfig, LogContext, LogError, LogReader};
+use crate::epoch_cache::EpochCache;
+use crate::producer_state::ProducerState;
+use crate::read::{LogReader, Shared};
+use crate::segment::Segment;
+use crate::{LogConfig, LogContext, LogError, producer_snapshot};
 
 /// What the checkpoints of the log directory say about a log at start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -53,6 +66,7 @@ pub struct AppendInfo {
 pub struct FollowerAppend {
     /// Log end offset after the append.
     pub end_offset: Offset,
+    /// Bytes taken; a cut-off last batch is not.
     pub bytes: usize,
     pub last_epoch: LeaderEpoch,
     pub rolled: bool,
@@ -97,215 +111,234 @@ pub struct ProducerSnapshotEntry {
     pub current_txn_first_offset: Option<Offset>,
 }
 
-/// Makes everything below [`FlushWork::offset`] durable. Run it on a thread that may block, then
-/// tell the log by [`Log::flushed`].
-#[must_use]
-pub struct FlushWork {}
+pub struct Log {
+    pub(crate) partition: TopicPartition,
+    pub(crate) dir: Arc<Path>,
+    pub(crate) config: Arc<LogConfig>,
+    pub(crate) context: LogContext,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) active: Arc<Segment>,
+    pub(crate) roll: RollState,
+    /// Bytes of the sealed segments.
+    pub(crate) sealed_bytes: u64,
+    /// Data, indexes, epochs and a producer snapshot below this are durable.
+    pub(crate) recovery_point: Offset,
+    /// Data below this is durable.
+    pub(crate) synced: Offset,
+    pub(crate) last_sync_ms: TimestampMs,
+    pub(crate) epochs: EpochCache,
+    /// Counts changes of `epochs`; those up to `epochs_flushed` are in the checkpoint file.
+    pub(crate) epochs_version: u64,
+    pub(crate) epochs_flushed: u64,
+    pub(crate) producers: ProducerState,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) deletions: Vec<DeletedFiles>,
+    /// Counts truncations. Flush work holds the lock while it writes snapshots, so that none of
+    /// a history that was cut off reaches the directory.
+    pub(crate) history: Arc<Mutex<u64>>,
+}
 
-impl FlushWork {
-    pub fn offset(&self) -> Offset {
-        unimplemented!()
-    }
+/// What decides when the active segment is full.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RollState {
+    pub created_ms: TimestampMs,
+    /// Largest timestamp of the first batch.
+    pub first_timestamp: Option<TimestampMs>,
+    pub bytes_since_index: u64,
+}
 
-    /// [`LogError::Fsync`] is fatal to the process.
-    pub fn run(&self) -> Result<Offset, LogError> {
-        unimplemented!()
+impl RollState {
+    pub fn new(now_ms: TimestampMs) -> RollState {
+        RollState { created_ms: now_ms, first_timestamp: None, bytes_since_index: 0 }
     }
 }
 
-pub struct Log {}
+/// Producer snapshots: on disk, and taken at a roll but not written yet.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    pub on_disk: BTreeSet<Offset>,
+    pub pending: Vec<(Offset, Vec<u8>)>,
+}
 
 impl Log {
-    /// Opens or creates the log in `dir` (`<log dir>/<topic>-<partition>`), recovering it as the
-    /// table in `recovery.rs` says.
-    pub fn open(
-        _context: &LogContext,
-        _dir: &Path,
-        _partition: TopicPartition,
-        _config: Arc<LogConfig>,
-        _state: LoadState,
-        _now_ms: TimestampMs,
-    ) -> Result<(Log, RecoveryReport), LogError> {
-        unimplemented!()
-    }
-
     pub fn dir(&self) -> &Path {
-        unimplemented!()
+        &self.dir
     }
 
     pub fn partition(&self) -> &TopicPartition {
-        unimplemented!()
+        &self.partition
     }
 
     pub fn reader(&self) -> LogReader {
-        unimplemented!()
+        LogReader { shared: self.shared.clone() }
     }
 
     pub fn config(&self) -> &Arc<LogConfig> {
-        unimplemented!()
+        &self.config
     }
 
-    pub fn update_config(&mut self, _config: Arc<LogConfig>) {
-        unimplemented!()
+    pub fn update_config(&mut self, config: Arc<LogConfig>) {
+        self.config = config;
     }
 
     pub fn start_offset(&self) -> Offset {
-        unimplemented!()
+        self.shared.start.load(Ordering::Relaxed)
     }
 
     /// Offset of the next record (LEO).
     pub fn end_offset(&self) -> Offset {
-        unimplemented!()
+        self.shared.end.load(Ordering::Relaxed)
     }
 
-    /// Everything below is known to be durable.
+    /// Everything below is known to be durable, as is what makes a restart quick.
     pub fn recovery_point(&self) -> Offset {
-        unimplemented!()
+        self.recovery_point
+    }
+
+    /// All records below are known to be durable.
+    pub fn synced_offset(&self) -> Offset {
+        self.synced
     }
 
     /// Bytes of all segments' log files.
     pub fn size(&self) -> u64 {
-        unimplemented!()
+        self.sealed_bytes + self.active.size()
     }
 
-    /// Appends what a producer or a coordinator sent: one or more whole batches, uncopied. The
-    /// bytes stay as they are; offsets and epoch are patched on the way to the file. All batches
-    /// are validated before the first is written.
-    pub fn append_as_leader(
-        &mut self,
-        _batches: &[u8],
-        _epoch: LeaderEpoch,
-        _origin: Origin,
-        _now_ms: TimestampMs,
-    ) -> Result<AppendInfo, AppendError> {
-        unimplemented!()
+    /// Notes that `epoch` begins at `start` (a leader does so when elected, with its log end).
+    /// In memory until the next flush: what is lost by a crash before is an epoch without
+    /// records, which no other replica can have seen records of either.
+    pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), LogError> {
+        self.note_epoch(epoch, start);
+        Ok(())
     }
 
-    /// Appends a fetched range verbatim: whole batches with offsets and epochs set; a cut-off
-    /// last batch is ignored. Headers and CRCs are checked.
-    pub fn append_as_follower(
-        &mut self,
-        _batches: &[u8],
-        _now_ms: TimestampMs,
-    ) -> Result<FollowerAppend, LogError> {
-        unimplemented!()
-    }
-
-    /// Removes everything at and above `offset`. Batches are whole: one that spans `offset` goes.
-    pub fn truncate_to(&mut self, _offset: Offset) -> Result<TruncateInfo, LogError> {
-        unimplemented!()
-    }
-
-    /// Drops all data and starts at `offset` (a follower whose leader has nothing older).
-    pub fn truncate_fully_and_start_at(
-        &mut self,
-        _offset: Offset,
-        _now_ms: TimestampMs,
-    ) -> Result<Option<DeletedFiles>, LogError> {
-        unimplemented!()
-    }
-
-    /// Notes that `epoch` begins at `start`; written to `leader-epoch-checkpoint` at once.
-    pub fn assign_epoch(&mut self, _epoch: LeaderEpoch, _start: Offset) -> Result<(), LogError> {
-        unimplemented!()
+    #[inline]
+    pub(crate) fn note_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
+        self.epochs_version += u64::from(self.epochs.assign(epoch, start));
     }
 
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.epochs.latest()
     }
 
     /// KIP-320: the largest known epoch at or below `epoch`, and where it ends.
-    pub fn epoch_end_offset(&self, _epoch: LeaderEpoch) -> EpochEndOffset {
-        unimplemented!()
+    pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> EpochEndOffset {
+        self.epochs.end_offset(epoch, self.end_offset())
     }
 
     /// Epoch of the record at `offset`.
-    pub fn epoch_of(&self, _offset: Offset) -> Option<LeaderEpoch> {
-        unimplemented!()
-    }
-
-    /// The first record with a timestamp at or after `timestamp`. May read the disk.
-    pub fn offset_for_timestamp(
-        &self,
-        _timestamp: TimestampMs,
-    ) -> Result<Option<TimestampOffset>, LogError> {
-        unimplemented!()
-    }
-
-    /// The record with the largest timestamp (the first of them). May read the disk.
-    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, LogError> {
-        unimplemented!()
-    }
-
-    /// Deletes old segments by time, size and log start. Only what lies below
-    /// `high_watermark` goes. Files are renamed now and unlinked by
-    /// [`Log::take_due_deletions`].
-    pub fn retention(
-        &mut self,
-        _now_ms: TimestampMs,
-        _high_watermark: Offset,
-    ) -> Result<usize, LogError> {
-        unimplemented!()
-    }
-
-    /// Files whose delay is over; unlink them on a thread that may block.
-    pub fn take_due_deletions(&mut self, _now_ms: TimestampMs) -> Vec<PathBuf> {
-        unimplemented!()
-    }
-
-    /// DeleteRecords, and a follower's catch-up with its leader's log start: moves the start up
-    /// to `offset`, which is at most the high watermark.
-    pub fn delete_records(
-        &mut self,
-        _offset: Offset,
-        _high_watermark: Offset,
-    ) -> Result<(), LogError> {
-        unimplemented!()
-    }
-
-    /// Begins a new segment if the active one is older than `segment.ms`.
-    pub fn roll_if_needed(&mut self, _now_ms: TimestampMs) -> Result<bool, LogError> {
-        unimplemented!()
-    }
-
-    /// Work that makes all that is in the log now durable; `None` if it is already.
-    pub fn flush_work(&mut self) -> Option<FlushWork> {
-        unimplemented!()
-    }
-
-    /// `flush.messages` or `flush.ms` ask for a flush now.
-    pub fn flush_due(&self, _now_ms: TimestampMs) -> bool {
-        unimplemented!()
-    }
-
-    /// The work is done: the recovery point moves up to `offset`.
-    pub fn flushed(&mut self, _offset: Offset, _now_ms: TimestampMs) {
-        unimplemented!()
+    pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.epoch_of(offset)
     }
 
     /// First offset of the oldest transaction that is open, or decided above the high watermark.
     /// The last stable offset is the smaller of this and the high watermark.
     pub fn first_unstable_offset(&self) -> Option<Offset> {
-        unimplemented!()
+        let first = self.producers.first_unstable_offset()?;
+        Some(first.max(self.start_offset()))
     }
 
     /// Lets decided transactions below the high watermark become stable.
-    pub fn on_high_watermark(&mut self, _high_watermark: Offset) {
-        unimplemented!()
+    pub fn on_high_watermark(&mut self, high_watermark: Offset) {
+        self.producers.on_high_watermark(high_watermark);
     }
 
     /// Forgets producers that wrote nothing for `producer.id.expiration.ms`.
-    pub fn expire_producers(&mut self, _now_ms: TimestampMs) -> usize {
-        unimplemented!()
+    pub fn expire_producers(&mut self, now_ms: TimestampMs) -> usize {
+        self.producers.expire(now_ms, self.config.producer_id_expiration_ms)
     }
 
     pub fn producers(&self) -> Vec<ProducerSnapshotEntry> {
-        unimplemented!()
+        self.producers.describe()
     }
 
-    /// Flushes, writes the producer snapshot and trims indexes. After it the clean-shutdown
-    /// marker may be written. Blocks.
-    pub fn close(&mut self) -> Result<(), LogError> {
-        unimplemented!()
+    /// Begins a new segment at the log's end. Creates one file; the old segment's indexes and the
+    /// producer snapshot are written by the flush that the caller schedules.
+    pub(crate) fn roll(&mut self, now_ms: TimestampMs) -> Result<(), LogError> {
+        let end = self.end_offset();
+        let segment = Arc::new(Segment::new(&self.dir, end));
+        create_log_file(&segment, &self.context)?;
+        self.active.index_time(&self.context);
+        self.active.seal();
+        self.sealed_bytes += self.active.size();
+        self.snapshots.pending.push((end, producer_snapshot::encode(&self.producers)));
+        let mut segments = self.shared.segments().to_vec();
+        segments.push(segment.clone());
+        self.publish(segments);
+        self.active = segment;
+        self.roll = RollState::new(now_ms);
+        Ok(())
     }
+
+    /// Replaces the readers' list of segments.
+    pub(crate) fn publish(&self, segments: Vec<Arc<Segment>>) {
+        debug_assert!(!segments.is_empty());
+        *self.shared.segments.write() = Arc::new(segments);
+    }
+
+    pub(crate) fn set_end(&self, end: Offset) {
+        self.shared.end.store(end, Ordering::Release);
+    }
+
+    pub(crate) fn set_start(&self, start: Offset) {
+        self.shared.start.store(start, Ordering::Release);
+    }
+
+    /// The invariants at the head of this file; the first that does not hold. For tests and
+    /// simulation: it looks at every segment.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        let (start, end) = (self.start_offset(), self.end_offset());
+        let check = |holds: bool, what: &str| {
+            if holds {
+                Ok(())
+            } else {
+                let (recovery, synced) = (self.recovery_point, self.synced);
+                Err(format!("{what}: {start}..{end}, recovery {recovery}, synced {synced}"))
+            }
+        };
+        check(start <= end, "start offset <= end offset")?;
+        check(self.recovery_point <= self.synced, "recovery point <= synced offset")?;
+        check(self.synced <= end, "synced offset <= end offset")?;
+        let segments = self.shared.segments();
+        for pair in segments.windows(2) {
+            let ordered = pair[0].base_offset < pair[1].base_offset
+                && pair[0].next_offset() <= pair[1].base_offset;
+            check(ordered, "segments do not overlap")?;
+        }
+        let last = segments.last().is_some_and(|last| Arc::ptr_eq(last, &self.active));
+        check(last, "the active segment is the last")?;
+        check(self.active.next_offset() == end, "the active segment ends at the log's end")?;
+        let sizes: u64 = segments.iter().map(|segment| segment.size()).sum();
+        check(sizes == self.size(), "the size is that of the segments")?;
+        let epochs = self.epochs.entries().iter().all(|entry| entry.start <= end);
+        check(epochs, "epochs begin at or below the end offset")
+    }
+}
+
+pub(crate) fn create_log_file(segment: &Segment, context: &LogContext) -> Result<(), LogError> {
+    let file = segment
+        .log
+        .create(&*context.fs, &context.files)
+        .map_err(|e| LogError::io("create", &segment.log.path(), e))?;
+    // Normally new and empty; a leftover of a roll that was cut short by an error is emptied.
+    match file.file.len() {
+        Ok(0) => Ok(()),
+        Ok(_) => file.file.set_len(0).map_err(|e| LogError::io("truncate", &segment.log.path(), e)),
+        Err(e) => Err(LogError::io("stat", &segment.log.path(), e)),
+    }
+}
+
+pub(crate) fn new_shared(
+    context: &LogContext,
+    segments: Vec<Arc<Segment>>,
+    start: Offset,
+    end: Offset,
+) -> Arc<Shared> {
+    Arc::new(Shared {
+        context: context.clone(),
+        segments: RwLock::new(Arc::new(segments)),
+        start: AtomicI64::new(start),
+        end: AtomicI64::new(end),
+    })
 }

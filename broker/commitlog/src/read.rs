@@ -2,10 +2,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use base::{ErrorCode, Offset, ProducerId};
+use parking_lot::RwLock;
 
-use crate::LogError;
+use crate::aborted_index::AbortedTxn;
+use crate::fs::{LazyFile, SegmentFile};
+use crate::segment::Segment;
+use crate::{LogContext, LogError};
 
 /// May a read wait for the disk?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,6 +19,27 @@ pub enum Access {
     Resident,
     /// May block. For the reader pool.
     Blocking,
+}
+
+impl Access {
+    /// The open file. A file that must be opened first is not for a thread that may not wait.
+    pub(crate) fn open(
+        self,
+        file: &Arc<LazyFile>,
+        context: &LogContext,
+    ) -> io::Result<Arc<SegmentFile>> {
+        match self {
+            Access::Blocking => file.get(&*context.fs, &context.files),
+            Access::Resident => file.get_open().ok_or(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    pub(crate) fn read(self, file: &SegmentFile, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        match self {
+            Access::Blocking => file.read_at(buf, pos),
+            Access::Resident => file.read_at_nowait(buf, pos),
+        }
+    }
 }
 
 #[derive(thiserror::Error, Debug)]
@@ -37,32 +63,6 @@ impl ReadError {
     }
 }
 
-/// A log file that is opened when used and closed when idle. Stays readable after the segment
-/// was deleted or its descriptor evicted, for as long as [`FetchSlice`]s of it live.
-#[derive(Debug)]
-pub struct SegmentFile {}
-
-impl SegmentFile {
-    /// Fills `buf` from `pos`; fewer bytes only at the end.
-    pub fn read_at(&self, _buf: &mut [u8], _pos: u64) -> io::Result<usize> {
-        unimplemented!()
-    }
-
-    /// Whether sendfile of the range would not wait for the disk.
-    pub fn is_resident(&self, _pos: u64, _len: usize) -> bool {
-        unimplemented!()
-    }
-
-    pub fn will_need(&self, _pos: u64, _len: usize) {
-        unimplemented!()
-    }
-
-    /// For sendfile. `None` on [`crate::fs::MemFs`].
-    pub fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        unimplemented!()
-    }
-}
-
 /// A byte range of one segment that a fetch may return as it is. The last batch may be cut off,
 /// as Kafka's fetch allows; the first is whole if `at_least_one` was asked for.
 #[derive(Clone, Debug)]
@@ -81,17 +81,40 @@ pub struct AbortedTransaction {
     pub first_offset: Offset,
 }
 
+/// What the owner publishes to readers.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub context: LogContext,
+    /// Sorted by base offset; never empty. Replaced as a whole, so a reader keeps what it took.
+    pub segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+    pub start: AtomicI64,
+    pub end: AtomicI64,
+}
+
+impl Shared {
+    pub fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        self.segments.read().clone()
+    }
+}
+
+/// Index of the segment that holds `offset`: the last one that begins at or below it.
+pub(crate) fn segment_at(segments: &[Arc<Segment>], offset: Offset) -> usize {
+    segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1)
+}
+
 /// Cheap to clone and to hold. Sees appends as soon as they are in the log.
 #[derive(Clone, Debug)]
-pub struct LogReader {}
+pub struct LogReader {
+    pub(crate) shared: Arc<Shared>,
+}
 
 impl LogReader {
     pub fn start_offset(&self) -> Offset {
-        unimplemented!()
+        self.shared.start.load(Ordering::Acquire)
     }
 
     pub fn end_offset(&self) -> Offset {
-        unimplemented!()
+        self.shared.end.load(Ordering::Acquire)
     }
 
     /// Up to `max_bytes` of batches from the one that holds `offset`, none of them at or beyond
@@ -100,27 +123,112 @@ impl LogReader {
     /// `Ok(None)`: nothing to read there yet. Never crosses into the next segment.
     pub fn read(
         &self,
-        _offset: Offset,
-        _max_bytes: usize,
-        _max_offset: Offset,
-        _at_least_one: bool,
-        _access: Access,
+        offset: Offset,
+        max_bytes: usize,
+        max_offset: Offset,
+        at_least_one: bool,
+        access: Access,
     ) -> Result<Option<FetchSlice>, ReadError> {
-        unimplemented!()
+        let limit = self.limit(offset, max_offset)?;
+        if offset >= limit {
+            return Ok(None);
+        }
+        let context = &self.shared.context;
+        let segments = self.shared.segments();
+        for segment in &segments[segment_at(&segments, offset)..] {
+            if segment.base_offset >= limit {
+                break;
+            }
+            let Some(first) = segment.locate(offset, context, access)? else { continue };
+            if first.base_offset >= limit {
+                break;
+            }
+            let end = segment.position_of(limit, context, access)?;
+            let available = end.saturating_sub(first.position) as usize;
+            let wanted = if at_least_one { max_bytes.max(first.size) } else { max_bytes };
+            let len = available.min(wanted);
+            if len == 0 {
+                break;
+            }
+            let file = access
+                .open(&segment.log, context)
+                .map_err(|e| read_error(e, "open", &segment.log))?;
+            let base_offset = first.base_offset;
+            return Ok(Some(FetchSlice { file, position: first.position, len, base_offset }));
+        }
+        Ok(None)
     }
 
-    /// Bytes between `offset` and `max_offset`, without reading any disk: exact within the
-    /// active segment's tail, else rounded to index entries. For `fetch.min.bytes`.
-    pub fn bytes_between(&self, _offset: Offset, _max_offset: Offset) -> u64 {
-        unimplemented!()
+    fn limit(&self, offset: Offset, max_offset: Offset) -> Result<Offset, ReadError> {
+        let (start, end) = (self.start_offset(), self.end_offset());
+        if offset < start || offset > end {
+            return Err(ReadError::OutOfRange { offset, start, end });
+        }
+        Ok(max_offset.min(end))
+    }
+
+    /// Bytes between `offset` and `max_offset`, for `fetch.min.bytes`: exact near the log's end;
+    /// elsewhere it may be too much, never too little. Reads no disk.
+    pub fn bytes_between(&self, offset: Offset, max_offset: Offset) -> u64 {
+        let Ok(limit) = self.limit(offset, max_offset) else { return 0 };
+        if offset >= limit {
+            return 0;
+        }
+        let context = &self.shared.context;
+        let segments = self.shared.segments();
+        let at = segment_at(&segments, offset);
+        let segment = &segments[at];
+        if segments.get(at + 1).is_some_and(|next| next.base_offset < limit) {
+            return segment.size();
+        }
+        let from = match segment.locate(offset, context, Access::Resident) {
+            Ok(Some(first)) => first.position,
+            _ => 0,
+        };
+        let to = segment.position_of(limit, context, Access::Resident);
+        to.unwrap_or_else(|_| segment.size()).saturating_sub(from)
     }
 
     /// Transactions aborted within `offset..upper_bound`, for read_committed fetches.
     pub fn aborted_transactions(
         &self,
-        _offset: Offset,
-        _upper_bound: Offset,
+        offset: Offset,
+        upper_bound: Offset,
     ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        unimplemented!()
+        let mut found = Vec::new();
+        let segments = self.shared.segments();
+        for segment in &segments[segment_at(&segments, offset)..] {
+            for txn in segment.aborted.read(&self.shared.context)? {
+                if txn.last_offset >= offset && txn.first_offset < upper_bound {
+                    let AbortedTxn { producer_id, first_offset, .. } = txn;
+                    found.push(AbortedTransaction { producer_id, first_offset });
+                }
+                // All that was open below the bound was decided when this was written.
+                if txn.last_stable_offset >= upper_bound {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+pub(crate) fn read_error(error: io::Error, operation: &'static str, file: &LazyFile) -> ReadError {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => ReadError::WouldBlock,
+        _ => ReadError::Log(LogError::io(operation, &file.path(), error)),
+    }
+}
+
+/// For callers that may wait for the disk, so that `WouldBlock` is an error like any other.
+pub(crate) fn into_log_error(error: ReadError) -> LogError {
+    match error {
+        ReadError::Log(error) => error,
+        ReadError::OutOfRange { offset, start, end } => {
+            LogError::OffsetOutOfRange { offset, start, end }
+        }
+        ReadError::WouldBlock => {
+            LogError::io("read", std::path::Path::new("log"), std::io::ErrorKind::WouldBlock.into())
+        }
     }
 }

@@ -15,6 +15,26 @@ pub fn crc32c_of_two(first: &[u8], second: &[u8]) -> u32 {
     digest.finalize() as u32
 }
 
+/// A checksum over pieces, for what is too large to hold at once.
+#[derive(Clone, Copy)]
+pub struct Crc32c(Digest);
+
+impl Default for Crc32c {
+    fn default() -> Crc32c {
+        Crc32c(Digest::new(CrcAlgorithm::Crc32Iscsi))
+    }
+}
+
+impl Crc32c {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(&self) -> u32 {
+        self.0.finalize() as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

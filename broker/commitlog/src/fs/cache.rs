@@ -1,22 +1,208 @@
-//! Bounds the number of open files.
+//! Files that are opened when used and closed when idle, so that a broker with tens of thousands
+//! of partitions holds descriptors only for those in use. A second-chance sweep bounds their
+//! number; no lock is shared by hits on different files.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
+
+use super::{File, Fs, OpenMode};
+use crate::format::{self, Suffix};
+
+/// Bounds the number of open files of all logs of a broker.
 #[derive(Debug)]
 pub struct FileCache {
-    _open_files_max: usize,
+    open_files_max: usize,
+    /// Open files, oldest first. At most `open_files_max`, plus dead entries until a sweep.
+    open: Mutex<VecDeque<Weak<LazyFile>>>,
 }
 
 impl FileCache {
     pub fn new(open_files_max: usize) -> Arc<FileCache> {
-        Arc::new(FileCache { _open_files_max: open_files_max })
+        Arc::new(FileCache { open_files_max: open_files_max.max(1), open: Mutex::default() })
     }
 
     /// Closes files that nobody used since the last call. Call it every minute or so: an idle
     /// partition then holds no descriptor at all.
-    pub fn close_idle(&self) {}
+    pub fn close_idle(&self) {
+        self.open.lock().retain(|file| match file.upgrade() {
+            Some(file) if file.used.swap(false, Ordering::Relaxed) => true,
+            Some(file) => {
+                file.close();
+                false
+            }
+            None => false,
+        });
+    }
 
     pub fn open_files(&self) -> usize {
-        0
+        self.open.lock().iter().filter(|file| file.strong_count() > 0).count()
+    }
+
+    fn opened(&self, file: &Arc<LazyFile>) {
+        let mut open = self.open.lock();
+        // Two rounds suffice: the first may only clear the marks.
+        let mut chances = 2 * open.len();
+        while open.len() >= self.open_files_max && chances > 0 {
+            chances -= 1;
+            match open.pop_front().map(|weak| (weak.upgrade(), weak)) {
+                Some((Some(victim), weak)) if victim.used.swap(false, Ordering::Relaxed) => {
+                    open.push_back(weak);
+                }
+                Some((Some(victim), _)) => victim.close(),
+                Some((None, _)) | None => {}
+            }
+        }
+        open.push_back(Arc::downgrade(file));
+    }
+}
+
+/// An open file of a segment. Stays readable after the segment was deleted or the cache let go
+/// of it, for as long as somebody holds it.
+#[derive(Debug)]
+pub struct SegmentFile {
+    pub(crate) file: Arc<dyn File>,
+}
+
+impl SegmentFile {
+    /// Fills `buf` from `pos`; fewer bytes only at the end.
+    pub fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        self.file.read_at(buf, pos)
+    }
+
+    /// As `read_at`, but fails with `WouldBlock` rather than wait for the disk.
+    pub fn read_at_nowait(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
+        self.file.read_at_nowait(buf, pos)
+    }
+
+    /// Whether sendfile of the range would not wait for the disk.
+    pub fn is_resident(&self, pos: u64, len: usize) -> bool {
+        self.file.is_resident(pos, len)
+    }
+
+    /// Asks the kernel to read the range ahead.
+    pub fn will_need(&self, pos: u64, len: usize) {
+        self.file.will_need(pos, len);
+    }
+
+    /// For sendfile. `None` on [`crate::fs::MemFs`].
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_fd()
+    }
+}
+
+/// One file of a segment, open or not. Its path is made from the segment's base offset when it is
+/// needed: an idle file costs no string.
+#[derive(Debug)]
+pub(crate) struct LazyFile {
+    dir: Arc<Path>,
+    base_offset: AtomicI64,
+    suffix: Suffix,
+    deleted: AtomicBool,
+    used: AtomicBool,
+    open: Mutex<Option<Arc<SegmentFile>>>,
+}
+
+impl LazyFile {
+    pub fn new(dir: &Arc<Path>, base_offset: i64, suffix: Suffix) -> Arc<LazyFile> {
+        Arc::new(LazyFile {
+            dir: dir.clone(),
+            base_offset: AtomicI64::new(base_offset),
+            suffix,
+            deleted: AtomicBool::new(false),
+            used: AtomicBool::new(false),
+            open: Mutex::new(None),
+        })
+    }
+
+    pub fn path(&self) -> PathBuf {
+        let base_offset = self.base_offset.load(Ordering::Relaxed);
+        let mut name = format::file_name(base_offset, self.suffix);
+        if self.deleted.load(Ordering::Relaxed) {
+            name.push_str(format::DELETED);
+        }
+        self.dir.join(name)
+    }
+
+    /// The open file; opened (never created) if it is not.
+    pub fn get(
+        self: &Arc<LazyFile>,
+        fs: &dyn Fs,
+        cache: &FileCache,
+    ) -> io::Result<Arc<SegmentFile>> {
+        self.get_mode(fs, cache, OpenMode::Write)
+    }
+
+    /// The file if it is open.
+    pub fn get_open(&self) -> Option<Arc<SegmentFile>> {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        self.open.lock().clone()
+    }
+
+    /// The open file; created empty where missing.
+    pub fn create(
+        self: &Arc<LazyFile>,
+        fs: &dyn Fs,
+        cache: &FileCache,
+    ) -> io::Result<Arc<SegmentFile>> {
+        self.get_mode(fs, cache, OpenMode::Create)
+    }
+
+    fn get_mode(
+        self: &Arc<LazyFile>,
+        fs: &dyn Fs,
+        cache: &FileCache,
+        mode: OpenMode,
+    ) -> io::Result<Arc<SegmentFile>> {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        let opened = {
+            let mut open = self.open.lock();
+            if let Some(file) = &*open {
+                return Ok(file.clone());
+            }
+            let file = Arc::new(SegmentFile { file: fs.open(&self.path(), mode)? });
+            *open = Some(file.clone());
+            file
+        };
+        // Outside the file's lock: making room closes other files, under their locks.
+        cache.opened(self);
+        Ok(opened)
+    }
+
+    pub fn close(&self) {
+        self.open.lock().take();
+    }
+
+    /// Renames to `.deleted`. An open handle stays valid. A missing file is fine.
+    pub fn rename_deleted(&self, fs: &dyn Fs) -> io::Result<Option<PathBuf>> {
+        let open = self.open.lock();
+        let from = self.path();
+        self.deleted.store(true, Ordering::Relaxed);
+        let to = self.path();
+        let result = fs.rename(&from, &to);
+        drop(open);
+        match result {
+            Ok(()) => Ok(Some(to)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Unlinks at once. A missing file is fine.
+    pub fn remove(&self, fs: &dyn Fs) -> io::Result<()> {
+        self.close();
+        match fs.remove_file(&self.path()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
     }
 }

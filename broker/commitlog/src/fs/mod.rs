@@ -14,7 +14,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use cache::FileCache;
+pub(crate) use cache::LazyFile;
+pub use cache::{FileCache, SegmentFile};
 pub use disk::DiskFs;
 pub use memory::{Faults, MemFs};
 

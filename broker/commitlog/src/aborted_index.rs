@@ -1,0 +1,126 @@
+//! `.txnindex`: the aborted transactions that end in a segment, for consumers that read only
+//! committed data. Rare, so nothing is kept in memory but whether there are any.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base::{Offset, ProducerId};
+
+use crate::fs::{LazyFile, SegmentFile};
+use crate::{LogContext, LogError};
+
+const ENTRY_BYTES: usize = 34;
+const VERSION: i16 = 0;
+
+/// One entry, ordered by `last_offset`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AbortedTxn {
+    pub producer_id: ProducerId,
+    pub first_offset: Offset,
+    /// Offset of the abort marker.
+    pub last_offset: Offset,
+    /// Where the last stable offset stood once this transaction was decided.
+    pub last_stable_offset: Offset,
+}
+
+impl AbortedTxn {
+    fn encode(&self) -> [u8; ENTRY_BYTES] {
+        let mut out = [0; ENTRY_BYTES];
+        out[..2].copy_from_slice(&VERSION.to_be_bytes());
+        let fields =
+            [self.producer_id, self.first_offset, self.last_offset, self.last_stable_offset];
+        for (i, field) in fields.into_iter().enumerate() {
+            out[2 + 8 * i..10 + 8 * i].copy_from_slice(&field.to_be_bytes());
+        }
+        out
+    }
+
+    /// `None` for a version that does not exist.
+    fn decode(bytes: &[u8]) -> Option<AbortedTxn> {
+        let field = |i: usize| {
+            let at = 2 + 8 * i;
+            bytes.get(at..at + 8)?.try_into().ok().map(i64::from_be_bytes)
+        };
+        if bytes.get(..2)? != VERSION.to_be_bytes() {
+            return None;
+        }
+        Some(AbortedTxn {
+            producer_id: field(0)?,
+            first_offset: field(1)?,
+            last_offset: field(2)?,
+            last_stable_offset: field(3)?,
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct AbortedIndex {
+    file: Arc<LazyFile>,
+    count: AtomicUsize,
+}
+
+impl AbortedIndex {
+    pub fn new(file: Arc<LazyFile>) -> AbortedIndex {
+        AbortedIndex { file, count: AtomicUsize::new(0) }
+    }
+
+    pub fn file(&self) -> &Arc<LazyFile> {
+        &self.file
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    fn error(&self, operation: &'static str, error: io::Error) -> LogError {
+        LogError::io(operation, &self.file.path(), error)
+    }
+
+    pub fn append(&self, txn: &AbortedTxn, context: &LogContext) -> Result<(), LogError> {
+        let count = self.count.load(Ordering::Relaxed);
+        let file =
+            self.file.create(&*context.fs, &context.files).map_err(|e| self.error("create", e))?;
+        file.file
+            .write_all_at(&[IoSlice::new(&txn.encode())], (count * ENTRY_BYTES) as u64)
+            .map_err(|e| self.error("write", e))?;
+        self.count.store(count + 1, Ordering::Release);
+        Ok(())
+    }
+
+    /// All entries. May block, which is rare enough: only topics with aborted transactions pay.
+    pub fn read(&self, context: &LogContext) -> Result<Vec<AbortedTxn>, LogError> {
+        let count = self.count.load(Ordering::Acquire);
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let file = self.open(context).map_err(|e| self.error("open", e))?;
+        let mut bytes = vec![0; count * ENTRY_BYTES];
+        let n = file.read_at(&mut bytes, 0).map_err(|e| self.error("read", e))?;
+        Ok(bytes[..n].chunks_exact(ENTRY_BYTES).map_while(AbortedTxn::decode).collect())
+    }
+
+    fn open(&self, context: &LogContext) -> io::Result<Arc<SegmentFile>> {
+        self.file.get(&*context.fs, &context.files)
+    }
+
+    /// Takes over what the file holds of transactions that ended below `end`; drops the rest.
+    pub fn load(&self, end: Offset, context: &LogContext) -> Result<(), LogError> {
+        let file = match self.open(context) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(self.error("open", e)),
+        };
+        let len = file.file.len().map_err(|e| self.error("stat", e))?;
+        self.count.store(len as usize / ENTRY_BYTES, Ordering::Release);
+        let entries = self.read(context)?;
+        let kept = entries.iter().take_while(|txn| txn.last_offset < end).count();
+        self.count.store(kept, Ordering::Release);
+        if kept * ENTRY_BYTES != len as usize {
+            file.file
+                .set_len((kept * ENTRY_BYTES) as u64)
+                .map_err(|e| self.error("truncate", e))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,349 @@
+//! The append path. A batch is checked in one pass, its offsets and epoch are patched in a copy
+//! of the 61-byte header, and header and body go to the file in one vectored write: the request's
+//! bytes are neither copied nor changed, and nothing is allocated. No fsync, no index write and
+//! no other file happens here, except that a full segment creates its successor.
+//!
+//! Order: everything is validated, then a segment is rolled if needed, then the file is written,
+//! then indexes and producer state are updated, and last the end offset is published. An error
+//! before the publication leaves the log as it was.
+
+use std::io::IoSlice;
+
+use base::{ErrorCode, LeaderEpoch, TimestampMs};
+use record::{
+    Batch, BatchError, BatchHeader, ControlRecord, HEADER_BYTES, Origin, Rules, TimestampType,
+    Verdict, batches, records, validate,
+};
+
+use crate::log::{AppendInfo, FollowerAppend, Log};
+use crate::producer_state::{CompletedTxn, Sequence};
+use crate::{AppendError, LogError};
+
+/// Positions in a segment are Kafka's signed 32-bit integers.
+const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
+/// A control batch holds one tiny record.
+const CONTROL_BYTES_MAX: usize = 64 * 1024;
+
+impl Log {
+    /// Appends what a producer or a coordinator sent: one or more whole batches, uncopied. The
+    /// bytes stay as they are; offsets and epoch are patched on the way to the file. All batches
+    /// are validated before the first is written.
+    pub fn append_as_leader(
+        &mut self,
+        bytes: &[u8],
+        epoch: LeaderEpoch,
+        origin: Origin,
+        now_ms: TimestampMs,
+    ) -> Result<AppendInfo, AppendError> {
+        let first = self.check(bytes, origin, now_ms)?;
+        if first.batch.bytes.len() == bytes.len() {
+            return self.append_checked(&first, epoch, origin, now_ms);
+        }
+        let mut checked = vec![first];
+        let mut rest = &bytes[checked[0].batch.bytes.len()..];
+        while !rest.is_empty() {
+            let next = self.check(rest, origin, now_ms)?;
+            rest = &rest[next.batch.bytes.len()..];
+            checked.push(next);
+        }
+        let mut total: Option<AppendInfo> = None;
+        for item in &checked {
+            let info = self.append_checked(item, epoch, origin, now_ms)?;
+            total = Some(match total {
+                None => info,
+                Some(total) => AppendInfo {
+                    last_offset: info.last_offset,
+                    duplicate: total.duplicate && info.duplicate,
+                    bytes: total.bytes + info.bytes,
+                    records: total.records + info.records,
+                    rolled: total.rolled || info.rolled,
+                    ..total
+                },
+            });
+        }
+        total.ok_or_else(|| {
+            AppendError::invalid(ErrorCode::InvalidRecord, "The request carries no batch")
+        })
+    }
+
+    fn check<'a>(
+        &self,
+        bytes: &'a [u8],
+        origin: Origin,
+        now_ms: TimestampMs,
+    ) -> Result<Checked<'a>, AppendError> {
+        let batch = Batch::parse(bytes).map_err(record::Invalid::from)?;
+        self.check_size(batch.bytes.len())?;
+        let rules = Rules {
+            origin,
+            compacted: self.config.compact,
+            timestamp_type: self.config.message_timestamp_type,
+            timestamp_before_max_ms: self.config.message_timestamp_before_max_ms,
+            timestamp_after_max_ms: self.config.message_timestamp_after_max_ms,
+            compression: self.config.compression,
+            now_ms,
+        };
+        let verdict = validate(&batch, &rules)?;
+        if let Some(rebuilt) = &verdict.rebuilt {
+            self.check_size(rebuilt.len())?;
+        }
+        let marker = if batch.header.is_control() { parse_marker(&batch) } else { None };
+        Ok(Checked { batch, verdict, marker })
+    }
+
+    fn check_size(&self, size: usize) -> Result<(), AppendError> {
+        let max = self.config.max_message_bytes as usize;
+        if size > max {
+            let message = format!(
+                "The record batch size in the append to {} is {size} bytes which exceeds the \
+                 maximum configured value of {max}",
+                self.partition
+            );
+            return Err(AppendError::invalid(ErrorCode::MessageTooLarge, message));
+        }
+        if size as u64 > u64::from(self.config.segment_bytes).min(SEGMENT_BYTES_MAX) {
+            let message = format!("The record batch of {size} bytes is larger than a segment");
+            return Err(AppendError::invalid(ErrorCode::RecordListTooLarge, message));
+        }
+        Ok(())
+    }
+
+    fn append_checked(
+        &mut self,
+        checked: &Checked<'_>,
+        epoch: LeaderEpoch,
+        origin: Origin,
+        now_ms: TimestampMs,
+    ) -> Result<AppendInfo, AppendError> {
+        let mut header = checked.verdict.header;
+        let log_append_time = match header.attributes.timestamp_type() {
+            TimestampType::CreateTime => -1,
+            TimestampType::LogAppendTime => header.max_timestamp,
+        };
+        let info = AppendInfo {
+            first_offset: 0,
+            last_offset: 0,
+            log_append_time,
+            log_start_offset: self.start_offset(),
+            duplicate: false,
+            bytes: header.size(),
+            records: header.record_count,
+            rolled: false,
+        };
+        if let Sequence::Duplicate(batch) = self.producers.check(&header, origin)? {
+            let log_append_time = if log_append_time < 0 { -1 } else { batch.timestamp };
+            return Ok(AppendInfo {
+                first_offset: batch.first_offset(),
+                last_offset: batch.last_offset,
+                log_append_time,
+                duplicate: true,
+                ..info
+            });
+        }
+        if let Some(marker) = &checked.marker {
+            self.producers.check_marker(&header, marker)?;
+        }
+        header.base_offset = self.end_offset();
+        header.leader_epoch = epoch;
+        let rolled = self.roll_for(&header, now_ms)?;
+        let body = match &checked.verdict.rebuilt {
+            Some(rebuilt) => &rebuilt[HEADER_BYTES..],
+            None => checked.batch.body(),
+        };
+        let mut head = [0; HEADER_BYTES];
+        header.write(&mut head);
+        self.write(&[IoSlice::new(&head), IoSlice::new(body)])?;
+        self.appended(&header, checked.marker.as_ref())?;
+        let (first_offset, last_offset) = (header.base_offset, header.last_offset());
+        Ok(AppendInfo { first_offset, last_offset, rolled, ..info })
+    }
+
+    /// Appends a fetched range verbatim: whole batches with offsets and epochs set; a cut-off
+    /// last batch is ignored. Headers and CRCs are checked.
+    pub fn append_as_follower(
+        &mut self,
+        bytes: &[u8],
+        now_ms: TimestampMs,
+    ) -> Result<FollowerAppend, LogError> {
+        let accepted = self.check_replicated(bytes)?;
+        let mut rest = &bytes[..accepted];
+        let mut rolled = false;
+        while !rest.is_empty() {
+            let run = self.run_until_roll(rest);
+            if run == 0 {
+                let header = BatchHeader::parse(rest).map_err(|e| self.bad_batch(e))?;
+                rolled |= self.roll_for(&header, now_ms)?;
+                self.append_run(&rest[..header.size()])?;
+                rest = &rest[header.size()..];
+            } else {
+                self.append_run(&rest[..run])?;
+                rest = &rest[run..];
+            }
+        }
+        let last_epoch = self.latest_epoch().unwrap_or(-1);
+        Ok(FollowerAppend { end_offset: self.end_offset(), bytes: accepted, last_epoch, rolled })
+    }
+
+    /// Checks all whole batches; returns how many bytes they are.
+    fn check_replicated(&self, bytes: &[u8]) -> Result<usize, LogError> {
+        let mut expected = self.end_offset();
+        let mut accepted = 0;
+        for batch in batches(bytes) {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(BatchError::Truncated { .. }) => break,
+                Err(e) => return Err(self.bad_batch(e)),
+            };
+            let header = batch.header;
+            if header.base_offset < expected {
+                return Err(LogError::Discontinuous { expected, found: header.base_offset });
+            }
+            batch.check_crc().map_err(|e| self.bad_batch(e))?;
+            if header.last_offset_delta < 0 {
+                return Err(self.bad_batch("negative offset delta"));
+            }
+            expected = header.next_offset();
+            accepted += batch.bytes.len();
+        }
+        Ok(accepted)
+    }
+
+    fn bad_batch(&self, reason: impl ToString) -> LogError {
+        LogError::Corrupt { path: self.active.log.path(), reason: reason.to_string() }
+    }
+
+    /// Bytes of the batches at the start of `bytes` that still fit the active segment.
+    fn run_until_roll(&self, bytes: &[u8]) -> usize {
+        let mut run = 0;
+        for batch in batches(bytes).flatten() {
+            if self.must_roll(&batch.header, run as u64, None) {
+                break;
+            }
+            run += batch.bytes.len();
+        }
+        run
+    }
+
+    /// One write for any number of batches, then the bookkeeping for each.
+    fn append_run(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+        self.write(&[IoSlice::new(bytes)])?;
+        for batch in batches(bytes).flatten() {
+            let marker = if batch.header.is_control() { parse_marker(&batch) } else { None };
+            self.appended(&batch.header, marker.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Begins a new segment if the batch does not belong into the active one.
+    fn roll_for(&mut self, header: &BatchHeader, now_ms: TimestampMs) -> Result<bool, LogError> {
+        let must_roll = self.must_roll(header, 0, Some(now_ms));
+        if must_roll && self.active.size() > 0 {
+            self.roll(now_ms)?;
+        }
+        Ok(must_roll)
+    }
+
+    /// Kafka's rule, for a batch that would follow `ahead` more bytes than the segment has.
+    /// Without a clock only the timestamps in the data decide about age.
+    fn must_roll(&self, header: &BatchHeader, ahead: u64, now_ms: Option<TimestampMs>) -> bool {
+        let config = &*self.config;
+        let size = self.active.size() + ahead;
+        let limit = u64::from(config.segment_bytes).min(SEGMENT_BYTES_MAX);
+        if size == 0 {
+            return false;
+        }
+        let index_bytes = config.segment_index_bytes as usize;
+        let age = match (self.roll.first_timestamp, now_ms) {
+            (Some(first), _) if first >= 0 => header.max_timestamp.saturating_sub(first),
+            (_, Some(now_ms)) => now_ms.saturating_sub(self.roll.created_ms),
+            _ => 0,
+        };
+        size + header.size() as u64 > limit
+            || age > config.segment_ms.saturating_sub(config.segment_jitter_ms)
+            || header.last_offset() - self.active.base_offset > i64::from(i32::MAX)
+            || (self.active.index.count() + 1) * 8 > index_bytes
+            || (self.active.time_index.count() + 1) * 12 > index_bytes
+    }
+
+    /// Begins a new segment if the active one is older than `segment.ms`.
+    pub fn roll_if_needed(&mut self, now_ms: TimestampMs) -> Result<bool, LogError> {
+        let config = &*self.config;
+        let age = match self.roll.first_timestamp {
+            Some(first) if first >= 0 => now_ms.saturating_sub(first),
+            _ => now_ms.saturating_sub(self.roll.created_ms),
+        };
+        let due = age > config.segment_ms.saturating_sub(config.segment_jitter_ms);
+        if due && self.active.size() > 0 {
+            self.roll(now_ms)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    fn write(&self, slices: &[IoSlice<'_>]) -> Result<(), LogError> {
+        let position = self.active.size();
+        let file = self.active.open(&self.context)?;
+        file.file.write_all_at(slices, position).map_err(|e| {
+            // A part may have landed. The next append overwrites it; until then a reader of the
+            // file (a restart, a tool) should not see it. Should this fail too, recovery cuts it.
+            let _ = file.file.set_len(position);
+            LogError::io("write", &self.active.log.path(), e)
+        })
+    }
+
+    /// The bookkeeping for a batch that is in the file, and its publication.
+    #[inline]
+    fn appended(
+        &mut self,
+        header: &BatchHeader,
+        marker: Option<&ControlRecord>,
+    ) -> Result<(), LogError> {
+        let position = self.active.size();
+        self.active.note_timestamp(header.max_timestamp, header.last_offset());
+        if self.roll.bytes_since_index > u64::from(self.config.index_interval_bytes) {
+            self.active.index_batch(header, position, &self.context);
+            self.roll.bytes_since_index = 0;
+        }
+        self.roll.bytes_since_index += header.size() as u64;
+        self.roll.first_timestamp.get_or_insert(header.max_timestamp);
+        self.note_epoch(header.leader_epoch, header.base_offset);
+        let aborted = match marker {
+            Some(marker) => self.end_transaction(header, marker),
+            None => Ok(self.producers.appended(header)),
+        };
+        self.active.appended(header);
+        self.set_end(header.next_offset());
+        aborted
+    }
+
+    fn end_transaction(
+        &mut self,
+        header: &BatchHeader,
+        marker: &ControlRecord,
+    ) -> Result<(), LogError> {
+        match self.producers.marker(header, marker) {
+            Some(txn @ CompletedTxn { aborted: true, .. }) => {
+                let entry = self.producers.aborted_entry(&txn);
+                self.active.aborted.append(&entry, &self.context)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A batch that passed validation.
+struct Checked<'a> {
+    batch: Batch<'a>,
+    verdict: Verdict,
+    marker: Option<ControlRecord>,
+}
+
+/// The marker in a control batch with a producer; `None` for other control batches.
+pub(crate) fn parse_marker(batch: &Batch<'_>) -> Option<ControlRecord> {
+    if !batch.header.has_producer_id() {
+        return None;
+    }
+    let records = records(batch, CONTROL_BYTES_MAX).ok()?;
+    let first = records.iter().next()?.ok()?;
+    ControlRecord::parse(&first)
+}

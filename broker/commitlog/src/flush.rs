@@ -1,0 +1,233 @@
+//! Making the log durable, off the append path: the log hands out a work item that owns all it
+//! needs, any thread runs it, and the log is told.
+//!
+//! Order within a full flush: data, then indexes of sealed segments, then the producer snapshot
+//! and the epochs, then the directory. So whoever finds an intact snapshot at an offset may trust
+//! everything below it. The active segment's indexes are not synced: recovery checks them.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use base::{Offset, TimestampMs};
+use parking_lot::Mutex;
+
+use crate::fs::{LazyFile, SegmentFile};
+use crate::index::{Entry, Index};
+use crate::log::Log;
+use crate::segment::Segment;
+use crate::{LogContext, LogError, checkpoint, producer_snapshot};
+
+/// Snapshots kept besides those at a segment's base offset.
+const SPARE_SNAPSHOTS: usize = 2;
+
+/// Makes everything below [`FlushWork::offset`] durable. Run it on a thread that may block, then
+/// tell the log by [`Log::flushed`].
+#[must_use]
+pub struct FlushWork {
+    context: LogContext,
+    dir: Arc<Path>,
+    segments: Vec<Arc<Segment>>,
+    active: Arc<Segment>,
+    offset: Offset,
+    /// `None`: only the data.
+    checkpoint: Option<Checkpoint>,
+    epochs_version: u64,
+    history: Arc<Mutex<u64>>,
+    truncations: u64,
+}
+
+struct Checkpoint {
+    snapshots: Vec<(Offset, Vec<u8>)>,
+    epochs: Option<String>,
+    stale_snapshots: Vec<Offset>,
+}
+
+/// What a [`FlushWork`] achieved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flushed {
+    offset: Offset,
+    checkpointed: bool,
+    epochs_version: u64,
+    truncations: u64,
+}
+
+impl Flushed {
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+}
+
+impl FlushWork {
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// [`LogError::Fsync`] is fatal to the process.
+    pub fn run(&self) -> Result<Flushed, LogError> {
+        for segment in &self.segments {
+            sync(&segment.log, &self.context)?;
+        }
+        if let Some(checkpoint) = &self.checkpoint {
+            self.run_checkpoint(checkpoint)?;
+        }
+        let checkpointed = self.checkpoint.is_some();
+        let FlushWork { offset, epochs_version, truncations, .. } = *self;
+        Ok(Flushed { offset, checkpointed, epochs_version, truncations })
+    }
+
+    fn run_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        for segment in &self.segments {
+            if !segment.aborted.is_empty() {
+                sync(segment.aborted.file(), &self.context)?;
+            }
+            if !Arc::ptr_eq(segment, &self.active) {
+                sync_index(&segment.index, &self.context)?;
+                sync_index(&segment.time_index, &self.context)?;
+            }
+        }
+        let fs = &*self.context.fs;
+        let history = self.history.lock();
+        if *history != self.truncations {
+            return Ok(());
+        }
+        for (offset, bytes) in &checkpoint.snapshots {
+            producer_snapshot::write(fs, &self.dir, *offset, bytes)?;
+        }
+        match &checkpoint.epochs {
+            Some(text) => {
+                let path = self.dir.join(checkpoint::EPOCHS);
+                checkpoint::replace_file(fs, &path, text.as_bytes())?;
+            }
+            None => checkpoint::sync_parent(fs, &self.dir.join(checkpoint::EPOCHS))?,
+        }
+        for offset in &checkpoint.stale_snapshots {
+            producer_snapshot::remove(fs, &self.dir, *offset)?;
+        }
+        Ok(())
+    }
+}
+
+fn sync(file: &Arc<LazyFile>, context: &LogContext) -> Result<(), LogError> {
+    match file.get(&*context.fs, &context.files) {
+        Ok(open) => sync_open(file, &open),
+        // Retention removed the segment meanwhile.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(LogError::io("open", &file.path(), e)),
+    }
+}
+
+fn sync_open(file: &LazyFile, open: &SegmentFile) -> Result<(), LogError> {
+    open.file.sync().map_err(|source| LogError::Fsync { path: file.path(), source })
+}
+
+pub(crate) fn sync_index<E: Entry>(index: &Index<E>, context: &LogContext) -> Result<(), LogError> {
+    // An index that a full disk refuses is rebuilt at the next start.
+    let Ok(open) = index.write_out(context) else { return Ok(()) };
+    sync_open(index.file(), &open)?;
+    index.forget_tail();
+    Ok(())
+}
+
+impl Log {
+    /// Work that makes all that is in the log now durable, and moves the recovery point; `None`
+    /// if there is nothing to do.
+    pub fn flush_work(&mut self) -> Option<FlushWork> {
+        let end = self.end_offset();
+        let nothing_new = self.recovery_point >= end && self.snapshots.pending.is_empty();
+        let epochs_dirty = self.epochs_version != self.epochs_flushed;
+        if nothing_new && !epochs_dirty {
+            return None;
+        }
+        let mut snapshots = std::mem::take(&mut self.snapshots.pending);
+        if !self.snapshots.on_disk.contains(&end) && snapshots.last().is_none_or(|s| s.0 != end) {
+            snapshots.push((end, producer_snapshot::encode(&self.producers)));
+        }
+        self.snapshots.on_disk.extend(snapshots.iter().map(|(offset, _)| *offset));
+        let epochs = epochs_dirty.then(|| checkpoint::encode_epochs(&self.epochs));
+        let stale_snapshots = self.take_stale_snapshots();
+        let checkpoint = Checkpoint { snapshots, epochs, stale_snapshots };
+        Some(self.work(self.recovery_point, Some(checkpoint)))
+    }
+
+    /// Work that syncs only the data, for group commit (`flush.messages=1`); `None` if all is
+    /// durable already. The recovery point stays.
+    pub fn sync_work(&self) -> Option<FlushWork> {
+        (self.synced < self.end_offset()).then(|| self.work(self.synced, None))
+    }
+
+    fn work(&self, from: Offset, checkpoint: Option<Checkpoint>) -> FlushWork {
+        let segments = self.shared.segments();
+        let first = segments.partition_point(|segment| segment.next_offset() <= from);
+        // A segment that was sealed with nothing unflushed still has its indexes to write.
+        let first = if checkpoint.is_some() { first.saturating_sub(1) } else { first };
+        FlushWork {
+            context: self.context.clone(),
+            dir: self.dir.clone(),
+            segments: segments[first..].to_vec(),
+            active: self.active.clone(),
+            offset: self.end_offset(),
+            checkpoint,
+            epochs_version: self.epochs_version,
+            history: self.history.clone(),
+            truncations: *self.history.lock(),
+        }
+    }
+
+    /// Only the snapshots at segment bases, which truncation may need, and the newest are kept.
+    fn take_stale_snapshots(&mut self) -> Vec<Offset> {
+        let segments = self.shared.segments();
+        let is_base = |offset: &Offset| {
+            segments.binary_search_by_key(offset, |segment| segment.base_offset).is_ok()
+        };
+        let spare: Vec<Offset> =
+            self.snapshots.on_disk.iter().copied().filter(|offset| !is_base(offset)).collect();
+        let excess = spare.len().saturating_sub(SPARE_SNAPSHOTS);
+        let stale = spare[..excess].to_vec();
+        for offset in &stale {
+            self.snapshots.on_disk.remove(offset);
+        }
+        stale
+    }
+
+    /// `flush.messages` or `flush.ms` ask for a sync now.
+    pub fn flush_due(&self, now_ms: TimestampMs) -> bool {
+        let unsynced = self.end_offset() - self.synced;
+        unsynced > 0
+            && (unsynced >= self.config.flush_messages
+                || now_ms.saturating_sub(self.last_sync_ms) >= self.config.flush_ms)
+    }
+
+    /// The work is done. Work from before a truncation proves nothing and is ignored.
+    pub fn flushed(&mut self, done: Flushed, now_ms: TimestampMs) {
+        if done.truncations != *self.history.lock() {
+            return;
+        }
+        self.last_sync_ms = now_ms;
+        self.synced = self.synced.max(done.offset);
+        if done.checkpointed {
+            self.recovery_point = self.recovery_point.max(done.offset);
+            self.epochs_flushed = self.epochs_flushed.max(done.epochs_version);
+        }
+    }
+
+    /// Flushes, writes the producer snapshot and all indexes. After it the clean-shutdown marker
+    /// may be written. Blocks.
+    pub fn close(&mut self) -> Result<(), LogError> {
+        self.active.index_time(&self.context);
+        if let Some(work) = self.flush_work() {
+            let done = work.run()?;
+            self.flushed(done, self.last_sync_ms);
+        }
+        sync_index(&self.active.index, &self.context)?;
+        sync_index(&self.active.time_index, &self.context)?;
+        checkpoint::sync_parent(&*self.context.fs, &self.dir.join(checkpoint::EPOCHS))?;
+        for segment in self.shared.segments().iter() {
+            segment.log.close();
+            segment.index.file().close();
+            segment.time_index.file().close();
+            segment.aborted.file().close();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,536 @@
+//! Opening a log: from files of unknown state to a log whose invariants hold.
+//!
+//! The recovery point is trusted only as far as an intact producer snapshot vouches for it (see
+//! `flush.rs`); call that the point. Per segment, in order:
+//!
+//! | row | shutdown | segment        | indexes | action                                          |
+//! |-----|----------|----------------|---------|-------------------------------------------------|
+//! | A   | clean    | sealed         | sane    | trust: nothing is read                          |
+//! | B   | clean    | last           | sane    | find the end: walk headers from the last entry  |
+//! | C   | any      | any but F      | bad     | rebuild: scan it all                            |
+//! | D   | unclean  | below point    | sane    | trust                                           |
+//! | F   | unclean  | reaches beyond | any     | scan from the point, rebuild what lies beyond   |
+//!
+//! Legend. *sane*: present, whole entries, the last one inside the log file. *below point*: the
+//! next segment begins at or below it. *scan*: CRC, offsets and epochs of every batch.
+//!
+//! Then, for the log: a scan that stops early cuts the segment there and drops all later ones
+//! (G); files of deletions and rewrites that were cut short are removed or finished (H); a log
+//! that ends below its start offset begins anew there (I); missing or damaged epochs are read
+//! from the batches (J); producer state is the newest intact snapshot plus the batches after it
+//! (K).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use base::{Offset, TimestampMs, TopicPartition};
+use parking_lot::Mutex;
+use record::BatchHeader;
+
+use crate::epoch_cache::EpochCache;
+use crate::flush::sync_index;
+use crate::format::{self, Entry, Suffix};
+use crate::log::{Log, RollState, Snapshots, create_log_file, new_shared};
+use crate::producer_state::ProducerState;
+use crate::read::{Access, into_log_error};
+use crate::replay::replay;
+use crate::scan::{ScanStart, scan};
+use crate::segment::Segment;
+use crate::{
+    LoadState, LogConfig, LogContext, LogError, RecoveryReport, checkpoint, producer_snapshot,
+};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    Trust,
+    FindEnd,
+    Rebuild,
+    ScanFromPoint,
+}
+
+/// The table at the head of this file.
+pub(crate) fn decide(clean: bool, last: bool, below_point: bool, indexes_sane: bool) -> Action {
+    match (clean, last, below_point, indexes_sane) {
+        (true, false, _, true) => Action::Trust,
+        (true, true, _, true) => Action::FindEnd,
+        (true, _, _, false) => Action::Rebuild,
+        (false, false, true, true) => Action::Trust,
+        (false, false, true, false) => Action::Rebuild,
+        (false, _, _, _) => Action::ScanFromPoint,
+    }
+}
+
+struct Recovery<'a> {
+    context: &'a LogContext,
+    dir: Arc<Path>,
+    config: &'a LogConfig,
+    clean: bool,
+    /// All data below is durable.
+    point: Offset,
+    epochs: EpochCache,
+    report: RecoveryReport,
+    bytes_since_index: u64,
+}
+
+impl Log {
+    /// Opens or creates the log in `dir` (`<log dir>/<topic>-<partition>`), recovering it as the
+    /// table in `recovery.rs` says. Blocks.
+    pub fn open(
+        context: &LogContext,
+        dir: &Path,
+        partition: TopicPartition,
+        config: Arc<LogConfig>,
+        state: LoadState,
+        now_ms: TimestampMs,
+    ) -> Result<(Log, RecoveryReport), LogError> {
+        let dir: Arc<Path> = Arc::from(dir);
+        let fs = &*context.fs;
+        create_dir(context, &dir)?;
+        let mut files = list(context, &dir)?;
+        let snapshots = usable_snapshots(context, &dir, &files.snapshots, &state)?;
+        let newest = snapshots.last_key_value().map(|(offset, _)| *offset);
+        let point = if state.clean_shutdown { Offset::MAX } else { newest.unwrap_or(0) };
+        let saved_epochs = checkpoint::read_epochs(fs, &dir)?;
+        let epochs_saved = saved_epochs.is_some();
+        let mut recovery = Recovery {
+            context,
+            dir: dir.clone(),
+            config: &config,
+            clean: state.clean_shutdown,
+            point,
+            epochs: saved_epochs.unwrap_or_default(),
+            report: RecoveryReport {
+                findings: std::mem::take(&mut files.findings),
+                ..Default::default()
+            },
+            bytes_since_index: 0,
+        };
+        let mut segments = recovery.segments(&files.bases)?;
+        recovery.drop_if_below_start(&mut segments, state.log_start)?;
+        let start =
+            segments.first().map_or(state.log_start, |s| s.base_offset.max(state.log_start));
+        if segments.is_empty() {
+            let segment = Arc::new(Segment::new(&dir, start.max(0)));
+            create_log_file(&segment, context)?;
+            segments.push(segment);
+        }
+        let Some(active) = segments.last().cloned() else {
+            return Err(LogError::Corrupt { path: dir.to_path_buf(), reason: "no segment".into() });
+        };
+        let end = active.next_offset();
+        if !epochs_saved {
+            recovery.rebuild_epochs(&segments)?;
+        }
+        recovery.epochs.truncate_from_end(end);
+        recovery.epochs.truncate_from_start(start);
+        let replayed = recovery.replay(&segments, snapshots, start, end)?;
+        let durable = if state.clean_shutdown { end } else { point.clamp(start, end) };
+        let roll = recovery.roll_state(&active, now_ms)?;
+        let report = recovery.finish(&segments);
+        let epochs = std::mem::take(&mut recovery.epochs);
+        let log = Log {
+            partition,
+            sealed_bytes: segments.iter().rev().skip(1).map(|segment| segment.size()).sum(),
+            shared: new_shared(context, segments, start.max(0), end),
+            dir,
+            config: config.clone(),
+            context: context.clone(),
+            active,
+            roll,
+            recovery_point: durable,
+            synced: durable,
+            last_sync_ms: now_ms,
+            epochs,
+            // Whatever recovery changed in them is written by the first flush.
+            epochs_version: 1,
+            epochs_flushed: u64::from(state.clean_shutdown && epochs_saved),
+            producers: replayed.0,
+            snapshots: Snapshots { on_disk: replayed.1, pending: Vec::new() },
+            deletions: Vec::new(),
+            history: Arc::new(Mutex::new(0)),
+        };
+        Ok((log, report))
+    }
+}
+
+fn create_dir(context: &LogContext, dir: &Path) -> Result<(), LogError> {
+    if context.fs.exists(dir) {
+        return Ok(());
+    }
+    context.fs.create_dir_all(dir).map_err(|e| LogError::io("create", dir, e))?;
+    checkpoint::sync_parent(&*context.fs, dir)
+}
+
+#[derive(Default)]
+struct Files {
+    bases: Vec<Offset>,
+    snapshots: BTreeSet<Offset>,
+    findings: Vec<String>,
+}
+
+/// What is in the directory, after row H.
+fn list(context: &LogContext, dir: &Path) -> Result<Files, LogError> {
+    let fs = &*context.fs;
+    let remove = |name: &str| {
+        let path = dir.join(name);
+        fs.remove_file(&path).map_err(|e| LogError::io("remove", &path, e))
+    };
+    let mut files = Files::default();
+    let mut names = fs.list(dir).map_err(|e| LogError::io("list", dir, e))?;
+    for name in &mut names {
+        match format::classify(name) {
+            Entry::Leftover => remove(name)?,
+            Entry::Swap => {
+                let original = format::swapped_name(name).to_owned();
+                let (from, to) = (dir.join(&*name), dir.join(&original));
+                fs.rename(&from, &to).map_err(|e| LogError::io("rename", &to, e))?;
+                *name = original;
+            }
+            Entry::Data(..) | Entry::Other => {}
+        }
+    }
+    let entries: Vec<(&String, Offset, Suffix)> = names
+        .iter()
+        .filter_map(|name| match format::classify(name) {
+            Entry::Data(offset, suffix) => Some((name, offset, suffix)),
+            _ => None,
+        })
+        .collect();
+    let bases: BTreeSet<Offset> =
+        entries.iter().filter(|e| e.2 == Suffix::Log).map(|e| e.1).collect();
+    for (name, offset, suffix) in entries {
+        match suffix {
+            Suffix::ProducerSnapshot => {
+                files.snapshots.insert(offset);
+            }
+            Suffix::Log => {}
+            _ if bases.contains(&offset) => {}
+            _ => {
+                files.findings.push(format!("removed {name}, which has no log file"));
+                remove(name)?;
+            }
+        }
+    }
+    files.bases = bases.into_iter().collect();
+    Ok(files)
+}
+
+/// The snapshots that may be used, the newest of them intact: all after a clean shutdown, else
+/// those at or below the recovery point. The others are removed.
+fn usable_snapshots(
+    context: &LogContext,
+    dir: &Path,
+    found: &BTreeSet<Offset>,
+    state: &LoadState,
+) -> Result<BTreeMap<Offset, Option<ProducerState>>, LogError> {
+    let fs = &*context.fs;
+    let mut usable = BTreeMap::new();
+    let mut newest_is_intact = false;
+    for &offset in found.iter().rev() {
+        let allowed = state.clean_shutdown || offset <= state.recovery_point;
+        if !allowed {
+            producer_snapshot::remove(fs, dir, offset)?;
+            continue;
+        }
+        if newest_is_intact {
+            usable.insert(offset, None);
+            continue;
+        }
+        match producer_snapshot::read(fs, dir, offset)? {
+            Some(state) => {
+                newest_is_intact = true;
+                usable.insert(offset, Some(state));
+            }
+            None => producer_snapshot::remove(fs, dir, offset)?,
+        }
+    }
+    Ok(usable)
+}
+
+impl Recovery<'_> {
+    fn segments(&mut self, bases: &[Offset]) -> Result<Vec<Arc<Segment>>, LogError> {
+        let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(bases.len());
+        for (i, &base) in bases.iter().enumerate() {
+            let next_base = bases.get(i + 1).copied();
+            let ended = segments.last().map_or(base, |previous| previous.next_offset());
+            let segment = Arc::new(Segment::new(&self.dir, base));
+            let stopped = if ended > base {
+                Some(format!("begins at {base}, below {ended} where its predecessor ended"))
+            } else {
+                let stopped = self.segment(&segment, next_base)?;
+                segments.push(segment);
+                stopped
+            };
+            if let Some(reason) = stopped {
+                self.report.findings.push(format!("segment {base}: {reason}"));
+                let first_dropped = segments
+                    .last()
+                    .map_or(0, |last| bases.partition_point(|b| *b <= last.base_offset));
+                self.drop_segments(&bases[first_dropped..])?;
+                break;
+            }
+        }
+        Ok(segments)
+    }
+
+    /// Handles one segment; `Some(reason)` if it was cut, so that no later one can follow.
+    fn segment(
+        &mut self,
+        segment: &Segment,
+        next_base: Option<Offset>,
+    ) -> Result<Option<String>, LogError> {
+        let context = self.context;
+        let len = segment
+            .open(context)?
+            .file
+            .len()
+            .map_err(|e| LogError::io("stat", &segment.log.path(), e))?;
+        let last = next_base.is_none();
+        let below_point = next_base.is_some_and(|next| next <= self.point);
+        let trusted = self.clean || below_point;
+        let sane = trusted && load_indexes(segment, len, context)?;
+        match decide(self.clean, last, below_point, sane) {
+            Action::Trust => {
+                segment.set_end(len, next_base.unwrap_or(segment.base_offset));
+                Ok(None)
+            }
+            Action::FindEnd => match find_end(segment, len, context)? {
+                Some(since_index) => {
+                    self.bytes_since_index = since_index;
+                    Ok(None)
+                }
+                None => self.scan(segment, len, last, None),
+            },
+            Action::Rebuild => self.scan(segment, len, last, None),
+            Action::ScanFromPoint => {
+                let start = self.start_at_point(segment, len)?;
+                self.scan(segment, len, last, start)
+            }
+        }
+    }
+
+    /// Row F: the last index entry below the point, if the indexes and the batch there agree.
+    fn start_at_point(
+        &mut self,
+        segment: &Segment,
+        len: u64,
+    ) -> Result<Option<ScanStart>, LogError> {
+        if self.point <= segment.base_offset {
+            return Ok(None);
+        }
+        let context = self.context;
+        let error = |e| LogError::io("read", &segment.index.file().path(), e);
+        let point = segment.relative(self.point);
+        segment
+            .index
+            .load_checked(context, |e| {
+                e.position > 0 && u64::from(e.position) < len && e.offset < point
+            })
+            .map_err(error)?;
+        let Some(entry) = segment.index.last() else { return Ok(None) };
+        let at = u64::from(entry.position);
+        let mut base_offset = None;
+        let read = segment.walk_from(at, len, context, Access::Blocking, |header| {
+            base_offset = (segment.relative(header.last_offset()) == entry.offset)
+                .then_some(header.base_offset);
+            true
+        });
+        let Some(offset) = base_offset.filter(|_| read.is_ok()) else { return Ok(None) };
+        segment
+            .time_index
+            .load_checked(context, |e| e.timestamp > 0 && e.offset <= entry.offset)
+            .map_err(error)?;
+        Ok(Some(ScanStart { position: at, offset }))
+    }
+
+    fn scan(
+        &mut self,
+        segment: &Segment,
+        len: u64,
+        last: bool,
+        start: Option<ScanStart>,
+    ) -> Result<Option<String>, LogError> {
+        let context = self.context;
+        let base = segment.base_offset;
+        let start = match start {
+            Some(start) => {
+                if let Some(last) = segment.time_index.last() {
+                    segment.set_max_timestamp(last.timestamp, base + i64::from(last.offset));
+                }
+                start
+            }
+            None => {
+                let error = |e| LogError::io("truncate", &segment.index.file().path(), e);
+                segment.index.clear(context).map_err(error)?;
+                segment.time_index.clear(context).map_err(error)?;
+                self.report.indexes_rebuilt += 1;
+                ScanStart { position: 0, offset: base }
+            }
+        };
+        self.epochs.truncate_from_end(start.offset);
+        let found = scan(segment, start, &mut self.epochs, self.config, context)?;
+        self.report.segments_scanned += 1;
+        self.report.bytes_scanned += found.bytes;
+        self.bytes_since_index = found.bytes_since_index;
+        if !last {
+            // A rebuilt index below the point is written by no later flush.
+            segment.index_time(context);
+            sync_index(&segment.index, context)?;
+            sync_index(&segment.time_index, context)?;
+        }
+        if found.end_position < len {
+            self.report.bytes_truncated += len - found.end_position;
+            let file = segment.open(context)?;
+            let path = segment.log.path();
+            file.file
+                .set_len(found.end_position)
+                .map_err(|e| LogError::io("truncate", &path, e))?;
+            file.file.sync().map_err(|source| LogError::Fsync { path, source })?;
+        }
+        Ok(found.stopped)
+    }
+
+    /// Removes segments that follow a cut, the last one first, so that a crash in between leaves
+    /// a prefix. Durable on return: they must not come back behind what is appended next.
+    fn drop_segments(&mut self, bases: &[Offset]) -> Result<(), LogError> {
+        for &base in bases.iter().rev() {
+            let segment = Segment::new(&self.dir, base);
+            let len = segment.open(self.context)?.file.len().unwrap_or(0);
+            self.report.bytes_truncated += len;
+            self.report.findings.push(format!("dropped segment {base} of {len} bytes"));
+            remove_segment(&segment, self.context)?;
+        }
+        sync_dir(&self.dir, self.context)
+    }
+
+    /// Row I.
+    fn drop_if_below_start(
+        &mut self,
+        segments: &mut Vec<Arc<Segment>>,
+        start: Offset,
+    ) -> Result<(), LogError> {
+        let end = segments.last().map_or(start, |last| last.next_offset());
+        if end >= start {
+            return Ok(());
+        }
+        self.report.findings.push(format!("ends at {end}, below its start {start}: begun anew"));
+        let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset).collect();
+        self.epochs.clear();
+        self.drop_segments(&bases)
+    }
+
+    /// Row J.
+    fn rebuild_epochs(&mut self, segments: &[Arc<Segment>]) -> Result<(), LogError> {
+        let mut epochs = EpochCache::default();
+        for segment in segments {
+            walk(segment, self.context, |header| {
+                epochs.assign(header.leader_epoch, header.base_offset);
+            })?;
+        }
+        self.epochs = epochs;
+        Ok(())
+    }
+
+    /// Row K.
+    fn replay(
+        &mut self,
+        segments: &[Arc<Segment>],
+        mut snapshots: BTreeMap<Offset, Option<ProducerState>>,
+        start: Offset,
+        end: Offset,
+    ) -> Result<(ProducerState, BTreeSet<Offset>), LogError> {
+        let fs = &*self.context.fs;
+        for (offset, _) in snapshots.split_off(&(end + 1)) {
+            producer_snapshot::remove(fs, &self.dir, offset)?;
+        }
+        let on_disk = snapshots.keys().copied().collect();
+        let mut from = start.min(segments.first().map_or(start, |s| s.base_offset));
+        let mut state = ProducerState::default();
+        while let Some((offset, loaded)) = snapshots.pop_last() {
+            let loaded = match loaded {
+                Some(state) => Some(state),
+                None => producer_snapshot::read(fs, &self.dir, offset)?,
+            };
+            if let Some(loaded) = loaded {
+                state = loaded;
+                from = from.max(offset);
+                break;
+            }
+        }
+        replay(segments, &mut state, from, self.context)?;
+        Ok((state, on_disk))
+    }
+
+    fn roll_state(&self, active: &Segment, now_ms: TimestampMs) -> Result<RollState, LogError> {
+        let mut roll = RollState::new(now_ms);
+        roll.first_timestamp = active.first_timestamp(self.context)?;
+        roll.bytes_since_index = self.bytes_since_index;
+        Ok(roll)
+    }
+
+    fn finish(&mut self, segments: &[Arc<Segment>]) -> RecoveryReport {
+        self.report.segments = segments.len();
+        std::mem::take(&mut self.report)
+    }
+}
+
+fn walk(
+    segment: &Segment,
+    context: &LogContext,
+    mut visit: impl FnMut(&BatchHeader),
+) -> Result<(), LogError> {
+    let all = segment.walk_from(0, segment.size(), context, Access::Blocking, |header| {
+        visit(header);
+        false
+    });
+    all.map(|_| ()).map_err(into_log_error)
+}
+
+/// Whether both indexes are sane; what they say of the largest timestamp is taken over.
+fn load_indexes(segment: &Segment, len: u64, context: &LogContext) -> Result<bool, LogError> {
+    let error = |e| LogError::io("read", &segment.index.file().path(), e);
+    let offsets = segment
+        .index
+        .load(context, |e| e.position > 0 && u64::from(e.position) < len)
+        .map_err(error)?;
+    let times = segment.time_index.load(context, |e| e.timestamp > 0).map_err(error)?;
+    if let Some(last) = segment.time_index.last().filter(|_| times) {
+        let offset = segment.base_offset + i64::from(last.offset);
+        segment.set_max_timestamp(last.timestamp, offset);
+    }
+    // An empty log file needs no index; it never got one if nothing was ever appended.
+    Ok((offsets && times) || len == 0)
+}
+
+/// Row B: walks the headers from the last index entry. `None` if the file does not end with a
+/// whole batch; else the bytes after that entry.
+fn find_end(segment: &Segment, len: u64, context: &LogContext) -> Result<Option<u64>, LogError> {
+    let from = segment.index.last().map_or(0, |entry| u64::from(entry.position));
+    let mut next_offset = segment.base_offset;
+    let mut position = from;
+    let walked = segment.walk_from(from, len, context, Access::Blocking, |header| {
+        segment.note_timestamp(header.max_timestamp, header.last_offset());
+        next_offset = header.next_offset();
+        position += header.size() as u64;
+        false
+    });
+    if walked.is_err() || position != len || next_offset < segment.base_offset {
+        return Ok(None);
+    }
+    segment.set_end(len, next_offset);
+    Ok(Some(len - from))
+}
+
+pub(crate) fn remove_segment(segment: &Segment, context: &LogContext) -> Result<(), LogError> {
+    let files =
+        [&segment.log, segment.index.file(), segment.time_index.file(), segment.aborted.file()];
+    for file in files {
+        file.remove(&*context.fs).map_err(|e| LogError::io("remove", &file.path(), e))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn sync_dir(dir: &Path, context: &LogContext) -> Result<(), LogError> {
+    context.fs.sync_dir(dir).map_err(|source| LogError::Fsync { path: dir.to_path_buf(), source })
+}

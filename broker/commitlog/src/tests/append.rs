@@ -1,0 +1,264 @@
+//! Appending and reading.
+
+use base::ErrorCode;
+use record::{Compression, TargetCompression, TimestampType, end_transaction_marker};
+
+use super::*;
+use crate::fs::Faults;
+use crate::{AbortedTransaction, AppendError, LogError, ReadError};
+
+fn code(result: Result<AppendInfo, AppendError>) -> ErrorCode {
+    result.unwrap_err().code()
+}
+
+#[test]
+fn appended_batches_read_back_across_segments() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    for _ in 0..40 {
+        append(&mut log, 3);
+    }
+    assert_eq!(log.end_offset(), 120);
+    assert!(files(&fs, ".log").len() > 3);
+    for from in [0, 1, 7, 60, 119] {
+        assert_eq!(contents(&log, from), expected(from, 120));
+    }
+    let info = append(&mut log, 2);
+    assert_eq!((info.first_offset, info.last_offset, info.records), (120, 121, 2));
+}
+
+#[test]
+fn a_read_stops_at_the_limit_it_is_given() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    for _ in 0..30 {
+        append(&mut log, 2);
+    }
+    let reader = log.reader();
+    for limit in (0..=60).step_by(2) {
+        let mut offset = 0;
+        while let Some(slice) = reader.read(offset, 1 << 20, limit, true, Access::Blocking).unwrap()
+        {
+            for batch in batches(&bytes_of(&slice)) {
+                offset = batch.unwrap().header.next_offset();
+            }
+        }
+        assert_eq!(offset, limit);
+    }
+}
+
+#[test]
+fn the_first_batch_comes_whole_and_the_rest_may_be_cut() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    append(&mut log, 5);
+    append(&mut log, 5);
+    let size = batch(0, 5).len();
+    let reader = log.reader();
+    let read = |max, one| reader.read(3, max, 10, one, Access::Blocking).unwrap();
+    assert_eq!(read(1, true).unwrap().len, size);
+    assert_eq!(read(1, false).unwrap().len, 1);
+    assert!(read(0, false).is_none());
+    let slice = read(size + 10, true).unwrap();
+    assert_eq!((slice.len, slice.base_offset, slice.position), (size + 10, 0, 0));
+}
+
+#[test]
+fn reads_outside_the_log_are_out_of_range() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    append(&mut log, 5);
+    log.delete_records(2, 5).unwrap();
+    let reader = log.reader();
+    for offset in [0, 1, 6, -1] {
+        let error = reader.read(offset, 100, 5, true, Access::Blocking).unwrap_err();
+        assert_eq!(error.code(), ErrorCode::OffsetOutOfRange, "{offset}");
+    }
+    assert!(reader.read(5, 100, 5, true, Access::Blocking).unwrap().is_none());
+    assert!(reader.read(4, 100, 3, true, Access::Blocking).unwrap().is_none());
+}
+
+#[test]
+fn a_reader_that_may_not_wait_is_told_so() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    for _ in 0..40 {
+        append(&mut log, 3);
+    }
+    fs.set_faults(Faults { cold: true, ..Faults::default() });
+    let reader = log.reader();
+    let tail = reader.read(117, 1000, 120, true, Access::Resident).unwrap().unwrap();
+    assert_eq!(tail.base_offset, 117, "the newest batches need no disk to be found");
+    assert!(!tail.file.is_resident(tail.position, tail.len));
+    let cold = reader.read(1, 1000, 120, true, Access::Resident).unwrap_err();
+    assert!(matches!(cold, ReadError::WouldBlock), "{cold}");
+    assert!(reader.read(1, 1000, 120, true, Access::Blocking).unwrap().is_some());
+}
+
+#[test]
+fn sizes_are_limited() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    let big = batch(0, 400);
+    assert_eq!(
+        code(log.append_as_leader(&big, 0, Origin::Client, NOW)),
+        ErrorCode::MessageTooLarge
+    );
+    log.update_config(Arc::new(LogConfig { max_message_bytes: 1 << 20, ..config() }));
+    assert_eq!(
+        code(log.append_as_leader(&big, 0, Origin::Client, NOW)),
+        ErrorCode::RecordListTooLarge
+    );
+    assert_eq!(
+        code(log.append_as_leader(&big[..50], 0, Origin::Client, NOW)),
+        ErrorCode::CorruptMessage
+    );
+    assert_eq!(code(log.append_as_leader(&[], 0, Origin::Client, NOW)), ErrorCode::CorruptMessage);
+    assert_eq!(log.end_offset(), 0);
+}
+
+#[test]
+fn topics_stamp_and_recompress() {
+    let fs = mem_fs();
+    let config = LogConfig {
+        message_timestamp_type: TimestampType::LogAppendTime,
+        compression: TargetCompression::Codec(Compression::Lz4, None),
+        ..config()
+    };
+    let mut log = open_with(&fs, config, LoadState::default()).0;
+    let info = log.append_as_leader(&batch(0, 3), 7, Origin::Client, NOW + 5).unwrap();
+    assert_eq!(info.log_append_time, NOW + 5);
+    let stored = fetch_all(&log, 0);
+    let stored = Batch::parse(&stored[0]).unwrap();
+    assert_eq!(stored.header.compression().unwrap(), Compression::Lz4);
+    assert_eq!((stored.header.max_timestamp, stored.header.leader_epoch), (NOW + 5, 7));
+    assert_eq!(contents(&log, 0), expected(0, 3));
+}
+
+#[test]
+fn a_retried_batch_is_answered_with_its_old_offset() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    append(&mut log, 4);
+    let options = BatchOptions {
+        producer_id: 9,
+        producer_epoch: 0,
+        base_sequence: 0,
+        ..BatchOptions::default()
+    };
+    let bytes = batch_with(options.clone(), NOW, 4, 2);
+    let first = log.append_as_leader(&bytes, 0, Origin::Client, NOW).unwrap();
+    append(&mut log, 1);
+    let size = log.size();
+    let retry = log.append_as_leader(&bytes, 0, Origin::Client, NOW).unwrap();
+    assert_eq!((retry.first_offset, retry.last_offset, retry.duplicate), (4, 5, true));
+    assert_eq!((first.duplicate, log.size()), (false, size));
+    let gap = batch_with(BatchOptions { base_sequence: 5, ..options }, NOW, 0, 1);
+    let refused = log.append_as_leader(&gap, 0, Origin::Client, NOW);
+    assert_eq!(code(refused), ErrorCode::OutOfOrderSequenceNumber);
+}
+
+#[test]
+fn aborted_transactions_are_reported_to_committed_readers() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    let in_txn = BatchOptions {
+        producer_id: 9,
+        producer_epoch: 0,
+        base_sequence: 0,
+        transactional: true,
+        ..BatchOptions::default()
+    };
+    append(&mut log, 4);
+    log.append_as_leader(&batch_with(in_txn, NOW, 4, 2), 0, Origin::Client, NOW).unwrap();
+    append(&mut log, 2);
+    assert_eq!(log.first_unstable_offset(), Some(4));
+    let marker = end_transaction_marker(9, 0, 1, false, NOW);
+    let info = log.append_as_leader(&marker, 0, Origin::Coordinator, NOW).unwrap();
+    assert_eq!(info.first_offset, 8);
+    log.on_high_watermark(9);
+    assert_eq!(log.first_unstable_offset(), None);
+    let reader = log.reader();
+    let aborted = vec![AbortedTransaction { producer_id: 9, first_offset: 4 }];
+    assert_eq!(reader.aborted_transactions(0, 9).unwrap(), aborted);
+    assert_eq!(reader.aborted_transactions(0, 4).unwrap(), []);
+    assert_eq!(reader.aborted_transactions(9, 20).unwrap(), []);
+    let client = log.append_as_leader(&marker, 0, Origin::Client, NOW);
+    assert_eq!(code(client), ErrorCode::InvalidRecord);
+    let mut follower = open_with(&mem_fs(), config(), LoadState::default()).0;
+    follower.append_as_follower(&fetch_all(&log, 0).concat(), NOW).unwrap();
+    assert_eq!(follower.reader().aborted_transactions(0, 9).unwrap(), aborted);
+    assert_eq!(follower.producers(), log.producers());
+}
+
+#[test]
+fn a_follower_takes_whole_batches_only_and_in_order() {
+    let fs = mem_fs();
+    let mut leader = open(&fs);
+    for i in 0..30 {
+        append_at(&mut leader, 3, i / 10, NOW);
+    }
+    let all = fetch_all(&leader, 0).concat();
+    let follower_fs = mem_fs();
+    let mut follower = open(&follower_fs);
+    let info = follower.append_as_follower(&all[..all.len() - 1], NOW).unwrap();
+    assert_eq!((info.end_offset, info.last_epoch), (87, 2));
+    follower.check_invariants().unwrap();
+    let rest = fetch_all(&leader, 87).concat();
+    follower.append_as_follower(&rest, NOW).unwrap();
+    assert_eq!(fetch_all(&follower, 0), fetch_all(&leader, 0));
+    for suffix in [".log", ".index", ".timeindex"] {
+        assert_eq!(files(&follower_fs, suffix), files(&fs, suffix));
+    }
+    assert_eq!(follower.epoch_end_offset(1), leader.epoch_end_offset(1));
+    let again = follower.append_as_follower(&rest, NOW).unwrap_err();
+    assert!(matches!(again, LogError::Discontinuous { expected: 90, found: 87 }), "{again}");
+    let mut bad = batch(0, 1);
+    bad[..8].copy_from_slice(&90i64.to_be_bytes());
+    let last = bad.len() - 1;
+    bad[last] ^= 1;
+    assert!(matches!(follower.append_as_follower(&bad, NOW), Err(LogError::Corrupt { .. })));
+    assert_eq!(follower.end_offset(), 90);
+}
+
+#[test]
+fn a_failed_write_leaves_the_log_as_it_was() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    append(&mut log, 3);
+    let size = log.size();
+    for faults in [
+        Faults { fail_writes: 1, ..Faults::default() },
+        Faults { capacity_bytes: Some(size + 20), ..Faults::default() },
+    ] {
+        fs.set_faults(faults);
+        let refused = log.append_as_leader(&batch(3, 3), 0, Origin::Client, NOW);
+        assert_eq!(code(refused), ErrorCode::KafkaStorageError);
+        assert_eq!((log.end_offset(), log.size()), (3, size));
+        log.check_invariants().unwrap();
+    }
+    fs.set_faults(Faults::default());
+    append(&mut log, 3);
+    assert_eq!(contents(&log, 0), expected(0, 6));
+}
+
+#[test]
+fn idle_files_are_closed_and_opened_again() {
+    let fs = mem_fs();
+    let context = LogContext::new(Arc::new(fs.clone()), 4);
+    let partition = TopicPartition::new("t", 0);
+    let config = Arc::new(config());
+    let mut log =
+        Log::open(&context, &dir(), partition, config, LoadState::default(), NOW).unwrap().0;
+    for _ in 0..60 {
+        append(&mut log, 3);
+    }
+    flush(&mut log);
+    assert_eq!(contents(&log, 0), expected(0, 180));
+    assert!(context.files.open_files() <= 4);
+    context.files.close_idle();
+    context.files.close_idle();
+    assert_eq!(context.files.open_files(), 0);
+    append(&mut log, 3);
+    assert_eq!(contents(&log, 100), expected(100, 183));
+}

@@ -1,0 +1,175 @@
+//! Cutting the log's end off: what a follower does with records its leader does not have.
+//!
+//! Everything here is durable before it returns. Were a removed segment or an overwritten tail
+//! to come back after a crash, behind or between newer records, the log would hold a history
+//! that never was. Truncations are rare, so their fsyncs are cheap.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base::{Offset, TimestampMs};
+
+use crate::log::{DeletedFiles, Log, RollState, TruncateInfo, create_log_file};
+use crate::producer_state::ProducerState;
+use crate::read::{Access, into_log_error};
+use crate::recovery::{remove_segment, sync_dir};
+use crate::replay::replay;
+use crate::segment::Segment;
+use crate::{LogError, producer_snapshot};
+
+impl Log {
+    /// Removes everything at and above `offset`. Batches are whole: one that spans `offset` goes,
+    /// so the end may be below `offset`. Blocks.
+    pub fn truncate_to(&mut self, offset: Offset) -> Result<TruncateInfo, LogError> {
+        let end = self.end_offset();
+        if offset >= end {
+            // A leader that appended nothing leaves its epoch at the end: it must not stay.
+            self.epochs_version += u64::from(self.epochs.truncate_from_end(end));
+            return Ok(TruncateInfo { end_offset: end, removed_records: 0 });
+        }
+        if offset <= self.start_offset() {
+            self.restart_at(offset)?;
+        } else {
+            self.truncate_within(offset)?;
+        }
+        let end_offset = self.end_offset();
+        Ok(TruncateInfo { end_offset, removed_records: end - end_offset })
+    }
+
+    /// Drops all data and starts at `offset` (a follower whose leader has nothing older). Blocks.
+    /// The files are gone at once, for they must not come back; nothing is left to unlink later.
+    pub fn truncate_fully_and_start_at(
+        &mut self,
+        offset: Offset,
+        now_ms: TimestampMs,
+    ) -> Result<Option<DeletedFiles>, LogError> {
+        self.restart_at(offset)?;
+        self.roll = RollState::new(now_ms);
+        Ok(None)
+    }
+
+    fn truncate_within(&mut self, offset: Offset) -> Result<(), LogError> {
+        let segments = self.shared.segments();
+        let keep = segments.partition_point(|segment| segment.base_offset < offset).max(1);
+        let (kept, dropped) = segments.split_at(keep);
+        let Some(active) = kept.last().cloned() else { return Ok(()) };
+        // Readers see the new end first, then fewer segments, then the files go.
+        let found =
+            active.locate(offset, &self.context, Access::Blocking).map_err(into_log_error)?;
+        let (size, end) = match found {
+            Some(batch) => (batch.position, batch.base_offset),
+            None => (active.size(), active.next_offset().min(offset)),
+        };
+        self.set_end(end);
+        self.publish(kept.to_vec());
+        self.begin_history(end)?;
+        for segment in dropped.iter().rev() {
+            remove_segment(segment, &self.context)?;
+        }
+        self.cut_segment(&active, size, end)?;
+        sync_dir(&self.dir, &self.context)?;
+        self.active = active;
+        self.sealed_bytes = kept.iter().rev().skip(1).map(|segment| segment.size()).sum();
+        // The age of a reopened segment counts from its first batch, as after a restart.
+        let created_ms = self.roll.created_ms;
+        self.roll = RollState { bytes_since_index: u64::MAX / 2, ..RollState::new(created_ms) };
+        self.roll.first_timestamp = self.active.first_timestamp(&self.context)?;
+        self.rebuild_producers()
+    }
+
+    fn cut_segment(&self, segment: &Segment, size: u64, end: Offset) -> Result<(), LogError> {
+        segment.set_end(size, end);
+        let context = &self.context;
+        let path = segment.log.path();
+        let file = segment.open(context)?;
+        file.file.set_len(size).map_err(|e| LogError::io("truncate", &path, e))?;
+        file.file.sync().map_err(|source| LogError::Fsync { path, source })?;
+        let below = segment.relative(end);
+        let error = |e| LogError::io("truncate", &segment.index.file().path(), e);
+        segment.index.truncate(context, |entry| entry.offset < below).map_err(error)?;
+        segment.time_index.truncate(context, |entry| entry.offset < below).map_err(error)?;
+        segment.aborted.load(end, context)?;
+        self.restore_max_timestamp(segment)
+    }
+
+    /// The largest timestamp of what is left: that of the time index, or of a batch behind it.
+    fn restore_max_timestamp(&self, segment: &Segment) -> Result<(), LogError> {
+        let base = segment.base_offset;
+        let (timestamp, offset) = match segment.time_index.last() {
+            Some(entry) => (entry.timestamp, base + i64::from(entry.offset)),
+            None => (crate::segment::NO_TIMESTAMP, base),
+        };
+        segment.set_max_timestamp(timestamp, offset);
+        let context = &self.context;
+        let from = segment.locate(offset, context, Access::Blocking).map_err(into_log_error)?;
+        let Some(from) = from else { return Ok(()) };
+        let size = segment.size();
+        segment
+            .walk_from(from.position, size, context, Access::Blocking, |header| {
+                segment.note_timestamp(header.max_timestamp, header.last_offset());
+                false
+            })
+            .map_err(into_log_error)?;
+        Ok(())
+    }
+
+    fn restart_at(&mut self, offset: Offset) -> Result<(), LogError> {
+        let segments = self.shared.segments();
+        let segment = Arc::new(Segment::new(&self.dir, offset));
+        // Old readers keep what they hold; new ones find an empty log.
+        self.set_end(offset);
+        self.set_start(offset);
+        self.begin_history(offset)?;
+        for old in segments.iter().rev() {
+            remove_segment(old, &self.context)?;
+        }
+        create_log_file(&segment, &self.context)?;
+        self.publish(vec![segment.clone()]);
+        sync_dir(&self.dir, &self.context)?;
+        self.active = segment;
+        self.sealed_bytes = 0;
+        self.epochs.clear();
+        self.epochs_version += 1;
+        self.producers.clear();
+        self.roll = RollState::new(self.roll.created_ms);
+        Ok(())
+    }
+
+    /// What was promised or is being written beyond `end` counts no more.
+    fn begin_history(&mut self, end: Offset) -> Result<(), LogError> {
+        let mut history = self.history.lock();
+        *history += 1;
+        self.recovery_point = self.recovery_point.min(end);
+        self.synced = self.synced.min(end);
+        self.epochs_version += u64::from(self.epochs.truncate_from_end(end));
+        self.snapshots.pending.retain(|(offset, _)| *offset <= end);
+        for offset in self.snapshots.on_disk.split_off(&(end + 1)) {
+            producer_snapshot::remove(&*self.context.fs, &self.dir, offset)?;
+        }
+        drop(history);
+        Ok(())
+    }
+
+    fn rebuild_producers(&mut self) -> Result<(), LogError> {
+        let mut state = ProducerState::default();
+        let segments = self.shared.segments();
+        let mut from = segments.first().map_or(0, |segment| segment.base_offset);
+        for (offset, bytes) in self.snapshots.pending.iter().rev() {
+            if let Some(snapshot) = producer_snapshot::decode(bytes) {
+                (state, from) = (snapshot, (*offset).max(from));
+                break;
+            }
+        }
+        for &offset in self.snapshots.on_disk.iter().rev().take_while(|offset| **offset > from) {
+            let fs = &*self.context.fs;
+            if let Some(snapshot) = producer_snapshot::read(fs, &self.dir, offset)? {
+                (state, from) = (snapshot, offset);
+                break;
+            }
+        }
+        replay(&segments, &mut state, from, &self.context)?;
+        self.producers = state;
+        debug_assert!(self.shared.end.load(Ordering::Relaxed) >= from);
+        Ok(())
+    }
+}
