@@ -36,9 +36,7 @@ async fn metrics(State(broker): State<Arc<Broker>>) -> impl IntoResponse {
     let encoded = broker.clone().read_ahead.run(move || broker.metrics.encode()).await;
     match encoded {
         Some(Ok(text)) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
-        Some(Err(error)) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response()
-        }
+        Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }

@@ -21,7 +21,7 @@ const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
 const STARTED_WELL: Duration = Duration::from_secs(10);
 /// `broker run` exits with this code when its configuration is wrong: starting it again is of no
 /// use.
-pub const EXIT_CONFIG: i32 = 2;
+pub const EXIT_CONFIG: u8 = 2;
 
 /// What the supervisor of one broker is doing.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +60,7 @@ pub async fn supervise(
             }
         };
         let reason = describe(exit);
-        if exit.code() == Some(EXIT_CONFIG) {
+        if exit.code() == Some(i32::from(EXIT_CONFIG)) {
             state.send_replace(ProcessState::Ended { reason });
             return Ok(());
         }

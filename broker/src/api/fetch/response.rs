@@ -1,0 +1,145 @@
+//! From what a round found to the response, and what the session remembers of it.
+
+use base::{BrokerId, LeaderEpoch, Offset};
+use wire::Str;
+use wire::messages::FetchResponse;
+use wire::messages::fetch_response::{
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
+};
+
+use super::round::{Found, Reader, Round};
+use super::session::Kind;
+use super::want::{SessionState, Want};
+use crate::api::leader_hint::LeaderHints;
+use crate::broker::Broker;
+use crate::request::RequestContext;
+
+pub(super) fn build(
+    broker: &Broker,
+    cx: &RequestContext,
+    reader: &Reader,
+    session_id: i32,
+    kind: Kind,
+    round: &Round,
+    session: &mut SessionState,
+) -> FetchResponse {
+    let mut response = Topics::default();
+    let mut hints = LeaderHints::default();
+    let mut is_told = vec![false; session.want.len()];
+    let mut bytes = 0;
+    for found in &round.found {
+        let Some(Some(want)) = session.want.get_mut(found.index as usize) else { continue };
+        bytes += found.records.len();
+        let leader = leader_of(broker, cx, found, want, &mut hints);
+        let is_news = note_told(want, found.high_watermark, found.log_start);
+        let has_content =
+            !found.records.is_empty() || found.code.is_error() || found.diverging.is_some();
+        if kind == Kind::Full || is_news || has_content {
+            response.push(want, partition_data(found, leader));
+        }
+        is_told[found.index as usize] = true;
+    }
+    let scans = kind == Kind::Full || round.found.is_empty() || session.is_scan_due();
+    let rest = if scans { &mut session.want[..] } else { &mut [] };
+    // High watermarks that moved without records to send: followers and consumers learn them here.
+    for (want, _) in rest.iter_mut().zip(is_told).filter(|(_, told)| !told) {
+        let Some(want) = want else { continue };
+        let Ok(partition) = &want.hosted else { continue };
+        let offsets = partition.offsets();
+        let (high_watermark, log_start) = (offsets.high_watermark, offsets.log_start);
+        if note_told(want, high_watermark, log_start) || kind == Kind::Full {
+            let found = Found::unchanged(high_watermark, offsets.last_stable, log_start);
+            response.push(want, partition_data(&found, None));
+        }
+    }
+    if !reader.is_follower() {
+        broker.metrics.fetched_bytes.inc_by(bytes as u64);
+    }
+    FetchResponse {
+        session_id,
+        responses: response.topics,
+        node_endpoints: node_endpoints(broker, cx, &hints),
+        ..FetchResponse::default()
+    }
+}
+
+/// Remembers what the client is told; true if it differs from the last time.
+fn note_told(want: &mut Want, high_watermark: Offset, log_start: Offset) -> bool {
+    let is_news = (want.told_high_watermark, want.told_log_start) != (high_watermark, log_start);
+    (want.told_high_watermark, want.told_log_start) = (high_watermark, log_start);
+    is_news
+}
+
+fn leader_of(
+    broker: &Broker,
+    cx: &RequestContext,
+    found: &Found,
+    want: &Want,
+    hints: &mut LeaderHints,
+) -> Option<(BrokerId, LeaderEpoch)> {
+    if cx.version < 12 || !LeaderHints::is_asked_for(found.code) {
+        return None;
+    }
+    let image = broker.image();
+    let by_id = image.topic_by_id(want.topic_id).map(|topic| topic.name.clone());
+    let name = by_id.unwrap_or_else(|| want.topic.to_arc());
+    hints.note(&image, &name, want.number, want.hosted.as_deref().ok())
+}
+
+fn partition_data(found: &Found, leader: Option<(BrokerId, LeaderEpoch)>) -> PartitionData {
+    let aborted = |txn: &commitlog::AbortedTransaction| AbortedTransaction {
+        producer_id: txn.producer_id,
+        first_offset: txn.first_offset,
+    };
+    let mut data = PartitionData {
+        error_code: found.code.code(),
+        high_watermark: found.high_watermark,
+        last_stable_offset: found.last_stable,
+        log_start_offset: found.log_start,
+        aborted_transactions: found.aborted.as_ref().map(|all| all.iter().map(aborted).collect()),
+        preferred_read_replica: -1,
+        records: found.records.clone(),
+        ..PartitionData::default()
+    };
+    if let Some(end) = found.diverging {
+        data.diverging_epoch = EpochEndOffset { epoch: end.epoch, end_offset: end.end_offset };
+    }
+    if let Some((leader, epoch)) = leader {
+        data.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch };
+    }
+    data
+}
+
+fn node_endpoints(broker: &Broker, cx: &RequestContext, hints: &LeaderHints) -> Vec<NodeEndpoint> {
+    let nodes = hints.nodes(&broker.image(), &cx.listener).into_iter();
+    nodes
+        .map(|node| NodeEndpoint {
+            node_id: node.id.0,
+            host: Str::from(&node.endpoint.host),
+            port: node.endpoint.port.into(),
+            rack: node.rack.map(Str::from),
+        })
+        .collect()
+}
+
+/// Collects partitions by topic: neighbours of one topic share an entry.
+#[derive(Default)]
+struct Topics {
+    topics: Vec<FetchableTopicResponse>,
+}
+
+impl Topics {
+    fn push(&mut self, want: &Want, mut data: PartitionData) {
+        data.partition_index = want.number;
+        let last = self.topics.last_mut();
+        match last.filter(|last| last.topic_id == want.topic_id && last.topic == want.topic) {
+            Some(topic) => topic.partitions.push(data),
+            None => self.topics.push(FetchableTopicResponse {
+                topic: want.topic.clone(),
+                topic_id: want.topic_id,
+                partitions: vec![data],
+            }),
+        }
+    }
+}

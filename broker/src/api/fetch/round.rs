@@ -1,0 +1,327 @@
+//! One look at the partitions that may have news. Planning takes each partition's lock for a
+//! moment; reading happens without it, and where it would wait for the disk, on the reader pool.
+
+use std::sync::Arc;
+
+use base::{BrokerId, ErrorCode, Offset};
+use bytes::Bytes;
+use commitlog::{AbortedTransaction, Access, FetchSlice, LogReader, ReadError};
+use replica::{ConsumerFetch, EpochEnd, FollowerFetch, Isolation, ReadPlan};
+use wire::messages::FetchRequest;
+use wire::{FileRange, Records};
+
+use super::want::{SessionState, Want};
+use crate::broker::Broker;
+use crate::partition::{Partition, Registration};
+use crate::request::RequestContext;
+
+/// Slices up to this size are copied: cheaper than a system call of their own.
+const COPY_BYTES_MAX: usize = 16 * 1024;
+
+/// Who fetches.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reader {
+    Consumer { isolation: Isolation },
+    Follower { id: BrokerId, epoch: i64, eligible: bool },
+}
+
+/// Limits of one response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) bytes_min: usize,
+    pub(super) bytes_max: usize,
+}
+
+/// What was found for one partition.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) index: u32,
+    pub(super) code: ErrorCode,
+    pub(super) high_watermark: Offset,
+    pub(super) last_stable: Offset,
+    pub(super) log_start: Offset,
+    pub(super) diverging: Option<EpochEnd>,
+    pub(super) aborted: Option<Vec<AbortedTransaction>>,
+    pub(super) records: Records,
+}
+
+/// The results of the last look.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub(super) found: Vec<Found>,
+    bytes: usize,
+    /// Something must be told at once: an error or a divergence.
+    is_urgent: bool,
+}
+
+impl Limits {
+    pub(super) fn of(broker: &Broker, reader: &Reader, request: &FetchRequest) -> Limits {
+        let asked = request.max_bytes.max(0) as usize;
+        let bytes_max = if reader.is_follower() {
+            asked
+        } else {
+            asked.min(broker.config.replica.consumer_fetch_bytes_max.max(0) as usize)
+        };
+        let bytes_min = request.min_bytes.max(0) as usize;
+        Limits { bytes_min: bytes_min.min(bytes_max.max(1)), bytes_max }
+    }
+}
+
+impl Reader {
+    pub(super) fn of(broker: &Broker, cx: &RequestContext, request: &FetchRequest) -> Reader {
+        let (id, epoch) = if cx.version >= 15 {
+            (request.replica_state.replica_id, request.replica_state.replica_epoch)
+        } else {
+            (request.replica_id, -1)
+        };
+        if id < 0 {
+            let isolation = match request.isolation_level {
+                1 => Isolation::ReadCommitted,
+                _ => Isolation::ReadUncommitted,
+            };
+            return Reader::Consumer { isolation };
+        }
+        let id = BrokerId(id);
+        let image = broker.image();
+        let registered = image.broker(id).filter(|b| epoch == -1 || b.epoch == epoch);
+        Reader::Follower { id, epoch, eligible: registered.is_some_and(|b| b.is_active()) }
+    }
+
+    pub(super) fn is_follower(&self) -> bool {
+        matches!(self, Reader::Follower { .. })
+    }
+
+    /// Tells the leaders here where a follower stands, for every partition that its request names.
+    pub(super) fn note_positions(&self, session: &mut SessionState) {
+        for want in session.want.iter_mut().flatten() {
+            if !std::mem::take(&mut want.is_updated) {
+                continue;
+            }
+            if let (Reader::Follower { .. }, Ok(partition)) = (self, &want.hosted) {
+                // Errors come back from the plan that follows.
+                let _ = partition.note_follower(&self.follower_fetch(want));
+            }
+        }
+    }
+
+    fn follower_fetch(&self, want: &Want) -> FollowerFetch {
+        let (replica, broker_epoch, eligible) = match *self {
+            Reader::Follower { id, epoch, eligible } => (id, epoch, eligible),
+            Reader::Consumer { .. } => (BrokerId(-1), -1, false),
+        };
+        FollowerFetch {
+            replica,
+            broker_epoch,
+            eligible,
+            current_leader_epoch: want.current_leader_epoch,
+            fetch_offset: want.fetch_offset,
+            last_fetched_epoch: want.last_fetched_epoch,
+        }
+    }
+
+    fn plan(
+        &self,
+        want: &Want,
+        partition: &Partition,
+        registration: Option<Registration<'_>>,
+    ) -> Result<ReadPlan, ErrorCode> {
+        match *self {
+            Reader::Follower { .. } => {
+                partition.plan_follower(&self.follower_fetch(want), registration)
+            }
+            Reader::Consumer { isolation } => {
+                let fetch = ConsumerFetch {
+                    current_leader_epoch: want.current_leader_epoch,
+                    fetch_offset: want.fetch_offset,
+                    last_fetched_epoch: want.last_fetched_epoch,
+                    isolation,
+                };
+                partition.plan_consumer(&fetch, registration)
+            }
+        }
+    }
+}
+
+impl Round {
+    pub(super) fn is_enough(&self, limits: &Limits) -> bool {
+        self.is_urgent || self.bytes >= limits.bytes_min
+    }
+
+    /// Looks at every partition that may have news. What was not read to its end stays marked.
+    pub(super) async fn look(
+        &mut self,
+        broker: &Arc<Broker>,
+        reader: &Reader,
+        limits: &Limits,
+        session: &mut SessionState,
+    ) {
+        *self = Round::default();
+        for index in session.take_dirty() {
+            let left = limits.bytes_max.saturating_sub(self.bytes);
+            let Some(found) = self.look_at(broker, reader, left, session, index).await else {
+                continue;
+            };
+            if found.code.is_error() || found.diverging.is_some() {
+                self.is_urgent = true;
+                session.mark(index);
+            } else if !found.records.is_empty() || left == 0 {
+                session.mark(index);
+            }
+            self.bytes += found.records.len();
+            self.found.push(found);
+        }
+    }
+
+    async fn look_at(
+        &self,
+        broker: &Arc<Broker>,
+        reader: &Reader,
+        left: usize,
+        session: &mut SessionState,
+        index: u32,
+    ) -> Option<Found> {
+        if matches!(session.want.get(index as usize)?, Some(want) if want.hosted.is_err()) {
+            session.find_replica(broker, index);
+        }
+        let wait = session.wait().clone();
+        let want = session.want[index as usize].as_mut()?;
+        let partition = match &want.hosted {
+            Ok(partition) => partition.clone(),
+            Err(code) => return Some(Found::error(index, *code)),
+        };
+        let registration = Registration { wait: &wait, index };
+        let plan = match reader.plan(want, &partition, Some(registration)) {
+            Ok(plan) => plan,
+            Err(code) => {
+                // The replica may be gone; the next look finds its successor.
+                want.hosted = Err(code);
+                let mut found = Found::error(index, code);
+                found.log_start = partition.offsets().log_start;
+                return Some(found);
+            }
+        };
+        let mut found = Found::of_plan(index, &plan);
+        if plan.diverging.is_some() || plan.max_offset <= plan.from || left == 0 && self.bytes > 0 {
+            return Some(found);
+        }
+        let at_least_one = self.bytes == 0;
+        let bytes_max = want.bytes_max.min(left);
+        match read(broker, partition.reader(), &plan, bytes_max, at_least_one).await {
+            Ok(slice) => found.take(slice, reader, partition.reader(), &plan),
+            Err(error) => {
+                let code = error.code();
+                if code != ErrorCode::OffsetOutOfRange {
+                    tracing::error!(partition = %partition.id, %error, "read");
+                }
+                found = Found { log_start: plan.log_start, ..Found::error(index, code) };
+            }
+        }
+        Some(found)
+    }
+
+    /// Registers with the partitions that have some data, but with the others not enough.
+    pub(super) fn await_more(&self, reader: &Reader, session: &mut SessionState) {
+        let wait = session.wait().clone();
+        for found in self.found.iter().filter(|found| !found.records.is_empty()) {
+            let Some(Some(want)) = session.want.get(found.index as usize) else { continue };
+            if let Ok(partition) = &want.hosted {
+                let fresh = partition.register(reader.is_follower(), &wait, found.index);
+                // It moved since it was read: look again at once.
+                if fresh > found.seen_end(reader) {
+                    wait.tell(found.index);
+                }
+            }
+        }
+    }
+}
+
+impl Found {
+    fn error(index: u32, code: ErrorCode) -> Found {
+        Found {
+            index,
+            code,
+            high_watermark: -1,
+            last_stable: -1,
+            log_start: -1,
+            diverging: None,
+            aborted: None,
+            records: Records::empty(),
+        }
+    }
+
+    /// A partition without records to tell.
+    pub(super) fn unchanged(
+        high_watermark: Offset,
+        last_stable: Offset,
+        log_start: Offset,
+    ) -> Found {
+        let none = Found::error(0, ErrorCode::None);
+        Found { high_watermark, last_stable, log_start, ..none }
+    }
+
+    fn of_plan(index: u32, plan: &ReadPlan) -> Found {
+        Found {
+            high_watermark: plan.high_watermark,
+            last_stable: plan.last_stable_offset,
+            log_start: plan.log_start,
+            diverging: plan.diverging,
+            ..Found::error(index, ErrorCode::None)
+        }
+    }
+
+    /// The end of what the reader could see when it looked.
+    fn seen_end(&self, reader: &Reader) -> Offset {
+        match reader {
+            Reader::Consumer { isolation: Isolation::ReadCommitted } => self.last_stable,
+            // A follower sees the log end, which is not kept here: its fetches never wait with
+            // data at hand (min.bytes is 1), so a spurious second look is no loss.
+            Reader::Consumer { .. } | Reader::Follower { .. } => self.high_watermark,
+        }
+    }
+
+    fn take(
+        &mut self,
+        slice: Option<FetchSlice>,
+        reader: &Reader,
+        log: &LogReader,
+        plan: &ReadPlan,
+    ) {
+        if let Reader::Consumer { isolation: Isolation::ReadCommitted } = reader {
+            let aborted = log.aborted_transactions(plan.from, plan.max_offset);
+            self.aborted = Some(aborted.unwrap_or_default());
+        }
+        if let Some(slice) = slice {
+            self.records = records(slice);
+        }
+    }
+}
+
+/// Small slices are copied, larger ones are sent by the kernel.
+fn records(slice: FetchSlice) -> Records {
+    if slice.len <= COPY_BYTES_MAX {
+        let mut copy = vec![0; slice.len];
+        if let Ok(read) = slice.file.read_at_nowait(&mut copy, slice.position)
+            && read == slice.len
+        {
+            return Records::Bytes(Bytes::from(copy));
+        }
+    }
+    Records::File(FileRange { file: slice.file, position: slice.position, len: slice.len })
+}
+
+async fn read(
+    broker: &Arc<Broker>,
+    log: &LogReader,
+    plan: &ReadPlan,
+    bytes_max: usize,
+    at_least_one: bool,
+) -> Result<Option<FetchSlice>, ReadError> {
+    let (from, end) = (plan.from, plan.max_offset);
+    match log.read(from, bytes_max, end, at_least_one, Access::Resident) {
+        Err(ReadError::WouldBlock) => {}
+        done => return done,
+    }
+    let log = log.clone();
+    let cold = move || log.read(from, bytes_max, end, at_least_one, Access::Blocking);
+    broker.read_ahead.run(cold).await.unwrap_or(Ok(None))
+}

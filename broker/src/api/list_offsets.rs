@@ -1,0 +1,110 @@
+//! ListOffsets: first, last, and by timestamp, bounded by what the asker may see. Timestamp lookups
+//! may wait for the disk and run on the reader pool.
+
+use std::sync::Arc;
+
+use base::{ErrorCode, LeaderEpoch, Offset};
+use replica::Isolation;
+use wire::messages::list_offsets_request::ListOffsetsPartition;
+use wire::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
+
+use crate::broker::Broker;
+use crate::partition::Partition;
+use crate::request::RequestContext;
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+const EARLIEST_PENDING_UPLOAD: i64 = -6;
+const UNKNOWN: i64 = -1;
+
+/// An offset with what the response says about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Answer {
+    timestamp: i64,
+    offset: Offset,
+    leader_epoch: LeaderEpoch,
+}
+
+const NOTHING: Answer = Answer { timestamp: UNKNOWN, offset: UNKNOWN, leader_epoch: -1 };
+
+pub async fn handle(
+    broker: &Arc<Broker>,
+    _cx: &RequestContext,
+    request: ListOffsetsRequest,
+) -> ListOffsetsResponse {
+    let isolation = match request.isolation_level {
+        1 => Isolation::ReadCommitted,
+        _ => Isolation::ReadUncommitted,
+    };
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in topic.partitions {
+            let answer = match broker.partitions.find(&topic.name, asked.partition_index) {
+                Ok(partition) => look_up(broker, partition, &asked, isolation).await,
+                Err(code) => Err(code),
+            };
+            partitions.push(response_of(asked.partition_index, answer));
+        }
+        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
+    }
+    ListOffsetsResponse { throttle_time_ms: 0, topics }
+}
+
+async fn look_up(
+    broker: &Arc<Broker>,
+    partition: Arc<Partition>,
+    asked: &ListOffsetsPartition,
+    isolation: Isolation,
+) -> Result<Answer, ErrorCode> {
+    partition.check_leader(asked.current_leader_epoch)?;
+    match asked.timestamp {
+        LATEST => {
+            let offset = partition.latest_offset(isolation)?;
+            let leader_epoch = partition.leader_epoch().ok_or(ErrorCode::NotLeaderOrFollower)?;
+            Ok(Answer { timestamp: UNKNOWN, offset, leader_epoch })
+        }
+        EARLIEST | EARLIEST_LOCAL => {
+            let offset = partition.offsets().log_start;
+            let leader_epoch = partition.epoch_of(offset).unwrap_or(-1);
+            Ok(Answer { timestamp: UNKNOWN, offset, leader_epoch })
+        }
+        // There is no remote tier: nothing was uploaded and nothing waits for it.
+        LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
+        timestamp if timestamp < EARLIEST_PENDING_UPLOAD => {
+            Err(ErrorCode::UnsupportedForMessageFormat)
+        }
+        timestamp => {
+            let end = partition.latest_offset(isolation)?;
+            let search = move || match timestamp {
+                MAX_TIMESTAMP => partition.offset_of_max_timestamp(),
+                _ => partition.offset_for_timestamp(timestamp),
+            };
+            let found = broker.read_ahead.run(search).await;
+            let found = found.ok_or(ErrorCode::BrokerNotAvailable)??;
+            Ok(found.filter(|found| found.offset < end).map_or(NOTHING, |found| Answer {
+                timestamp: found.timestamp,
+                offset: found.offset,
+                leader_epoch: found.leader_epoch,
+            }))
+        }
+    }
+}
+
+fn response_of(index: i32, answer: Result<Answer, ErrorCode>) -> ListOffsetsPartitionResponse {
+    let code = answer.err().unwrap_or(ErrorCode::None);
+    let answer = answer.unwrap_or(NOTHING);
+    ListOffsetsPartitionResponse {
+        partition_index: index,
+        error_code: code.code(),
+        timestamp: answer.timestamp,
+        offset: answer.offset,
+        leader_epoch: answer.leader_epoch,
+    }
+}

@@ -1,0 +1,305 @@
+//! Produce: appends to every partition at once while the frame is still in the connection's buffer,
+//! then (acks=all) waits for all of them together.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::ErrorCode;
+use bytes::Bytes;
+use metadata::topic_is_internal;
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
+};
+use wire::messages::{ProduceRequest, ProduceResponse};
+use wire::{ApiKey, Reader, Str};
+
+use super::leader_hint::LeaderHints;
+use crate::broker::Broker;
+use crate::dispatch::{malformed, reply};
+use crate::net::{Reply, Started};
+use crate::partition::{Appended, Partition, ProduceError, ProduceWait};
+use crate::request::RequestContext;
+
+/// Kafka's admin client may write to internal topics.
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+/// First version that may carry zstd.
+const ZSTD_VERSION_MIN: i16 = 7;
+const LENGTH_AT: usize = 8;
+const ATTRIBUTES_AT: usize = 21;
+const CODEC_MASK: u8 = 7;
+const ZSTD: u8 = 4;
+
+/// Decodes, appends, and waits where the request asks for it. Nothing keeps the frame's memory
+/// when this returns.
+pub fn start(broker: &Arc<Broker>, cx: RequestContext, mut body: Reader) -> Started {
+    let request = match ProduceRequest::decode(&mut body, cx.version) {
+        Ok(request) => request,
+        Err(error) => return malformed(&cx, &error),
+    };
+    drop(body);
+    let acks = request.acks;
+    let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
+    let pending = Pending::append(broker, &cx, request);
+    if acks == 0 {
+        return Started::Done(pending.silent());
+    }
+    let Some(wait) = pending.wait.clone().filter(|wait| !wait.is_over()) else {
+        return Started::Done(pending.respond(broker, &cx));
+    };
+    let broker = broker.clone();
+    Started::Later(Box::pin(async move {
+        if tokio::time::timeout(timeout, poll_fn(|cx| wait.poll(cx))).await.is_err() {
+            pending.cancel();
+        }
+        pending.respond(&broker, &cx)
+    }))
+}
+
+/// A partition of the request after its append.
+struct Slot {
+    partition: Option<Arc<Partition>>,
+    ticket: Option<u64>,
+    code: ErrorCode,
+}
+
+/// A request whose batches are appended.
+struct Pending {
+    topics: Vec<TopicProduceResponse>,
+    /// In the order of the partitions in `topics`.
+    slots: Vec<Slot>,
+    wait: Option<Arc<ProduceWait>>,
+}
+
+impl Pending {
+    fn append(broker: &Broker, cx: &RequestContext, request: ProduceRequest) -> Pending {
+        let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+        let wait = (request.acks == -1).then(|| ProduceWait::new(count));
+        let mut pending = Pending {
+            topics: Vec::with_capacity(request.topic_data.len()),
+            slots: Vec::with_capacity(count),
+            wait,
+        };
+        let refused = refused_as_a_whole(&request);
+        for topic in request.topic_data {
+            pending.append_topic(broker, cx, request.acks, refused, topic);
+        }
+        if let Some(wait) = &pending.wait {
+            wait.registered();
+        }
+        pending
+    }
+
+    fn append_topic(
+        &mut self,
+        broker: &Broker,
+        cx: &RequestContext,
+        acks: i16,
+        refused: Option<ErrorCode>,
+        topic: TopicProduceData,
+    ) {
+        let mut responses = Vec::with_capacity(topic.partition_data.len());
+        for PartitionProduceData { index, records } in topic.partition_data {
+            let found = match refused {
+                Some(code) => Err(code),
+                None if cx.version >= 13 => broker.partitions.find_by_id(topic.topic_id, index),
+                None => broker.partitions.find(&topic.name, index),
+            };
+            let (partition, result) = match found {
+                Ok(partition) => {
+                    let slot = self.slots.len();
+                    let commit = self.wait.as_ref().map(|wait| (wait, slot));
+                    let result = append_one(cx, &partition, records, acks, commit);
+                    (Some(partition), result)
+                }
+                Err(code) => (None, Err(code.into())),
+            };
+            if let Ok(Appended { info, .. }) = &result
+                && !info.duplicate
+            {
+                broker.metrics.produced_bytes.inc_by(info.bytes as u64);
+                broker.metrics.produced_records.inc_by(info.records.unsigned_abs().into());
+            }
+            let code = result.as_ref().err().map_or(ErrorCode::None, |error| error.code);
+            let ticket = result.as_ref().ok().and_then(|appended| appended.ticket);
+            self.slots.push(Slot { partition, ticket, code });
+            responses.push(response_of(index, result));
+        }
+        self.topics.push(TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.topic_id,
+            partition_responses: responses,
+        });
+    }
+
+    /// acks=0 has no response: an error is told by closing the connection, as Kafka does.
+    fn silent(&self) -> Reply {
+        if self.slots.iter().any(|slot| slot.code.is_error()) {
+            Reply::Close("produce with acks=0 failed")
+        } else {
+            Reply::Silent
+        }
+    }
+
+    /// The time is up: nobody waits for these commits any more.
+    fn cancel(&self) {
+        for slot in &self.slots {
+            if let (Some(partition), Some(ticket)) = (&slot.partition, slot.ticket) {
+                partition.cancel_commit(ticket);
+            }
+        }
+    }
+
+    fn respond(mut self, broker: &Broker, cx: &RequestContext) -> Reply {
+        let mut hints = LeaderHints::default();
+        let mut all = self.slots.iter_mut().enumerate();
+        for topic in &mut self.topics {
+            let (topic_id, asked_name) = (topic.topic_id, topic.name.clone());
+            for response in &mut topic.partition_responses {
+                let Some((at, slot)) = all.next() else { break };
+                if let (Some(wait), Some(_)) = (&self.wait, slot.ticket) {
+                    slot.code = wait.result(at);
+                    response.error_code = slot.code.code();
+                }
+                if cx.version >= 10 && LeaderHints::is_asked_for(slot.code) {
+                    let image = broker.image();
+                    let by_id = image.topic_by_id(topic_id).map(|topic| Str::from(&topic.name));
+                    let name = by_id.unwrap_or_else(|| asked_name.clone());
+                    let partition = slot.partition.as_deref();
+                    let leader = hints.note(&image, &name, response.index, partition);
+                    if let Some((leader, epoch)) = leader {
+                        response.current_leader =
+                            LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch };
+                    }
+                }
+            }
+        }
+        let response = ProduceResponse {
+            responses: self.topics,
+            throttle_time_ms: 0,
+            node_endpoints: node_endpoints(broker, cx, &hints),
+        };
+        reply(ApiKey::Produce, cx, &response)
+    }
+}
+
+fn node_endpoints(broker: &Broker, cx: &RequestContext, hints: &LeaderHints) -> Vec<NodeEndpoint> {
+    let nodes = hints.nodes(&broker.image(), &cx.listener).into_iter();
+    nodes
+        .map(|node| NodeEndpoint {
+            node_id: node.id.0,
+            host: Str::from(&node.endpoint.host),
+            port: node.endpoint.port.into(),
+            rack: node.rack.map(Str::from),
+        })
+        .collect()
+}
+
+fn refused_as_a_whole(request: &ProduceRequest) -> Option<ErrorCode> {
+    if ![-1, 0, 1].contains(&request.acks) {
+        return Some(ErrorCode::InvalidRequiredAcks);
+    }
+    // Transactions are not served: no producer can have begun one here.
+    request.transactional_id.is_some().then_some(ErrorCode::InvalidTxnState)
+}
+
+fn append_one(
+    cx: &RequestContext,
+    partition: &Arc<Partition>,
+    records: Option<Bytes>,
+    acks: i16,
+    commit: Option<(&Arc<ProduceWait>, usize)>,
+) -> Result<Appended, ProduceError> {
+    if topic_is_internal(&partition.id.topic) && *cx.client_id != *ADMIN_CLIENT_ID {
+        return Err(ErrorCode::InvalidTopicException.into());
+    }
+    let records = records.unwrap_or_default();
+    check_batch(&records, cx.version)?;
+    partition.append(&records, acks, commit)
+}
+
+/// The rules of the request, as opposed to those of the log: exactly one batch, and no codec that
+/// consumers of this version could not read.
+fn check_batch(records: &[u8], version: i16) -> Result<(), ProduceError> {
+    let invalid = |message: &str| ProduceError {
+        code: ErrorCode::InvalidRecord,
+        message: Some(message.to_owned()),
+        records: Vec::new(),
+    };
+    if records.is_empty() {
+        return Err(invalid("a produce request must have a record batch for each partition"));
+    }
+    let length = records.get(LENGTH_AT..).and_then(|rest| rest.first_chunk::<4>());
+    let attributes = records.get(ATTRIBUTES_AT + 1);
+    let (Some(length), Some(attributes)) = (length, attributes) else {
+        return Err(ErrorCode::CorruptMessage.into());
+    };
+    let batch = i64::from(i32::from_be_bytes(*length)) + (LENGTH_AT + 4) as i64;
+    if batch < records.len() as i64 {
+        return Err(invalid("a produce request must have exactly one record batch per partition"));
+    }
+    if attributes & CODEC_MASK == ZSTD && version < ZSTD_VERSION_MIN {
+        return Err(ErrorCode::UnsupportedCompressionType.into());
+    }
+    Ok(())
+}
+
+fn response_of(index: i32, result: Result<Appended, ProduceError>) -> PartitionProduceResponse {
+    match result {
+        Ok(Appended { info, .. }) => PartitionProduceResponse {
+            index,
+            base_offset: info.first_offset,
+            log_append_time_ms: info.log_append_time,
+            log_start_offset: info.log_start_offset,
+            ..PartitionProduceResponse::default()
+        },
+        Err(error) => PartitionProduceResponse {
+            index,
+            error_code: error.code.code(),
+            base_offset: -1,
+            log_append_time_ms: -1,
+            log_start_offset: -1,
+            record_errors: error
+                .records
+                .into_iter()
+                .map(|record| BatchIndexAndErrorMessage {
+                    batch_index: record.index,
+                    batch_index_error_message: record.message.map(Str::from),
+                })
+                .collect(),
+            error_message: error.message.map(Str::from),
+            ..PartitionProduceResponse::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn batch(len: usize, codec: u8) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        bytes[8..12].copy_from_slice(&((len - 12) as i32).to_be_bytes());
+        bytes[22] = codec;
+        bytes
+    }
+
+    #[test]
+    fn one_batch_per_partition() {
+        assert!(check_batch(&batch(70, 0), 9).is_ok());
+        assert_eq!(check_batch(&[], 9).unwrap_err().code, ErrorCode::InvalidRecord);
+        assert_eq!(check_batch(&[0; 20], 9).unwrap_err().code, ErrorCode::CorruptMessage);
+        let two = [batch(70, 0), batch(70, 0)].concat();
+        assert_eq!(check_batch(&two, 9).unwrap_err().code, ErrorCode::InvalidRecord);
+    }
+
+    #[test]
+    fn zstd_needs_version_7() {
+        let code = check_batch(&batch(70, 4), 6).unwrap_err().code;
+        assert_eq!(code, ErrorCode::UnsupportedCompressionType);
+        assert!(check_batch(&batch(70, 4), 7).is_ok());
+    }
+}

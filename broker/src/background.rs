@@ -1,0 +1,109 @@
+//! Work that waits for the disk or comes by the clock, on two threads of its own: one for
+//! checkpoints, flushes and time, one for retention and deletions, which may take long.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use commitlog::checkpoint::OffsetCheckpoint;
+
+use crate::broker::Broker;
+use crate::http;
+
+/// Granularity of all schedules, and the longest delay of the shutdown.
+const STEP: Duration = Duration::from_millis(100);
+/// How often rolled segments are made durable.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+const DELETE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long segment files stay open unused.
+const IDLE_FILES_INTERVAL: Duration = Duration::from_secs(10);
+const GAUGES_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts the threads; they end when connections close.
+pub fn start(broker: &Arc<Broker>) -> std::io::Result<Vec<JoinHandle<()>>> {
+    let checkpoints = broker.clone();
+    let retention = broker.clone();
+    Ok(vec![
+        thread::Builder::new().name("checkpoints".into()).spawn(move || {
+            run_checkpoints(&checkpoints);
+        })?,
+        thread::Builder::new().name("retention".into()).spawn(move || run_retention(&retention))?,
+    ])
+}
+
+/// Something that comes due again and again.
+struct Schedule {
+    interval: Duration,
+    next: Instant,
+}
+
+impl Schedule {
+    fn every(interval: Duration) -> Schedule {
+        Schedule { interval, next: Instant::now() + interval }
+    }
+
+    fn every_ms(interval_ms: u64) -> Schedule {
+        Schedule::every(Duration::from_millis(interval_ms.max(1)))
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.next <= now;
+        if due {
+            self.next = now + self.interval;
+        }
+        due
+    }
+}
+
+fn run_checkpoints(broker: &Broker) {
+    let config = &broker.config;
+    let lag_ms = config.replica.lag_time_ms_max.max(2).unsigned_abs();
+    let mut high_watermarks = Schedule::every_ms(config.replica.hw_checkpoint_interval_ms);
+    let mut recovery_points = Schedule::every_ms(config.log.flush_checkpoint_interval_ms);
+    let mut flush = Schedule::every(FLUSH_INTERVAL);
+    let mut tick = Schedule::every_ms((lag_ms / 2).min(5_000));
+    let mut gauges = Schedule::every(GAUGES_INTERVAL);
+    while !broker.shutdown.is_closing() {
+        thread::park_timeout(STEP);
+        let now = Instant::now();
+        if tick.is_due(now) {
+            broker.partitions.tick();
+        }
+        if flush.is_due(now) {
+            broker.partitions.flush_due();
+        }
+        let mut kinds = Vec::new();
+        if high_watermarks.is_due(now) {
+            kinds.push(OffsetCheckpoint::HighWatermark);
+        }
+        if recovery_points.is_due(now) {
+            kinds.extend([OffsetCheckpoint::RecoveryPoint, OffsetCheckpoint::LogStart]);
+        }
+        if let Err(error) = broker.partitions.write_checkpoints(&kinds) {
+            tracing::error!(%error, "write checkpoints");
+            broker.metrics.errors.with_label_values(&["checkpoint"]).inc();
+        }
+        if gauges.is_due(now) {
+            http::update_gauges(broker);
+        }
+    }
+}
+
+fn run_retention(broker: &Broker) {
+    let mut retention = Schedule::every_ms(broker.config.log.retention_check_interval_ms);
+    let mut deletions = Schedule::every(DELETE_INTERVAL);
+    let mut idle_files = Schedule::every(IDLE_FILES_INTERVAL);
+    while !broker.shutdown.is_closing() {
+        thread::park_timeout(STEP);
+        let now = Instant::now();
+        if retention.is_due(now) {
+            broker.partitions.retain();
+        }
+        if deletions.is_due(now) {
+            broker.partitions.remove_deleted();
+        }
+        if idle_files.is_due(now) {
+            broker.partitions.close_idle_files();
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The only constructor of the object graph, in start order; and the way back, in reverse.
+//!
+//! Start: configuration, listeners bound, logs recovered, quorum, broker, tasks, registration, and
+//! only then connections are served. Stop: leaderships are handed over while clients are served,
+//! connections drain, background work ends, logs are closed, and the clean-shutdown markers come
+//! last.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use commitlog::LogContext;
+use commitlog::fs::DiskFs;
+use metadata::Endpoint;
+use quorum::{NodeAddress, Quorum, QuorumConfig, Timing, Voter};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::fetch::FetchSessions;
+use crate::api::init_producer_id::ProducerIds;
+use crate::broker::Broker;
+use crate::broker_session::{BrokerSession, Identity, Standing};
+use crate::config::{self, Config};
+use crate::controller_client::ControllerClient;
+use crate::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
+use crate::coordinator_task::GroupCoordinator;
+use crate::metrics::Metrics;
+use crate::net::{self, BoundListener, Budget, ReadAhead};
+use crate::partition::{self, LoadedLogs, Outbox, Partitions};
+use crate::shutdown::Shutdown;
+use crate::{background, dev, follower, http, isr_task};
+
+/// Segment and index files open at once.
+const OPEN_FILES_MAX: usize = 4096;
+/// How long the controller may take to move the leaderships away.
+const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+/// How long connections may take to send what they owe.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+const METADATA_DIR: &str = "__cluster_metadata-0";
+
+/// Runs one broker until SIGTERM or SIGINT.
+pub fn run(path: &Path, overrides: &[String]) -> Result<()> {
+    let config = Arc::new(Config::load(path, overrides)?);
+    start_logging();
+    for key in &config.without_effect {
+        tracing::warn!(key, "this configuration key has no effect here");
+    }
+    let runtime = data_plane(config.worker_threads)?;
+    let running = runtime.block_on(async { start(config) })?;
+    runtime.block_on(running.wait_and_stop())
+}
+
+/// Runs `broker dev`.
+pub fn run_dev(args: dev::DevArgs) -> Result<()> {
+    start_logging();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(dev::run(args))
+}
+
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BARNABAS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let json = std::env::var("BARNABAS_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // In tests several brokers of one process share the first one's subscriber.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
+fn data_plane(threads: usize) -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("network")
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+/// A broker that serves.
+pub struct Running {
+    pub broker: Arc<Broker>,
+    /// Addresses of the client listeners, in the order of the configuration.
+    pub addresses: Vec<std::net::SocketAddr>,
+    pub http_address: Option<std::net::SocketAddr>,
+    standing: watch::Receiver<Standing>,
+    tasks: JoinSet<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What is bound before anything else starts, so that a taken port is the first error.
+struct Bound {
+    clients: Vec<BoundListener>,
+    controller: TcpListener,
+    http: Option<TcpListener>,
+}
+
+impl Bound {
+    fn bind(config: &Config) -> Result<Bound> {
+        let backlog = config.net.listen_backlog;
+        let bind = |endpoint: &config::Endpoint| {
+            net::bind(endpoint, backlog).with_context(|| format!("bind listener {endpoint}"))
+        };
+        let clients = config.listeners.iter().map(bind).collect::<Result<Vec<_>>>()?;
+        let controller = bind(&config.controller_listener)?.socket;
+        let http = match config.http_listener {
+            Some(address) => {
+                let socket = TcpListener::bind(address)
+                    .with_context(|| format!("bind barnabas.http.listener {address}"))?;
+                socket.set_nonblocking(true).context("set up the http listener")?;
+                Some(socket)
+            }
+            None => None,
+        };
+        Ok(Bound { clients, controller, http })
+    }
+}
+
+/// Starts a broker on the current runtime. Returns when it listens; registration goes on behind.
+pub fn start(config: Arc<Config>) -> Result<Running> {
+    let bound = Bound::bind(&config)?;
+    let logs = LogContext::new(Arc::new(DiskFs), OPEN_FILES_MAX);
+    let loaded = partition::load_logs(&config, &logs).context("open the logs")?;
+    let cluster_id = cluster_id(&config, &loaded);
+    let directory_ids = loaded.directory_ids.clone();
+    partition::write_meta_properties(&config, &logs, &cluster_id, &directory_ids)?;
+    let clean_shutdown_epoch = loaded.clean_shutdown_epoch;
+
+    let (mailbox, inbox) = ControllerMailbox::new();
+    let quorum = start_quorum(&config, &cluster_id, bound.controller, &mailbox)?;
+    let broker = build(config.clone(), quorum, mailbox, logs, loaded)?;
+    let identity = Identity {
+        broker_id: config.broker_id,
+        cluster_id: cluster_id.as_str().into(),
+        listeners: advertised(&config, &bound.clients),
+        rack: config.rack.as_deref().map(Into::into),
+        log_dirs: directory_ids,
+        clean_shutdown_epoch,
+    };
+    let mut running = Running {
+        addresses: bound.clients.iter().map(|listener| listener.address).collect(),
+        http_address: bound.http.as_ref().and_then(|socket| socket.local_addr().ok()),
+        standing: watch::channel(Standing { epoch: -1, fenced: true, may_stop: false }).1,
+        tasks: JoinSet::new(),
+        threads: Vec::new(),
+        broker,
+    };
+    running.start_threads()?;
+    running.start_control(&config, identity, inbox);
+    running.start_data(&config, bound.clients, bound.http);
+    tracing::info!(id = %config.broker_id, %cluster_id, addresses = ?running.addresses, "listening");
+    Ok(running)
+}
+
+fn build(
+    config: Arc<Config>,
+    quorum: Quorum,
+    mailbox: ControllerMailbox,
+    logs: LogContext,
+    loaded: LoadedLogs,
+) -> Result<Arc<Broker>> {
+    let metrics = Arc::new(Metrics::new().context("register metrics")?);
+    let groups = GroupCoordinator::new(&config);
+    let outbox = Arc::new(Outbox::new(groups.clone(), metrics.clone()));
+    let partitions = Arc::new(Partitions::new(config.clone(), logs, outbox, loaded));
+    Ok(Arc::new(Broker {
+        id: config.broker_id,
+        shutdown: Shutdown::new(),
+        controller: ControllerClient::new(quorum.clone(), mailbox),
+        quorum,
+        partitions,
+        groups,
+        producer_ids: ProducerIds::default(),
+        fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
+        read_ahead: ReadAhead::start().context("start the reader pool")?,
+        metrics,
+        config,
+    }))
+}
+
+fn start_quorum(
+    config: &Config,
+    cluster_id: &str,
+    listener: TcpListener,
+    mailbox: &ControllerMailbox,
+) -> Result<Quorum> {
+    let bound = listener.local_addr().context("controller listener")?;
+    let advertised = &config.controller_advertised;
+    let port = if advertised.port == 0 { bound.port() } else { advertised.port };
+    let advertised = NodeAddress::new(advertised.host.clone(), port);
+    let mut voters: Vec<Voter> = config
+        .voters
+        .iter()
+        .map(|v| Voter { id: v.id, address: NodeAddress::new(v.host.clone(), v.port) })
+        .collect();
+    if voters.is_empty() && config.is_controller {
+        // A single broker is its own quorum.
+        voters.push(Voter { id: config.broker_id, address: advertised.clone() });
+    }
+    let dir = config.metadata_log_dir.join(METADATA_DIR);
+    let mut quorum = QuorumConfig::new(config.broker_id, dir, advertised, voters);
+    quorum.cluster_id = Some(cluster_id.to_owned());
+    let (heartbeat, election) = (config.quorum.heartbeat_ms, config.quorum.election_timeout_ms);
+    if heartbeat > 0 && election > 0 {
+        quorum.timing = Timing {
+            heartbeat: Duration::from_millis(heartbeat),
+            election_timeout_min: Duration::from_millis(election / 2),
+            election_timeout_max: Duration::from_millis(election),
+            ..Timing::default()
+        };
+    }
+    Ok(Quorum::start(quorum, listener, Arc::new(mailbox.clone()))?)
+}
+
+/// The id on disk, else the configured one, else one that follows from the voters: brokers that are
+/// told of the same voters belong to the same cluster.
+fn cluster_id(config: &Config, loaded: &LoadedLogs) -> String {
+    if let Some(id) = loaded.cluster_id.clone().or_else(|| config.cluster_id.clone()) {
+        return id;
+    }
+    let mut voters: Vec<String> =
+        config.voters.iter().map(|v| format!("{}@{}:{}", v.id, v.host, v.port)).collect();
+    if voters.is_empty() {
+        return base::TopicId(*uuid::Uuid::new_v4().as_bytes()).to_string();
+    }
+    voters.sort();
+    base::TopicId(fnv_128(voters.join(",").as_bytes()).to_be_bytes()).to_string()
+}
+
+fn fnv_128(bytes: &[u8]) -> u128 {
+    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(BASIS, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
+}
+
+/// What clients are told; a port of 0 is replaced by the one that was bound.
+fn advertised(config: &Config, bound: &[BoundListener]) -> Vec<Endpoint> {
+    let endpoint = |(told, bound): (&config::Endpoint, &BoundListener)| Endpoint {
+        name: told.name.as_str().into(),
+        host: told.host.as_str().into(),
+        port: if told.port == 0 { bound.address.port() } else { told.port },
+        security_protocol: "PLAINTEXT".into(),
+    };
+    config.advertised.iter().zip(bound).map(endpoint).collect()
+}
+
+impl Running {
+    fn start_threads(&mut self) -> Result<()> {
+        let broker = self.broker.clone();
+        let applier = std::thread::Builder::new().name("metadata".into()).spawn(move || {
+            partition::run_applier(&broker.partitions, &broker.quorum, &broker.shutdown);
+        });
+        self.threads.push(applier.context("start the metadata thread")?);
+        self.threads.extend(background::start(&self.broker).context("start background threads")?);
+        Ok(())
+    }
+
+    fn start_control(&mut self, config: &Config, identity: Identity, inbox: ControllerInbox) {
+        let broker = &self.broker;
+        let controller =
+            ControllerTask::new(config, broker.quorum.clone(), inbox, broker.metrics.clone());
+        self.tasks.spawn(controller.run(broker.shutdown.clone()));
+        let (session, standing) = BrokerSession::new(
+            identity,
+            broker.controller.clone(),
+            broker.partitions.clone(),
+            config.session.heartbeat_interval_ms,
+            broker.quorum.session(),
+        );
+        self.standing = standing;
+        self.tasks.spawn(session.run(broker.shutdown.clone()));
+        self.tasks.spawn(isr_task::run(broker.clone()));
+        self.tasks.spawn(set_strays_aside(broker.clone(), self.standing.clone()));
+    }
+
+    fn start_data(
+        &mut self,
+        config: &Config,
+        clients: Vec<BoundListener>,
+        http: Option<TcpListener>,
+    ) {
+        self.tasks.spawn(follower::run(self.broker.clone()));
+        let budget = Budget::new(config.net.request_memory_bytes);
+        for listener in clients {
+            let serving = net::serve(self.broker.clone(), listener, budget.clone());
+            let shutdown = self.broker.shutdown.clone();
+            self.tasks.spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "listener failed");
+                    shutdown.start();
+                }
+            });
+        }
+        if let Some(socket) = http {
+            let broker = self.broker.clone();
+            self.tasks.spawn(async move {
+                let serving = async { http::serve(broker, socket.try_into()?).await };
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "http listener failed");
+                }
+            });
+        }
+    }
+
+    /// Serves until a signal or a fatal error, then stops in order.
+    pub async fn wait_and_stop(self) -> Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = self.broker.shutdown.started() => {}
+        }
+        self.stop().await
+    }
+
+    /// Hands the leaderships over, drains, closes the logs.
+    pub async fn stop(mut self) -> Result<()> {
+        let broker = self.broker.clone();
+        tracing::info!("shutting down");
+        broker.shutdown.start();
+        if broker.config.controlled_shutdown {
+            let may_stop = self.standing.wait_for(|standing| standing.may_stop);
+            let waited = tokio::time::timeout(CONTROLLED_SHUTDOWN_MAX, may_stop).await;
+            if waited.is_err() {
+                tracing::warn!("stop without the controller's permission");
+            }
+        }
+        let epoch = self.standing.borrow().epoch;
+        broker.quorum.resign().await;
+        broker.shutdown.close_connections();
+        let drain = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
+            self.tasks.abort_all();
+        }
+        let threads = std::mem::take(&mut self.threads);
+        let closing = broker.clone();
+        let closed = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                thread.thread().unpark();
+                // A panic there was reported when it happened.
+                let _ = thread.join();
+            }
+            closing.partitions.close(epoch)
+        });
+        closed.await.context("close the logs")??;
+        broker.quorum.shutdown().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Once this broker is unfenced, its image is current: logs that it does not know are strays.
+async fn set_strays_aside(broker: Arc<Broker>, mut standing: watch::Receiver<Standing>) {
+    let shutdown = broker.shutdown.clone();
+    let unfenced = async move { standing.wait_for(|standing| !standing.fenced).await.is_ok() };
+    tokio::select! {
+        unfenced = unfenced => {
+            if unfenced {
+                broker.read_ahead.clone().run(move || broker.partitions.set_strays_aside()).await;
+            }
+        }
+        () = shutdown.connections_closing() => {}
+    }
+}

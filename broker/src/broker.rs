@@ -1,0 +1,42 @@
+//! The object that handlers get: one broker process. Built by `boot` only.
+
+use std::sync::Arc;
+
+use base::BrokerId;
+use metadata::Image;
+use quorum::Quorum;
+
+use crate::api::fetch::FetchSessions;
+use crate::api::init_producer_id::ProducerIds;
+use crate::config::Config;
+use crate::controller_client::ControllerClient;
+use crate::coordinator_task::GroupCoordinator;
+use crate::metrics::Metrics;
+use crate::net::ReadAhead;
+use crate::partition::Partitions;
+use crate::shutdown::Shutdown;
+
+pub struct Broker {
+    pub id: BrokerId,
+    pub config: Arc<Config>,
+    pub shutdown: Shutdown,
+    pub metrics: Arc<Metrics>,
+    /// The metadata quorum. For reading metadata use [`Broker::image`].
+    pub quorum: Quorum,
+    /// Sends requests to the active controller, wherever it is.
+    pub controller: ControllerClient,
+    /// The replicas on this broker, and the image they were last told.
+    pub partitions: Arc<Partitions>,
+    pub groups: GroupCoordinator,
+    pub producer_ids: ProducerIds,
+    pub fetch_sessions: FetchSessions,
+    pub read_ahead: ReadAhead,
+}
+
+impl Broker {
+    /// The newest metadata that this broker's partitions have been told: what it says of
+    /// leadership, this broker does already.
+    pub fn image(&self) -> Arc<Image> {
+        self.partitions.image()
+    }
+}

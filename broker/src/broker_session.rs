@@ -1,0 +1,209 @@
+//! This broker's place in the cluster: it registers with the active controller, sends heartbeats
+//! that also tell how far its metadata is, and asks for permission to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{BrokerEpoch, BrokerId, ErrorCode, TopicId};
+use metadata::{
+    ControllerError, ControllerRequest, ControllerResponse, Endpoint, HeartbeatRequest,
+    HeartbeatResponse, RegisterBrokerRequest,
+};
+use quorum::Session;
+use tokio::sync::watch;
+
+use crate::controller_client::ControllerClient;
+use crate::partition::Partitions;
+use crate::shutdown::Shutdown;
+
+/// Pause after a refusal, so that a misconfigured broker does not spin.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// One attempt to reach the controller; the session goes on after it.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How this broker stands with the controller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// -1 before the first registration.
+    pub epoch: BrokerEpoch,
+    pub fenced: bool,
+    /// The controller let this broker stop.
+    pub may_stop: bool,
+}
+
+/// What is registered.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub broker_id: BrokerId,
+    pub cluster_id: Arc<str>,
+    pub listeners: Vec<Endpoint>,
+    pub rack: Option<Arc<str>>,
+    pub log_dirs: Vec<TopicId>,
+    pub clean_shutdown_epoch: Option<BrokerEpoch>,
+}
+
+/// The task that keeps the registration alive.
+pub struct BrokerSession {
+    identity: Identity,
+    incarnation_id: TopicId,
+    controller: ControllerClient,
+    partitions: Arc<Partitions>,
+    heartbeat_interval: Duration,
+    quorum_session: watch::Receiver<Session>,
+    standing: watch::Sender<Standing>,
+    want_shutdown: bool,
+}
+
+impl BrokerSession {
+    pub fn new(
+        identity: Identity,
+        controller: ControllerClient,
+        partitions: Arc<Partitions>,
+        heartbeat_interval_ms: u64,
+        quorum_session: watch::Receiver<Session>,
+    ) -> (BrokerSession, watch::Receiver<Standing>) {
+        let initial = Standing { epoch: -1, fenced: true, may_stop: false };
+        let (standing, receiver) = watch::channel(initial);
+        let session = BrokerSession {
+            identity,
+            incarnation_id: TopicId(*uuid::Uuid::new_v4().as_bytes()),
+            controller,
+            partitions,
+            heartbeat_interval: Duration::from_millis(heartbeat_interval_ms),
+            quorum_session,
+            standing,
+            want_shutdown: false,
+        };
+        (session, receiver)
+    }
+
+    /// Runs until connections close.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let closing = shutdown.connections_closing();
+        tokio::pin!(closing);
+        tokio::select! {
+            () = &mut closing => {}
+            () = self.keep(&shutdown) => {}
+        }
+    }
+
+    async fn keep(&mut self, shutdown: &Shutdown) {
+        loop {
+            let epoch = self.register().await;
+            if let Err(error) = self.heartbeats(epoch, shutdown).await {
+                tracing::warn!(epoch, %error, "registration lost, registering again");
+                self.standing.send_modify(|standing| standing.fenced = true);
+            }
+        }
+    }
+
+    async fn register(&mut self) -> BrokerEpoch {
+        loop {
+            match self.try_register().await {
+                Ok(epoch) => {
+                    tracing::info!(epoch, "registered");
+                    self.standing.send_modify(|standing| standing.epoch = epoch);
+                    return epoch;
+                }
+                Err(error) if is_transient(error.code) => {}
+                Err(error) => tracing::warn!(%error, "register with the controller"),
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    async fn try_register(&self) -> Result<BrokerEpoch, ControllerError> {
+        let identity = &self.identity;
+        // A broker that starts on an empty disk takes the cluster's id from its metadata.
+        let cluster_id = self.partitions.image().cluster_id().clone();
+        let request = ControllerRequest::RegisterBroker(RegisterBrokerRequest {
+            broker_id: identity.broker_id,
+            cluster_id: if identity.cluster_id.is_empty() {
+                cluster_id
+            } else {
+                identity.cluster_id.clone()
+            },
+            incarnation_id: self.incarnation_id,
+            listeners: identity.listeners.clone(),
+            rack: identity.rack.clone(),
+            log_dirs: identity.log_dirs.clone(),
+            clean_shutdown_epoch: identity.clean_shutdown_epoch,
+        });
+        match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
+            ControllerResponse::RegisterBroker(response) => Ok(response.broker_epoch),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends heartbeats until the controller does not know this registration any more.
+    async fn heartbeats(
+        &mut self,
+        epoch: BrokerEpoch,
+        shutdown: &Shutdown,
+    ) -> Result<(), ControllerError> {
+        let mut applied = self.partitions.applied();
+        loop {
+            let image_offset = *applied.borrow_and_update();
+            self.quorum_session.borrow_and_update();
+            let mut settled = false;
+            match self.heartbeat(epoch, image_offset).await {
+                Ok(response) => {
+                    let before = *self.standing.borrow();
+                    if before.fenced != response.fenced {
+                        tracing::info!(fenced = response.fenced, "standing with the controller");
+                    }
+                    let may_stop = response.should_shut_down;
+                    self.standing.send_replace(Standing {
+                        epoch,
+                        fenced: response.fenced,
+                        may_stop,
+                    });
+                    settled = !response.fenced && !self.want_shutdown;
+                }
+                Err(error) if is_transient(error.code) => {}
+                Err(error) => return Err(error),
+            }
+            // While something is expected (unfencing, permission to stop), every new image is told
+            // at once; else the interval is enough.
+            tokio::select! {
+                () = tokio::time::sleep(self.heartbeat_interval) => {}
+                _ = applied.changed(), if !settled => {}
+                _ = self.quorum_session.changed() => {}
+                () = shutdown.started(), if !self.want_shutdown => self.want_shutdown = true,
+            }
+        }
+    }
+
+    async fn heartbeat(
+        &self,
+        broker_epoch: BrokerEpoch,
+        image_offset: i64,
+    ) -> Result<HeartbeatResponse, ControllerError> {
+        let request = ControllerRequest::Heartbeat(HeartbeatRequest {
+            broker_id: self.identity.broker_id,
+            broker_epoch,
+            image_offset,
+            want_fence: false,
+            want_shutdown: self.want_shutdown,
+        });
+        match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
+            ControllerResponse::Heartbeat(response) => Ok(response),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn is_transient(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NotController
+            | ErrorCode::RequestTimedOut
+            | ErrorCode::NetworkException
+            | ErrorCode::UnknownServerError
+    )
+}
+
+fn unexpected(response: &ControllerResponse) -> ControllerError {
+    tracing::error!(?response, "unexpected answer of the controller");
+    ControllerError::new(ErrorCode::UnknownServerError, "unexpected answer of the controller")
+}

@@ -1,0 +1,98 @@
+//! The configuration of one broker: strings become types here and nowhere later. Keys are Kafka's
+//! keys with Kafka's defaults (`keys`); a key or value that is wrong is refused by name, a key that
+//! tunes something this broker does not have is accepted with a warning, and a key whose value
+//! would promise something the broker does not do (security, quotas) is refused unless it has its
+//! default.
+
+mod key;
+mod keys;
+mod listener;
+mod parse;
+mod properties;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::BrokerId;
+
+pub use key::{ConfigError, Key, Kind, Support};
+pub use keys::{all as all_keys, find as find_key};
+pub use listener::{Endpoint, Voter, parse_host_port};
+pub use properties::{PropertiesError, parse as parse_properties};
+pub use sections::{
+    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
+    TopicConfig, TransactionConfig,
+};
+
+/// Everything the process is told at its start. Never changes afterwards; what may change at run
+/// time lives in the metadata image.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    pub broker_id: BrokerId,
+    /// Whether this broker is a voter of the metadata quorum.
+    pub is_controller: bool,
+    /// Client listeners to bind.
+    pub listeners: Vec<Endpoint>,
+    /// What clients are told, one per client listener.
+    pub advertised: Vec<Endpoint>,
+    /// Name of the listener that brokers use among each other.
+    pub inter_broker_listener: String,
+    /// Address of the internal listener (quorum and broker sessions) to bind.
+    pub controller_listener: Endpoint,
+    /// What the other brokers are told about the internal listener.
+    pub controller_advertised: Endpoint,
+    pub voters: Vec<Voter>,
+    pub cluster_id: Option<String>,
+    pub rack: Option<String>,
+    /// Directories of the logs; the first one takes the metadata log by default.
+    pub log_dirs: Vec<PathBuf>,
+    pub metadata_log_dir: PathBuf,
+    pub controlled_shutdown: bool,
+    pub worker_threads: usize,
+    pub http_listener: Option<SocketAddr>,
+    pub net: NetConfig,
+    pub log: LogConfig,
+    pub topic: TopicConfig,
+    pub replica: ReplicaConfig,
+    pub group: GroupConfig,
+    pub offsets: OffsetsConfig,
+    pub transaction: TransactionConfig,
+    pub session: SessionConfig,
+    pub quorum: QuorumConfig,
+    /// What the file and the overrides set, as text.
+    pub explicit: Arc<BTreeMap<String, String>>,
+    /// Keys that are set without effect, for a warning at start.
+    pub without_effect: Vec<String>,
+}
+
+impl Config {
+    /// Reads a properties file and applies `key=value` overrides on top.
+    pub fn load(path: &std::path::Path, overrides: &[String]) -> Result<Config, ConfigError> {
+        let file =
+            |problem: String| ConfigError::File { path: path.display().to_string(), problem };
+        let text = std::fs::read_to_string(path).map_err(|e| file(e.to_string()))?;
+        let mut properties = parse_properties(&text).map_err(|e| file(e.to_string()))?;
+        for item in overrides {
+            let (key, value) =
+                item.split_once('=').ok_or_else(|| ConfigError::Override(item.clone()))?;
+            properties.insert(key.trim().to_owned(), value.trim().to_owned());
+        }
+        Config::from_properties(properties)
+    }
+
+    /// Checks every key and value.
+    pub fn from_properties(properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
+        parse::config(properties)
+    }
+
+    /// The text of a key: set explicitly, or its default.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        match self.explicit.get(name) {
+            Some(value) => Some(value),
+            None => find_key(name).and_then(|key| key.default),
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! From checked texts to `Config`. Every failure names the key.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use base::BrokerId;
+
+use super::key::{ConfigError, Key, Support};
+use super::listener::{
+    Endpoint, parse_endpoints, parse_host_port, parse_protocol_map, parse_voters,
+};
+use super::sections::{
+    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
+    TopicConfig, TransactionConfig,
+};
+use super::{Config, keys};
+
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+/// Explicit values over defaults, every value already checked against its kind.
+struct Values(BTreeMap<String, String>);
+
+pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
+    let without_effect = check(&properties)?;
+    let values = Values(properties);
+    let listeners = Listeners::parse(&values)?;
+    let log_dirs = values.log_dirs()?;
+    let broker_id = BrokerId(values.required("node.id", "the id of this broker, 0 or more")?);
+    let voters = parse_voters(&values.list("controller.quorum.voters"))
+        .map_err(|problem| values.invalid("controller.quorum.voters", problem))?;
+    let is_controller = values.is_controller(broker_id, &voters)?;
+    Ok(Config {
+        broker_id,
+        is_controller,
+        listeners: listeners.clients,
+        advertised: listeners.advertised,
+        inter_broker_listener: listeners.inter_broker,
+        controller_listener: listeners.controller,
+        controller_advertised: listeners.controller_advertised,
+        voters,
+        cluster_id: values.text("barnabas.cluster.id").filter(|id| !id.is_empty()),
+        rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
+        metadata_log_dir: values
+            .text("metadata.log.dir")
+            .map_or_else(|| log_dirs[0].clone(), PathBuf::from),
+        log_dirs,
+        controlled_shutdown: values.get("controlled.shutdown.enable")?,
+        worker_threads: values.worker_threads()?,
+        http_listener: values.http_listener()?,
+        net: values.net()?,
+        log: values.log()?,
+        topic: values.topic()?,
+        replica: values.replica()?,
+        group: values.group()?,
+        offsets: values.offsets()?,
+        transaction: values.transaction()?,
+        session: values.session()?,
+        quorum: QuorumConfig {
+            heartbeat_ms: values.get("barnabas.quorum.heartbeat.ms")?,
+            election_timeout_ms: values.get("barnabas.quorum.election.timeout.ms")?,
+        },
+        explicit: std::sync::Arc::new(values.0),
+        without_effect,
+    })
+}
+
+/// Checks keys and values; returns the keys that are set without effect.
+fn check(properties: &BTreeMap<String, String>) -> Result<Vec<String>, ConfigError> {
+    let mut without_effect = Vec::new();
+    for (name, value) in properties {
+        let Some(key) = keys::find(name) else {
+            return Err(ConfigError::Unknown { key: name.clone(), suggestion: nearest(name) });
+        };
+        key.kind.check(value).map_err(|problem| ConfigError::Invalid {
+            key: name.clone(),
+            value: value.clone(),
+            problem,
+        })?;
+        match key.support {
+            Support::Used => {}
+            Support::Harmless => without_effect.push(name.clone()),
+            Support::DefaultOnly => default_only(key, value)?,
+        }
+    }
+    Ok(without_effect)
+}
+
+fn default_only(key: &Key, value: &str) -> Result<(), ConfigError> {
+    if value == key.default.unwrap_or_default() {
+        return Ok(());
+    }
+    Err(ConfigError::Unsupported {
+        key: key.name.to_owned(),
+        value: value.to_owned(),
+        default: key.default.unwrap_or("not set").to_owned(),
+    })
+}
+
+/// A known key within two edits, for the error message.
+fn nearest(name: &str) -> Option<String> {
+    keys::all()
+        .map(|key| (distance(name, key.name), key.name))
+        .filter(|&(edits, _)| edits <= 2)
+        .min()
+        .map(|(_, name)| name.to_owned())
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+impl Values {
+    fn text(&self, name: &str) -> Option<String> {
+        let default = keys::find(name).and_then(|key| key.default);
+        self.0.get(name).map(String::as_str).or(default).map(str::to_owned)
+    }
+
+    fn invalid(&self, name: &str, problem: String) -> ConfigError {
+        let value = self.text(name).unwrap_or_default();
+        ConfigError::Invalid { key: name.to_owned(), value, problem }
+    }
+
+    fn get<T: FromStr>(&self, name: &str) -> Result<T, ConfigError> {
+        self.optional(name)?.ok_or_else(|| ConfigError::Missing {
+            key: name.to_owned(),
+            problem: "it has no default".to_owned(),
+        })
+    }
+
+    fn required<T: FromStr>(&self, name: &str, problem: &str) -> Result<T, ConfigError> {
+        self.optional(name)?.ok_or_else(|| ConfigError::Missing {
+            key: name.to_owned(),
+            problem: problem.to_owned(),
+        })
+    }
+
+    fn optional<T: FromStr>(&self, name: &str) -> Result<Option<T>, ConfigError> {
+        match self.text(name) {
+            None => Ok(None),
+            Some(text) => match text.parse() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(self.invalid(name, "out of range".to_owned())),
+            },
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
+    }
+
+    fn log_dirs(&self) -> Result<Vec<PathBuf>, ConfigError> {
+        let name = if self.0.contains_key("log.dirs") { "log.dirs" } else { "log.dir" };
+        let dirs: Vec<PathBuf> = self.list(name).into_iter().map(PathBuf::from).collect();
+        if dirs.is_empty() {
+            return Err(self.invalid(name, "needs at least one directory".to_owned()));
+        }
+        Ok(dirs)
+    }
+
+    fn is_controller(&self, id: BrokerId, voters: &[super::Voter]) -> Result<bool, ConfigError> {
+        let name = "process.roles";
+        let roles = self.list(name);
+        if let Some(role) =
+            roles.iter().find(|role| !["broker", "controller"].contains(&role.as_str()))
+        {
+            return Err(self.invalid(name, format!("unknown role {role}")));
+        }
+        if !roles.iter().any(|role| role == "broker") {
+            let problem = "every node is a broker: use broker or broker,controller";
+            return Err(self.invalid(name, problem.to_owned()));
+        }
+        let is_controller = roles.iter().any(|role| role == "controller");
+        let is_voter = voters.iter().any(|voter| voter.id == id);
+        if is_controller != is_voter && !voters.is_empty() {
+            let problem =
+                format!("node {id} must be a voter exactly if it has the controller role");
+            return Err(self.invalid("controller.quorum.voters", problem));
+        }
+        Ok(is_controller)
+    }
+
+    fn worker_threads(&self) -> Result<usize, ConfigError> {
+        let set: usize = self.get("barnabas.worker.threads")?;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Ok(if set == 0 { cores.max(2) } else { set })
+    }
+
+    fn http_listener(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        let name = "barnabas.http.listener";
+        let text = self.text(name).unwrap_or_default();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let (host, port) = parse_host_port(&text).map_err(|p| self.invalid(name, p))?;
+        let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host };
+        let mut addresses = (host.as_str(), port)
+            .to_socket_addrs()
+            .map_err(|e| self.invalid(name, e.to_string()))?;
+        Ok(addresses.next())
+    }
+
+    fn net(&self) -> Result<NetConfig, ConfigError> {
+        let size = |bytes: i64| usize::try_from(bytes).ok().filter(|&bytes| bytes > 0);
+        let idle_ms: i64 = self.get("connections.max.idle.ms")?;
+        Ok(NetConfig {
+            request_bytes_max: self.get("socket.request.max.bytes")?,
+            request_memory_bytes: self.get("barnabas.request.memory.bytes")?,
+            send_buffer_bytes: size(self.get("socket.send.buffer.bytes")?),
+            receive_buffer_bytes: size(self.get("socket.receive.buffer.bytes")?),
+            listen_backlog: self.get("socket.listen.backlog.size")?,
+            idle_ms_max: u64::try_from(idle_ms).ok(),
+            connections_max: self.get("max.connections")?,
+            connections_per_ip_max: self.get("max.connections.per.ip")?,
+            partitions_per_request_max: self.get("max.request.partition.size.limit")?,
+        })
+    }
+
+    fn log(&self) -> Result<LogConfig, ConfigError> {
+        let hours = |name: &str| self.get::<i64>(name).map(|hours| hours.saturating_mul(HOUR_MS));
+        let roll_ms = match self.optional("log.roll.ms")? {
+            Some(ms) => ms,
+            None => hours("log.roll.hours")?,
+        };
+        let roll_jitter_ms = match self.optional("log.roll.jitter.ms")? {
+            Some(ms) => ms,
+            None => hours("log.roll.jitter.hours")?,
+        };
+        Ok(LogConfig {
+            segment_bytes: self.get("log.segment.bytes")?,
+            roll_ms,
+            roll_jitter_ms,
+            retention_ms: self.retention_ms()?,
+            retention_bytes: self.get("log.retention.bytes")?,
+            retention_check_interval_ms: self.get("log.retention.check.interval.ms")?,
+            cleanup_policy: self.list("log.cleanup.policy").join(","),
+            delete_delay_ms: self.get("log.segment.delete.delay.ms")?,
+            index_bytes_max: self.get("log.index.size.max.bytes")?,
+            index_interval_bytes: self.get("log.index.interval.bytes")?,
+            flush_messages: self.get("log.flush.interval.messages")?,
+            flush_ms: self.optional("log.flush.interval.ms")?,
+            flush_checkpoint_interval_ms: self.get("log.flush.offset.checkpoint.interval.ms")?,
+            preallocate: self.get("log.preallocate")?,
+            message_bytes_max: self.get("message.max.bytes")?,
+            log_append_time: self.text("log.message.timestamp.type").as_deref()
+                == Some("LogAppendTime"),
+            timestamp_before_ms_max: self.get("log.message.timestamp.before.max.ms")?,
+            timestamp_after_ms_max: self.get("log.message.timestamp.after.max.ms")?,
+            recovery_threads: self.get("num.recovery.threads.per.data.dir")?,
+            producer_id_expiration_ms: self.get("producer.id.expiration.ms")?,
+        })
+    }
+
+    fn retention_ms(&self) -> Result<i64, ConfigError> {
+        if let Some(ms) = self.optional::<i64>("log.retention.ms")? {
+            return Ok(ms);
+        }
+        let minutes: Option<i64> = self.optional("log.retention.minutes")?;
+        let ms = match minutes {
+            Some(minutes) => minutes.saturating_mul(MINUTE_MS),
+            None => self.get::<i64>("log.retention.hours")?.saturating_mul(HOUR_MS),
+        };
+        Ok(if ms < 0 { -1 } else { ms })
+    }
+
+    fn topic(&self) -> Result<TopicConfig, ConfigError> {
+        let imbalance_secs: u64 = self.get("leader.imbalance.check.interval.seconds")?;
+        Ok(TopicConfig {
+            num_partitions: self.get("num.partitions")?,
+            replication_factor: self.get("default.replication.factor")?,
+            min_insync_replicas: self.get("min.insync.replicas")?,
+            unclean_leader_election: self.get("unclean.leader.election.enable")?,
+            auto_create: self.get("auto.create.topics.enable")?,
+            delete_enable: self.get("delete.topic.enable")?,
+            auto_leader_rebalance: self.get("auto.leader.rebalance.enable")?,
+            imbalance_check_ms: imbalance_secs.saturating_mul(1000),
+        })
+    }
+
+    fn replica(&self) -> Result<ReplicaConfig, ConfigError> {
+        Ok(ReplicaConfig {
+            lag_time_ms_max: self.get("replica.lag.time.max.ms")?,
+            fetch_bytes_max: self.get("replica.fetch.max.bytes")?,
+            fetch_response_bytes_max: self.get("replica.fetch.response.max.bytes")?,
+            fetch_wait_ms_max: self.get("replica.fetch.wait.max.ms")?,
+            fetch_bytes_min: self.get("replica.fetch.min.bytes")?,
+            fetch_backoff_ms: self.get("replica.fetch.backoff.ms")?,
+            hw_checkpoint_interval_ms: self.get("replica.high.watermark.checkpoint.interval.ms")?,
+            consumer_fetch_bytes_max: self.get("fetch.max.bytes")?,
+            fetch_sessions_max: self.get("max.incremental.fetch.session.cache.slots")?,
+        })
+    }
+
+    fn group(&self) -> Result<GroupConfig, ConfigError> {
+        Ok(GroupConfig {
+            initial_rebalance_delay_ms: self.get("group.initial.rebalance.delay.ms")?,
+            session_timeout_ms_min: self.get("group.min.session.timeout.ms")?,
+            session_timeout_ms_max: self.get("group.max.session.timeout.ms")?,
+            size_max: self.get("group.max.size")?,
+        })
+    }
+
+    fn offsets(&self) -> Result<OffsetsConfig, ConfigError> {
+        let retention: i64 = self.get("offsets.retention.minutes")?;
+        Ok(OffsetsConfig {
+            num_partitions: self.get("offsets.topic.num.partitions")?,
+            replication_factor: self.get("offsets.topic.replication.factor")?,
+            segment_bytes: self.get("offsets.topic.segment.bytes")?,
+            retention_ms: retention.saturating_mul(MINUTE_MS),
+            retention_check_interval_ms: self.get("offsets.retention.check.interval.ms")?,
+            metadata_bytes_max: self.get("offset.metadata.max.bytes")?,
+            commit_timeout_ms: self.get("offsets.commit.timeout.ms")?,
+        })
+    }
+
+    fn transaction(&self) -> Result<TransactionConfig, ConfigError> {
+        Ok(TransactionConfig {
+            timeout_ms_max: self.get("transaction.max.timeout.ms")?,
+            num_partitions: self.get("transaction.state.log.num.partitions")?,
+            replication_factor: self.get("transaction.state.log.replication.factor")?,
+            min_isr: self.get("transaction.state.log.min.isr")?,
+            segment_bytes: self.get("transaction.state.log.segment.bytes")?,
+        })
+    }
+
+    /// Kafka's own keys win if set; its defaults (2 s and 9 s) would only slow failover down.
+    fn session(&self) -> Result<SessionConfig, ConfigError> {
+        let explicit = |name: &str| self.0.get(name).and_then(|text| text.parse::<i64>().ok());
+        let heartbeat = explicit("broker.heartbeat.interval.ms").and_then(|ms| ms.try_into().ok());
+        let heartbeat_interval_ms = match heartbeat {
+            Some(ms) => ms,
+            None => self.get("barnabas.heartbeat.interval.ms")?,
+        };
+        let silence_ms = match explicit("broker.session.timeout.ms") {
+            Some(ms) => ms,
+            None => self.get("barnabas.session.silence.ms")?,
+        };
+        let grace_ms = self.get("barnabas.session.grace.ms")?;
+        Ok(SessionConfig { heartbeat_interval_ms, grace_ms, silence_ms })
+    }
+}
+
+struct Listeners {
+    clients: Vec<Endpoint>,
+    advertised: Vec<Endpoint>,
+    inter_broker: String,
+    controller: Endpoint,
+    controller_advertised: Endpoint,
+}
+
+impl Listeners {
+    fn parse(values: &Values) -> Result<Listeners, ConfigError> {
+        let endpoints =
+            |name: &str| parse_endpoints(&values.list(name)).map_err(|p| values.invalid(name, p));
+        let all = endpoints("listeners")?;
+        let controller_names: Vec<String> =
+            values.list("controller.listener.names").iter().map(|n| n.to_uppercase()).collect();
+        let Some(controller_name) = controller_names.first() else {
+            let problem = "names the listener (in listeners) of the metadata quorum".to_owned();
+            return Err(ConfigError::Missing { key: "controller.listener.names".into(), problem });
+        };
+        let (controllers, clients): (Vec<Endpoint>, Vec<Endpoint>) =
+            all.into_iter().partition(|e| controller_names.contains(&e.name));
+        let Some(controller) = controllers.into_iter().find(|e| e.name == *controller_name) else {
+            let problem = format!("lacks the controller listener {controller_name}");
+            return Err(values.invalid("listeners", problem));
+        };
+        if clients.is_empty() {
+            return Err(values.invalid("listeners", "needs a client listener".to_owned()));
+        }
+        let announced = endpoints("advertised.listeners")?;
+        let announce =
+            |bound: &Endpoint| {
+                announced.iter().find(|e| e.name == bound.name).cloned().unwrap_or_else(|| {
+                    Endpoint { host: reachable_host(&bound.host), ..bound.clone() }
+                })
+            };
+        let stranger = |e: &&Endpoint| {
+            e.name != controller.name && !clients.iter().any(|client| client.name == e.name)
+        };
+        if let Some(stranger) = announced.iter().find(stranger) {
+            let problem = format!("{} is not in listeners", stranger.name);
+            return Err(values.invalid("advertised.listeners", problem));
+        }
+        let inter_broker = Listeners::inter_broker(values, &clients)?;
+        Listeners::check_protocols(values, &clients)?;
+        Ok(Listeners {
+            advertised: clients.iter().map(announce).collect(),
+            controller_advertised: announce(&controller),
+            clients,
+            inter_broker,
+            controller,
+        })
+    }
+
+    fn inter_broker(values: &Values, clients: &[Endpoint]) -> Result<String, ConfigError> {
+        let name = "inter.broker.listener.name";
+        match values.text(name) {
+            None => {
+                let plaintext = clients.iter().find(|e| e.name == "PLAINTEXT");
+                Ok(plaintext.unwrap_or(&clients[0]).name.clone())
+            }
+            Some(text) => {
+                let wanted = text.to_uppercase();
+                if clients.iter().any(|e| e.name == wanted) {
+                    Ok(wanted)
+                } else {
+                    Err(values.invalid(name, "is not in listeners".to_owned()))
+                }
+            }
+        }
+    }
+
+    /// Only plaintext is spoken: a listener of another protocol is refused, not downgraded.
+    fn check_protocols(values: &Values, clients: &[Endpoint]) -> Result<(), ConfigError> {
+        let key = "listener.security.protocol.map";
+        let map = parse_protocol_map(&values.list(key)).map_err(|p| values.invalid(key, p))?;
+        for listener in clients {
+            match map.iter().find(|(name, _)| *name == listener.name) {
+                Some((_, protocol)) if protocol == "PLAINTEXT" => {}
+                Some((name, protocol)) => {
+                    let problem = format!("listener {name}: {protocol} is not supported yet");
+                    return Err(values.invalid(key, problem));
+                }
+                None => {
+                    let problem = format!("has no protocol for listener {}", listener.name);
+                    return Err(values.invalid(key, problem));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What to tell others when only a wildcard is bound: the host name, as Kafka does.
+fn reachable_host(bound: &str) -> String {
+    if !bound.is_empty() && bound != "0.0.0.0" && bound != "::" {
+        return bound.to_owned();
+    }
+    let name = rustix::system::uname();
+    name.nodename().to_str().ok().filter(|n| !n.is_empty()).unwrap_or("localhost").to_owned()
+}

@@ -1,0 +1,98 @@
+//! Requests to the active controller: handed over in this process, or sent on the session with the
+//! broker that it is. Failover is hidden: the request is repeated until its time is up.
+
+use std::time::Duration;
+
+use base::ErrorCode;
+use bytes::Bytes;
+use metadata::{ControllerError, ControllerRequest, ControllerResponse};
+use quorum::{CallError, Quorum};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::controller_task::ControllerMailbox;
+
+/// For requests whose client named no time limit.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Pause between attempts while nobody leads, unless the leadership changes sooner.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Handle for asking the active controller.
+#[derive(Clone)]
+pub struct ControllerClient {
+    quorum: Quorum,
+    mailbox: ControllerMailbox,
+}
+
+enum Attempt {
+    Answered(ControllerResponse),
+    Retry(ErrorCode),
+}
+
+impl ControllerClient {
+    pub fn new(quorum: Quorum, mailbox: ControllerMailbox) -> ControllerClient {
+        ControllerClient { quorum, mailbox }
+    }
+
+    /// Asks until there is an answer or the default time is up.
+    pub async fn request(
+        &self,
+        request: ControllerRequest,
+    ) -> Result<ControllerResponse, ControllerError> {
+        self.request_within(request, REQUEST_TIMEOUT).await
+    }
+
+    /// A request that changes something may be processed twice if a controller dies after it
+    /// committed and before it answered; the second answer (such as "already exists") is returned
+    /// then, as in Kafka.
+    pub async fn request_within(
+        &self,
+        request: ControllerRequest,
+        limit: Duration,
+    ) -> Result<ControllerResponse, ControllerError> {
+        let payload = Bytes::from(metadata::encode_request(&request));
+        let deadline = Instant::now() + limit;
+        let mut leadership = self.quorum.leadership();
+        loop {
+            leadership.borrow_and_update();
+            let attempt = timeout_at(deadline, self.attempt(&request, &payload)).await;
+            let last = match attempt {
+                Ok(Attempt::Answered(ControllerResponse::Error(error)))
+                    if error.code != ErrorCode::NotController =>
+                {
+                    return Err(error);
+                }
+                Ok(Attempt::Answered(ControllerResponse::Error(error))) => error.code,
+                Ok(Attempt::Answered(response)) => return Ok(response),
+                Ok(Attempt::Retry(code)) => code,
+                Err(_) => ErrorCode::RequestTimedOut,
+            };
+            let _ = timeout(RETRY_PAUSE, leadership.changed()).await;
+            if Instant::now() >= deadline {
+                return Err(ControllerError::new(last, "the active controller did not answer"));
+            }
+        }
+    }
+
+    async fn attempt(&self, request: &ControllerRequest, payload: &Bytes) -> Attempt {
+        if self.quorum.leadership().borrow().is_self {
+            return match self.mailbox.request(None, request.clone()).await {
+                Some(response) => Attempt::Answered(response),
+                None => Attempt::Retry(ErrorCode::NotController),
+            };
+        }
+        match self.quorum.call_leader(payload.clone()).await {
+            Ok(answer) => match metadata::decode_response(&answer) {
+                Ok(response) => Attempt::Answered(response),
+                Err(error) => {
+                    tracing::warn!(%error, "decode the controller's answer");
+                    Attempt::Retry(ErrorCode::UnknownServerError)
+                }
+            },
+            Err(CallError::NoLeader | CallError::Unreachable(_) | CallError::Refused(_)) => {
+                Attempt::Retry(ErrorCode::NotController)
+            }
+            Err(CallError::NoAnswer(_)) => Attempt::Retry(ErrorCode::RequestTimedOut),
+            Err(CallError::Busy) => Attempt::Retry(ErrorCode::RequestTimedOut),
+        }
+    }
+}

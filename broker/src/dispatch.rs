@@ -1,0 +1,239 @@
+//! From a frame to its handler: one exhaustive match over the APIs of the protocol. An API that is
+//! not served is not advertised, and a request for it ends the connection, as in Kafka.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use wire::header::{RequestHeader, ResponseHeader};
+use wire::messages::*;
+use wire::{ApiKey, DecodeError, Message, Reader, Writer};
+
+use crate::api;
+use crate::broker::Broker;
+use crate::metrics::{UNKNOWN_API, api_index};
+use crate::net::{ConnectionInfo, Reply, Started};
+use crate::request::RequestContext;
+
+/// What dispatch remembers of a connection.
+pub struct Session {
+    info: Arc<ConnectionInfo>,
+    /// The client id of the last request: most requests repeat it.
+    client_id: Arc<str>,
+}
+
+impl Session {
+    pub fn new(info: Arc<ConnectionInfo>) -> Session {
+        Session { info, client_id: "".into() }
+    }
+}
+
+type Call = fn(&Arc<Broker>, RequestContext, Reader) -> Started;
+
+enum Handler {
+    /// Reads its records in the connection's buffer.
+    Produce,
+    Call(Call),
+    NotServed,
+}
+
+/// A handler that answers with one response. It is polled once in request order, then goes on by
+/// itself.
+macro_rules! call {
+    ($module:ident, $Request:ident) => {{
+        fn start(broker: &Arc<Broker>, cx: RequestContext, mut body: Reader) -> Started {
+            let request = match $Request::decode(&mut body, cx.version) {
+                Ok(request) => request,
+                Err(error) => return malformed(&cx, &error),
+            };
+            let broker = broker.clone();
+            Started::Independent(Box::pin(async move {
+                let response = api::$module::handle(&broker, &cx, request).await;
+                reply(<$Request as wire::Request>::KEY, &cx, &response)
+            }))
+        }
+        Handler::Call(start)
+    }};
+}
+
+fn handler(api: ApiKey) -> Handler {
+    match api {
+        ApiKey::Produce => Handler::Produce,
+        ApiKey::Fetch => Handler::Call(api::fetch::start),
+        ApiKey::ApiVersions => call!(api_versions, ApiVersionsRequest),
+        ApiKey::ListOffsets => call!(list_offsets, ListOffsetsRequest),
+        ApiKey::Metadata => call!(metadata, MetadataRequest),
+        ApiKey::OffsetCommit => call!(offset_commit, OffsetCommitRequest),
+        ApiKey::OffsetFetch => call!(offset_fetch, OffsetFetchRequest),
+        ApiKey::FindCoordinator => call!(find_coordinator, FindCoordinatorRequest),
+        ApiKey::JoinGroup => call!(join_group, JoinGroupRequest),
+        ApiKey::Heartbeat => call!(heartbeat, HeartbeatRequest),
+        ApiKey::LeaveGroup => call!(leave_group, LeaveGroupRequest),
+        ApiKey::SyncGroup => call!(sync_group, SyncGroupRequest),
+        ApiKey::DescribeGroups => call!(describe_groups, DescribeGroupsRequest),
+        ApiKey::ListGroups => call!(list_groups, ListGroupsRequest),
+        ApiKey::DeleteGroups => call!(delete_groups, DeleteGroupsRequest),
+        ApiKey::OffsetDelete => call!(offset_delete, OffsetDeleteRequest),
+        ApiKey::CreateTopics => call!(create_topics, CreateTopicsRequest),
+        ApiKey::DeleteTopics => call!(delete_topics, DeleteTopicsRequest),
+        ApiKey::DeleteRecords => call!(delete_records, DeleteRecordsRequest),
+        ApiKey::CreatePartitions => call!(create_partitions, CreatePartitionsRequest),
+        ApiKey::InitProducerId => call!(init_producer_id, InitProducerIdRequest),
+        ApiKey::OffsetForLeaderEpoch => call!(offset_for_leader_epoch, OffsetForLeaderEpochRequest),
+        ApiKey::DescribeConfigs => call!(describe_configs, DescribeConfigsRequest),
+        ApiKey::AlterConfigs => call!(alter_configs, AlterConfigsRequest),
+        ApiKey::IncrementalAlterConfigs => {
+            call!(incremental_alter_configs, IncrementalAlterConfigsRequest)
+        }
+        ApiKey::DescribeLogDirs => call!(describe_log_dirs, DescribeLogDirsRequest),
+        ApiKey::ElectLeaders => call!(elect_leaders, ElectLeadersRequest),
+        ApiKey::AlterPartitionReassignments => {
+            call!(alter_partition_reassignments, AlterPartitionReassignmentsRequest)
+        }
+        ApiKey::ListPartitionReassignments => {
+            call!(list_partition_reassignments, ListPartitionReassignmentsRequest)
+        }
+        ApiKey::DescribeQuorum => call!(describe_quorum, DescribeQuorumRequest),
+        ApiKey::DescribeCluster => call!(describe_cluster, DescribeClusterRequest),
+        ApiKey::DescribeTopicPartitions => {
+            call!(describe_topic_partitions, DescribeTopicPartitionsRequest)
+        }
+        ApiKey::UnregisterBroker => call!(unregister_broker, UnregisterBrokerRequest),
+        ApiKey::SaslHandshake
+        | ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::EndTxn
+        | ApiKey::WriteTxnMarkers
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::DescribeAcls
+        | ApiKey::CreateAcls
+        | ApiKey::DeleteAcls
+        | ApiKey::AlterReplicaLogDirs
+        | ApiKey::SaslAuthenticate
+        | ApiKey::CreateDelegationToken
+        | ApiKey::RenewDelegationToken
+        | ApiKey::ExpireDelegationToken
+        | ApiKey::DescribeDelegationToken
+        | ApiKey::DescribeClientQuotas
+        | ApiKey::AlterClientQuotas
+        | ApiKey::DescribeUserScramCredentials
+        | ApiKey::AlterUserScramCredentials
+        | ApiKey::UpdateFeatures
+        | ApiKey::DescribeProducers
+        | ApiKey::DescribeTransactions
+        | ApiKey::ListTransactions
+        | ApiKey::ConsumerGroupHeartbeat
+        | ApiKey::ConsumerGroupDescribe
+        | ApiKey::GetTelemetrySubscriptions
+        | ApiKey::PushTelemetry
+        | ApiKey::ListConfigResources
+        | ApiKey::ShareGroupHeartbeat
+        | ApiKey::ShareGroupDescribe
+        | ApiKey::ShareFetch
+        | ApiKey::ShareAcknowledge
+        | ApiKey::AddRaftVoter
+        | ApiKey::RemoveRaftVoter
+        | ApiKey::StreamsGroupHeartbeat
+        | ApiKey::StreamsGroupDescribe
+        | ApiKey::DescribeShareGroupOffsets
+        | ApiKey::AlterShareGroupOffsets
+        | ApiKey::DeleteShareGroupOffsets => Handler::NotServed,
+    }
+}
+
+/// The APIs to advertise, with their versions.
+pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
+    ApiKey::all()
+        .filter(|&api| !matches!(handler(api), Handler::NotServed))
+        .map(|api| (api, api.advertised_versions()))
+}
+
+/// Starts the handler of the frame at the front of `buffer`, whose body is `length` bytes long.
+/// Returns the index of the API's metrics with it.
+pub fn start(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    buffer: &mut BytesMut,
+    length: usize,
+    received: Instant,
+) -> (usize, Started) {
+    let body = wire::frame::PREFIX_BYTES..wire::frame::PREFIX_BYTES + length;
+    if buffer[body.clone()].first_chunk() == Some(&(ApiKey::Produce as i16).to_be_bytes()) {
+        // The log takes the records out of this buffer: they are copied once, into the page
+        // cache. Nothing keeps a slice of it beyond the first poll, so it can be reused.
+        let whole = std::mem::take(buffer).freeze();
+        let started = start_frame(broker, session, whole.slice(body), received);
+        *buffer = whole.try_into_mut().unwrap_or_else(|whole| BytesMut::from(&whole[..]));
+        return started;
+    }
+    // Others may keep parts of the frame for long: they get their own small copy.
+    let frame = Bytes::copy_from_slice(&buffer[body]);
+    start_frame(broker, session, frame, received)
+}
+
+fn start_frame(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    frame: Bytes,
+    received: Instant,
+) -> (usize, Started) {
+    let mut body = Reader::new(frame);
+    let header = match RequestHeader::decode(&mut body) {
+        Ok(header) => header,
+        Err(error) => {
+            tracing::debug!(peer = %session.info.peer, %error, "request header");
+            return (UNKNOWN_API, Started::Done(Reply::Close("malformed request header")));
+        }
+    };
+    let client_id = header.client_id.as_deref().unwrap_or_default();
+    if *session.client_id != *client_id {
+        session.client_id = client_id.into();
+    }
+    let api = header.api_key;
+    let cx = RequestContext {
+        version: header.api_version,
+        correlation_id: header.correlation_id,
+        client_id: session.client_id.clone(),
+        listener: session.info.listener.clone(),
+        peer: session.info.peer,
+        received,
+    };
+    let started = match handler(api) {
+        _ if !api.supports(cx.version) => unsupported_version(broker, api, &cx),
+        Handler::Produce => api::produce::start(broker, cx, body),
+        Handler::Call(call) => call(broker, cx, body),
+        Handler::NotServed => Started::Done(Reply::Close("API is not served")),
+    };
+    (api_index(api), started)
+}
+
+/// ApiVersions from the future is answered in version 0, with what we speak; everything else was
+/// sent against what we said.
+fn unsupported_version(broker: &Broker, api: ApiKey, cx: &RequestContext) -> Started {
+    if api != ApiKey::ApiVersions {
+        return Started::Done(Reply::Close("unsupported version"));
+    }
+    let response = api::api_versions::unsupported(broker);
+    Started::Done(reply(api, &RequestContext { version: 0, ..cx.clone() }, &response))
+}
+
+/// A request that cannot be read: the connection ends, since the client's view of it is broken.
+pub fn malformed(cx: &RequestContext, error: &DecodeError) -> Started {
+    tracing::debug!(peer = %cx.peer, client = %cx.client_id, %error, "malformed request");
+    Started::Done(Reply::Close("malformed request"))
+}
+
+/// Encodes a response as a frame.
+pub fn reply<R: Message>(api: ApiKey, cx: &RequestContext, response: &R) -> Reply {
+    let mut w = Writer::frame();
+    let header = ResponseHeader { correlation_id: cx.correlation_id };
+    header.encode(&mut w, api.response_header_version(cx.version));
+    match response.encode(&mut w, cx.version).and_then(|()| w.finish_frame()) {
+        Ok(parts) => Reply::Parts(parts),
+        Err(error) => {
+            tracing::error!(%api, version = cx.version, %error, "encode response");
+            Reply::Close("response could not be encoded")
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The connection of a fetch loop: one request at a time, written and read by the loop's own task
+//! (no switch to others), responses received into one buffer that is used again.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use wire::frame;
+use wire::header::ResponseHeader;
+use wire::messages::{FetchRequest, FetchResponse};
+use wire::{ApiKey, DecodeError, EncodeError, Part, Reader, Str};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const READ_BYTES_MIN: usize = 64 * 1024;
+/// Version that this broker's own leaders speak.
+pub(super) const FETCH_VERSION: i16 = 17;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("no connection in time")]
+    ConnectTimeout,
+    #[error("the leader closed the connection")]
+    Closed,
+    #[error("no response in time")]
+    Timeout,
+    #[error(transparent)]
+    Frame(#[from] frame::FrameError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error("response {received} to request {expected}")]
+    Correlation { expected: i32, received: i32 },
+}
+
+pub(super) struct Link {
+    stream: TcpStream,
+    buffer: BytesMut,
+    correlation_id: i32,
+    client_id: Str,
+    frame_bytes_max: usize,
+}
+
+impl Link {
+    pub(super) async fn connect(
+        host: &str,
+        port: u16,
+        client_id: Str,
+        frame_bytes_max: usize,
+    ) -> Result<Link, LinkError> {
+        let connecting = TcpStream::connect((host, port));
+        let stream =
+            timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| LinkError::ConnectTimeout)??;
+        stream.set_nodelay(true)?;
+        Ok(Link { stream, buffer: BytesMut::new(), correlation_id: 0, client_id, frame_bytes_max })
+    }
+
+    pub(super) async fn send(&mut self, request: &FetchRequest) -> Result<(), LinkError> {
+        self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
+        let client_id = Some(self.client_id.clone());
+        let parts = wire::encode_request(request, FETCH_VERSION, self.correlation_id, client_id)?;
+        for part in parts {
+            if let Part::Bytes(mut bytes) = part {
+                self.stream.write_all_buf(&mut bytes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the response and hands it over. Its records are slices of the buffer and must
+    /// not be kept, or the buffer is allocated anew.
+    pub(super) async fn receive(
+        &mut self,
+        limit: Duration,
+        process: impl FnOnce(FetchResponse),
+    ) -> Result<(), LinkError> {
+        let length = timeout(limit, self.fill()).await.map_err(|_| LinkError::Timeout)??;
+        let end = frame::PREFIX_BYTES + length;
+        let whole = std::mem::take(&mut self.buffer).freeze();
+        let result = self.decode(whole.slice(frame::PREFIX_BYTES..end));
+        let processed = result.map(process);
+        self.buffer = whole.try_into_mut().unwrap_or_else(|whole| BytesMut::from(&whole[..]));
+        self.buffer.advance(end);
+        if self.buffer.is_empty() {
+            self.buffer.clear();
+        }
+        processed
+    }
+
+    fn decode(&self, body: bytes::Bytes) -> Result<FetchResponse, LinkError> {
+        let mut r = Reader::new(body);
+        let version = ApiKey::Fetch.response_header_version(FETCH_VERSION);
+        let header = ResponseHeader::decode(&mut r, version)?;
+        let (expected, received) = (self.correlation_id, header.correlation_id);
+        if expected != received {
+            return Err(LinkError::Correlation { expected, received });
+        }
+        Ok(FetchResponse::decode(&mut r, FETCH_VERSION)?)
+    }
+
+    /// Reads until the frame at the front of the buffer is complete; returns its length.
+    async fn fill(&mut self) -> Result<usize, LinkError> {
+        loop {
+            let mut wanted = READ_BYTES_MIN;
+            if let Some(prefix) = self.buffer.first_chunk() {
+                let length = frame::length(*prefix, self.frame_bytes_max)?;
+                if self.buffer.len() >= frame::PREFIX_BYTES + length {
+                    return Ok(length);
+                }
+                wanted = wanted.max(frame::PREFIX_BYTES + length);
+            }
+            self.buffer.reserve(wanted - self.buffer.len().min(wanted - 1));
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(LinkError::Closed);
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The `broker` binary: parses the command line, the library does the rest.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use broker::config::ConfigError;
+use broker::dev::EXIT_CONFIG;
+use clap::{Parser, Subcommand};
+use rustix::process::Signal;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Barnabas, a broker that Kafka clients believe.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one broker.
+    Run {
+        /// Kafka's server.properties.
+        #[arg(long)]
+        config: PathBuf,
+        /// Overrides a key of the file: key=value. May be repeated.
+        #[arg(long = "override", value_name = "KEY=VALUE")]
+        overrides: Vec<String>,
+        /// Stop as on SIGTERM when the process that started this one ends.
+        #[arg(long, hide = true)]
+        exit_with_parent: bool,
+    },
+    /// Run a cluster on this machine.
+    Dev(broker::dev::DevArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run { config, overrides, exit_with_parent } => {
+            if exit_with_parent {
+                end_with_parent();
+            }
+            broker::boot::run(&config, &overrides)
+        }
+        Command::Dev(args) => broker::boot::run_dev(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("broker: {error:#}");
+            match error.is::<ConfigError>() {
+                true => ExitCode::from(EXIT_CONFIG),
+                false => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn end_with_parent() {
+    // Where the kernel cannot tell, the brokers of a killed supervisor stay; nothing is lost.
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::TERM)) {
+        eprintln!("broker: cannot watch the parent process: {error}");
+    }
+}

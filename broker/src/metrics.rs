@@ -1,0 +1,194 @@
+//! The broker's metrics. Handles are looked up once, at start or when a partition is created; the
+//! hot path only counts.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use wire::ApiKey;
+
+/// 0.1 ms to 10 s, about three steps per factor of ten.
+const LATENCY_BUCKETS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+/// Index of requests whose API is unknown.
+pub const UNKNOWN_API: usize = 0;
+
+/// Latencies of one API by phase.
+#[derive(Debug)]
+pub struct ApiMetrics {
+    handle: Histogram,
+    send: Histogram,
+}
+
+impl ApiMetrics {
+    /// From the complete frame to the finished reply, waits included.
+    pub fn handled(&self, elapsed: Duration) {
+        self.handle.observe(elapsed.as_secs_f64());
+    }
+
+    /// From the finished reply to its last byte in the socket.
+    pub fn sent(&self, elapsed: Duration) {
+        self.send.observe(elapsed.as_secs_f64());
+    }
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// By API code + 1; `UNKNOWN_API` first.
+    apis: Vec<ApiMetrics>,
+    pub bytes_in: IntCounter,
+    pub bytes_out: IntCounter,
+    pub produced_bytes: IntCounter,
+    pub produced_records: IntCounter,
+    pub fetched_bytes: IntCounter,
+    pub replicated_bytes: IntCounter,
+    pub connections: IntGauge,
+    pub fetch_sessions: IntGauge,
+    pub isr_shrinks: IntCounter,
+    pub isr_expands: IntCounter,
+    pub partitions: IntGauge,
+    pub leaders: IntGauge,
+    pub under_replicated: IntGauge,
+    pub under_min_isr: IntGauge,
+    pub offline: IntGauge,
+    pub is_active_controller: IntGauge,
+    pub leader_changes: IntCounter,
+    /// Lag of each group by topic and partition.
+    pub group_lag: IntGaugeVec,
+    pub errors: IntCounterVec,
+}
+
+impl Metrics {
+    pub fn new() -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let latency = HistogramVec::new(
+            HistogramOpts::new(
+                "barnabas_request_seconds",
+                "Latency of requests by phase: handle (frame complete to reply finished), send",
+            )
+            .buckets(LATENCY_BUCKETS.to_vec()),
+            &["api", "phase"],
+        )?;
+        let m = Maker { registry: &registry };
+        m.register(latency.clone())?;
+        Ok(Metrics {
+            apis: api_metrics(&latency)?,
+            bytes_in: m.counter("bytes_in_total", "Bytes of request frames received")?,
+            bytes_out: m.counter("bytes_out_total", "Bytes of response frames sent")?,
+            produced_bytes: m.counter("produced_bytes_total", "Bytes of batches appended")?,
+            produced_records: m.counter("produced_records_total", "Records appended")?,
+            fetched_bytes: m.counter("fetched_bytes_total", "Bytes of batches to consumers")?,
+            replicated_bytes: m.counter("replicated_bytes_total", "Bytes appended as follower")?,
+            connections: m.gauge("connections", "Open client connections")?,
+            fetch_sessions: m.gauge("fetch_sessions", "Incremental fetch sessions")?,
+            isr_shrinks: m.counter("isr_shrinks_total", "ISR members removed as leader")?,
+            isr_expands: m.counter("isr_expands_total", "ISR members added as leader")?,
+            partitions: m.gauge("partitions", "Replicas on this broker")?,
+            leaders: m.gauge("leader_partitions", "Partitions that this broker leads")?,
+            under_replicated: m
+                .gauge("under_replicated_partitions", "Led partitions with ISR below replicas")?,
+            under_min_isr: m
+                .gauge("under_min_isr_partitions", "Led partitions with ISR below minimum")?,
+            offline: m.gauge("offline_partitions", "Partitions of the cluster without leader")?,
+            is_active_controller: m.gauge("active_controller", "1 on the active controller")?,
+            leader_changes: m
+                .counter("leader_changes_total", "Leaderships taken or given up by this broker")?,
+            group_lag: m.gauges(
+                "consumer_lag",
+                "Records between a group's committed offset and the high watermark",
+                &["group", "topic", "partition"],
+            )?,
+            errors: m.counters("errors_total", "Errors by kind", &["kind"])?,
+            registry,
+        })
+    }
+
+    /// The metrics of an API by the index that `api_index` gives.
+    pub fn api(&self, index: usize) -> &ApiMetrics {
+        &self.apis[if index < self.apis.len() { index } else { UNKNOWN_API }]
+    }
+
+    /// The text format.
+    pub fn encode(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// Index of an API's metrics.
+pub fn api_index(api: ApiKey) -> usize {
+    usize::try_from(api.code()).map_or(UNKNOWN_API, |code| code + 1)
+}
+
+fn api_metrics(latency: &HistogramVec) -> Result<Vec<ApiMetrics>, prometheus::Error> {
+    let of = |name: &str| -> Result<ApiMetrics, prometheus::Error> {
+        Ok(ApiMetrics {
+            handle: latency.get_metric_with_label_values(&[name, "handle"])?,
+            send: latency.get_metric_with_label_values(&[name, "send"])?,
+        })
+    };
+    let last = ApiKey::all().map(api_index).max().unwrap_or(UNKNOWN_API);
+    let mut apis = Vec::with_capacity(last + 1);
+    apis.push(of("unknown")?);
+    for code in 0..last {
+        let api = i16::try_from(code).ok().and_then(ApiKey::from_i16);
+        apis.push(of(api.map_or("unknown", ApiKey::name))?);
+    }
+    Ok(apis)
+}
+
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn register(&self, metric: impl Collector + 'static) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(metric))
+    }
+
+    fn opts(name: &str, help: &str) -> Opts {
+        Opts::new(format!("barnabas_{name}"), help)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let metric = IntCounter::with_opts(Maker::opts(name, help))?;
+        self.register(metric.clone())?;
+        Ok(metric)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
+        let metric = IntCounterVec::new(Maker::opts(name, help), labels)?;
+        self.register(metric.clone())?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let metric = IntGauge::with_opts(Maker::opts(name, help))?;
+        self.register(metric.clone())?;
+        Ok(metric)
+    }
+
+    fn gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
+        let metric = IntGaugeVec::new(Maker::opts(name, help), labels)?;
+        self.register(metric.clone())?;
+        Ok(metric)
+    }
+}

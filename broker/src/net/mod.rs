@@ -1,0 +1,13 @@
+//! Sockets: accepting connections, cutting frames, keeping replies in order, writing them without
+//! copies. One task per connection does all of it, so that a request costs no task switch.
+
+mod connection;
+mod input;
+mod listener;
+mod output;
+mod read_ahead;
+mod sendfile;
+
+pub use connection::{ConnectionInfo, Reply, ReplyFuture, Started};
+pub use listener::{BoundListener, Budget, bind, serve};
+pub use read_ahead::ReadAhead;

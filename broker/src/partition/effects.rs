@@ -1,0 +1,76 @@
+//! Carrying out what the replica core asks for, in its order, under the partition's lock. Nothing
+//! here waits: followers and controller are posted to, sleepers are collected in `Wakes`.
+
+use std::sync::Arc;
+
+use metadata::topic_is_internal;
+use replica::Effect;
+
+use super::hosted::{Partition, State, log_offsets, storage_error};
+use super::outbox::FetchOrder;
+use super::waits::Wakes;
+
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+impl Partition {
+    pub(super) fn carry_out(self: &Arc<Self>, state: &mut State, wakes: &mut Wakes) {
+        // An effect may lead to further ones; they come after those already there.
+        let mut next = 0;
+        while next < state.effects.len() {
+            let effect = state.effects[next].clone();
+            next += 1;
+            self.carry_out_one(state, effect, wakes);
+        }
+        state.effects.clear();
+    }
+
+    fn carry_out_one(self: &Arc<Self>, state: &mut State, effect: Effect, wakes: &mut Wakes) {
+        match effect {
+            Effect::BecomeLeader { epoch, start_offset } => {
+                if let Err(error) = state.log.assign_epoch(epoch, start_offset) {
+                    storage_error(&self.id, &error);
+                }
+                self.outbox.metrics.leader_changes.inc();
+                self.outbox.fetch_orders.post(&self.id, FetchOrder::Stop);
+                if &*self.id.topic == OFFSETS_TOPIC {
+                    self.outbox.groups.leadership_taken(self, epoch);
+                }
+                tracing::debug!(partition = %self.id, epoch, start_offset, "lead");
+            }
+            Effect::Follow { leader, epoch } => {
+                let order = FetchOrder::Follow { partition: self.clone(), leader, epoch };
+                self.outbox.fetch_orders.post(&self.id, order);
+                self.not_leading();
+                tracing::debug!(partition = %self.id, %leader, epoch, "follow");
+            }
+            Effect::Idle => {
+                self.outbox.fetch_orders.post(&self.id, FetchOrder::Stop);
+                self.not_leading();
+            }
+            Effect::ProposeIsr(proposal) => {
+                self.outbox.isr_proposals.post(self.clone(), proposal);
+            }
+            Effect::HighWatermark(high_watermark) => {
+                let before = state.log.first_unstable_offset();
+                state.log.on_high_watermark(high_watermark);
+                if state.log.first_unstable_offset() != before {
+                    let offsets = log_offsets(&state.log);
+                    state.on(replica::Event::LogChanged(offsets));
+                }
+            }
+            Effect::WakeConsumers => state.consumers.take(&mut wakes.fetches),
+            Effect::WakeFollowers => state.followers.take(&mut wakes.fetches),
+            Effect::Complete { ticket, result } => {
+                if let Some((wait, slot)) = state.commits.take(ticket) {
+                    wakes.produces.push((wait, slot, result));
+                }
+            }
+        }
+    }
+
+    fn not_leading(&self) {
+        if topic_is_internal(&self.id.topic) && &*self.id.topic == OFFSETS_TOPIC {
+            self.outbox.groups.leadership_lost(self.id.partition);
+        }
+    }
+}

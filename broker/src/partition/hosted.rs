@@ -1,0 +1,218 @@
+//! `Partition`: one replica hosted here, its log and its core behind one lock.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
+use commitlog::{Log, LogReader};
+use parking_lot::Mutex;
+use replica::{EpochEnd, Event, LogOffsets, Settings};
+
+use super::outbox::Outbox;
+use super::waits::{FetchWaiters, ProduceWait, Wakes};
+use crate::clock;
+
+/// One replica hosted on this broker.
+pub struct Partition {
+    pub id: TopicPartition,
+    pub topic_id: TopicId,
+    /// Reads segments without the lock.
+    pub(super) reader: LogReader,
+    pub(super) outbox: Arc<Outbox>,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Partition({})", self.id)
+    }
+}
+
+/// What the lock guards.
+pub(super) struct State {
+    pub(super) core: replica::Partition,
+    pub(super) log: Log,
+    pub(super) effects: Vec<replica::Effect>,
+    pub(super) commits: CommitTickets,
+    pub(super) consumers: FetchWaiters,
+    pub(super) followers: FetchWaiters,
+    /// Deleted or moved away: the log is closed and must not be touched.
+    pub(super) is_removed: bool,
+}
+
+/// Where a partition stands, for ListOffsets, metrics and the coordinators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offsets {
+    pub log_start: Offset,
+    pub last_stable: Offset,
+    pub high_watermark: Offset,
+    pub log_end: Offset,
+}
+
+impl Partition {
+    pub(super) fn new(
+        broker: BrokerId,
+        topic_id: TopicId,
+        log: Log,
+        settings: Settings,
+        high_watermark: Offset,
+        outbox: Arc<Outbox>,
+    ) -> Arc<Partition> {
+        let core = replica::Partition::new(broker, settings, log_offsets(&log), high_watermark);
+        Arc::new(Partition {
+            id: log.partition().clone(),
+            topic_id,
+            reader: log.reader(),
+            outbox,
+            state: Mutex::new(State {
+                core,
+                log,
+                effects: Vec::new(),
+                commits: CommitTickets::default(),
+                consumers: FetchWaiters::default(),
+                followers: FetchWaiters::default(),
+                is_removed: false,
+            }),
+        })
+    }
+
+    /// Runs `work` under the lock, carries out the effects it led to, and wakes whoever waits
+    /// after the lock is released.
+    pub(super) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let result = {
+            let mut state = self.state.lock();
+            let result = work(&mut state);
+            if !state.effects.is_empty() {
+                self.carry_out(&mut state, &mut wakes);
+            }
+            result
+        };
+        wakes.give_out();
+        result
+    }
+
+    /// Looks at the state without changing it.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.lock())
+    }
+
+    /// As `look`, for what changes registrations only and has no effects.
+    pub(super) fn look_mut<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.state.lock())
+    }
+
+    /// Tells the core of an event.
+    pub(super) fn on(self: &Arc<Self>, event: Event) {
+        self.with(|state| state.on(event));
+    }
+
+    pub fn offsets(&self) -> Offsets {
+        self.look(|state| {
+            let log = state.core.log();
+            Offsets {
+                log_start: log.start,
+                last_stable: state.core.last_stable_offset(),
+                high_watermark: state.core.high_watermark(),
+                log_end: log.end,
+            }
+        })
+    }
+
+    /// The epoch in which this replica leads.
+    pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
+        self.look(|state| state.core.is_leader().then(|| state.core.leader_epoch()))
+    }
+
+    /// The leader that this replica knows of and its epoch, for KIP-951 hints.
+    pub fn current_leader(&self) -> (Option<BrokerId>, LeaderEpoch) {
+        self.look(|state| (state.core.leader(), state.core.leader_epoch()))
+    }
+
+    /// The `log.dirs` entry that the log is in.
+    pub fn log_dir(&self) -> Option<PathBuf> {
+        self.look(|state| state.log.dir().parent().map(PathBuf::from))
+    }
+
+    /// Bytes of the log's segments.
+    pub fn size(&self) -> u64 {
+        self.look(|state| state.log.size())
+    }
+
+    /// Size of the committed ISR.
+    pub fn isr_len(&self) -> usize {
+        self.look(|state| state.core.isr().len())
+    }
+
+    /// Time passed: lagging followers may have to leave the ISR.
+    pub fn tick(self: &Arc<Self>) {
+        self.on(Event::Tick);
+    }
+}
+
+impl State {
+    pub(super) fn on(&mut self, event: Event) {
+        self.core.on(clock::monotonic_ms(), event, &mut self.effects);
+    }
+
+    /// To be called after every change of the log.
+    pub(super) fn log_changed(&mut self) {
+        let offsets = log_offsets(&self.log);
+        self.on(Event::LogChanged(offsets));
+    }
+}
+
+pub(super) fn log_offsets(log: &Log) -> LogOffsets {
+    LogOffsets {
+        start: log.start_offset(),
+        end: log.end_offset(),
+        first_unstable: log.first_unstable_offset(),
+    }
+}
+
+/// The log's answer to the core's question for the end of an epoch.
+pub(super) fn epoch_end(log: &Log, epoch: LeaderEpoch) -> Option<EpochEnd> {
+    let end = log.epoch_end_offset(epoch);
+    (end.epoch >= 0).then_some(EpochEnd { epoch: end.epoch, end_offset: end.end_offset })
+}
+
+/// The produce requests behind the core's tickets. Tickets grow by one and mostly end in order, so
+/// that a queue with gaps is enough.
+#[derive(Debug, Default)]
+pub(super) struct CommitTickets {
+    first: u64,
+    waiting: VecDeque<Option<(Arc<ProduceWait>, usize)>>,
+}
+
+impl CommitTickets {
+    pub(super) fn issue(&mut self, wait: &Arc<ProduceWait>, slot: usize) -> u64 {
+        wait.expect_one();
+        self.waiting.push_back(Some((wait.clone(), slot)));
+        self.first + self.waiting.len() as u64 - 1
+    }
+
+    pub(super) fn take(&mut self, ticket: u64) -> Option<(Arc<ProduceWait>, usize)> {
+        let index = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
+        let taken = self.waiting.get_mut(index)?.take();
+        while self.waiting.pop_front_if(|entry| entry.is_none()).is_some() {
+            self.first += 1;
+        }
+        taken
+    }
+}
+
+/// Ends the process after a failed fsync: what is on disk is unknown, and a retry may lie.
+pub(super) fn fatal_fsync(error: &commitlog::LogError) -> ! {
+    tracing::error!(%error, "fsync failed: the broker stops, so that recovery decides what is left");
+    std::process::abort();
+}
+
+/// Logs an error of the log; a failed fsync ends the process.
+pub(super) fn storage_error(id: &TopicPartition, error: &commitlog::LogError) -> ErrorCode {
+    if error.is_fatal() {
+        fatal_fsync(error);
+    }
+    tracing::error!(partition = %id, %error, "log");
+    error.code()
+}

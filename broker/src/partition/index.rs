@@ -1,0 +1,199 @@
+//! `Partitions`: the replicas on this broker by topic name and by topic id, the metadata image they
+//! were last told, and what they share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use base::{BrokerId, ErrorCode, TopicId, TopicPartition};
+use commitlog::LogContext;
+use metadata::Image;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::Partition;
+use super::load::LoadedLogs;
+use super::outbox::Outbox;
+use crate::config::Config;
+
+/// The hosted partitions of one topic, by partition number.
+#[derive(Debug)]
+struct Hosted {
+    id: TopicId,
+    partitions: Vec<Option<Arc<Partition>>>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    topics: HashMap<Arc<str>, Hosted>,
+    names: HashMap<TopicId, Arc<str>>,
+}
+
+/// All replicas on this broker.
+pub struct Partitions {
+    pub(super) broker: BrokerId,
+    pub(super) config: Arc<Config>,
+    pub(super) logs: LogContext,
+    pub(super) outbox: Arc<Outbox>,
+    /// Logs found on disk at start that no image has claimed yet.
+    pub(super) loaded: Mutex<LoadedLogs>,
+    /// Directories of deleted partitions, with the time to remove them.
+    pub(super) deleted_dirs: Mutex<Vec<(i64, PathBuf)>>,
+    index: RwLock<Index>,
+    image: ArcSwap<Image>,
+    applied: watch::Sender<i64>,
+}
+
+impl Partitions {
+    pub fn new(
+        config: Arc<Config>,
+        logs: LogContext,
+        outbox: Arc<Outbox>,
+        loaded: LoadedLogs,
+    ) -> Partitions {
+        Partitions {
+            broker: config.broker_id,
+            config,
+            logs,
+            outbox,
+            loaded: Mutex::new(loaded),
+            deleted_dirs: Mutex::new(Vec::new()),
+            index: RwLock::default(),
+            image: ArcSwap::from_pointee(Image::new("")),
+            applied: watch::channel(-1).0,
+        }
+    }
+
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The newest image that the partitions have been told.
+    pub fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    /// Changes with every image applied: its metadata offset.
+    pub fn applied(&self) -> watch::Receiver<i64> {
+        self.applied.subscribe()
+    }
+
+    pub(super) fn publish(&self, image: Arc<Image>) {
+        let offset = image.offset();
+        self.image.store(image);
+        self.applied.send_replace(offset);
+    }
+
+    /// A partition hosted here, by name.
+    pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<Partition>> {
+        let index = self.index.read();
+        index.topics.get(topic)?.get(partition)
+    }
+
+    /// A partition hosted here, by topic id.
+    pub fn get_by_id(&self, topic: TopicId, partition: i32) -> Option<Arc<Partition>> {
+        let index = self.index.read();
+        index.topics.get(index.names.get(&topic)?)?.get(partition)
+    }
+
+    /// As `get`, with the error that a client should see.
+    pub fn find(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
+        self.get(topic, partition).ok_or_else(|| {
+            match self.image.load().partition(topic, partition) {
+                Some(_) => ErrorCode::NotLeaderOrFollower,
+                None => ErrorCode::UnknownTopicOrPartition,
+            }
+        })
+    }
+
+    /// As `get_by_id`, with the error that a client should see.
+    pub fn find_by_id(&self, topic: TopicId, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
+        self.get_by_id(topic, partition).ok_or_else(|| {
+            let image = self.image.load();
+            match image.topic_by_id(topic) {
+                None => ErrorCode::UnknownTopicId,
+                Some(topic) if topic.partition(partition).is_some() => {
+                    ErrorCode::NotLeaderOrFollower
+                }
+                Some(_) => ErrorCode::UnknownTopicOrPartition,
+            }
+        })
+    }
+
+    /// Every partition hosted here, in no order.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        let index = self.index.read();
+        index.topics.values().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
+    }
+
+    pub(super) fn of_topic(&self, topic: &str) -> Vec<Arc<Partition>> {
+        let index = self.index.read();
+        let hosted = index.topics.get(topic);
+        hosted.map_or_else(Vec::new, |topic| topic.partitions.iter().flatten().cloned().collect())
+    }
+
+    pub(super) fn insert(&self, partition: Arc<Partition>) {
+        let mut index = self.index.write();
+        let TopicPartition { topic, partition: number } = partition.id.clone();
+        let Ok(at) = usize::try_from(number) else { return };
+        index.names.insert(partition.topic_id, topic.clone());
+        let hosted = index
+            .topics
+            .entry(topic)
+            .or_insert_with(|| Hosted { id: partition.topic_id, partitions: Vec::new() });
+        hosted.id = partition.topic_id;
+        if hosted.partitions.len() <= at {
+            hosted.partitions.resize(at + 1, None);
+        }
+        hosted.partitions[at] = Some(partition);
+    }
+
+    pub(super) fn take(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+        let mut index = self.index.write();
+        let hosted = index.topics.get_mut(&id.topic)?;
+        let at = usize::try_from(id.partition).ok()?;
+        let taken = hosted.partitions.get_mut(at)?.take();
+        if hosted.partitions.iter().all(Option::is_none) {
+            let topic = hosted.id;
+            index.topics.remove(&id.topic);
+            index.names.remove(&topic);
+        }
+        taken
+    }
+}
+
+impl Hosted {
+    fn get(&self, partition: i32) -> Option<Arc<Partition>> {
+        self.partitions.get(usize::try_from(partition).ok()?)?.clone()
+    }
+}
+
+/// Numbers for the gauges.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    pub hosted: i64,
+    pub led: i64,
+    pub under_replicated: i64,
+    pub under_min_isr: i64,
+}
+
+impl Partitions {
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for partition in self.all() {
+            partition.look(|state| {
+                counts.hosted += 1;
+                counts.led += i64::from(state.core.is_leader());
+                counts.under_replicated += i64::from(state.core.is_under_replicated());
+                counts.under_min_isr += i64::from(state.core.is_under_min_isr());
+            });
+        }
+        counts
+    }
+
+    /// Closes segment files that were not used for a while.
+    pub fn close_idle_files(&self) {
+        self.logs.files.close_idle();
+    }
+}

@@ -1,0 +1,232 @@
+//! What a partition does as leader: appending, reading for consumers and followers, answering
+//! questions about offsets.
+
+use std::sync::Arc;
+
+use base::{ErrorCode, LeaderEpoch, Offset};
+use commitlog::{AppendError, AppendInfo, InvalidRecord, LogReader, Origin, TimestampOffset};
+use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswer, ReadPlan};
+
+use super::hosted::{Partition, State, epoch_end, storage_error};
+use super::waits::{FetchWait, ProduceWait};
+use crate::clock;
+
+/// A batch is in the log (not yet committed). `ticket` cancels the wait for its commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Appended {
+    pub info: AppendInfo,
+    pub ticket: Option<u64>,
+}
+
+/// Why a batch was refused, as the produce response says it.
+#[derive(Clone, Debug)]
+pub struct ProduceError {
+    pub code: ErrorCode,
+    pub message: Option<String>,
+    pub records: Vec<InvalidRecord>,
+}
+
+impl From<ErrorCode> for ProduceError {
+    fn from(code: ErrorCode) -> ProduceError {
+        ProduceError { code, message: None, records: Vec::new() }
+    }
+}
+
+/// Whom to tell of news if there is nothing to read at the moment of the look.
+#[derive(Clone, Copy, Debug)]
+pub struct Registration<'a> {
+    pub wait: &'a Arc<FetchWait>,
+    pub index: u32,
+}
+
+impl Partition {
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    /// Appends what a producer sent. With `commit`, its slot is completed when the batch is
+    /// committed or cannot be any more.
+    pub fn append(
+        self: &Arc<Self>,
+        batches: &[u8],
+        acks: i16,
+        commit: Option<(&Arc<ProduceWait>, usize)>,
+    ) -> Result<Appended, ProduceError> {
+        self.with(|state| {
+            let epoch = state.core.check_produce(acks)?;
+            self.append_in(state, batches, epoch, Origin::Client, commit)
+        })
+    }
+
+    /// Appends what a coordinator of this broker wrote, if it still leads in `epoch`.
+    pub fn append_as_coordinator(
+        self: &Arc<Self>,
+        batches: &[u8],
+        epoch: LeaderEpoch,
+        commit: Option<(&Arc<ProduceWait>, usize)>,
+    ) -> Result<Appended, ProduceError> {
+        self.with(|state| {
+            if state.core.check_produce(-1)? != epoch {
+                return Err(ErrorCode::NotLeaderOrFollower.into());
+            }
+            self.append_in(state, batches, epoch, Origin::Coordinator, commit)
+        })
+    }
+
+    fn append_in(
+        &self,
+        state: &mut State,
+        batches: &[u8],
+        epoch: LeaderEpoch,
+        origin: Origin,
+        commit: Option<(&Arc<ProduceWait>, usize)>,
+    ) -> Result<Appended, ProduceError> {
+        let info = state
+            .log
+            .append_as_leader(batches, epoch, origin, clock::wall_ms())
+            .map_err(|error| self.append_error(error))?;
+        if !info.duplicate {
+            state.log_changed();
+        }
+        let ticket = commit.map(|(wait, slot)| {
+            let ticket = state.commits.issue(wait, slot);
+            state.on(Event::AwaitCommit { ticket, required: info.last_offset + 1 });
+            ticket
+        });
+        Ok(Appended { info, ticket })
+    }
+
+    fn append_error(&self, error: AppendError) -> ProduceError {
+        match error {
+            AppendError::Invalid(invalid) => ProduceError {
+                code: invalid.code,
+                message: Some(invalid.message),
+                records: invalid.records,
+            },
+            AppendError::Log(error) => ProduceError {
+                code: storage_error(&self.id, &error),
+                message: Some(error.to_string()),
+                records: Vec::new(),
+            },
+        }
+    }
+
+    /// Nobody waits for this commit any more.
+    pub fn cancel_commit(self: &Arc<Self>, ticket: u64) {
+        self.with(|state| {
+            state.commits.take(ticket);
+            state.on(Event::CancelWait { ticket });
+        });
+    }
+
+    /// What a consumer may read now. With `registration`, news after this look will be told if
+    /// there is nothing to read yet.
+    pub fn plan_consumer(
+        &self,
+        fetch: &ConsumerFetch,
+        registration: Option<Registration<'_>>,
+    ) -> Result<ReadPlan, ErrorCode> {
+        self.look_mut(|state| {
+            let State { core, log, consumers, .. } = state;
+            let plan = core.consumer_fetch(fetch, &|epoch| epoch_end(log, epoch));
+            if let (Some(Registration { wait, index }), true) = (registration, is_idle(&plan)) {
+                consumers.add(wait, index);
+            }
+            plan
+        })
+    }
+
+    /// A fetch of a follower: notes its position and says what it may read.
+    pub fn note_follower(self: &Arc<Self>, fetch: &FollowerFetch) -> Result<ReadPlan, ErrorCode> {
+        self.with(|state| {
+            let State { core, log, effects, .. } = state;
+            let now_ms = clock::monotonic_ms();
+            core.follower_fetch(now_ms, fetch, &|epoch| epoch_end(log, epoch), effects)
+        })
+    }
+
+    /// What a waiting follower may read now; registers it as in `plan_consumer`.
+    pub fn plan_follower(
+        &self,
+        fetch: &FollowerFetch,
+        registration: Option<Registration<'_>>,
+    ) -> Result<ReadPlan, ErrorCode> {
+        self.look_mut(|state| {
+            let State { core, log, followers, .. } = state;
+            let plan = core.follower_read(fetch, &|epoch| epoch_end(log, epoch));
+            if let (Some(Registration { wait, index }), true) = (registration, is_idle(&plan)) {
+                followers.add(wait, index);
+            }
+            plan
+        })
+    }
+
+    /// Registers for any news, data at hand or not. Returns the high watermark at this moment.
+    pub fn register(&self, is_follower: bool, wait: &Arc<FetchWait>, index: u32) -> Offset {
+        self.look_mut(|state| {
+            let waiters = if is_follower { &mut state.followers } else { &mut state.consumers };
+            waiters.add(wait, index);
+            state.core.high_watermark()
+        })
+    }
+
+    pub fn check_leader(&self, current_leader_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+        self.look(|state| state.core.check_leader(current_leader_epoch))
+    }
+
+    /// The "latest" offset of ListOffsets.
+    pub fn latest_offset(&self, isolation: Isolation) -> Result<Offset, ErrorCode> {
+        self.look(|state| state.core.latest_offset(isolation))
+    }
+
+    /// The end of an epoch, for OffsetForLeaderEpoch.
+    pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        self.look(|state| state.core.epoch_end_offset(epoch, &|epoch| epoch_end(&state.log, epoch)))
+    }
+
+    /// Epoch of the record at an offset.
+    pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.look(|state| state.log.epoch_of(offset))
+    }
+
+    /// The first record at or after a timestamp. May wait for the disk.
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: i64,
+    ) -> Result<Option<TimestampOffset>, ErrorCode> {
+        let found = self.look(|state| state.log.offset_for_timestamp(timestamp));
+        found.map_err(|error| storage_error(&self.id, &error))
+    }
+
+    /// The record with the largest timestamp. May wait for the disk.
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, ErrorCode> {
+        let found = self.look(|state| state.log.offset_of_max_timestamp());
+        found.map_err(|error| storage_error(&self.id, &error))
+    }
+
+    /// DeleteRecords: moves the log start up. Returns the new low watermark of this replica.
+    pub fn delete_records(self: &Arc<Self>, offset: Offset) -> Result<Offset, ErrorCode> {
+        self.with(|state| {
+            state.core.check_leader(-1)?;
+            let high_watermark = state.core.high_watermark();
+            let offset = if offset == -1 { high_watermark } else { offset };
+            if offset < 0 || offset > high_watermark {
+                return Err(ErrorCode::OffsetOutOfRange);
+            }
+            let deleted = state.log.delete_records(offset, high_watermark);
+            deleted.map_err(|error| storage_error(&self.id, &error))?;
+            state.log_changed();
+            Ok(state.log.start_offset())
+        })
+    }
+
+    /// The controller's answer to an ISR proposal.
+    pub fn isr_answer(self: &Arc<Self>, answer: IsrAnswer) {
+        self.on(Event::IsrAnswer(answer));
+    }
+}
+
+/// Nothing to read and nothing to say.
+fn is_idle(plan: &Result<ReadPlan, ErrorCode>) -> bool {
+    matches!(plan, Ok(plan) if plan.diverging.is_none() && plan.max_offset <= plan.from)
+}

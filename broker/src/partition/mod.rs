@@ -1,0 +1,25 @@
+//! The replicas on this broker. Each [`Partition`] holds its log and its replica core behind one
+//! short lock that is never held across an await; what the core asks of others leaves as posts
+//! that do not block. [`Partitions`] finds them and applies metadata images to them.
+
+mod apply;
+mod checkpoints;
+mod effects;
+mod follower;
+mod hosted;
+mod index;
+mod leader;
+mod load;
+mod outbox;
+mod settings;
+mod waits;
+
+pub use apply::run_applier;
+
+pub use follower::FollowerProgress;
+pub use hosted::{Offsets, Partition};
+pub use index::Partitions;
+pub use leader::{Appended, ProduceError, Registration};
+pub use load::{LoadError, LoadedLogs, load_logs, write_meta_properties};
+pub use outbox::{FetchOrder, FetchOrders, IsrProposals, Outbox};
+pub use waits::{FetchWait, ProduceWait};
