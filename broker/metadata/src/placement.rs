@@ -97,8 +97,8 @@ fn ring(members: &[&PlacementBroker], fenced: bool, entropy: &mut Entropy) -> Ri
     Ring { brokers, next: 0 }
 }
 
-/// One partition: the leader from `first_rack`, then one replica per rack in turn; full rounds go on
-/// with the racks' further brokers, fenced ones when nothing else is left in the rack.
+/// One partition: the leader from `first_rack`, then one replica per rack in turn; full rounds go
+/// on with the racks' further brokers, fenced ones when nothing else is left in the rack.
 fn place_one(racks: &mut [Rack], first_rack: usize, replication_factor: usize) -> Vec<BrokerId> {
     let leaders = racks.iter().filter(|r| !r.unfenced.brokers.is_empty()).count();
     let order: Vec<usize> = (0..leaders)

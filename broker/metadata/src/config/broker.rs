@@ -1,5 +1,6 @@
-//! Broker configs that may be altered while brokers run, for one or for all of them: the broker keys of topic configs, and a few
-//! limits. Everything else is set in the broker's configuration file.
+//! Broker configs that may be altered while brokers run, for one or for all of them: the broker
+//! keys of topic configs, and a few limits. Everything else is set in the broker's configuration
+//! file.
 
 use super::{ConfigKind, Valid, topic_configs};
 

@@ -1,8 +1,8 @@
 //! The life of a broker: registration, heartbeats, fencing, controlled shutdown, unregistration.
 //!
-//! A new incarnation of a broker starts fenced. Unless it shut down cleanly (it names the epoch that
-//! it had then), it counts as one that may have lost its unflushed tail, or its disk: it leaves every
-//! ISR and ELR before it can lead anything.
+//! A new incarnation of a broker starts fenced. Unless it shut down cleanly (it names the epoch
+//! that it had then), it counts as one that may have lost its unflushed tail, or its disk: it
+//! leaves every ISR and ELR before it can lead anything.
 
 use std::sync::Arc;
 

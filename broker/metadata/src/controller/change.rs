@@ -2,9 +2,9 @@
 //! reassignments, keeps the eligible leader replicas (KIP-966) and elects a leader. All changes of
 //! existing partitions pass here, so that these rules hold whatever caused the change.
 //!
-//! Order of election: the leader stays if it can; else the first replica, in assignment order, that
-//! is in the ISR or the ELR; else the last known leader, if nobody is in either; else, where unclean
-//! election is allowed, any active replica.
+//! Order of election: the leader stays if it can; else the first replica, in assignment order,
+//! that is in the ISR or the ELR; else the last known leader, if nobody is in either; else, where
+//! unclean election is allowed, any active replica.
 
 use std::sync::Arc;
 
@@ -120,8 +120,9 @@ impl PartitionChange {
         self.removing.clear();
     }
 
-    /// Who leaves an ISR that falls below its minimum stays eligible: as the high watermark does not
-    /// move then, it misses nothing that is committed. With enough in-sync replicas nobody else is.
+    /// Who leaves an ISR that falls below its minimum stays eligible: as the high watermark does
+    /// not move then, it misses nothing that is committed. With enough in-sync replicas nobody
+    /// else is.
     fn update_elr(&mut self) {
         let replicas = &self.replicas;
         let minimum = self.rules.min_isr.min(replicas.len());
@@ -159,7 +160,8 @@ impl PartitionChange {
         if elected.leader != self.old.leader {
             return elected.leader.map_or(LeaderChange::Nobody, LeaderChange::To);
         }
-        // Replicas that were removed may still believe that they replicate: a new epoch fences them.
+        // Replicas that were removed may still believe that they replicate: a new epoch fences
+        // them.
         let removed = self.old.replicas.iter().any(|b| !self.replicas.contains(b));
         match elected.leader {
             Some(leader) if removed || elected.unclean => LeaderChange::To(leader),
@@ -191,7 +193,8 @@ impl PartitionChange {
 
     fn elect_preferred(&self, is_active: &impl Fn(BrokerId) -> bool) -> Elected {
         match self.replicas.first() {
-            // In sync, not merely eligible: the leader may have newer records that are not committed.
+            // In sync, not merely eligible: the leader may have newer records that are not
+            // committed.
             Some(&preferred) if self.isr.contains(&preferred) && is_active(preferred) => {
                 Elected { leader: Some(preferred), unclean: false }
             }

@@ -95,9 +95,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The brokers leave the ISRs and their leaderships move. Their state is expected to be changed
-    /// already, so that they are no candidates. All at once: replicas that leave an ISR together are
-    /// equally eligible afterwards.
+    /// The brokers leave the ISRs and their leaderships move. Their state is expected to be
+    /// changed already, so that they are no candidates. All at once: replicas that leave an ISR
+    /// together are equally eligible afterwards.
     pub fn remove_from_isrs(&mut self, brokers: &[BrokerId]) {
         let at_stake = brokers.iter().flat_map(|b| self.image.partitions_at_stake(*b));
         let partitions: BTreeSet<TopicPartition> = at_stake.cloned().collect();

@@ -21,7 +21,9 @@ impl Draft<'_> {
             // Every partition that needs an election is without its preferred leader.
             let candidates: Vec<TopicPartition> = self.image.imbalanced().cloned().collect();
             let results = candidates.into_iter().map(|tp| self.elect_leader(tp, election));
-            let needed = |r: &PartitionResult| !matches!(&r.result, Err(e) if e.code == ErrorCode::ElectionNotNeeded);
+            let needed = |r: &PartitionResult| {
+                r.result.as_ref().map_err(|e| e.code) != Err(ErrorCode::ElectionNotNeeded)
+            };
             return results.filter(needed).collect();
         };
         flatten(partitions).map(|tp| self.elect_leader(tp, election)).collect()

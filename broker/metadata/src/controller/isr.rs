@@ -1,5 +1,5 @@
-//! ISR changes by compare-and-set: only the leader of the current leader epoch may propose one, only
-//! against the current partition epoch, and every new member must be an active broker of the
+//! ISR changes by compare-and-set: only the leader of the current leader epoch may propose one,
+//! only against the current partition epoch, and every new member must be an active broker of the
 //! incarnation that the leader saw catching up.
 
 use std::sync::Arc;

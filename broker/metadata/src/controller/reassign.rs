@@ -1,5 +1,5 @@
-//! Reassignments: replicas are added first and removed once the added ones are in sync. The state is
-//! in the partition; its completion is part of every ISR change.
+//! Reassignments: replicas are added first and removed once the added ones are in sync. The state
+//! is in the partition; its completion is part of every ISR change.
 
 use base::{BrokerId, ErrorCode, TopicPartition};
 

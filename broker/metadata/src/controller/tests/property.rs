@@ -1,5 +1,6 @@
-//! Property: whatever is asked in whatever order, the invariants hold after every commit (the world
-//! checks them), and replaying the log, or a snapshot and the rest of the log, gives the same image.
+//! Property: whatever is asked in whatever order, the invariants hold after every commit (the
+//! world checks them), and replaying the log, or a snapshot and the rest of the log, gives the
+//! same image.
 
 use proptest::prelude::*;
 
