@@ -6,11 +6,15 @@
 //! without entries that are committed. So a node takes part only when its disk says that it was
 //! admitted (the file `admitted`). An empty node asks the configured voters what they have:
 //!
-//! | the others have                     | this node                                            |
-//! |-------------------------------------|------------------------------------------------------|
-//! | nobody has anything, all answered   | the voter with the smallest id admits all, then initializes the quorum; the others wait for it |
-//! | somebody has a vote or entries      | asks the leader to forget it (`Rejoin`), keeps the vote that the leader answers with, then joins as an observer and is promoted when it has caught up |
-//! | neither                             | waits: a quorum may be hidden behind those that do not answer |
+//! | the others have                 | this node                                              |
+//! |---------------------------------|--------------------------------------------------------|
+//! | nothing, and all answered       | the voter with the smallest id admits all, then begins |
+//! |                                 | the quorum; the others wait for it                     |
+//! | somebody has a vote or entries  | asks the leader to forget it (`Rejoin`), keeps the     |
+//! |                                 | vote of the answer, joins as an observer and becomes a |
+//! |                                 | voter when it has caught up                            |
+//! | neither                         | waits: a quorum may be hidden behind those that do not |
+//! |                                 | answer                                                 |
 //!
 //! Why rejoining is safe: until the leader answered, the node neither votes nor takes entries. The
 //! removal is committed by a majority of the voters without it. Any majority in which the

@@ -4,12 +4,14 @@
 //! bytes (magic, version, 4 reserved bytes), then frames: length of the payload (u32), CRC-32C of
 //! index and payload (u32), index (u64), payload; little-endian. Indexes are consecutive.
 //!
-//! | found at open                                   | done                                     |
-//! |-------------------------------------------------|------------------------------------------|
-//! | a frame cut off or with a wrong CRC, last file  | the file is cut there: it was never acknowledged, because acknowledging means synced |
-//! | the same in an earlier file                     | refused: earlier files were synced before the next one was made |
-//! | a last file without a whole header              | removed: its creation was not finished   |
-//! | a hole between the files                        | refused                                  |
+//! | found at open                              | done                                   |
+//! |--------------------------------------------|----------------------------------------|
+//! | last file: a frame cut off or a wrong CRC  | cut there: it was never acknowledged,  |
+//! |                                            | because acknowledged means synced      |
+//! | earlier file: the same                     | refused: it was synced before the next |
+//! |                                            | file was made                          |
+//! | last file: no whole header                 | removed: its creation was not finished |
+//! | a hole between the files                   | refused                                |
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
