@@ -14,7 +14,8 @@ pub fn files(data: &Path) -> Result<Vec<PathBuf>> {
         let dir = entry?.path();
         let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let partition = name.rsplit_once('-').is_some_and(|(_, n)| n.parse::<u32>().is_ok());
-        if !dir.is_dir() || !partition {
+        // Apache Kafka keeps its quorum's log here too; that one never rests.
+        if !dir.is_dir() || !partition || name.starts_with("__cluster_metadata") {
             continue;
         }
         for entry in fs::read_dir(&dir)? {

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod cluster;
 pub mod config;
 pub mod dump;
+pub mod fuzz;
 pub mod load;
 pub mod ports;
 pub mod process;
