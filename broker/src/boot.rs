@@ -5,6 +5,7 @@
 //! connections drain, background work ends, logs are closed, and the clean-shutdown markers come
 //! last.
 
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -67,9 +68,13 @@ pub fn run_dev(args: dev::DevArgs) -> Result<()> {
 
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BARNABAS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn"));
     let json = std::env::var("BARNABAS_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let ansi = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi);
     // In tests several brokers of one process share the first one's subscriber.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }

@@ -22,6 +22,7 @@ const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const UNKNOWN: i64 = -1;
+const LEADER_EPOCH_VERSION_MIN: i16 = 4;
 
 /// An offset with what the response says about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +36,7 @@ const NOTHING: Answer = Answer { timestamp: UNKNOWN, offset: UNKNOWN, leader_epo
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _cx: &RequestContext,
+    cx: &RequestContext,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
     let isolation = match request.isolation_level {
@@ -50,7 +51,7 @@ pub async fn handle(
                 Ok(partition) => look_up(broker, partition, &asked, isolation).await,
                 Err(code) => Err(code),
             };
-            partitions.push(response_of(asked.partition_index, answer));
+            partitions.push(response_of(cx.version, asked.partition_index, answer));
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
@@ -97,7 +98,11 @@ async fn look_up(
     }
 }
 
-fn response_of(index: i32, answer: Result<Answer, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn response_of(
+    version: i16,
+    index: i32,
+    answer: Result<Answer, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
     let code = answer.err().unwrap_or(ErrorCode::None);
     let answer = answer.unwrap_or(NOTHING);
     ListOffsetsPartitionResponse {
@@ -105,6 +110,7 @@ fn response_of(index: i32, answer: Result<Answer, ErrorCode>) -> ListOffsetsPart
         error_code: code.code(),
         timestamp: answer.timestamp,
         offset: answer.offset,
-        leader_epoch: answer.leader_epoch,
+        // Older versions cannot say it, and the codec refuses to drop it silently.
+        leader_epoch: if version >= LEADER_EPOCH_VERSION_MIN { answer.leader_epoch } else { -1 },
     }
 }

@@ -51,6 +51,10 @@ impl Partitions {
         let old = self.image();
         let changes = changes_between(&old, &image);
         if !changes.is_empty() {
+            if !changes.topics_deleted.is_empty() {
+                let names = changes.topics_deleted.iter().map(|topic| topic.name.clone());
+                self.outbox.groups.topics_deleted(names);
+            }
             for topic in &changes.topics_deleted {
                 for partition in self.of_topic(&topic.name) {
                     if partition.topic_id == topic.id {
