@@ -209,107 +209,111 @@ fn a_group_of_unknown_protocol_keeps_its_offsets_while_it_has_members() {
     assert_eq!(reply.error, ErrorCode::NonEmptyGroup);
 }
 
+struct Case {
+    what: &'static str,
+    act: fn(&mut World),
+    left: &'static [i32],
+}
+
+fn stable(w: &mut World, metadata: &'static [u8]) -> Client {
+    let mut a = Client { protocols: vec![protocol("range", metadata)], ..Client::new("a") };
+    w.stabilise(&mut [&mut a]);
+    w.ask(a.commit(0, 1));
+    a
+}
+
+fn beat_for(w: &mut World, a: &Client, ms: i64) {
+    for _ in 0..ms / 5_000 {
+        w.advance(5_000);
+        assert_eq!(w.heartbeat(a), ErrorCode::None);
+    }
+}
+
+const CASES: &[Case] = &[
+    Case {
+        what: "a simple consumer commits once",
+        left: &[],
+        act: |w| {
+            w.ask(simple_commit(0, 1));
+            w.advance(71 * MINUTE_MS);
+        },
+    },
+    Case {
+        what: "a simple consumer commits now and then",
+        left: &[1],
+        act: |w| {
+            w.ask(simple_commit(0, 1));
+            w.advance(40 * MINUTE_MS);
+            w.ask(simple_commit(1, 1));
+            w.advance(35 * MINUTE_MS);
+        },
+    },
+    Case {
+        what: "members read the topic",
+        left: &[0],
+        act: |w| {
+            let a = stable(w, b"\0\0\0\0\0\x01\0\x01t\0\0\0\0");
+            beat_for(w, &a, 80 * MINUTE_MS);
+        },
+    },
+    Case {
+        what: "members read other topics",
+        left: &[],
+        act: |w| {
+            let a = stable(w, b"\0\0\0\0\0\x01\0\x01u\0\0\0\0");
+            beat_for(w, &a, 80 * MINUTE_MS);
+        },
+    },
+    Case {
+        what: "members read what cannot be told",
+        left: &[0],
+        act: |w| {
+            let a = stable(w, b"?");
+            beat_for(w, &a, 80 * MINUTE_MS);
+        },
+    },
+    Case {
+        what: "the last member left less than the retention ago",
+        left: &[0],
+        act: |w| {
+            let a = stable(w, b"\0\0\0\0\0\x01\0\x01t\0\0\0\0");
+            beat_for(w, &a, 40 * MINUTE_MS);
+            w.ask(a.leave());
+            w.advance(50 * MINUTE_MS);
+        },
+    },
+    Case {
+        what: "the last member left long ago",
+        left: &[],
+        act: |w| {
+            let a = stable(w, b"\0\0\0\0\0\x01\0\x01t\0\0\0\0");
+            w.ask(a.leave());
+            w.advance(75 * MINUTE_MS);
+        },
+    },
+    Case {
+        what: "an old client asked for a retention of its own",
+        left: &[],
+        act: |w| {
+            let GroupRequest::Commit(mut request) = simple_commit(0, 1) else { unreachable!() };
+            request.retention_ms = Some(MINUTE_MS);
+            w.ask(GroupRequest::Commit(request));
+            w.advance(11 * MINUTE_MS);
+        },
+    },
+];
+
 /// What a group must do for its offsets to be gone, or not, after the retention of an hour.
 #[test]
 fn offsets_expire_when_nobody_can_want_them() {
-    struct Case {
-        what: &'static str,
-        act: fn(&mut World),
-        left: &'static [i32],
-    }
-    fn stable(w: &mut World, metadata: &'static [u8]) -> Client {
-        let mut a = Client { protocols: vec![protocol("range", metadata)], ..Client::new("a") };
-        w.stabilise(&mut [&mut a]);
-        w.ask(a.commit(0, 1));
-        a
-    }
-    fn beat_for(w: &mut World, a: &Client, ms: i64) {
-        for _ in 0..ms / 5_000 {
-            w.advance(5_000);
-            assert_eq!(w.heartbeat(a), ErrorCode::None);
-        }
-    }
-    let cases = [
-        Case {
-            what: "a simple consumer commits once",
-            left: &[],
-            act: |w| {
-                w.ask(simple_commit(0, 1));
-                w.advance(71 * MINUTE_MS);
-            },
-        },
-        Case {
-            what: "a simple consumer commits now and then",
-            left: &[1],
-            act: |w| {
-                w.ask(simple_commit(0, 1));
-                w.advance(40 * MINUTE_MS);
-                w.ask(simple_commit(1, 1));
-                w.advance(35 * MINUTE_MS);
-            },
-        },
-        Case {
-            what: "members read the topic",
-            left: &[0],
-            act: |w| {
-                let a = stable(w, b"\0\0\0\0\0\x01\0\x01t\0\0\0\0");
-                beat_for(w, &a, 80 * MINUTE_MS);
-            },
-        },
-        Case {
-            what: "members read other topics",
-            left: &[],
-            act: |w| {
-                let a = stable(w, b"\0\0\0\0\0\x01\0\x01u\0\0\0\0");
-                beat_for(w, &a, 80 * MINUTE_MS);
-            },
-        },
-        Case {
-            what: "members read what cannot be told",
-            left: &[0],
-            act: |w| {
-                let a = stable(w, b"?");
-                beat_for(w, &a, 80 * MINUTE_MS);
-            },
-        },
-        Case {
-            what: "the last member left less than the retention ago",
-            left: &[0],
-            act: |w| {
-                let a = stable(w, b"\0\0\0\0\0\x01\0\x01t\0\0\0\0");
-                beat_for(w, &a, 40 * MINUTE_MS);
-                w.ask(a.leave());
-                w.advance(50 * MINUTE_MS);
-            },
-        },
-        Case {
-            what: "the last member left long ago",
-            left: &[],
-            act: |w| {
-                let a = stable(w, b"\0\0\0\0\0\x01\0\x01t\0\0\0\0");
-                w.ask(a.leave());
-                w.advance(75 * MINUTE_MS);
-            },
-        },
-        Case {
-            what: "an old client asked for a retention of its own",
-            left: &[],
-            act: |w| {
-                let GroupRequest::Commit(mut request) = simple_commit(0, 1) else { unreachable!() };
-                request.retention_ms = Some(MINUTE_MS);
-                w.ask(GroupRequest::Commit(request));
-                w.advance(11 * MINUTE_MS);
-            },
-        },
-    ];
-    for Case { what, act, left } in cases {
+    for Case { what, act, left } in CASES {
         let mut w = World::with(GroupConfig {
             offsets_retention_ms: 60 * MINUTE_MS,
             ..GroupConfig::kafka_defaults()
         });
         act(&mut w);
         let partitions: Vec<i32> = committed(&mut w).iter().map(|(_, p, _)| *p).collect();
-        assert_eq!(partitions, left, "{what}");
+        assert_eq!(partitions, *left, "{what}");
         assert_eq!(w.replayed().persistent_view(), w.shard.persistent_view(), "{what}");
         if left.is_empty() && w.state() != GroupState::Stable {
             assert_eq!(w.replayed().persistent_view(), [], "{what}: the group goes with them");

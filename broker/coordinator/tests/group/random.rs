@@ -336,8 +336,12 @@ fn assign(members: &[MemberId], leads: bool, salt: usize) -> Vec<(MemberId, Byte
     members.iter().enumerate().map(|(i, id)| (id.clone(), owned(i).collect())).collect()
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn members_own_disjoint_partitions_and_the_log_tells_the_same(

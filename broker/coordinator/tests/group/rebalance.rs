@@ -12,125 +12,126 @@ struct Case {
     rebalances: bool,
 }
 
+const CASES: &[Case] = &[
+    Case {
+        cause: "a new member",
+        event: |w, _, _| {
+            w.send(Client::new("c").join());
+        },
+        rebalances: true,
+    },
+    Case {
+        cause: "a follower leaves",
+        event: |w, _, b| {
+            w.send(b.leave());
+        },
+        rebalances: true,
+    },
+    Case {
+        cause: "a follower is silent for its session",
+        rebalances: true,
+        event: |w, a, _| {
+            w.advance(i64::from(SESSION_MS) - 1);
+            assert_eq!(w.heartbeat(a), ErrorCode::None);
+            w.advance(1);
+        },
+    },
+    Case {
+        cause: "a follower rejoins with other metadata",
+        rebalances: true,
+        event: |w, _, b| {
+            b.protocols = vec![protocol("range", b"other")];
+            w.send(b.join());
+        },
+    },
+    Case {
+        cause: "a follower rejoins with other protocols",
+        rebalances: true,
+        event: |w, _, b| {
+            b.protocols.push(protocol("sticky", b""));
+            w.send(b.join());
+        },
+    },
+    Case {
+        cause: "a follower rejoins unchanged",
+        rebalances: false,
+        event: |w, _, b| {
+            let ticket = w.send(b.join());
+            let reply = w.take_join(ticket).unwrap();
+            assert_eq!((reply.error, reply.generation), (ErrorCode::None, b.generation));
+            assert!(reply.members.is_empty());
+        },
+    },
+    Case {
+        cause: "a new static member",
+        rebalances: true,
+        event: |w, _, _| {
+            w.send(Client::with_instance("c").join());
+        },
+    },
+    Case {
+        cause: "a join that is refused",
+        rebalances: false,
+        event: |w, _, _| {
+            let mut c = Client::new("c");
+            c.protocols = vec![protocol("unknown", b"")];
+            let ticket = w.send(c.join());
+            let error = w.take_join(ticket).unwrap().error;
+            assert_eq!(error, ErrorCode::InconsistentGroupProtocol);
+        },
+    },
+    Case {
+        cause: "an id is given out",
+        rebalances: false,
+        event: |w, _, _| {
+            let c = Client { requires_known_id: true, ..Client::new("c") };
+            let ticket = w.send(c.join());
+            assert_eq!(w.take_join(ticket).unwrap().error, ErrorCode::MemberIdRequired);
+        },
+    },
+    Case {
+        cause: "a given id is given back",
+        rebalances: false,
+        event: |w, _, _| {
+            let mut c = Client { requires_known_id: true, ..Client::new("c") };
+            let ticket = w.send(c.join());
+            c.id = w.take_join(ticket).unwrap().member_id;
+            w.send(c.leave());
+        },
+    },
+    Case {
+        cause: "heartbeats",
+        rebalances: false,
+        event: |w, a, b| {
+            for _ in 0..5 {
+                w.advance(i64::from(SESSION_MS) - 1);
+                w.heartbeat(a);
+                w.heartbeat(b);
+            }
+        },
+    },
+    Case {
+        cause: "commits keep the session",
+        rebalances: false,
+        event: |w, a, b| {
+            for _ in 0..5 {
+                w.advance(i64::from(SESSION_MS) - 1);
+                w.heartbeat(a);
+                w.ask(b.commit(0, 1));
+            }
+        },
+    },
+];
+
 /// Two members are stable; the event follows; does the other member hear of a rebalance?
 #[test]
 fn every_cause_of_a_rebalance() {
-    let cases = [
-        Case {
-            cause: "a new member",
-            event: |w, _, _| {
-                w.send(Client::new("c").join());
-            },
-            rebalances: true,
-        },
-        Case {
-            cause: "a follower leaves",
-            event: |w, _, b| {
-                w.send(b.leave());
-            },
-            rebalances: true,
-        },
-        Case {
-            cause: "a follower is silent for its session",
-            rebalances: true,
-            event: |w, a, _| {
-                w.advance(i64::from(SESSION_MS) - 1);
-                assert_eq!(w.heartbeat(a), ErrorCode::None);
-                w.advance(1);
-            },
-        },
-        Case {
-            cause: "a follower rejoins with other metadata",
-            rebalances: true,
-            event: |w, _, b| {
-                b.protocols = vec![protocol("range", b"other")];
-                w.send(b.join());
-            },
-        },
-        Case {
-            cause: "a follower rejoins with other protocols",
-            rebalances: true,
-            event: |w, _, b| {
-                b.protocols.push(protocol("sticky", b""));
-                w.send(b.join());
-            },
-        },
-        Case {
-            cause: "a follower rejoins unchanged",
-            rebalances: false,
-            event: |w, _, b| {
-                let ticket = w.send(b.join());
-                let reply = w.take_join(ticket).unwrap();
-                assert_eq!((reply.error, reply.generation), (ErrorCode::None, b.generation));
-                assert!(reply.members.is_empty());
-            },
-        },
-        Case {
-            cause: "a new static member",
-            rebalances: true,
-            event: |w, _, _| {
-                w.send(Client::with_instance("c").join());
-            },
-        },
-        Case {
-            cause: "a join that is refused",
-            rebalances: false,
-            event: |w, _, _| {
-                let mut c = Client::new("c");
-                c.protocols = vec![protocol("unknown", b"")];
-                let ticket = w.send(c.join());
-                let error = w.take_join(ticket).unwrap().error;
-                assert_eq!(error, ErrorCode::InconsistentGroupProtocol);
-            },
-        },
-        Case {
-            cause: "an id is given out",
-            rebalances: false,
-            event: |w, _, _| {
-                let c = Client { requires_known_id: true, ..Client::new("c") };
-                let ticket = w.send(c.join());
-                assert_eq!(w.take_join(ticket).unwrap().error, ErrorCode::MemberIdRequired);
-            },
-        },
-        Case {
-            cause: "a given id is given back",
-            rebalances: false,
-            event: |w, _, _| {
-                let mut c = Client { requires_known_id: true, ..Client::new("c") };
-                let ticket = w.send(c.join());
-                c.id = w.take_join(ticket).unwrap().member_id;
-                w.send(c.leave());
-            },
-        },
-        Case {
-            cause: "heartbeats",
-            rebalances: false,
-            event: |w, a, b| {
-                for _ in 0..5 {
-                    w.advance(i64::from(SESSION_MS) - 1);
-                    w.heartbeat(a);
-                    w.heartbeat(b);
-                }
-            },
-        },
-        Case {
-            cause: "commits keep the session",
-            rebalances: false,
-            event: |w, a, b| {
-                for _ in 0..5 {
-                    w.advance(i64::from(SESSION_MS) - 1);
-                    w.heartbeat(a);
-                    w.ask(b.commit(0, 1));
-                }
-            },
-        },
-    ];
-    for Case { cause, event, rebalances } in cases {
+    for Case { cause, event, rebalances } in CASES {
         let mut w = World::new();
         let (mut a, mut b) = (Client::new("a"), Client::new("b"));
         w.stabilise(&mut [&mut a, &mut b]);
         event(&mut w, &mut a, &mut b);
-        let expected = match rebalances {
+        let expected = match *rebalances {
             true => (ErrorCode::RebalanceInProgress, GroupState::PreparingRebalance),
             false => (ErrorCode::None, GroupState::Stable),
         };
