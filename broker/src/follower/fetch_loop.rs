@@ -1,42 +1,67 @@
-//! The loop that replicates from one leader broker. A change of what to fetch ends a long poll at
-//! once: the request that waits cannot be amended, so the connection is made anew, which costs less
-//! than the failover that would wait for it.
+//! The loop that replicates from one leader broker: one request at a time, the next one as soon as
+//! an answer is appended, because it acknowledges the records. New orders end a long poll at once:
+//! the request that waits cannot be amended, so the connection is made anew, which costs less than
+//! a failover that waits for it.
 
+use std::future::pending;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use base::BrokerId;
+use base::{BrokerEpoch, BrokerId};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use wire::Str;
 
-use super::Changes;
 use super::link::{Link, LinkError};
-use super::positions::Positions;
+use super::orders::Orders;
+use super::replicas::{Cut, CutDone, Replicas};
 use crate::broker::Broker;
+use crate::clock;
 
 const RETRY_MIN: Duration = Duration::from_millis(20);
-/// Time in which a response that is on its way spares the new connection.
-const CHANGE_GRACE: Duration = Duration::from_millis(2);
+/// Time in which a response that may be on its way spares the new connection.
+const GRACE: Duration = Duration::from_millis(2);
+/// The same for a response that has begun to arrive.
+const GRACE_BEGUN: Duration = Duration::from_millis(50);
 /// Beyond the longest poll, before the leader counts as gone.
 const RESPONSE_SLACK: Duration = Duration::from_secs(10);
+/// Logs cut at once, on threads that may wait for the disk.
+const CUTS_PER_TASK: usize = 16;
+
+/// What the image says of the two ends of the connection.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Ends {
+    /// The leader's registration and where it listens.
+    leader: Option<(BrokerEpoch, String, u16)>,
+    /// This broker's registration, and whether it may be in an ISR.
+    own: Option<(BrokerEpoch, bool)>,
+}
 
 struct FetchLoop {
     broker: Arc<Broker>,
     leader: BrokerId,
-    changes: Arc<Changes>,
-    positions: Positions,
+    orders: Arc<Orders>,
+    applied: watch::Receiver<i64>,
+    ends: Ends,
+    replicas: Replicas,
     link: Option<Link>,
+    cuts: JoinSet<Vec<CutDone>>,
     retry: Duration,
 }
 
 /// Replicates from `leader` until connections close.
-pub(super) async fn run(broker: Arc<Broker>, leader: BrokerId, changes: Arc<Changes>) {
+pub(super) async fn run(broker: Arc<Broker>, leader: BrokerId, orders: Arc<Orders>) {
     let shutdown = broker.shutdown.clone();
     let mut this = FetchLoop {
+        applied: broker.partitions.applied(),
+        ends: Ends::default(),
+        replicas: Replicas::new(broker.id, leader, &broker.config.replica),
         broker,
         leader,
-        changes,
-        positions: Positions::default(),
+        orders,
         link: None,
+        cuts: JoinSet::new(),
         retry: RETRY_MIN,
     };
     tokio::select! {
@@ -48,10 +73,14 @@ pub(super) async fn run(broker: Arc<Broker>, leader: BrokerId, changes: Arc<Chan
 impl FetchLoop {
     async fn fetch_for_ever(&mut self) {
         loop {
-            self.positions.apply(self.changes.take());
-            self.positions.resume();
-            if self.positions.is_idle() {
-                self.sleep_until_resume().await;
+            self.replicas.obey(self.orders.take());
+            self.look_at_image();
+            self.replicas.resume();
+            while let Some(done) = self.cuts.try_join_next() {
+                self.cuts_done(done);
+            }
+            if self.replicas.session().is_idle() {
+                self.rest().await;
                 continue;
             }
             match self.fetch().await {
@@ -61,98 +90,168 @@ impl FetchLoop {
         }
     }
 
-    async fn sleep_until_resume(&mut self) {
-        match self.positions.next_resume() {
-            Some(until) => tokio::select! {
-                () = self.changes.posted() => {}
-                () = tokio::time::sleep_until(until.into()) => {}
-            },
-            None => {
-                // Nothing to fetch from this leader: no connection is held for it.
-                self.link = None;
-                self.changes.posted().await;
+    /// Notes a new registration of either end.
+    fn look_at_image(&mut self) {
+        self.applied.mark_unchanged();
+        let image = self.broker.image();
+        let listener = &self.broker.config.inter_broker_listener;
+        let leader = image.broker(self.leader).and_then(|leader| {
+            let endpoint = leader.listener(listener)?;
+            Some((leader.epoch, endpoint.host.to_string(), endpoint.port))
+        });
+        let own = image.broker(self.broker.id).map(|own| (own.epoch, own.is_active()));
+        let before = std::mem::replace(&mut self.ends, Ends { leader, own });
+        if self.ends.own != before.own {
+            self.replicas.registered();
+        }
+        if self.ends.leader != before.leader {
+            self.link = None;
+        }
+    }
+
+    /// Nothing is to be fetched now.
+    async fn rest(&mut self) {
+        if self.replicas.session().is_empty() {
+            // No connection is held for it.
+            self.link = None;
+        }
+        let resume_ms = self.replicas.session().next_resume_ms();
+        let resume = async {
+            match resume_ms {
+                Some(at_ms) => sleep(millis(at_ms - clock::monotonic_ms())).await,
+                None => pending().await,
             }
+        };
+        tokio::select! {
+            () = self.orders.posted() => {}
+            () = resume => {}
+            Some(done) = self.cuts.join_next() => self.cuts_done(done),
         }
     }
 
     /// One request and its response.
     async fn fetch(&mut self) -> Result<(), LinkError> {
-        if self.link.is_none() {
-            self.link = Some(self.connect().await?);
-            self.positions.reset_session();
-        }
-        let Some(link) = self.link.as_mut() else { return Ok(()) };
-        let broker = &self.broker;
-        let config = &broker.config.replica;
-        let epoch = broker.image().broker(broker.id).map_or(-1, |b| b.epoch);
-        let request = self.positions.request(broker.id, epoch, config);
-        link.send(&request).await?;
-        let pause = Duration::from_millis(config.fetch_backoff_ms);
-        let wait = Duration::from_millis(config.fetch_wait_ms_max.max(0).unsigned_abs().into());
-        let resume_at = self.positions.next_resume();
-        let (positions, leader) = (&mut self.positions, self.leader);
-        let mut bytes = 0;
-        let finished = {
-            let response = link.receive(wait + RESPONSE_SLACK, |response| {
-                bytes = positions.process(leader, response, pause);
-            });
-            tokio::pin!(response);
-            tokio::select! {
-                received = &mut response => Some(received),
-                () = changed(&self.changes, resume_at) => {
-                    tokio::time::timeout(CHANGE_GRACE, &mut response).await.ok()
-                }
+        let mut link = match self.link.take() {
+            Some(link) => link,
+            None => {
+                let link = self.connect().await?;
+                self.replicas.restart_session();
+                link
             }
         };
-        broker.metrics.replicated_bytes.inc_by(bytes as u64);
-        match finished {
-            Some(Err(error)) => Err(error),
-            Some(Ok(())) => Ok(()),
-            None => {
-                self.link = None;
-                Ok(())
+        let config = &self.broker.config.replica;
+        let epoch = self.ends.own.map_or(-1, |(epoch, _)| epoch);
+        let request = self.replicas.request(epoch, config);
+        let deadline = Instant::now() + millis(request.max_wait_ms.into()) + RESPONSE_SLACK;
+        timeout_at(deadline, link.send(&request)).await.map_err(|_| LinkError::Timeout)??;
+        if !self.await_response(&mut link, deadline).await? {
+            return Ok(());
+        }
+        let replicas = &mut self.replicas;
+        let processed = link.receive(|response| replicas.process(response))?;
+        let processed = processed.map_err(LinkError::Refused)?;
+        self.broker.metrics.replicated_bytes.inc_by(processed.bytes as u64);
+        if processed.bytes == 0 {
+            link.release();
+        }
+        self.cut(processed.cuts);
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// False if the request was given up, because it asks for the wrong things by now.
+    async fn await_response(
+        &mut self,
+        link: &mut Link,
+        mut deadline: Instant,
+    ) -> Result<bool, LinkError> {
+        let mut is_outdated = false;
+        loop {
+            let begun = link.has_begun();
+            tokio::select! {
+                arrived = link.response() => return arrived.map(|()| true),
+                () = self.orders.posted() => self.replicas.obey(self.orders.take()),
+                _ = self.applied.changed() => {
+                    let before = self.ends.leader.clone();
+                    self.look_at_image();
+                    if self.ends.leader != before {
+                        return Ok(false);
+                    }
+                }
+                () = sleep_until(deadline) => {
+                    return if is_outdated { Ok(false) } else { Err(LinkError::Timeout) };
+                }
+            }
+            let session = self.replicas.session();
+            if session.is_empty() {
+                return Ok(false);
+            }
+            if !is_outdated && session.has_news() {
+                is_outdated = true;
+                let grace = if begun { GRACE_BEGUN } else { GRACE };
+                deadline = deadline.min(Instant::now() + grace);
             }
         }
     }
 
-    async fn connect(&self) -> Result<Link, LinkError> {
-        let image = self.broker.image();
+    async fn connect(&mut self) -> Result<Link, LinkError> {
+        let Some((_, host, port)) = self.ends.leader.clone() else {
+            return Err(LinkError::Unregistered);
+        };
         let config = &self.broker.config;
-        let listener = &config.inter_broker_listener;
-        let endpoint = image.broker(self.leader).and_then(|b| b.listener(listener).cloned());
-        let Some(endpoint) = endpoint else { return Err(LinkError::Closed) };
         let client_id = Str::from(format!("broker-{}-fetcher", config.broker_id));
         // What the leader may send: the limit of a response, or one batch that is larger.
         let frame_bytes_max = config.net.request_bytes_max
             + config.replica.fetch_response_bytes_max.max(0).unsigned_abs() as usize;
-        Link::connect(&endpoint.host, endpoint.port, client_id, frame_bytes_max).await
+        let connecting = Link::connect(&host, port, client_id, frame_bytes_max);
+        tokio::pin!(connecting);
+        loop {
+            tokio::select! {
+                link = &mut connecting => return link,
+                _ = self.applied.changed() => {
+                    let before = self.ends.leader.clone();
+                    self.look_at_image();
+                    if self.ends.leader != before {
+                        return Err(LinkError::Moved);
+                    }
+                }
+            }
+        }
     }
 
-    /// Pauses after a failure; a change of what to fetch, or an image, ends the pause.
+    /// Pauses after a failure; new orders end the pause, and so does the leader's return.
     async fn back_off(&mut self, error: &LinkError) {
         tracing::debug!(leader = %self.leader, %error, "fetch from leader");
         self.link = None;
-        let mut applied = self.broker.partitions.applied();
-        tokio::select! {
-            () = self.changes.posted() => {}
-            _ = applied.changed() => {}
-            () = tokio::time::sleep(self.retry) => {}
-        }
+        let until = Instant::now() + self.retry;
         let longest = Duration::from_millis(self.broker.config.replica.fetch_backoff_ms);
         self.retry = (self.retry * 2).min(longest.max(RETRY_MIN));
+        let before = self.ends.leader.clone();
+        while self.ends.leader == before {
+            tokio::select! {
+                () = self.orders.posted() => return,
+                _ = self.applied.changed() => self.look_at_image(),
+                () = sleep_until(until) => return,
+            }
+        }
+    }
+
+    fn cut(&mut self, mut cuts: Vec<Cut>) {
+        while !cuts.is_empty() {
+            let some = cuts.split_off(cuts.len().saturating_sub(CUTS_PER_TASK));
+            self.cuts.spawn_blocking(|| some.into_iter().map(Cut::make).collect());
+        }
+    }
+
+    fn cuts_done(&mut self, done: Result<Vec<CutDone>, tokio::task::JoinError>) {
+        match done {
+            Ok(done) => done.into_iter().for_each(|done| self.replicas.cut_done(done)),
+            // Release builds abort on panic.
+            Err(error) => tracing::error!(%error, "cut a log"),
+        }
     }
 }
 
-/// Ready when the waiting fetch does not ask for everything any more.
-async fn changed(changes: &Changes, resume_at: Option<Instant>) {
-    let resumed = async {
-        match resume_at {
-            Some(at) => tokio::time::sleep_until(at.into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = changes.posted() => {}
-        () = resumed => {}
-    }
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(ms.max(0).unsigned_abs())
 }

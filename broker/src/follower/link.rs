@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use base::ErrorCode;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -15,6 +16,8 @@ use wire::{ApiKey, DecodeError, EncodeError, Part, Reader, Str};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_BYTES_MIN: usize = 64 * 1024;
+/// What an idle connection keeps of its buffer.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
 /// Version that this broker's own leaders speak.
 pub(super) const FETCH_VERSION: i16 = 17;
 
@@ -26,6 +29,12 @@ pub(super) enum LinkError {
     ConnectTimeout,
     #[error("the leader closed the connection")]
     Closed,
+    #[error("the leader is not registered")]
+    Unregistered,
+    #[error("the leader registered anew")]
+    Moved,
+    #[error("fetch refused: {0:?}")]
+    Refused(ErrorCode),
     #[error("no response in time")]
     Timeout,
     #[error(transparent)]
@@ -72,24 +81,40 @@ impl Link {
         Ok(())
     }
 
-    /// Waits for the response and hands it over. Its records are slices of the buffer and must
-    /// not be kept, or the buffer is allocated anew.
-    pub(super) async fn receive(
+    /// A response has begun to arrive.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Waits until the response is there. May be dropped and called again.
+    pub(super) async fn response(&mut self) -> Result<(), LinkError> {
+        self.fill().await.map(|_| ())
+    }
+
+    /// Hands the response over that `response` waited for. Its records are slices of the buffer
+    /// and must not be kept, or the buffer is allocated anew.
+    pub(super) fn receive<T>(
         &mut self,
-        limit: Duration,
-        process: impl FnOnce(FetchResponse),
-    ) -> Result<(), LinkError> {
-        let length = timeout(limit, self.fill()).await.map_err(|_| LinkError::Timeout)??;
-        let end = frame::PREFIX_BYTES + length;
+        process: impl FnOnce(FetchResponse) -> T,
+    ) -> Result<T, LinkError> {
+        let prefix = self.buffer.first_chunk().ok_or(LinkError::Closed)?;
+        let end = frame::PREFIX_BYTES + frame::length(*prefix, self.frame_bytes_max)?;
         let whole = std::mem::take(&mut self.buffer).freeze();
-        let result = self.decode(whole.slice(frame::PREFIX_BYTES..end));
-        let processed = result.map(process);
+        let body = whole.slice(frame::PREFIX_BYTES..end);
+        let processed = self.decode(body).map(process);
         self.buffer = whole.try_into_mut().unwrap_or_else(|whole| BytesMut::from(&whole[..]));
         self.buffer.advance(end);
         if self.buffer.is_empty() {
             self.buffer.clear();
         }
         processed
+    }
+
+    /// Gives the memory of a large response back.
+    pub(super) fn release(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > KEPT_BYTES_MAX {
+            self.buffer = BytesMut::new();
+        }
     }
 
     fn decode(&self, body: bytes::Bytes) -> Result<FetchResponse, LinkError> {

@@ -3,49 +3,19 @@
 
 mod fetch_loop;
 mod link;
-mod positions;
+mod orders;
+mod replicas;
+mod session;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base::{BrokerId, LeaderEpoch, TopicPartition};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use base::{BrokerId, TopicPartition};
 use tokio::task::JoinSet;
 
 use crate::broker::Broker;
-use crate::partition::{FetchOrder, Partition};
-
-/// A change of what one loop has to fetch.
-#[derive(Debug)]
-enum Change {
-    Add { partition: Arc<Partition>, epoch: LeaderEpoch },
-    Remove(TopicPartition),
-}
-
-/// Changes that a loop has not taken up yet: bounded by the number of partitions, since the
-/// manager's orders are.
-#[derive(Debug, Default)]
-struct Changes {
-    queued: Mutex<Vec<Change>>,
-    posted: Notify,
-}
-
-impl Changes {
-    fn post(&self, change: Change) {
-        self.queued.lock().push(change);
-        self.posted.notify_one();
-    }
-
-    fn take(&self) -> Vec<Change> {
-        std::mem::take(&mut *self.queued.lock())
-    }
-
-    /// Ready when a change may have been posted since the last `take`.
-    async fn posted(&self) {
-        self.posted.notified().await;
-    }
-}
+use crate::partition::FetchOrder;
+use orders::{Order, Orders};
 
 /// Distributes fetch orders to the loops until connections close.
 pub async fn run(broker: Arc<Broker>) {
@@ -65,7 +35,7 @@ pub async fn run(broker: Arc<Broker>) {
 
 #[derive(Default)]
 struct Manager {
-    loops: HashMap<BrokerId, Arc<Changes>>,
+    loops: HashMap<BrokerId, Arc<Orders>>,
     assigned: HashMap<TopicPartition, BrokerId>,
     tasks: JoinSet<()>,
 }
@@ -78,23 +48,22 @@ impl Manager {
         };
         if let Some(before) = self.assigned.remove(&id)
             && wanted != Some(before)
-            && let Some(changes) = self.loops.get(&before)
+            && let Some(orders) = self.loops.get(&before)
         {
-            changes.post(Change::Remove(id.clone()));
+            orders.post(id.clone(), Order::Stop);
         }
         if let FetchOrder::Follow { partition, leader, epoch } = order {
-            self.assigned.insert(id, leader);
-            self.changes_of(broker, leader).post(Change::Add { partition, epoch });
+            self.assigned.insert(id.clone(), leader);
+            self.orders_of(broker, leader).post(id, Order::Follow { partition, epoch });
         }
     }
 
-    fn changes_of(&mut self, broker: &Arc<Broker>, leader: BrokerId) -> Arc<Changes> {
-        if let Some(changes) = self.loops.get(&leader) {
-            return changes.clone();
-        }
-        let changes = Arc::new(Changes::default());
-        self.tasks.spawn(fetch_loop::run(broker.clone(), leader, changes.clone()));
-        self.loops.insert(leader, changes.clone());
-        changes
+    fn orders_of(&mut self, broker: &Arc<Broker>, leader: BrokerId) -> Arc<Orders> {
+        let orders = self.loops.entry(leader).or_insert_with(|| {
+            let orders = Arc::new(Orders::default());
+            self.tasks.spawn(fetch_loop::run(broker.clone(), leader, orders.clone()));
+            orders
+        });
+        orders.clone()
     }
 }

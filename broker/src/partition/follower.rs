@@ -3,79 +3,137 @@
 
 use std::sync::Arc;
 
-use base::{ErrorCode, LeaderEpoch, Offset};
+use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use commitlog::{Log, LogError};
 use replica::{Event, FetchAnswer, FollowerStep};
 
 use super::hosted::{Partition, State, epoch_end, log_offsets, storage_error};
 use crate::clock;
 
+/// Where to fetch from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogEnd {
+    pub offset: Offset,
+    /// Epoch of the last batch; -1 for an empty log.
+    pub last_epoch: LeaderEpoch,
+    pub log_start: Offset,
+}
+
 /// What the fetch loop does next with a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FollowerProgress {
-    /// Fetch on from the log's end.
-    Continue,
+    /// Fetch on from the log's end, after this many bytes were appended.
+    Continue {
+        bytes: usize,
+        in_sync: bool,
+    },
+    /// The log must be cut, which waits for the disk: call [`Partition::cut`] where that may be.
+    Cut,
     Pause(ErrorCode),
 }
 
 impl Partition {
-    /// Where to fetch from: log end, epoch of the last batch, log start.
-    pub fn follower_position(&self) -> (Offset, LeaderEpoch, Offset) {
-        self.look(|state| {
-            let log = &state.log;
-            (log.end_offset(), log.latest_epoch().unwrap_or(-1), log.start_offset())
+    /// Where to fetch from.
+    pub fn follower_position(&self) -> LogEnd {
+        self.look(|state| log_end(&state.log))
+    }
+
+    /// Whether the ISR, as it was last told, has this broker.
+    pub fn is_in_sync(&self, broker: BrokerId) -> bool {
+        self.look(|state| state.core.isr().contains(&broker))
+    }
+
+    /// Takes the leader's answer to a fetch: appends its records, or says what else to do.
+    pub fn take_fetched(
+        self: &Arc<Self>,
+        broker: BrokerId,
+        answer: &FetchAnswer,
+        records: &[u8],
+    ) -> FollowerProgress {
+        self.follow(answer, |state, step| {
+            let mut bytes = 0;
+            match step {
+                FollowerStep::Stale => {}
+                FollowerStep::Append { log_start } => {
+                    bytes = append(&mut state.log, records, log_start)?;
+                    let log = log_offsets(&state.log);
+                    let leader_high_watermark = answer.high_watermark;
+                    state.on(Event::Replicated { log, leader_high_watermark });
+                }
+                FollowerStep::Truncate { .. } | FollowerStep::RestartAt { .. } => {
+                    return Ok(FollowerProgress::Cut);
+                }
+                FollowerStep::Backoff(code) => return Ok(FollowerProgress::Pause(code)),
+            }
+            let in_sync = state.core.isr().contains(&broker);
+            Ok(FollowerProgress::Continue { bytes, in_sync })
         })
     }
 
-    /// Takes the leader's answer to a fetch: appends, truncates, or waits.
-    pub fn take_fetched(
+    /// Truncates the log, or starts it anew, as the leader's answer demands. Waits for the disk.
+    /// The answer is judged again: the role may have changed since `take_fetched`.
+    pub fn cut(self: &Arc<Self>, answer: &FetchAnswer) -> FollowerProgress {
+        self.follow(answer, |state, step| {
+            let before = log_end(&state.log);
+            match step {
+                FollowerStep::Truncate { to } => {
+                    let info = state.log.truncate_to(to)?;
+                    tracing::info!(partition = %self.id, to, records = info.removed_records,
+                        "truncate to the leader's log");
+                }
+                FollowerStep::RestartAt { offset } => {
+                    tracing::warn!(partition = %self.id, offset, "restart at the leader's start");
+                    state.log.truncate_fully_and_start_at(offset, clock::wall_ms())?;
+                }
+                FollowerStep::Stale | FollowerStep::Append { .. } | FollowerStep::Backoff(_) => {
+                    return Ok(FollowerProgress::Continue { bytes: 0, in_sync: false });
+                }
+            }
+            state.log_changed();
+            if log_end(&state.log) == before {
+                // Asking again at once would lead to the same answer, for ever.
+                tracing::warn!(partition = %self.id, ?answer, "diverges, but has nothing to cut");
+                return Ok(FollowerProgress::Pause(ErrorCode::UnknownServerError));
+            }
+            Ok(FollowerProgress::Continue { bytes: 0, in_sync: false })
+        })
+    }
+
+    /// Judges the answer and acts on it under one lock.
+    fn follow(
         self: &Arc<Self>,
         answer: &FetchAnswer,
-        records: &[u8],
+        act: impl FnOnce(&mut State, FollowerStep) -> Result<FollowerProgress, LogError>,
     ) -> FollowerProgress {
         let result = self.with(|state| {
             if state.is_removed {
                 return Ok(FollowerProgress::Pause(ErrorCode::UnknownTopicOrPartition));
             }
             let State { core, log, .. } = state;
-            match core.fetch_answer(answer, &|epoch| epoch_end(log, epoch)) {
-                FollowerStep::Stale => Ok(FollowerProgress::Continue),
-                FollowerStep::Append { log_start } => {
-                    append(&mut state.log, records, log_start)?;
-                    let log = log_offsets(&state.log);
-                    let leader_high_watermark = answer.high_watermark;
-                    state.on(Event::Replicated { log, leader_high_watermark });
-                    Ok(FollowerProgress::Continue)
-                }
-                FollowerStep::Truncate { to } => {
-                    let info = state.log.truncate_to(to)?;
-                    tracing::info!(partition = %self.id, to, records = info.removed_records,
-                        "truncate to the leader's log");
-                    state.log_changed();
-                    Ok(FollowerProgress::Continue)
-                }
-                FollowerStep::RestartAt { offset } => {
-                    tracing::warn!(partition = %self.id, offset, "restart at the leader's start");
-                    state.log.truncate_fully_and_start_at(offset, clock::wall_ms())?;
-                    state.log_changed();
-                    Ok(FollowerProgress::Continue)
-                }
-                FollowerStep::Backoff(code) => Ok(FollowerProgress::Pause(code)),
-            }
+            let step = core.fetch_answer(answer, &|epoch| epoch_end(log, epoch));
+            act(state, step)
         });
-        result.unwrap_or_else(|error: LogError| {
-            FollowerProgress::Pause(storage_error(&self.id, &error))
-        })
+        result.unwrap_or_else(|error| FollowerProgress::Pause(storage_error(&self.id, &error)))
     }
 }
 
-fn append(log: &mut Log, records: &[u8], log_start: Offset) -> Result<(), LogError> {
+fn log_end(log: &Log) -> LogEnd {
+    LogEnd {
+        offset: log.end_offset(),
+        last_epoch: log.latest_epoch().unwrap_or(-1),
+        log_start: log.start_offset(),
+    }
+}
+
+/// Appends whole batches; returns their bytes.
+fn append(log: &mut Log, records: &[u8], log_start: Offset) -> Result<usize, LogError> {
+    let mut bytes = 0;
     if !records.is_empty() {
-        log.append_as_follower(records, clock::wall_ms())?;
+        bytes = log.append_as_follower(records, clock::wall_ms())?.bytes;
     }
     if log_start > log.start_offset() && log_start <= log.end_offset() {
         // Bounded by the leader's high watermark there: nothing that could be needed goes.
         log.delete_records(log_start, log_start)?;
     }
-    Ok(())
+    Ok(bytes)
 }

@@ -16,7 +16,7 @@ mod waits;
 
 pub use apply::run_applier;
 
-pub use follower::FollowerProgress;
+pub use follower::{FollowerProgress, LogEnd};
 pub use hosted::{Offsets, Partition};
 pub use index::Partitions;
 pub use leader::{Appended, ProduceError, Registration};

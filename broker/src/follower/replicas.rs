@@ -1,0 +1,191 @@
+//! The replicas that one loop follows: orders and answers go from here to the session's bookkeeping
+//! and to the partitions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base::{BrokerId, ErrorCode, TopicPartition};
+use replica::FetchAnswer;
+use wire::messages::fetch_response::PartitionData;
+use wire::messages::{FetchRequest, FetchResponse};
+
+use super::orders::Order;
+use super::session::{FetchSession, Fetcher, Key, Position, fetch_answer};
+use crate::clock;
+use crate::config::ReplicaConfig;
+use crate::partition::{FollowerProgress, Partition};
+
+/// A log that diverges from its leader's, to be cut where the disk may be waited for.
+#[derive(Debug)]
+pub(super) struct Cut {
+    key: Key,
+    partition: Arc<Partition>,
+    answer: FetchAnswer,
+}
+
+/// A cut that was made, or failed.
+#[derive(Debug)]
+pub(super) struct CutDone {
+    cut: Cut,
+    progress: FollowerProgress,
+}
+
+/// What a response led to.
+#[derive(Debug, Default)]
+pub(super) struct Processed {
+    /// Bytes appended.
+    pub(super) bytes: usize,
+    pub(super) cuts: Vec<Cut>,
+}
+
+#[derive(Debug)]
+pub(super) struct Replicas {
+    broker: BrokerId,
+    leader: BrokerId,
+    backoff_ms: i64,
+    session: FetchSession,
+    partitions: HashMap<Key, Arc<Partition>>,
+    keys: HashMap<TopicPartition, Key>,
+}
+
+impl Replicas {
+    pub(super) fn new(broker: BrokerId, leader: BrokerId, config: &ReplicaConfig) -> Replicas {
+        Replicas {
+            broker,
+            leader,
+            backoff_ms: i64::try_from(config.fetch_backoff_ms).unwrap_or(i64::MAX),
+            session: FetchSession::default(),
+            partitions: HashMap::new(),
+            keys: HashMap::new(),
+        }
+    }
+
+    pub(super) fn session(&self) -> &FetchSession {
+        &self.session
+    }
+
+    pub(super) fn obey(&mut self, orders: HashMap<TopicPartition, Order>) {
+        for (id, order) in orders {
+            match order {
+                Order::Follow { partition, epoch } => {
+                    let key = (partition.topic_id, id.partition);
+                    if self.keys.get(&id).is_some_and(|known| *known != key) {
+                        // The topic was deleted and created again.
+                        self.remove(&id);
+                    }
+                    let position = Position::new(epoch, partition.follower_position());
+                    self.session.follow(key, position);
+                    if !partition.is_in_sync(self.broker) {
+                        self.session.join(key);
+                    }
+                    self.partitions.insert(key, partition);
+                    self.keys.insert(id, key);
+                }
+                Order::Stop => self.remove(&id),
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &TopicPartition) {
+        if let Some(key) = self.keys.remove(id) {
+            self.partitions.remove(&key);
+            self.session.remove(key);
+        }
+    }
+
+    /// This broker is registered anew, or unfenced: its leaders must hear of every replica again.
+    pub(super) fn registered(&mut self) {
+        for (&key, partition) in &self.partitions {
+            if !partition.is_in_sync(self.broker) {
+                self.session.join(key);
+            }
+        }
+        self.session.tell_all();
+    }
+
+    /// The connection is new.
+    pub(super) fn restart_session(&mut self) {
+        self.session.restart();
+    }
+
+    /// Ends the pauses that are over.
+    pub(super) fn resume(&mut self) {
+        self.session.resume(clock::monotonic_ms());
+    }
+
+    pub(super) fn request(&mut self, epoch: i64, config: &ReplicaConfig) -> FetchRequest {
+        let now_ms = clock::monotonic_ms();
+        let (partitions, broker) = (&self.partitions, self.broker);
+        self.session.tell_joining(now_ms, |key| {
+            partitions.get(&key).is_none_or(|partition| partition.is_in_sync(broker))
+        });
+        self.session.request(now_ms, Fetcher { broker, epoch }, config)
+    }
+
+    /// Appends what came, and notes what must be cut.
+    pub(super) fn process(&mut self, response: FetchResponse) -> Result<Processed, ErrorCode> {
+        match ErrorCode::from_i16(response.error_code) {
+            Some(ErrorCode::None) => self.session.answered(response.session_id),
+            code => return Err(code.unwrap_or(ErrorCode::UnknownServerError)),
+        }
+        let mut processed = Processed::default();
+        for topic in response.responses {
+            for data in topic.partitions {
+                self.take(&mut processed, (topic.topic_id, data.partition_index), data);
+            }
+        }
+        Ok(processed)
+    }
+
+    fn take(&mut self, processed: &mut Processed, key: Key, data: PartitionData) {
+        let Some(told) = self.session.told(key) else { return };
+        let Some(partition) = self.partitions.get(&key) else { return };
+        let answer = fetch_answer(self.leader, told, &data);
+        let records = data.records.into_bytes().unwrap_or_default();
+        match partition.take_fetched(self.broker, &answer, &records) {
+            FollowerProgress::Continue { bytes, in_sync } => {
+                processed.bytes += bytes;
+                self.session.advance(key, partition.follower_position());
+                if !in_sync {
+                    self.session.join(key);
+                }
+            }
+            FollowerProgress::Cut => {
+                self.session.hold(key);
+                processed.cuts.push(Cut { key, partition: partition.clone(), answer });
+            }
+            FollowerProgress::Pause(code) => self.pause(key, &answer, code),
+        }
+    }
+
+    fn pause(&mut self, key: Key, answer: &FetchAnswer, code: ErrorCode) {
+        if self.session.epoch_of(key) != Some(answer.leader_epoch) {
+            // It says nothing about the epoch that has begun since it was asked.
+            return;
+        }
+        if let Some(partition) = self.partitions.get(&key) {
+            tracing::debug!(partition = %partition.id, leader = %self.leader, ?code, "fetch pauses");
+        }
+        self.session.pause(key, clock::monotonic_ms(), code, self.backoff_ms);
+    }
+
+    /// Takes up again what was held for a cut.
+    pub(super) fn cut_done(&mut self, done: CutDone) {
+        let CutDone { cut: Cut { key, partition, answer }, progress } = done;
+        if self.partitions.get(&key).is_some_and(|now| Arc::ptr_eq(now, &partition)) {
+            self.session.release(key);
+            match progress {
+                FollowerProgress::Pause(code) => self.pause(key, &answer, code),
+                _ => self.session.advance(key, partition.follower_position()),
+            }
+        }
+    }
+}
+
+impl Cut {
+    /// Waits for the disk.
+    pub(super) fn make(self) -> CutDone {
+        let progress = self.partition.cut(&self.answer);
+        CutDone { cut: self, progress }
+    }
+}
