@@ -159,12 +159,20 @@ impl Log {
     }
 
     /// Appends a fetched range verbatim: whole batches with offsets and epochs set; a cut-off
-    /// last batch is ignored. Headers and CRCs are checked.
+    /// last batch is ignored. Headers and CRCs are checked. An empty log whose offset lies within
+    /// the first batch starts anew where that batch does: the leader's start may be mid-batch.
     pub fn append_as_follower(
         &mut self,
         bytes: &[u8],
         now_ms: TimestampMs,
     ) -> Result<FollowerAppend, LogError> {
+        if let Some(Ok(first)) = batches(bytes).next()
+            && self.start_offset() == self.end_offset()
+            && (first.header.base_offset + 1..=first.header.last_offset())
+                .contains(&self.end_offset())
+        {
+            self.restart_at(first.header.base_offset)?;
+        }
         let accepted = self.check_replicated(bytes)?;
         let mut rest = &bytes[..accepted];
         let mut rolled = false;

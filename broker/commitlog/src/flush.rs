@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::fs::{LazyFile, SegmentFile};
 use crate::index::{Entry, Index};
 use crate::log::Log;
+use crate::recovery::sync_dir;
 use crate::segment::Segment;
 use crate::{LogContext, LogError, checkpoint, producer_snapshot};
 
@@ -30,6 +31,8 @@ pub struct FlushWork {
     segments: Vec<Arc<Segment>>,
     active: Arc<Segment>,
     offset: Offset,
+    /// A segment's name may not be durable yet.
+    sync_names: bool,
     /// `None`: only the data.
     checkpoint: Option<Checkpoint>,
     epochs_version: u64,
@@ -47,6 +50,7 @@ struct Checkpoint {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flushed {
     offset: Offset,
+    named: Offset,
     checkpointed: bool,
     epochs_version: u64,
     truncations: u64,
@@ -68,12 +72,15 @@ impl FlushWork {
         for segment in &self.segments {
             sync(&segment.log, &self.context)?;
         }
-        if let Some(checkpoint) = &self.checkpoint {
-            self.run_checkpoint(checkpoint)?;
+        match &self.checkpoint {
+            Some(checkpoint) => self.run_checkpoint(checkpoint)?,
+            None if self.sync_names => sync_dir(&self.dir, &self.context)?,
+            None => {}
         }
         let checkpointed = self.checkpoint.is_some();
         let FlushWork { offset, epochs_version, truncations, .. } = *self;
-        Ok(Flushed { offset, checkpointed, epochs_version, truncations })
+        let named = self.active.base_offset;
+        Ok(Flushed { offset, named, checkpointed, epochs_version, truncations })
     }
 
     fn run_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), LogError> {
@@ -99,7 +106,7 @@ impl FlushWork {
                 let path = self.dir.join(checkpoint::EPOCHS);
                 checkpoint::replace_file(fs, &path, text.as_bytes())?;
             }
-            None => checkpoint::sync_parent(fs, &self.dir.join(checkpoint::EPOCHS))?,
+            None => sync_dir(&self.dir, &self.context)?,
         }
         for offset in &checkpoint.stale_snapshots {
             producer_snapshot::remove(fs, &self.dir, *offset)?;
@@ -122,8 +129,13 @@ fn sync_open(file: &LazyFile, open: &SegmentFile) -> Result<(), LogError> {
 }
 
 pub(crate) fn sync_index<E: Entry>(index: &Index<E>, context: &LogContext) -> Result<(), LogError> {
-    // An index that a full disk refuses is rebuilt at the next start.
-    let Ok(open) = index.write_out(context) else { return Ok(()) };
+    let open = match index.write_out(context) {
+        Ok(open) => open,
+        // Retention removed the segment's directory meanwhile.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // The recovery point must not pass an index that would then be trusted half-written.
+        Err(e) => return Err(LogError::io("write", &index.file().path(), e)),
+    };
     sync_open(index.file(), &open)?;
     index.forget_tail();
     Ok(())
@@ -158,15 +170,19 @@ impl Log {
 
     fn work(&self, from: Offset, checkpoint: Option<Checkpoint>) -> FlushWork {
         let segments = self.shared.segments();
-        let first = segments.partition_point(|segment| segment.next_offset() <= from);
-        // A segment that was sealed with nothing unflushed still has its indexes to write.
-        let first = if checkpoint.is_some() { first.saturating_sub(1) } else { first };
+        let mut first = segments.partition_point(|segment| segment.next_offset() <= from);
+        if checkpoint.is_some() {
+            // A segment that was sealed with nothing unflushed still has its indexes to write.
+            first =
+                first.min(segments.partition_point(|segment| segment.base_offset < self.sealed));
+        }
         FlushWork {
             context: self.context.clone(),
             dir: self.dir.clone(),
             segments: segments[first..].to_vec(),
             active: self.active.clone(),
             offset: self.end_offset(),
+            sync_names: self.active.base_offset > self.named,
             checkpoint,
             epochs_version: self.epochs_version,
             history: self.history.clone(),
@@ -205,8 +221,10 @@ impl Log {
         }
         self.last_sync_ms = now_ms;
         self.synced = self.synced.max(done.offset);
+        self.named = self.named.max(done.named);
         if done.checkpointed {
             self.recovery_point = self.recovery_point.max(done.offset);
+            self.sealed = self.sealed.max(done.named);
             self.epochs_flushed = self.epochs_flushed.max(done.epochs_version);
         }
     }
@@ -221,7 +239,7 @@ impl Log {
         }
         sync_index(&self.active.index, &self.context)?;
         sync_index(&self.active.time_index, &self.context)?;
-        checkpoint::sync_parent(&*self.context.fs, &self.dir.join(checkpoint::EPOCHS))?;
+        sync_dir(&self.dir, &self.context)?;
         for segment in self.shared.segments().iter() {
             segment.log.close();
             segment.index.file().close();

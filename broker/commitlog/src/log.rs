@@ -125,6 +125,10 @@ pub struct Log {
     pub(crate) recovery_point: Offset,
     /// Data below this is durable.
     pub(crate) synced: Offset,
+    /// Base offset of the first segment whose indexes may not be durable.
+    pub(crate) sealed: Offset,
+    /// The newest segment whose name is durable, by its base offset; -1 if none is known to be.
+    pub(crate) named: Offset,
     pub(crate) last_sync_ms: TimestampMs,
     pub(crate) epochs: EpochCache,
     /// Counts changes of `epochs`; those up to `epochs_flushed` are in the checkpoint file.

@@ -14,8 +14,8 @@
 //! Legend. *sane*: present, whole entries, the last one inside the log file. *below point*: the
 //! next segment begins at or below it. *scan*: CRC, offsets and epochs of every batch.
 //!
-//! Then, for the log: a scan that stops early cuts the segment there and drops all later ones
-//! (G); files of deletions and rewrites that were cut short are removed or finished (H); a log
+//! Then, for the log: a scan that stops early cuts the segment there and drops all later ones, as
+//! does a segment beyond the point that does not begin where its predecessor ends (G); files of deletions and rewrites that were cut short are removed or finished (H); a log
 //! that ends below its start offset begins anew there (I); missing or damaged epochs are read
 //! from the batches (J); producer state is the newest intact snapshot plus the batches after it
 //! (K).
@@ -88,7 +88,7 @@ impl Log {
         let fs = &*context.fs;
         create_dir(context, &dir)?;
         let mut files = list(context, &dir)?;
-        let snapshots = usable_snapshots(context, &dir, &files.snapshots, &state)?;
+        let mut snapshots = usable_snapshots(context, &dir, &files.snapshots, &state)?;
         let newest = snapshots.last_key_value().map(|(offset, _)| *offset);
         let point = if state.clean_shutdown { Offset::MAX } else { newest.unwrap_or(0) };
         let saved_epochs = checkpoint::read_epochs(fs, &dir)?;
@@ -107,7 +107,14 @@ impl Log {
             bytes_since_index: 0,
         };
         let mut segments = recovery.segments(&files.bases)?;
-        recovery.drop_if_below_start(&mut segments, state.log_start)?;
+        let end = segments.last().map_or(state.log_start, |last| last.next_offset());
+        if end < state.log_start || segments.is_empty() {
+            // What is known of producers goes first: it may be older than what was lost.
+            for (offset, _) in std::mem::take(&mut snapshots) {
+                producer_snapshot::remove(fs, &dir, offset)?;
+            }
+            recovery.begin_anew(&mut segments, end, state.log_start)?;
+        }
         let start =
             segments.first().map_or(state.log_start, |s| s.base_offset.max(state.log_start));
         if segments.is_empty() {
@@ -129,6 +136,8 @@ impl Log {
         let roll = recovery.roll_state(&active, now_ms)?;
         let report = recovery.finish(&segments);
         let epochs = std::mem::take(&mut recovery.epochs);
+        let sealed = segments.iter().find(|segment| segment.next_offset() > durable);
+        let sealed = sealed.unwrap_or(&active).base_offset;
         let log = Log {
             partition,
             sealed_bytes: segments.iter().rev().skip(1).map(|segment| segment.size()).sum(),
@@ -140,6 +149,8 @@ impl Log {
             roll,
             recovery_point: durable,
             synced: durable,
+            sealed,
+            named: -1,
             last_sync_ms: now_ms,
             epochs,
             // Whatever recovery changed in them is written by the first flush.
@@ -255,8 +266,12 @@ impl Recovery<'_> {
             let next_base = bases.get(i + 1).copied();
             let ended = segments.last().map_or(base, |previous| previous.next_offset());
             let segment = Arc::new(Segment::new(&self.dir, base));
-            let stopped = if ended > base {
-                Some(format!("begins at {base}, below {ended} where its predecessor ended"))
+            // Beyond the point a gap is a predecessor that lost its end with its unsynced pages:
+            // a segment begins exactly where the one before it was sealed. (Below, compaction
+            // may have made gaps.)
+            let gap = ended < base && !segments.is_empty() && base > self.point;
+            let stopped = if ended > base || gap {
+                Some(format!("begins at {base}, but its predecessor ends at {ended}"))
             } else {
                 let stopped = self.segment(&segment, next_base)?;
                 segments.push(segment);
@@ -404,17 +419,17 @@ impl Recovery<'_> {
         sync_dir(&self.dir, self.context)
     }
 
-    /// Row I.
-    fn drop_if_below_start(
+    /// Row I, and a directory without a log.
+    fn begin_anew(
         &mut self,
         segments: &mut Vec<Arc<Segment>>,
+        end: Offset,
         start: Offset,
     ) -> Result<(), LogError> {
-        let end = segments.last().map_or(start, |last| last.next_offset());
-        if end >= start {
-            return Ok(());
+        if !segments.is_empty() {
+            let finding = format!("ends at {end}, below its start {start}: begun anew");
+            self.report.findings.push(finding);
         }
-        self.report.findings.push(format!("ends at {end}, below its start {start}: begun anew"));
         let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset).collect();
         self.epochs.clear();
         self.drop_segments(&bases)

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use base::{Offset, TimestampMs};
 
+use crate::format::{Entry, Suffix, classify};
 use crate::log::{DeletedFiles, Log, RollState, TruncateInfo, create_log_file};
 use crate::producer_state::ProducerState;
 use crate::read::{Access, into_log_error};
@@ -60,9 +61,13 @@ impl Log {
             Some(batch) => (batch.position, batch.base_offset),
             None => (active.size(), active.next_offset().min(offset)),
         };
+        if end < self.start_offset() {
+            // The batch that spans the start went too: nothing that counts is left.
+            return self.restart_at(end);
+        }
         self.set_end(end);
         self.publish(kept.to_vec());
-        self.begin_history(end)?;
+        self.begin_history(end, end)?;
         for segment in dropped.iter().rev() {
             remove_segment(segment, &self.context)?;
         }
@@ -113,13 +118,13 @@ impl Log {
         Ok(())
     }
 
-    fn restart_at(&mut self, offset: Offset) -> Result<(), LogError> {
+    pub(crate) fn restart_at(&mut self, offset: Offset) -> Result<(), LogError> {
         let segments = self.shared.segments();
         let segment = Arc::new(Segment::new(&self.dir, offset));
         // Old readers keep what they hold; new ones find an empty log.
         self.set_end(offset);
         self.set_start(offset);
-        self.begin_history(offset)?;
+        self.begin_history(offset, -1)?;
         for old in segments.iter().rev() {
             remove_segment(old, &self.context)?;
         }
@@ -136,15 +141,24 @@ impl Log {
     }
 
     /// What was promised or is being written beyond `end` counts no more.
-    fn begin_history(&mut self, end: Offset) -> Result<(), LogError> {
+    fn begin_history(&mut self, end: Offset, snapshots_up_to: Offset) -> Result<(), LogError> {
         let mut history = self.history.lock();
         *history += 1;
         self.recovery_point = self.recovery_point.min(end);
         self.synced = self.synced.min(end);
+        self.sealed = self.sealed.min(end);
         self.epochs_version += u64::from(self.epochs.truncate_from_end(end));
-        self.snapshots.pending.retain(|(offset, _)| *offset <= end);
-        for offset in self.snapshots.on_disk.split_off(&(end + 1)) {
-            producer_snapshot::remove(&*self.context.fs, &self.dir, offset)?;
+        self.snapshots.pending.retain(|(offset, _)| *offset <= snapshots_up_to);
+        self.snapshots.on_disk.retain(|offset| *offset <= snapshots_up_to);
+        // By what the directory holds: a failed flush may have left more than is remembered.
+        let names =
+            self.context.fs.list(&self.dir).map_err(|e| LogError::io("list", &self.dir, e))?;
+        for name in names {
+            if let Entry::Data(offset, Suffix::ProducerSnapshot) = classify(&name)
+                && offset > snapshots_up_to
+            {
+                producer_snapshot::remove(&*self.context.fs, &self.dir, offset)?;
+            }
         }
         drop(history);
         Ok(())

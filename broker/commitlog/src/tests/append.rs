@@ -222,6 +222,21 @@ fn a_follower_takes_whole_batches_only_and_in_order() {
 }
 
 #[test]
+fn a_follower_may_start_in_the_middle_of_a_batch() {
+    let mut leader = open(&mem_fs());
+    append(&mut leader, 3);
+    append(&mut leader, 5);
+    let fs = mem_fs();
+    let state = LoadState { log_start: 4, ..LoadState::default() };
+    let mut follower = open_with(&fs, config(), state).0;
+    follower.append_as_follower(&fetch_all(&leader, 4).concat(), NOW).unwrap();
+    follower.check_invariants().unwrap();
+    assert_eq!((follower.start_offset(), follower.end_offset()), (3, 8));
+    follower.delete_records(4, 8).unwrap();
+    assert_eq!(contents(&follower, 4), expected(4, 8));
+}
+
+#[test]
 fn a_failed_write_leaves_the_log_as_it_was() {
     let fs = mem_fs();
     let mut log = open(&fs);
