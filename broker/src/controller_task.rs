@@ -27,6 +27,8 @@ const MAILBOX_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
 /// Records beyond which a batch is closed.
 const BATCH_RECORDS_MAX: usize = 5_000;
+/// Pause before a failed activation is tried again, unless the leadership changes sooner.
+const ACTIVATION_RETRY: Duration = Duration::from_millis(20);
 
 enum Command {
     Request {
@@ -146,7 +148,7 @@ impl ControllerTask {
             let leadership = *self.leadership.borrow_and_update();
             active = self.follow_leadership(active, leadership).await;
             self.metrics.is_active_controller.set(i64::from(active.is_some()));
-            let pause = self.until_tick(active.as_ref());
+            let pause = self.until_tick(active.as_ref(), leadership.is_self);
             tokio::select! {
                 biased;
                 () = &mut closing => return,
@@ -160,8 +162,10 @@ impl ControllerTask {
         }
     }
 
-    fn until_tick(&self, active: Option<&Active>) -> Duration {
-        let Some(active) = active else { return Duration::from_secs(60) };
+    fn until_tick(&self, active: Option<&Active>, leads: bool) -> Duration {
+        let Some(active) = active else {
+            return if leads { ACTIVATION_RETRY } else { Duration::from_secs(60) };
+        };
         let deadline = active.controller.next_deadline(&self.quorum.image());
         // At least a millisecond, so that an overdue action whose proposal failed does not spin.
         let wait_ms = (deadline - clock::monotonic_ms()).max(1);
@@ -190,16 +194,18 @@ impl ControllerTask {
         let now_ms = clock::monotonic_ms();
         let (controller, records) =
             Controller::activate(self.settings.clone(), self.id, epoch, &image, now_ms);
-        tracing::info!(term, "active controller");
+        // Without this record the image may lack an entry of a proposal whose outcome is unknown.
         if let Err(error) = self.quorum.propose(term, records).await {
             tracing::warn!(term, %error, "announce the active controller");
+            return None;
         }
+        tracing::info!(term, "active controller");
         Some(Active { term, controller })
     }
 
     /// Handles one command and whatever else is queued, as one proposal.
-    async fn work(&mut self, active: &mut Option<Active>, first: Command) {
-        let Some(active) = active else {
+    async fn work(&mut self, is_active: &mut Option<Active>, first: Command) {
+        let Some(active) = is_active else {
             refuse(first);
             while let Ok(command) = self.inbox.try_recv() {
                 refuse(command);
@@ -231,10 +237,14 @@ impl ControllerTask {
                 batch.replies.len() >= BATCH_MAX || batch.records.len() >= BATCH_RECORDS_MAX;
             next = if is_full { None } else { self.inbox.try_recv().ok() };
         }
-        self.commit(active.term, batch).await;
+        if !self.commit(active.term, batch).await {
+            *is_active = None;
+        }
     }
 
-    async fn commit(&self, term: u64, batch: Batch) {
+    /// False where the records were not committed, or may still be: then nothing may be decided on
+    /// this image before a new activation is committed behind them.
+    async fn commit(&self, term: u64, batch: Batch) -> bool {
         let result = if batch.records.is_empty() {
             Ok(0)
         } else {
@@ -248,16 +258,18 @@ impl ControllerTask {
             // Who asked may have given up.
             let _ = reply.send(response);
         }
+        result.is_ok()
     }
 
-    async fn tick(&mut self, active: &mut Option<Active>) {
-        let Some(active) = active else { return };
+    async fn tick(&mut self, is_active: &mut Option<Active>) {
+        let Some(active) = is_active else { return };
         let records = active.controller.tick(&self.quorum.image(), clock::monotonic_ms());
         if records.is_empty() {
             return;
         }
         if let Err(error) = self.quorum.propose(active.term, records).await {
             tracing::warn!(%error, "commit what time demands");
+            *is_active = None;
         }
     }
 }
