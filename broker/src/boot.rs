@@ -68,7 +68,7 @@ pub fn run_dev(args: dev::DevArgs) -> Result<()> {
 
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BARNABAS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=error"));
     let json = std::env::var("BARNABAS_LOG_FORMAT").is_ok_and(|format| format == "json");
     let ansi = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
@@ -302,6 +302,7 @@ impl Running {
                 }
             });
         }
+        self.tasks.spawn(http::keep_lag(self.broker.clone()));
         if let Some(socket) = http {
             let broker = self.broker.clone();
             self.tasks.spawn(async move {

@@ -10,6 +10,8 @@ mod listener;
 mod parse;
 mod properties;
 mod sections;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -136,6 +136,11 @@ impl Partitions {
                 for &(broker, eligible) in &changed {
                     if state.core.is_leader() && state.core.replicas().contains(&broker) {
                         state.on(Event::Eligibility { broker, eligible });
+                        if eligible {
+                            // It may have caught up while it was fenced, and on an idle
+                            // partition nothing else would let it into the ISR soon.
+                            state.on(Event::Tick);
+                        }
                     }
                 }
             });

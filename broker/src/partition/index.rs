@@ -169,27 +169,11 @@ impl Hosted {
     }
 }
 
-/// Numbers for the gauges.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Counts {
-    pub hosted: i64,
-    pub led: i64,
-    pub under_replicated: i64,
-    pub under_min_isr: i64,
-}
-
 impl Partitions {
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for partition in self.all() {
-            partition.look(|state| {
-                counts.hosted += 1;
-                counts.led += i64::from(state.core.is_leader());
-                counts.under_replicated += i64::from(state.core.is_under_replicated());
-                counts.under_min_isr += i64::from(state.core.is_under_min_isr());
-            });
-        }
-        counts
+    /// Partitions led here that cannot commit for want of in-sync replicas.
+    pub fn under_min_isr(&self) -> i64 {
+        let is_under = |p: &&Arc<Partition>| p.look(|state| state.core.is_under_min_isr());
+        self.all().iter().filter(is_under).count() as i64
     }
 
     /// Closes segment files that were not used for a while.

@@ -5,8 +5,6 @@
 mod response;
 mod round;
 mod session;
-#[cfg(test)]
-mod tests;
 mod want;
 
 use std::future::poll_fn;

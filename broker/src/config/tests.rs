@@ -1,0 +1,130 @@
+//! Configurations as small texts: what is accepted, and what is refused by which name.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const MINIMAL: &str = "node.id=1\n\
+    listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n\
+    controller.listener.names=CONTROLLER\n\
+    controller.quorum.voters=1@127.0.0.1:9093\n";
+
+fn parse(extra: &str) -> Result<Config, ConfigError> {
+    Config::from_properties(parse_properties(&format!("{MINIMAL}{extra}")).unwrap())
+}
+
+/// The configuration is refused, and the message names what it must name.
+fn refused(extra: &str, names: &str) {
+    let message = parse(extra).unwrap_err().to_string();
+    assert!(message.contains(names), "{extra:?}: {message}");
+}
+
+#[test]
+fn defaults_are_kafkas() {
+    let config = parse("").unwrap();
+    assert_eq!(config.broker_id, BrokerId(1));
+    assert!(config.is_controller);
+    assert_eq!(config.log_dirs, [PathBuf::from("/tmp/kafka-logs")]);
+    assert_eq!(config.metadata_log_dir, PathBuf::from("/tmp/kafka-logs"));
+    assert_eq!(config.inter_broker_listener, "PLAINTEXT");
+    assert_eq!(config.net.request_bytes_max, 104_857_600);
+    assert_eq!(config.topic.num_partitions, 1);
+    assert!(config.topic.auto_create && !config.topic.unclean_leader_election);
+    assert_eq!(config.replica.lag_time_ms_max, 30_000);
+    assert_eq!(config.offsets.retention_ms, 10_080 * 60_000);
+    assert_eq!(config.http_listener, None);
+    // Kafka's own session times would only slow failover down, unless somebody sets them.
+    assert_eq!(config.session.silence_ms, 1000);
+    assert_eq!(parse("broker.session.timeout.ms=9000").unwrap().session.silence_ms, 9000);
+}
+
+#[test]
+fn every_default_is_valid_and_every_name_is_unique() {
+    let mut names = std::collections::BTreeSet::new();
+    for key in all_keys() {
+        assert!(names.insert(key.name), "{} is defined twice", key.name);
+        if let Some(default) = key.default {
+            assert_eq!(key.kind.check(default), Ok(()), "{}", key.name);
+        }
+    }
+}
+
+#[test]
+fn unknown_keys_are_named_with_a_suggestion() {
+    refused("num.partition=3", "num.partition (did you mean num.partitions?)");
+    refused("nonsense.key=3", "unknown configuration key nonsense.key");
+}
+
+#[test]
+fn invalid_values_are_named() {
+    refused("num.partitions=0", "num.partitions: must be at least 1");
+    refused("num.partitions=x", "num.partitions: expected an integer");
+    refused("auto.create.topics.enable=yes", "auto.create.topics.enable: expected true or false");
+    refused("compression.type=rar", "compression.type: expected one of");
+    refused("default.replication.factor=99999", "default.replication.factor");
+    refused("barnabas.http.listener=nonsense", "barnabas.http.listener");
+    refused("process.roles=controller", "process.roles: every node is a broker");
+    refused("process.roles=broker", "controller.quorum.voters");
+    refused("inter.broker.listener.name=OTHER", "inter.broker.listener.name");
+    refused("advertised.listeners=OTHER://a:1", "advertised.listeners: OTHER");
+}
+
+#[test]
+fn what_would_promise_too_much_is_refused() {
+    refused("authorizer.class.name=x.Y", "authorizer.class.name is not supported");
+    refused("ssl.client.auth=required", "ssl.client.auth");
+    refused(
+        "listener.security.protocol.map=PLAINTEXT:SSL,CONTROLLER:PLAINTEXT",
+        "listener PLAINTEXT: SSL is not supported",
+    );
+    assert!(parse("ssl.client.auth=none").is_ok(), "a default value promises nothing");
+}
+
+#[test]
+fn what_has_no_effect_is_listed() {
+    let config = parse("num.io.threads=8\nbackground.threads=2").unwrap();
+    assert_eq!(config.without_effect, ["background.threads", "num.io.threads"]);
+}
+
+#[test]
+fn required_keys_are_named() {
+    let without = |key: &str| {
+        let mut properties = parse_properties(MINIMAL).unwrap();
+        properties.remove(key);
+        Config::from_properties(properties).unwrap_err().to_string()
+    };
+    assert!(without("node.id").contains("node.id is required"));
+    assert!(without("controller.listener.names").contains("controller.listener.names is required"));
+}
+
+#[test]
+fn hours_minutes_and_milliseconds() {
+    let retention =
+        |extra: &str| parse(extra).unwrap().value("log.retention.ms").map(str::to_owned);
+    assert_eq!(retention(""), None);
+    assert_eq!(retention("log.retention.ms=5"), Some("5".to_owned()));
+    assert_eq!(parse("offsets.retention.minutes=2").unwrap().offsets.retention_ms, 120_000);
+}
+
+#[test]
+fn a_wildcard_is_advertised_by_the_host_name() {
+    let text = MINIMAL.replace("PLAINTEXT://127.0.0.1:9092", "PLAINTEXT://:9092");
+    let config = Config::from_properties(parse_properties(&text).unwrap()).unwrap();
+    assert_eq!(config.listeners[0].host, "");
+    assert!(!config.advertised[0].host.is_empty());
+    assert_ne!(config.advertised[0].host, "0.0.0.0");
+}
+
+#[test]
+fn overrides_win() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("server.properties");
+    std::fs::write(&file, MINIMAL).unwrap();
+    let load = |overrides: &[&str]| {
+        let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
+        Config::load(&file, &overrides)
+    };
+    assert_eq!(load(&["num.partitions=7"]).unwrap().topic.num_partitions, 7);
+    assert_eq!(load(&["bad"]), Err(ConfigError::Override("bad".to_owned())));
+    let missing = Config::load(&dir.path().join("none"), &[]).unwrap_err();
+    assert!(missing.to_string().contains("none"));
+}
