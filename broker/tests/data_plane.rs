@@ -331,11 +331,13 @@ async fn an_append_wakes_a_fetch_that_is_ahead_of_it_on_the_connection() {
 async fn what_cannot_be_served_ends_the_connection_or_says_what_can() {
     let rig = Rig::start().await;
     let header = |key: i16, version: i16| {
-        let mut bytes = vec![0, 0, 0, 10];
+        let mut bytes = vec![0, 0, 0, 11];
         bytes.extend(key.to_be_bytes());
         bytes.extend(version.to_be_bytes());
         bytes.extend(7i32.to_be_bytes());
         bytes.extend((-1i16).to_be_bytes());
+        // No tagged fields, in flexible versions; otherwise a byte of the body.
+        bytes.push(0);
         bytes
     };
     let mut stream = TcpStream::connect(&rig.address).await.unwrap();
