@@ -38,7 +38,7 @@ impl Partition {
         let floor = floor.max(leader.epoch_start);
         let Some(follower) = leader.follower_mut(fetch.replica) else { return };
         follower.fetched(now_ms, fetch, end);
-        follower.wants_in = !in_isr && follower.eligible && fetch.fetch_offset >= floor;
+        follower.wants_in = !in_isr && fetch.fetch_offset >= floor;
         let wants_in = follower.wants_in;
         if wants_in {
             // First, so that the high watermark waits for the new member from now on.

@@ -93,6 +93,9 @@ impl Partition {
                     if !eligible && !self.isr.contains(&broker) {
                         follower.forget_progress();
                     }
+                    // It may have caught up while it was fenced; on an idle partition its next
+                    // fetch is a long poll away.
+                    self.expand_isr(now_ms, effects);
                     self.settle(now_ms, effects);
                 }
             }

@@ -114,6 +114,22 @@ impl World {
         self.schedule(pause, Action::Restart { node: n });
     }
 
+    /// The time to be back has come. A controlled stop that was not granted by now is cut short,
+    /// where that is a death without consequences.
+    pub(crate) fn come_back(&mut self, n: usize) {
+        if self.nodes[n].up && self.nodes[n].stopping {
+            self.forgive_whole_brokers();
+            if self.faults.lossy.iter().any(|&other| other != n) {
+                return self.schedule(WATCH_MS, Action::Restart { node: n });
+            }
+            self.faults.unclean.insert(n);
+            self.die(n, Loss::Nothing);
+        }
+        if !self.nodes[n].up {
+            self.boot(n);
+        }
+    }
+
     fn pause(&mut self, n: usize) {
         let longest = *self.rng.pick(&[200, 800, 2_500]);
         let ms = self.rng.between(50, longest);
@@ -193,7 +209,7 @@ impl World {
         for n in 0..self.nodes.len() {
             self.free_disk(n);
             self.nodes[n].paused_until_ms = 0;
-            self.restart(n);
+            self.come_back(n);
         }
     }
 

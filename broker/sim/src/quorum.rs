@@ -68,6 +68,8 @@ impl Quorum {
             && controller.epoch == self.epoch
         {
             self.orphans = controller.pending;
+            // It may be back soon, but not as the leader that it was.
+            self.leader = None;
         }
     }
 
@@ -294,7 +296,8 @@ impl World {
     /// Once a new incarnation is registered, what its predecessor lost must have consequences.
     fn note_registration(&mut self, node: usize) {
         let registered = self.quorum.latest().broker(node_id(node)).map(|b| b.incarnation_id);
-        if self.disks[node].lost && registered == Some(self.nodes[node].incarnation_id()) {
+        let new = self.nodes[node].up && registered == Some(self.nodes[node].incarnation_id());
+        if self.disks[node].lost && new {
             self.disks[node].lost = false;
         }
     }

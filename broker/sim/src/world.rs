@@ -43,7 +43,6 @@ pub(crate) enum Action {
     },
     Client {
         client: usize,
-        incarnation: u64,
     },
     /// A controller hears that a broker's connection broke.
     SessionClosed {
@@ -99,6 +98,13 @@ impl Ord for Scheduled {
     }
 }
 
+#[derive(Clone, Default)]
+struct Connection {
+    id: u64,
+    /// To the broker, and back.
+    last_arrival_ms: [i64; 2],
+}
+
 pub struct World {
     pub(crate) plan: Plan,
     pub(crate) mutation: Mutation,
@@ -111,6 +117,8 @@ pub struct World {
     pub(crate) quorum: Quorum,
     pub(crate) faults: Faults,
     pub(crate) checks: Checks,
+    /// Of each client to each broker.
+    connections: Vec<Vec<Connection>>,
     options: Options,
     queue: BinaryHeap<Scheduled>,
     scheduled: u64,
@@ -144,6 +152,7 @@ impl World {
             quorum: Quorum::new(rng.next()),
             faults: Faults::default(),
             checks: Checks::new(tps.len()),
+            connections: Vec::new(),
             options: options.clone(),
             queue: BinaryHeap::new(),
             scheduled: 0,
@@ -162,6 +171,8 @@ impl World {
             world.boot(node);
         }
         world.start_clients();
+        world.connections =
+            vec![vec![Connection::default(); world.plan.nodes]; world.clients.len()];
         world.schedule(world.plan.fault_every_ms + 1_500, Action::Fault);
         world.schedule(world.plan.faults_until_ms, Action::Watch);
         world
@@ -202,17 +213,13 @@ impl World {
                 self.mix(&[1, node as u64]);
                 self.node_timer(node, timer);
             }
-            Action::Client { client, incarnation } => {
-                if self.clients[client].incarnation() == incarnation {
-                    self.client_timer(client);
-                }
-            }
+            Action::Client { client } => self.client_timer(client),
             Action::SessionClosed { node, session } => self.session_closed(node, session),
             Action::Commit { epoch } => self.commit_next(epoch),
             Action::QuorumTick => self.quorum_tick(),
             Action::Metadata { node, entries } => self.metadata_arrived(node, entries),
             Action::Fault => self.inject_fault(),
-            Action::Restart { node } => self.restart(node),
+            Action::Restart { node } => self.come_back(node),
             Action::HealLinks => self.faults.heal_links(),
             Action::DiskFreed { node } => self.free_disk(node),
             Action::Watch => self.watch(),
@@ -243,13 +250,6 @@ impl World {
 
     // ---- network ---------------------------------------------------------------------------
 
-    pub(crate) fn incarnation(&self, addr: Addr) -> u64 {
-        match addr {
-            Addr::Node(node) => self.nodes[node].incarnation,
-            Addr::Client(client) => self.clients[client].incarnation(),
-        }
-    }
-
     /// A delay of the network: mostly short, sometimes longer than timeouts.
     pub(crate) fn delay(&mut self) -> i64 {
         if self.healing() || !self.rng.chance(self.plan.slow_per_mille) {
@@ -259,13 +259,13 @@ impl World {
     }
 
     pub(crate) fn send(&mut self, from: Addr, to: Addr, body: Body) {
-        let to_incarnation = self.incarnation(to);
+        let to_incarnation = self.incarnation(to, from);
         self.send_to(from, to, to_incarnation, body);
     }
 
     /// Sends to a certain process: an answer goes to the one that asked.
     pub(crate) fn send_to(&mut self, from: Addr, to: Addr, to_incarnation: u64, body: Body) {
-        let from_incarnation = self.incarnation(from);
+        let from_incarnation = self.incarnation(from, to);
         let envelope = Envelope { from, from_incarnation, to, to_incarnation, body };
         let local = from == to;
         if !local && (self.faults.is_cut(from, to) || self.is_lost()) {
@@ -273,10 +273,39 @@ impl World {
             if let Body::Control { session, .. } = envelope.body {
                 self.connection_lost(from, to, session);
             }
+            if let (Addr::Client(client), _) | (_, Addr::Client(client)) = (from, to) {
+                self.close_connections(client);
+                self.producer_disconnected(client);
+            }
             return;
         }
-        let delay = if local { 0 } else { self.delay() };
+        let mut delay = if local { 0 } else { self.delay() };
+        // One connection per client and broker, and what is sent on it stays in order.
+        let (client, node, direction) = match (from, to) {
+            (Addr::Client(client), Addr::Node(node)) => (client, node, 0),
+            (Addr::Node(node), Addr::Client(client)) => (client, node, 1),
+            _ => return self.schedule(delay, Action::Deliver(Box::new(envelope))),
+        };
+        let last_ms = &mut self.connections[client][node].last_arrival_ms[direction];
+        *last_ms = (*last_ms).max(self.now_ms + delay);
+        delay = *last_ms - self.now_ms;
         self.schedule(delay, Action::Deliver(Box::new(envelope)));
+    }
+
+    /// Identifies the process at `from`; of a client, its connection with `to`.
+    fn incarnation(&self, from: Addr, to: Addr) -> u64 {
+        match (from, to) {
+            (Addr::Node(node), _) => self.nodes[node].incarnation,
+            (Addr::Client(client), Addr::Node(node)) => self.connections[client][node].id,
+            (Addr::Client(_), Addr::Client(_)) => 0,
+        }
+    }
+
+    /// A client gives up its connections, and with them what is under way on them.
+    pub(crate) fn close_connections(&mut self, client: usize) {
+        for connection in &mut self.connections[client] {
+            connection.id += 1;
+        }
     }
 
     fn is_lost(&mut self) -> bool {
@@ -284,12 +313,13 @@ impl World {
     }
 
     fn deliver(&mut self, envelope: Envelope) {
-        let mut current = self.incarnation(envelope.to) == envelope.to_incarnation;
-        if matches!(envelope.body, Body::Group { .. }) {
-            // A member that gave up its connection must not be heard on it any more.
-            current &= self.incarnation(envelope.from) == envelope.from_incarnation;
+        let (from, to) = (envelope.from, envelope.to);
+        let mut current = self.incarnation(to, from) == envelope.to_incarnation;
+        if let Addr::Client(_) = from {
+            // What was sent on a connection that was given up is not heard any more.
+            current &= self.incarnation(from, to) == envelope.from_incarnation;
         }
-        let cut = envelope.from != envelope.to && self.faults.is_cut(envelope.from, envelope.to);
+        let cut = from != to && self.faults.is_cut(from, to);
         if !current || cut {
             return;
         }
@@ -348,10 +378,6 @@ impl World {
     /// Faults are over; what is broken is being repaired.
     pub(crate) fn healing(&self) -> bool {
         self.elapsed_ms() >= self.plan.faults_until_ms
-    }
-
-    pub(crate) fn index_of(&self, topic: &str, partition: i32) -> Option<Tp> {
-        self.tps.iter().position(|tp| &*tp.topic == topic && tp.partition == partition)
     }
 
     pub(crate) fn offsets_tp(&self) -> Tp {

@@ -38,8 +38,6 @@ enum State {
 
 pub(crate) struct Member {
     index: usize,
-    /// Of the client's process and connection: messages to an earlier one are void.
-    pub(crate) incarnation: u64,
     member_id: MemberId,
     generation: i32,
     state: State,
@@ -60,7 +58,6 @@ impl Member {
     pub(crate) fn new(index: usize) -> Member {
         Member {
             index,
-            incarnation: 0,
             member_id: "".into(),
             generation: -1,
             state: State::Outside,
@@ -87,9 +84,8 @@ impl Member {
         }
     }
 
-    /// The connection is given up, and with it what was sent on it.
+    /// The connection is gone, and with it what was sent on it.
     fn reconnect(&mut self) {
-        self.incarnation += 1;
         self.request = None;
         self.coordinator = None;
     }
@@ -132,11 +128,13 @@ impl World {
         if let Some(request) = &member.request {
             if now - request.sent_ms > REQUEST_TIMEOUT_MS {
                 member.reconnect();
+                self.close_connections(client);
             }
         } else if whim < 4 {
             // Dies; another one comes in its place.
             member.reconnect();
             member.rejoin(true);
+            self.close_connections(client);
             return self.client_after(rest, client);
         } else if whim < 10 && !member.member_id.is_empty() {
             self.member_leaves(client);
@@ -148,7 +146,8 @@ impl World {
 
     fn member_acts(&mut self, client: usize) {
         let fresh = self.fresh_id();
-        let step = self.rng.between(0, 5);
+        // In the end the log of offsets must come to rest.
+        let step = if self.healing() { 0 } else { self.rng.between(0, 5) };
         let Some(member) = self.member(client) else { return };
         let group = GROUP.into();
         let (member_id, generation) = (member.member_id.clone(), member.generation);

@@ -19,15 +19,6 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    pub(crate) fn incarnation(&self) -> u64 {
-        match self {
-            Client::Member(member) => member.incarnation,
-            Client::Producer(_) | Client::Consumer(_) => 0,
-        }
-    }
-}
-
-impl Client {
     /// What it is doing, for people.
     pub(crate) fn text(&self) -> String {
         match self {
@@ -65,8 +56,7 @@ impl World {
     }
 
     pub(crate) fn client_after(&mut self, ms: i64, client: usize) {
-        let incarnation = self.clients[client].incarnation();
-        self.schedule(ms, Action::Client { client, incarnation });
+        self.schedule(ms, Action::Client { client });
     }
 
     pub(crate) fn client_timer(&mut self, client: usize) {

@@ -21,7 +21,9 @@ pub(crate) struct Producer {
     /// Not acknowledged, in order.
     window: VecDeque<Outgoing>,
     leader: Option<usize>,
-    /// A broken sequence that only a new epoch can mend (acks 1 loses records).
+    /// How often the oldest batch was refused for its sequence. Only a new epoch mends that, as
+    /// in Kafka's client: acks 1 loses records, and a leader that was restarted remembers only
+    /// the newest batch of those that it would recognise.
     refusals: u32,
 }
 
@@ -29,12 +31,15 @@ struct Outgoing {
     sequence: i32,
     count: i32,
     bytes: Vec<u8>,
+    /// Was on its way before: what comes next must not overtake it.
+    sent: bool,
     request: Option<(u64, i64)>,
 }
 
 const TICK_MS: i64 = 25;
 const REQUEST_TIMEOUT_MS: i64 = 900;
 const WINDOW_MAX: usize = 6;
+const REFUSALS_MAX: u32 = 5;
 
 impl Producer {
     pub(crate) fn new(id: i64, tp: Tp, acks: i16, in_flight_max: usize) -> Producer {
@@ -84,6 +89,7 @@ impl Producer {
             outgoing.sequence = sequence;
             outgoing.bytes = self.batch(sequence, outgoing.count, now_ms);
             outgoing.request = None;
+            outgoing.sent = false;
             sequence += outgoing.count;
         }
         self.window = window;
@@ -107,7 +113,13 @@ impl World {
         if more && !healing && producer.window.len() < WINDOW_MAX {
             let sequence = producer.next_sequence;
             let bytes = producer.batch(sequence, count, now);
-            producer.window.push_back(Outgoing { sequence, count, bytes, request: None });
+            producer.window.push_back(Outgoing {
+                sequence,
+                count,
+                bytes,
+                sent: false,
+                request: None,
+            });
             producer.next_sequence += count;
         }
         let mut timed_out = false;
@@ -119,16 +131,30 @@ impl World {
         }
         if timed_out {
             producer.leader = None;
+            self.close_connections(client);
         }
         self.pump(client);
     }
 
-    /// Sends what may be sent, oldest first.
+    /// The connection broke: whatever was on it is to be sent again.
+    pub(crate) fn producer_disconnected(&mut self, client: usize) {
+        if let Some(producer) = self.producer(client) {
+            producer.leader = None;
+            for outgoing in &mut producer.window {
+                outgoing.request = None;
+            }
+        }
+    }
+
+    /// Sends what may be sent, oldest first. A retry, and a change of leader, wait until nothing
+    /// is in flight: nothing may overtake what comes before it.
     fn pump(&mut self, client: usize) {
         let now = self.now_ms;
         let Some(producer) = self.producer(client) else { return };
         let (tp, acks) = (producer.tp, producer.acks);
-        if producer.window.is_empty() {
+        let in_flight = producer.window.iter().any(|o| o.request.is_some());
+        let retries = producer.window.iter().any(|o| o.sent && o.request.is_none());
+        if producer.window.is_empty() || in_flight && (retries || producer.leader.is_none()) {
             return;
         }
         if producer.leader.is_none() {
@@ -147,12 +173,16 @@ impl World {
         for (id, outgoing) in (first_id..).zip(window) {
             if outgoing.request.is_none() {
                 outgoing.request = Some((id, now));
+                outgoing.sent = true;
                 let bytes = outgoing.bytes.clone();
                 messages.push(Body::Produce { id, tp, acks, bytes });
             }
         }
         for body in messages {
-            self.send_request(client, leader, body);
+            // When the connection breaks, what would come next on it is not sent either.
+            if self.producer(client).is_some_and(|producer| producer.leader.is_some()) {
+                self.send_request(client, leader, body);
+            }
         }
     }
 
@@ -183,7 +213,7 @@ impl World {
                 );
                 if stuck && at == 0 {
                     producer.refusals += 1;
-                    if producer.acks != -1 && producer.refusals > 5 {
+                    if producer.refusals > REFUSALS_MAX {
                         producer.bump_epoch(now);
                     }
                 } else if !stuck {

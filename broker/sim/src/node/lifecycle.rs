@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use commitlog::checkpoint::{OffsetCheckpoint, take_clean_shutdown, write_clean_shutdown};
-use commitlog::fs::MemFs;
 use commitlog::{LoadState, Log, LogConfig, LogContext};
 use metadata::{ControllerRequest, CreateTopic, CreateTopicsRequest};
 use replica::{Partition, Settings};
@@ -30,7 +29,7 @@ pub(crate) enum Loss {
     Disk,
 }
 
-const LOG_DIR: &str = "/logs";
+pub(super) const LOG_DIR: &str = "/logs";
 const CHECKPOINT_MS: i64 = 400;
 const TOPICS_RETRY_MS: i64 = 200;
 
@@ -136,7 +135,7 @@ impl World {
             }
         };
         let written = &self.disks[n].content[tp];
-        let synced = if self.disks[n].lost {
+        let synced = if self.disks[n].torn[tp] {
             self.disks[n].synced[tp]
         } else {
             written.last().map_or(0, |batch| batch.last + 1)
@@ -144,6 +143,7 @@ impl World {
         let check = recovery::recovered(tp, n, written, synced, &found);
         self.check(check);
         self.disks[n].content[tp] = found;
+        self.disks[n].torn[tp] = false;
         let settings = Settings {
             min_insync_replicas: self.plan.min_isr,
             lag_time_max_ms: self.plan.lag_time_max_ms,
@@ -249,19 +249,13 @@ impl World {
             Loss::Power => {
                 let mut seed = self.rng.next();
                 self.disks[n].fs.crash(&mut seed);
+                self.disks[n].torn.fill(true);
                 self.disks[n].lost = true;
             }
             Loss::Disk => {
                 self.disks[n] = Disk::new(self.tps.len());
-                self.disks[n].fs = MemFs::new();
                 self.disks[n].lost = true;
             }
-        }
-    }
-
-    pub(crate) fn restart(&mut self, n: usize) {
-        if !self.nodes[n].up {
-            self.boot(n);
         }
     }
 }

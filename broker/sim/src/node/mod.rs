@@ -4,14 +4,15 @@
 mod control;
 mod follow;
 mod group;
-mod lifecycle;
 mod hosted;
+mod lifecycle;
 mod serve;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use base::{BrokerEpoch, BrokerId, Offset, TopicId};
-use commitlog::fs::MemFs;
+use commitlog::fs::{Fs, MemFs};
 use metadata::Image;
 
 use crate::content::BatchId;
@@ -19,9 +20,10 @@ use crate::message::{Addr, Body, Envelope, Tp};
 use crate::quorum::Instance;
 use crate::world::{World, node_id};
 
-pub(crate) use control::Call;
-pub(crate) use lifecycle::Loss;
 pub(crate) use self::hosted::Replica;
+pub(crate) use control::Call;
+use lifecycle::LOG_DIR;
+pub(crate) use lifecycle::Loss;
 
 /// What survives the process, and what the checks know of it.
 pub(crate) struct Disk {
@@ -32,15 +34,22 @@ pub(crate) struct Disk {
     pub(crate) synced: Vec<Offset>,
     /// Power was lost (or the disk) since the process last registered.
     pub(crate) lost: bool,
+    /// The logs that were not opened since power was lost.
+    pub(crate) torn: Vec<bool>,
 }
 
 impl Disk {
     pub(crate) fn new(partitions: usize) -> Disk {
+        let fs = MemFs::new();
+        // The log directory was there long before the run.
+        let made = fs.create_dir_all(Path::new(LOG_DIR)).and_then(|()| fs.sync_dir(Path::new("/")));
+        assert!(made.is_ok(), "invariant: an empty disk without faults takes a directory");
         Disk {
-            fs: MemFs::new(),
+            fs,
             content: vec![Vec::new(); partitions],
             synced: vec![0; partitions],
             lost: false,
+            torn: vec![false; partitions],
         }
     }
 }
