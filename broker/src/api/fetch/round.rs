@@ -156,6 +156,7 @@ impl Round {
         session: &mut SessionState,
     ) {
         *self = Round::default();
+        let mut served = Vec::new();
         for index in session.take_dirty() {
             let left = limits.bytes_max.saturating_sub(self.bytes);
             let Some(found) = self.look_at(broker, reader, left, session, index).await else {
@@ -164,11 +165,18 @@ impl Round {
             if found.code.is_error() || found.diverging.is_some() {
                 self.is_urgent = true;
                 session.mark(index);
-            } else if !found.records.is_empty() || left == 0 {
+            } else if !found.records.is_empty() {
+                served.push(index);
+            } else if left == 0 {
                 session.mark(index);
             }
             self.bytes += found.records.len();
             self.found.push(found);
+        }
+        // Next time after those that found no room: else a few partitions that are far behind
+        // would keep the others of their leader from replicating at all.
+        for index in served {
+            session.mark(index);
         }
     }
 
