@@ -17,6 +17,8 @@ pub(crate) struct Consumer {
     /// Epoch of the last batch that was read.
     last_epoch: i32,
     leader: Option<usize>,
+    /// The newest leader epoch it heard of; older metadata is not believed (KIP-320).
+    leader_epoch: i32,
     request: Option<(u64, i64)>,
 }
 
@@ -25,7 +27,7 @@ const REQUEST_TIMEOUT_MS: i64 = 400;
 
 impl Consumer {
     pub(crate) fn new(tp: Tp) -> Consumer {
-        Consumer { tp, position: 0, last_epoch: -1, leader: None, request: None }
+        Consumer { tp, position: 0, last_epoch: -1, leader: None, leader_epoch: -1, request: None }
     }
 
     pub(crate) fn partition(&self) -> Tp {
@@ -58,15 +60,19 @@ impl World {
         }
         consumer.request = None;
         if consumer.leader.is_none() {
-            let leader = self.find_leader(tp);
+            let found = self.find_leader_epoch(tp);
             let Some(consumer) = self.consumer(client) else { return };
-            consumer.leader = leader;
+            let found = found.filter(|&(_, epoch)| epoch >= consumer.leader_epoch);
+            if let Some((leader, epoch)) = found {
+                consumer.leader = Some(leader);
+                consumer.leader_epoch = epoch;
+            }
         }
         let Some(consumer) = self.consumer(client) else { return };
         let Some(leader) = consumer.leader else { return };
         consumer.request = Some((id, now));
         let fetch = ConsumerFetch {
-            current_leader_epoch: -1,
+            current_leader_epoch: consumer.leader_epoch,
             fetch_offset: consumer.position,
             last_fetched_epoch: consumer.last_epoch,
             isolation: Isolation::ReadUncommitted,

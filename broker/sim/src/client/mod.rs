@@ -5,6 +5,8 @@ mod consumer;
 mod member;
 mod producer;
 
+use base::LeaderEpoch;
+
 use crate::message::{Addr, Body, Tp};
 use crate::world::{Action, World};
 
@@ -78,11 +80,15 @@ impl World {
 
     /// The leader of a partition as some live broker believes.
     pub(crate) fn find_leader(&mut self, tp: Tp) -> Option<usize> {
+        self.find_leader_epoch(tp).map(|(leader, _)| leader)
+    }
+
+    pub(crate) fn find_leader_epoch(&mut self, tp: Tp) -> Option<(usize, LeaderEpoch)> {
         let asked = self.rng.below(self.nodes.len());
         let name = &self.tps[tp];
         let image = self.nodes[asked].published.as_ref()?;
         let partition = image.partition(&name.topic, name.partition)?;
-        partition.leader.map(|leader| leader.0 as usize)
+        partition.leader.map(|leader| (leader.0 as usize, partition.leader_epoch))
     }
 
     pub(crate) fn send_request(&mut self, client: usize, node: usize, body: Body) {

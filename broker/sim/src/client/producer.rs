@@ -17,6 +17,9 @@ pub(crate) struct Producer {
     tp: Tp,
     acks: i16,
     in_flight_max: usize,
+    /// A batch of this epoch was acknowledged. Before, a leader takes any sequence for the first
+    /// one, so that a second batch must not be on its way.
+    known: bool,
     next_sequence: i32,
     /// Not acknowledged, in order.
     window: VecDeque<Outgoing>,
@@ -49,6 +52,7 @@ impl Producer {
             tp,
             acks,
             in_flight_max,
+            known: false,
             next_sequence: 0,
             window: VecDeque::new(),
             leader: None,
@@ -83,6 +87,7 @@ impl Producer {
     fn bump_epoch(&mut self, now_ms: i64) {
         self.epoch += 1;
         self.refusals = 0;
+        self.known = false;
         let mut sequence = 0;
         let mut window = std::mem::take(&mut self.window);
         for outgoing in &mut window {
@@ -169,7 +174,8 @@ impl World {
         let Some(producer) = self.producer(client) else { return };
         let Some(leader) = producer.leader else { return };
         let mut messages = Vec::new();
-        let window = producer.window.iter_mut().take(producer.in_flight_max);
+        let in_flight_max = if producer.known { producer.in_flight_max } else { 1 };
+        let window = producer.window.iter_mut().take(in_flight_max);
         for (id, outgoing) in (first_id..).zip(window) {
             if outgoing.request.is_none() {
                 outgoing.request = Some((id, now));
@@ -195,6 +201,7 @@ impl World {
         match result {
             Ok(base) => {
                 producer.refusals = 0;
+                producer.known = true;
                 let Some(outgoing) = producer.window.remove(at) else { return };
                 let who = (producer.id, producer.epoch, outgoing.sequence);
                 if acks == -1 {

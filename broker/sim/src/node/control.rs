@@ -195,7 +195,10 @@ impl World {
         }
         let old = node.published.replace(image.clone());
         for tp in 0..self.tps.len() {
-            self.apply_partition(n, tp, &image);
+            // The process may die of its disk on the way.
+            if self.nodes[n].up {
+                self.apply_partition(n, tp, &image);
+            }
         }
         for broker in 0..self.nodes.len() {
             self.apply_broker(n, broker, old.as_ref(), &image);
