@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::LogContext;
 use crate::fs::{LazyFile, SegmentFile};
 use crate::read::Access;
+use crate::{LogContext, LogError};
 
 /// Entries written together, and kept in memory after that.
 const BATCH_ENTRIES: usize = 256;
@@ -242,26 +242,50 @@ impl<E: Entry> Index<E> {
     }
 
     /// Keeps the entries for which `keep` holds; it holds for a prefix of them.
-    pub fn truncate(&self, context: &LogContext, keep: impl Fn(&E) -> bool) -> io::Result<()> {
-        let entries = self.entries(context)?;
+    pub fn truncate(
+        &self,
+        context: &LogContext,
+        keep: impl Fn(&E) -> bool,
+    ) -> Result<(), LogError> {
+        let entries = self.entries(context).map_err(|e| self.error("read", e))?;
         let count = entries.partition_point(keep);
         self.reset(context, entries, count)
     }
 
-    fn reset(&self, context: &LogContext, mut entries: Vec<E>, count: usize) -> io::Result<()> {
+    /// Entries that go are gone durably: were they to come back after a crash, they would point
+    /// into a history that is no more.
+    fn reset(
+        &self,
+        context: &LogContext,
+        mut entries: Vec<E>,
+        count: usize,
+    ) -> Result<(), LogError> {
         entries.truncate(count);
         let mut state = self.state.write();
-        let file = self.file.create(&*context.fs, &context.files)?;
-        file.file.set_len((count * E::BYTES) as u64)?;
-        let last = entries.last().copied();
+        let file =
+            self.file.create(&*context.fs, &context.files).map_err(|e| self.error("create", e))?;
+        let len = file.file.len().map_err(|e| self.error("stat", e))?;
         let written = state.written.min(count);
+        if len > (written * E::BYTES) as u64 {
+            file.file
+                .set_len((written * E::BYTES) as u64)
+                .map_err(|e| self.error("truncate", e))?;
+            file.file
+                .sync()
+                .map_err(|source| LogError::Fsync { path: self.file.path(), source })?;
+        }
+        let last = entries.last().copied();
         let tail = entries.split_off(written);
         *state = State { written, tail_start: written, tail, last };
         Ok(())
     }
 
+    fn error(&self, operation: &'static str, error: io::Error) -> LogError {
+        LogError::io(operation, &self.file.path(), error)
+    }
+
     /// Empties index and file.
-    pub fn clear(&self, context: &LogContext) -> io::Result<()> {
+    pub fn clear(&self, context: &LogContext) -> Result<(), LogError> {
         self.reset(context, Vec::new(), 0)
     }
 
@@ -299,14 +323,15 @@ impl<E: Entry> Index<E> {
         &self,
         context: &LogContext,
         accept: impl Fn(&E) -> bool,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, LogError> {
         let file = match self.file.get(&*context.fs, &context.files) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(e) => return Err(e),
+            Err(e) => return Err(self.error("open", e)),
         };
-        let mut bytes = vec![0; file.file.len()? as usize];
-        let n = file.read_at(&mut bytes, 0)?;
+        let len = file.file.len().map_err(|e| self.error("stat", e))?;
+        let mut bytes = vec![0; len as usize];
+        let n = file.read_at(&mut bytes, 0).map_err(|e| self.error("read", e))?;
         let mut good: Vec<E> = Vec::new();
         for entry in bytes[..n].chunks_exact(E::BYTES).map(E::decode) {
             if good.last().is_some_and(|last| !last.precedes(&entry)) || !accept(&entry) {

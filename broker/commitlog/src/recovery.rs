@@ -12,7 +12,7 @@
 //! | F   | unclean  | reaches beyond | any     | scan from the point, rebuild what lies beyond   |
 //!
 //! Legend. *sane*: present, whole entries, the last one inside the log file. *below point*: the
-//! next segment begins at or below it. *scan*: CRC, offsets and epochs of every batch.
+//! next segment begins below it. *scan*: CRC, offsets and epochs of every batch.
 //!
 //! Then, for the log: a scan that stops early cuts the segment there and drops all later ones, as
 //! does a segment beyond the point that does not begin where its predecessor ends (G); files of deletions and rewrites that were cut short are removed or finished (H); a log
@@ -132,7 +132,8 @@ impl Log {
         recovery.epochs.truncate_from_end(end);
         recovery.epochs.truncate_from_start(start);
         let replayed = recovery.replay(&segments, snapshots, start, end)?;
-        let durable = if state.clean_shutdown { end } else { point.clamp(start, end) };
+        // Not raised to the start: segments that lie partly below it are still needed whole.
+        let durable = if state.clean_shutdown { end } else { point.min(end) };
         let roll = recovery.roll_state(&active, now_ms)?;
         let report = recovery.finish(&segments);
         let epochs = std::mem::take(&mut recovery.epochs);
@@ -163,6 +164,15 @@ impl Log {
         };
         Ok((log, report))
     }
+}
+
+/// What is known of a segment before it is read.
+#[derive(Clone, Copy)]
+struct Extent {
+    len: u64,
+    last: bool,
+    /// Durable before the start: clean shutdown, or below the point.
+    trusted: bool,
 }
 
 fn create_dir(context: &LogContext, dir: &Path) -> Result<(), LogError> {
@@ -302,9 +312,12 @@ impl Recovery<'_> {
             .len()
             .map_err(|e| LogError::io("stat", &segment.log.path(), e))?;
         let last = next_base.is_none();
-        let below_point = next_base.is_some_and(|next| next <= self.point);
+        // Strictly below: a roll right at the point came after the flush that set it, so the
+        // indexes of the segment that it sealed may not be complete.
+        let below_point = next_base.is_some_and(|next| next < self.point);
         let trusted = self.clean || below_point;
         let sane = trusted && load_indexes(segment, len, context)?;
+        let extent = Extent { len, last, trusted };
         match decide(self.clean, last, below_point, sane) {
             Action::Trust => {
                 segment.set_end(len, next_base.unwrap_or(segment.base_offset));
@@ -315,12 +328,12 @@ impl Recovery<'_> {
                     self.bytes_since_index = since_index;
                     Ok(None)
                 }
-                None => self.scan(segment, len, last, None),
+                None => self.scan(segment, extent, None),
             },
-            Action::Rebuild => self.scan(segment, len, last, None),
+            Action::Rebuild => self.scan(segment, extent, None),
             Action::ScanFromPoint => {
                 let start = self.start_at_point(segment, len)?;
-                self.scan(segment, len, last, start)
+                self.scan(segment, extent, start)
             }
         }
     }
@@ -335,14 +348,10 @@ impl Recovery<'_> {
             return Ok(None);
         }
         let context = self.context;
-        let error = |e| LogError::io("read", &segment.index.file().path(), e);
         let point = segment.relative(self.point);
-        segment
-            .index
-            .load_checked(context, |e| {
-                e.position > 0 && u64::from(e.position) < len && e.offset < point
-            })
-            .map_err(error)?;
+        segment.index.load_checked(context, |e| {
+            e.position > 0 && u64::from(e.position) < len && e.offset < point
+        })?;
         let Some(entry) = segment.index.last() else { return Ok(None) };
         let at = u64::from(entry.position);
         let mut base_offset = None;
@@ -354,16 +363,14 @@ impl Recovery<'_> {
         let Some(offset) = base_offset.filter(|_| read.is_ok()) else { return Ok(None) };
         segment
             .time_index
-            .load_checked(context, |e| e.timestamp > 0 && e.offset <= entry.offset)
-            .map_err(error)?;
+            .load_checked(context, |e| e.timestamp > 0 && e.offset <= entry.offset)?;
         Ok(Some(ScanStart { position: at, offset }))
     }
 
     fn scan(
         &mut self,
         segment: &Segment,
-        len: u64,
-        last: bool,
+        extent: Extent,
         start: Option<ScanStart>,
     ) -> Result<Option<String>, LogError> {
         let context = self.context;
@@ -376,26 +383,33 @@ impl Recovery<'_> {
                 start
             }
             None => {
-                let error = |e| LogError::io("truncate", &segment.index.file().path(), e);
-                segment.index.clear(context).map_err(error)?;
-                segment.time_index.clear(context).map_err(error)?;
+                segment.index.clear(context)?;
+                segment.time_index.clear(context)?;
                 self.report.indexes_rebuilt += 1;
                 ScanStart { position: 0, offset: base }
             }
         };
-        self.epochs.truncate_from_end(start.offset);
-        let found = scan(segment, start, &mut self.epochs, self.config, context)?;
+        // Up to the point the checkpoint file knows the epochs, of later segments too.
+        let mut known = EpochCache::default();
+        self.bytes_since_index = 0;
+        let epochs = if extent.trusted {
+            &mut known
+        } else {
+            self.epochs.truncate_from_end(start.offset);
+            &mut self.epochs
+        };
+        let found = scan(segment, start, epochs, self.config, context)?;
         self.report.segments_scanned += 1;
         self.report.bytes_scanned += found.bytes;
         self.bytes_since_index = found.bytes_since_index;
-        if !last {
+        if !extent.last {
             // A rebuilt index below the point is written by no later flush.
             segment.index_time(context);
             sync_index(&segment.index, context)?;
             sync_index(&segment.time_index, context)?;
         }
-        if found.end_position < len {
-            self.report.bytes_truncated += len - found.end_position;
+        if found.end_position < extent.len {
+            self.report.bytes_truncated += extent.len - found.end_position;
             let file = segment.open(context)?;
             let path = segment.log.path();
             file.file
@@ -431,6 +445,7 @@ impl Recovery<'_> {
             self.report.findings.push(finding);
         }
         let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset).collect();
+        self.bytes_since_index = 0;
         self.epochs.clear();
         self.drop_segments(&bases)
     }
@@ -456,11 +471,15 @@ impl Recovery<'_> {
         end: Offset,
     ) -> Result<(ProducerState, BTreeSet<Offset>), LogError> {
         let fs = &*self.context.fs;
-        for (offset, _) in snapshots.split_off(&(end + 1)) {
-            producer_snapshot::remove(fs, &self.dir, offset)?;
+        // A snapshot below the first segment lacks the batches between: it says less than nothing.
+        let first = segments.first().map_or(start, |segment| segment.base_offset);
+        let beyond = snapshots.split_off(&(end + 1));
+        let usable = snapshots.split_off(&first);
+        for offset in std::mem::replace(&mut snapshots, usable).keys().chain(beyond.keys()) {
+            producer_snapshot::remove(fs, &self.dir, *offset)?;
         }
         let on_disk = snapshots.keys().copied().collect();
-        let mut from = start.min(segments.first().map_or(start, |s| s.base_offset));
+        let mut from = first;
         let mut state = ProducerState::default();
         while let Some((offset, loaded)) = snapshots.pop_last() {
             let loaded = match loaded {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use base::{Offset, TimestampMs};
 
-use crate::LogError;
 use crate::format::{Suffix, file_name};
 use crate::log::{DeletedFiles, Log};
 use crate::segment::{NO_TIMESTAMP, Segment};
+use crate::{LogError, producer_snapshot};
 
 impl Log {
     /// Deletes old segments by time, size and log start; returns how many. Only what lies below
@@ -82,6 +82,7 @@ impl Log {
         let segments = self.shared.segments();
         let Some((segment, rest)) = segments.split_first() else { return Ok(()) };
         let Some(next) = rest.first() else { return Ok(()) };
+        self.save_snapshot(next.base_offset);
         self.move_start(next.base_offset.max(self.start_offset()));
         self.publish(rest.to_vec());
         self.sealed_bytes = self.sealed_bytes.saturating_sub(segment.size());
@@ -93,6 +94,18 @@ impl Log {
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
         self.deletions.push(DeletedFiles { due_ms, paths });
         Ok(())
+    }
+
+    /// Writes the producer state at the new first segment, if no flush has done so yet: what it
+    /// was made of goes now. On a disk that is too full for it the state is lost with the next
+    /// crash, which makes producers unknown; deleting must go on.
+    fn save_snapshot(&mut self, offset: Offset) {
+        let pending = self.snapshots.pending.iter().position(|(at, _)| *at == offset);
+        let Some(at) = pending else { return };
+        let (_, bytes) = self.snapshots.pending.remove(at);
+        if producer_snapshot::write(&*self.context.fs, &self.dir, offset, &bytes).is_ok() {
+            self.snapshots.on_disk.insert(offset);
+        }
     }
 
     fn rename_deleted(&self, segment: &Arc<Segment>) -> Result<Vec<PathBuf>, LogError> {

@@ -262,6 +262,10 @@ impl Segment {
 
     /// Adds index entries for a batch about to be appended at `position`.
     pub fn index_batch(&self, header: &BatchHeader, position: u64, context: &LogContext) {
+        if position == 0 {
+            // Where a lookup without an entry begins anyway.
+            return;
+        }
         let offset = self.relative(header.last_offset());
         self.index.append(OffsetEntry { offset, position: position as u32 }, context);
         self.index_time(context);

@@ -73,6 +73,8 @@ impl Log {
         }
         self.cut_segment(&active, size, end)?;
         sync_dir(&self.dir, &self.context)?;
+        self.sealed = self.sealed.min(active.base_offset);
+        self.named = self.named.min(active.base_offset);
         self.active = active;
         self.sealed_bytes = kept.iter().rev().skip(1).map(|segment| segment.size()).sum();
         // The age of a reopened segment counts from its first batch, as after a restart.
@@ -90,9 +92,8 @@ impl Log {
         file.file.set_len(size).map_err(|e| LogError::io("truncate", &path, e))?;
         file.file.sync().map_err(|source| LogError::Fsync { path, source })?;
         let below = segment.relative(end);
-        let error = |e| LogError::io("truncate", &segment.index.file().path(), e);
-        segment.index.truncate(context, |entry| entry.offset < below).map_err(error)?;
-        segment.time_index.truncate(context, |entry| entry.offset < below).map_err(error)?;
+        segment.index.truncate(context, |entry| entry.offset < below)?;
+        segment.time_index.truncate(context, |entry| entry.offset < below)?;
         segment.aborted.load(end, context)?;
         self.restore_max_timestamp(segment)
     }
@@ -131,6 +132,8 @@ impl Log {
         create_log_file(&segment, &self.context)?;
         self.publish(vec![segment.clone()]);
         sync_dir(&self.dir, &self.context)?;
+        self.sealed = offset;
+        self.named = offset;
         self.active = segment;
         self.sealed_bytes = 0;
         self.epochs.clear();
@@ -146,7 +149,6 @@ impl Log {
         *history += 1;
         self.recovery_point = self.recovery_point.min(end);
         self.synced = self.synced.min(end);
-        self.sealed = self.sealed.min(end);
         self.epochs_version += u64::from(self.epochs.truncate_from_end(end));
         self.snapshots.pending.retain(|(offset, _)| *offset <= snapshots_up_to);
         self.snapshots.on_disk.retain(|offset| *offset <= snapshots_up_to);
