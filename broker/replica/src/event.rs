@@ -21,7 +21,7 @@ pub struct EpochEnd {
 }
 
 /// Asks the log's epoch cache: the largest known epoch `<=` the given one and its end offset;
-/// `None` when the log knows no such epoch.
+/// `None` when the log knows no such epoch, or only smaller ones.
 pub type EpochLookup<'a> = &'a dyn Fn(LeaderEpoch) -> Option<EpochEnd>;
 
 /// What the metadata image says of this partition.
@@ -141,8 +141,11 @@ pub struct FetchAnswer {
     pub leader: BrokerId,
     /// The `current_leader_epoch` that the request carried.
     pub leader_epoch: LeaderEpoch,
-    /// The offset that the request asked for.
+    /// The offset that the request asked for, and the epoch of the last batch before it (-1:
+    /// none). Both must still be true: an answer that comes late may name an end that this log
+    /// has again, after another batch.
     pub fetch_offset: Offset,
+    pub last_fetched_epoch: LeaderEpoch,
     pub error: ErrorCode,
     pub diverging: Option<EpochEnd>,
     pub high_watermark: Offset,

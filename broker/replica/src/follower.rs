@@ -2,7 +2,7 @@
 //! both histories agree. A follower never decides anything about the ISR or the high watermark:
 //! it takes the leader's, bounded by its own log end.
 
-use base::{BrokerId, ErrorCode};
+use base::{BrokerId, ErrorCode, LeaderEpoch};
 
 use crate::effect::FollowerStep;
 use crate::event::{EpochEnd, EpochLookup, FetchAnswer};
@@ -14,6 +14,7 @@ impl Partition {
         if !self.follows(answer.leader)
             || answer.leader_epoch != self.leader_epoch
             || answer.fetch_offset != self.log.end
+            || !self.ends_with(answer.last_fetched_epoch, lookup)
         {
             return FollowerStep::Stale;
         }
@@ -29,6 +30,12 @@ impl Partition {
             Some(leaders) => FollowerStep::Truncate { to: self.common_end(leaders, lookup) },
             None => FollowerStep::Append { log_start: answer.log_start },
         }
+    }
+
+    /// Whether the log's last batch is of this epoch (-1: the log has none, or knows none).
+    fn ends_with(&self, epoch: LeaderEpoch, lookup: EpochLookup<'_>) -> bool {
+        let end = EpochEnd { epoch, end_offset: self.log.end };
+        epoch < 0 || lookup(epoch) == Some(end)
     }
 
     fn follows(&self, leader: BrokerId) -> bool {

@@ -343,6 +343,7 @@ pub(super) fn fetch_answer(leader: BrokerId, told: Position, data: &PartitionDat
         leader,
         leader_epoch: told.epoch,
         fetch_offset: told.fetch_offset,
+        last_fetched_epoch: told.last_fetched_epoch,
         error: ErrorCode::from_i16(data.error_code).unwrap_or(ErrorCode::UnknownServerError),
         diverging: (diverging.epoch >= 0).then_some(diverging),
         high_watermark: data.high_watermark,

@@ -255,6 +255,7 @@ fn answers_are_told_to_the_core_as_they_came() {
         leader: BrokerId(1),
         leader_epoch: 3,
         fetch_offset: 10,
+        last_fetched_epoch: 2,
         error: ErrorCode::OffsetOutOfRange,
         diverging: None,
         high_watermark: -1,

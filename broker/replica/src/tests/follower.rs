@@ -15,6 +15,7 @@ fn answer(fetch_offset: Offset) -> FetchAnswer {
         leader: B2,
         leader_epoch: 5,
         fetch_offset,
+        last_fetched_epoch: 0,
         error: ErrorCode::None,
         diverging: None,
         high_watermark: 0,
@@ -34,6 +35,19 @@ fn answers_of_another_time_are_dropped() {
     assert_eq!(step(&replica, answer(9)), FollowerStep::Stale);
     assert_eq!(step(&replica, FetchAnswer { leader_epoch: 4, ..answer(10) }), FollowerStep::Stale);
     assert_eq!(step(&replica, FetchAnswer { leader: B3, ..answer(10) }), FollowerStep::Stale);
+}
+
+/// Found by the simulator (seed 1647): the follower diverged at 49, truncated to 48 and got the
+/// leader's batch up to 49; then the answer to an earlier fetch at 49 came, late, and would have
+/// cut off what was committed.
+#[test]
+fn a_late_divergence_does_not_cut_what_was_replicated_since() {
+    let replica = follower(49, 49, &[(0, 0), (1, 48)]);
+    let diverging = Some(EpochEnd { epoch: 0, end_offset: 48 });
+    let late = FetchAnswer { diverging, last_fetched_epoch: 0, ..answer(49) };
+    assert_eq!(step(&replica, late), FollowerStep::Stale);
+    let true_now = FetchAnswer { last_fetched_epoch: 1, diverging: None, ..late };
+    assert_eq!(step(&replica, true_now), FollowerStep::Append { log_start: 0 });
 }
 
 #[test]
@@ -63,7 +77,8 @@ fn truncation_ends_where_the_histories_agree() {
     ] {
         let replica = follower(18, 2, &epochs);
         let diverging = Some(leaders);
-        let step = step(&replica, FetchAnswer { diverging, ..answer(18) });
+        let answer = FetchAnswer { diverging, last_fetched_epoch: 4, ..answer(18) };
+        let step = step(&replica, answer);
         assert_eq!(step, FollowerStep::Truncate { to }, "{leaders:?}");
     }
 }

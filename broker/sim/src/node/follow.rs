@@ -5,7 +5,6 @@ use replica::{Event, FetchAnswer, FollowerFetch, FollowerStep};
 
 use crate::content::batch_ids;
 use crate::message::{Addr, Body, Tp};
-use crate::plan::Mutation;
 use crate::world::World;
 
 use super::Timer;
@@ -33,7 +32,6 @@ impl World {
         let id = self.fresh_id();
         let broker_epoch = self.nodes[n].broker_epoch();
         let me = self.nodes[n].id;
-        let blind = self.mutation == Mutation::NoTruncation;
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         let last_epoch = replica.log.latest_epoch().unwrap_or(-1);
         let Some(following) = replica.following.as_mut() else { return };
@@ -47,7 +45,7 @@ impl World {
             eligible: false,
             current_leader_epoch: following.epoch,
             fetch_offset: replica.log.end_offset(),
-            last_fetched_epoch: if blind { -1 } else { last_epoch },
+            last_fetched_epoch: last_epoch,
         };
         let leader = Addr::Node(following.leader);
         self.send(Addr::Node(n), leader, Body::Fetch { id, tp, fetch });

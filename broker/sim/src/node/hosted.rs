@@ -223,13 +223,19 @@ impl World {
         }
     }
 
-    /// The mutation: a follower's position counts one batch further than it is.
-    pub(crate) fn mutated_position(&self, n: usize, tp: Tp, fetch_offset: Offset) -> Offset {
-        if self.mutation != Mutation::HighWatermark {
-            return fetch_offset;
+    /// The fetch as a broken leader sees it: one batch further than it is, or without the epoch
+    /// by which it would find a divergence. Without a mutation, the fetch.
+    pub(crate) fn mutated(&self, n: usize, tp: Tp, fetch: &FollowerFetch) -> FollowerFetch {
+        let mut fetch = *fetch;
+        match self.mutation {
+            Mutation::HighWatermark => {
+                let content = &self.disks[n].content[tp];
+                let next = content.get(crate::content::index_at(content, fetch.fetch_offset));
+                fetch.fetch_offset = next.map_or(fetch.fetch_offset, |batch| batch.last + 1);
+            }
+            Mutation::NoTruncation => fetch.last_fetched_epoch = -1,
+            Mutation::None | Mutation::IsrWithoutCompareAndSet | Mutation::EarlyAck => {}
         }
-        let content = &self.disks[n].content[tp];
-        let next = content.get(crate::content::index_at(content, fetch_offset));
-        next.map_or(fetch_offset, |batch| batch.last + 1)
+        fetch
     }
 }

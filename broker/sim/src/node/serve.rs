@@ -29,17 +29,16 @@ impl World {
         let now = self.now_ms;
         fetch.eligible = self.is_eligible(n, &fetch);
         let real = fetch.fetch_offset;
-        fetch.fetch_offset = self.mutated_position(n, tp, real);
+        let mutated = self.mutated(n, tp, &fetch);
         let mut effects = Vec::new();
         let plan = match self.nodes[n].replicas.get_mut(&tp) {
             Some(replica) => {
                 let log = &replica.log;
                 let lookup = |epoch| epoch_end(log, epoch);
-                replica.core.follower_fetch(now, &fetch, &lookup, &mut effects)
+                replica.core.follower_fetch(now, &mutated, &lookup, &mut effects)
             }
             None => Err(ErrorCode::UnknownTopicOrPartition),
         };
-        fetch.fetch_offset = real;
         let plan = plan.map(|plan| ReadPlan { from: real, ..plan });
         let parked = Parked { id, from, fetch };
         match self.fetch_result(n, tp, &parked, plan, false) {
@@ -75,6 +74,7 @@ impl World {
             leader,
             leader_epoch: fetch.current_leader_epoch,
             fetch_offset: fetch.fetch_offset,
+            last_fetched_epoch: fetch.last_fetched_epoch,
             error: ErrorCode::None,
             diverging: None,
             high_watermark: -1,
@@ -126,9 +126,11 @@ impl World {
     }
 
     fn look_again(&mut self, n: usize, tp: Tp, parked: Parked, at_once: bool) {
+        let mutated = self.mutated(n, tp, &parked.fetch);
         let Some(replica) = self.nodes[n].replicas.get(&tp) else { return };
         let log = &replica.log;
-        let plan = replica.core.follower_read(&parked.fetch, &|epoch| epoch_end(log, epoch));
+        let plan = replica.core.follower_read(&mutated, &|epoch| epoch_end(log, epoch));
+        let plan = plan.map(|plan| ReadPlan { from: parked.fetch.fetch_offset, ..plan });
         match self.fetch_result(n, tp, &parked, plan, at_once) {
             Some(body) => self.answer(n, parked.from, body),
             None => {
