@@ -103,9 +103,11 @@ impl Link {
         let body = whole.slice(frame::PREFIX_BYTES..end);
         let processed = self.decode(body).map(process);
         self.buffer = whole.try_into_mut().unwrap_or_else(|whole| BytesMut::from(&whole[..]));
-        self.buffer.advance(end);
-        if self.buffer.is_empty() {
+        if self.buffer.len() == end {
+            // Unlike `advance`, this keeps the whole buffer in sight, for use and for `release`.
             self.buffer.clear();
+        } else {
+            self.buffer.advance(end);
         }
         processed
     }
@@ -146,3 +148,7 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

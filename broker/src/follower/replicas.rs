@@ -164,7 +164,8 @@ impl Replicas {
             return;
         }
         if let Some(partition) = self.partitions.get(&key) {
-            tracing::debug!(partition = %partition.id, leader = %self.leader, ?code, "fetch pauses");
+            let (partition, leader) = (&partition.id, self.leader);
+            tracing::debug!(%partition, %leader, ?code, "fetch pauses");
         }
         self.session.pause(key, clock::monotonic_ms(), code, self.backoff_ms);
     }

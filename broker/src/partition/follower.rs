@@ -77,9 +77,10 @@ impl Partition {
             let before = log_end(&state.log);
             match step {
                 FollowerStep::Truncate { to } => {
-                    let info = state.log.truncate_to(to)?;
-                    tracing::info!(partition = %self.id, to, records = info.removed_records,
-                        "truncate to the leader's log");
+                    let records = state.log.truncate_to(to)?.removed_records;
+                    if records > 0 {
+                        tracing::info!(partition = %self.id, to, records, "truncate as the leader");
+                    }
                 }
                 FollowerStep::RestartAt { offset } => {
                     tracing::warn!(partition = %self.id, offset, "restart at the leader's start");
@@ -110,7 +111,9 @@ impl Partition {
                 return Ok(FollowerProgress::Pause(ErrorCode::UnknownTopicOrPartition));
             }
             let State { core, log, .. } = state;
-            let step = core.fetch_answer(answer, &|epoch| epoch_end(log, epoch));
+            // The core asks for the largest epoch known; the log does not know those above it.
+            let latest = log.latest_epoch().unwrap_or(-1);
+            let step = core.fetch_answer(answer, &|epoch| epoch_end(log, epoch.min(latest)));
             act(state, step)
         });
         result.unwrap_or_else(|error| FollowerProgress::Pause(storage_error(&self.id, &error)))
