@@ -12,6 +12,9 @@ use crate::partition::Partition;
 
 /// Pause after a refusal, so that a fetch loop does not become a request loop.
 const REFUSED_PAUSE_MS: i64 = 100;
+/// When the image that a refusal announced does not come, the refusal is doubted: a controller
+/// may have judged by what it then failed to commit.
+const METADATA_WAIT_MS: i64 = 1_000;
 
 impl Partition {
     /// Removes members that have not been caught up for the lag time.
@@ -60,7 +63,7 @@ impl Partition {
             .collect();
         let proposal = IsrProposal { leader_epoch, partition_epoch, isr };
         effects.push(Effect::ProposeIsr(proposal.clone()));
-        leader.pending = Some(Box::new(PendingIsr { proposal, awaits_metadata: false }));
+        leader.pending = Some(Box::new(PendingIsr { proposal, awaits_metadata_since_ms: None }));
     }
 
     pub(crate) fn isr_answer(&mut self, now_ms: i64, answer: IsrAnswer, effects: &mut Vec<Effect>) {
@@ -82,7 +85,7 @@ impl Partition {
                 let pending = self.leader_state.as_ref().and_then(|l| l.pending.as_ref());
                 if let Some(pending) = pending
                     && pending.proposal.partition_epoch == partition_epoch
-                    && !pending.awaits_metadata
+                    && pending.awaits_metadata_since_ms.is_none()
                 {
                     effects.push(Effect::ProposeIsr(pending.proposal.clone()));
                 }
@@ -110,7 +113,19 @@ impl Partition {
                 leader.propose_not_before_ms = now_ms + REFUSED_PAUSE_MS;
             }
             // The controller knows a newer epoch, or no such partition: metadata will tell.
-            _ => pending.awaits_metadata = true,
+            _ => pending.awaits_metadata_since_ms = Some(now_ms),
+        }
+    }
+
+    /// Proposes once more what was refused for an epoch that nobody told of since. By
+    /// compare-and-set this is safe, however often it is done.
+    pub(crate) fn doubt_refusal(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        let pending = self.leader_state.as_mut().and_then(|leader| leader.pending.as_mut());
+        if let Some(pending) = pending
+            && pending.awaits_metadata_since_ms.is_some_and(|at| now_ms - at >= METADATA_WAIT_MS)
+        {
+            pending.awaits_metadata_since_ms = None;
+            effects.push(Effect::ProposeIsr(pending.proposal.clone()));
         }
     }
 

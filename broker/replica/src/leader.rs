@@ -82,8 +82,8 @@ impl Follower {
 #[derive(Debug)]
 pub(crate) struct PendingIsr {
     pub(crate) proposal: IsrProposal,
-    /// The controller refused in a way that says a newer image is on its way.
-    pub(crate) awaits_metadata: bool,
+    /// Since when a newer image is expected, as the controller refused the epoch.
+    pub(crate) awaits_metadata_since_ms: Option<i64>,
 }
 
 impl PendingIsr {

@@ -101,6 +101,7 @@ impl Partition {
             }
             Event::IsrAnswer(answer) => self.isr_answer(now_ms, answer, effects),
             Event::Tick => {
+                self.doubt_refusal(now_ms, effects);
                 self.shrink_isr(now_ms, effects);
                 self.expand_isr(now_ms, effects);
                 self.settle(now_ms, effects);

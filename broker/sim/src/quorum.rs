@@ -122,7 +122,8 @@ impl World {
             pending.append(&mut old.pending);
         }
         let committed = self.rng.below(pending.len() + 1);
-        for proposal in pending.into_iter().take(committed) {
+        let committed = pending.into_iter().take(committed);
+        for proposal in committed.filter(|proposal| !proposal.records.is_empty()) {
             self.commit(&proposal.records);
         }
         self.quorum.epoch += 1;
@@ -207,8 +208,10 @@ impl World {
         }
         let caller = Caller { session: (!local).then_some(session) };
         let outcome = instance.core.handle(&before, now, caller, &mut instance.entropy, request);
+        let idle = instance.pending.is_empty();
         self.check_accepted(&before, &original, &outcome.response);
-        if outcome.records.is_empty() {
+        // Nothing to commit; but the answer may tell of what others are waiting to commit.
+        if outcome.records.is_empty() && idle {
             let answer = Body::ControlAnswer { id, response: Some(outcome.response) };
             return self.send_to(Addr::Node(node), from.0, from.1, answer);
         }
@@ -244,7 +247,12 @@ impl World {
         reply: Option<(Addr, u64, u64, ControllerResponse)>,
     ) {
         let Some(instance) = self.nodes[node].controller.as_mut() else { return };
-        match instance.image.with(&records) {
+        let next = if records.is_empty() {
+            Ok(instance.image.clone())
+        } else {
+            instance.image.with(&records)
+        };
+        match next {
             Ok(image) => instance.image = image,
             Err(error) => {
                 let detail = format!("the controller proposed what does not apply: {error}");
@@ -268,7 +276,9 @@ impl World {
         }
         let Some(instance) = self.nodes[leader].controller.as_mut() else { return };
         let Some(proposal) = instance.pending.pop_front() else { return };
-        self.commit(&proposal.records);
+        if !proposal.records.is_empty() {
+            self.commit(&proposal.records);
+        }
         if let Some((to, incarnation, id, response)) = proposal.reply {
             let answer = Body::ControlAnswer { id, response: Some(response) };
             self.send_to(Addr::Node(leader), to, incarnation, answer);

@@ -195,3 +195,14 @@ fn a_follower_that_caught_up_while_fenced_joins_when_it_is_unfenced() {
     let effects = replica.on(Event::Eligibility { broker: B2, eligible: true });
     assert_eq!(proposals(&effects), [ids(&[1, 2])]);
 }
+
+#[test]
+fn a_refusal_that_no_metadata_follows_is_doubted() {
+    let mut replica = Replica::leader(1, &[1]);
+    let first = replica.fetch(B2, 0);
+    replica.on(rejected(1, ErrorCode::InvalidUpdateVersion));
+    assert_eq!(replica.on(Event::Tick), []);
+    replica.now_ms += 1_000;
+    assert_eq!(replica.on(Event::Tick), first);
+    assert_eq!(replica.on(Event::Tick), [], "once more, not twice");
+}
