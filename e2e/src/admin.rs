@@ -82,7 +82,7 @@ impl Admin {
 
     /// The active controller: the leader of the metadata quorum.
     pub fn controller(&self) -> Result<i32> {
-        let partition = PartitionData { partition_index: 0, ..PartitionData::default() };
+        let partition = PartitionData { partition_index: 0 };
         let topic =
             TopicData { topic_name: "__cluster_metadata".into(), partitions: vec![partition] };
         let request = DescribeQuorumRequest { topics: vec![topic] };

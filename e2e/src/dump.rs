@@ -36,7 +36,7 @@ pub fn check(data: &Path) -> Result<usize> {
     ensure!(!files.is_empty(), "no files in {}", data.display());
     for chunk in files.chunks(200) {
         let list: Vec<String> = chunk.iter().map(|file| file.display().to_string()).collect();
-        let args = ["--files", &list.join(","), "--deep-iteration", "--print-data-log"];
+        let args = ["--files", &list.join(","), "--deep-iteration"];
         let said = tool("org.apache.kafka.tools.DumpLogSegments", &args, "")?;
         ensure!(said.success, "dump-log failed\n{}\n{}", last(&said.out), said.err);
         let text = said.out.lines().chain(said.err.lines());

@@ -41,7 +41,7 @@ impl Rng {
         Rng(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -51,7 +51,7 @@ impl Rng {
 
     pub fn below(&mut self, bound: usize) -> usize {
         // A remainder is uniform enough for picking cases.
-        (self.next() % bound.max(1) as u64) as usize
+        (self.word() % bound.max(1) as u64) as usize
     }
 
     fn byte(&mut self) -> u8 {
@@ -59,7 +59,7 @@ impl Rng {
         const EDGES: [u8; 10] = [0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff, 0x10, 0x40];
         match self.below(3) {
             0 => EDGES[self.below(EDGES.len())],
-            _ => self.next() as u8,
+            _ => self.word() as u8,
         }
     }
 }

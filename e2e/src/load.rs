@@ -1,4 +1,4 @@
-//! Continuous acknowledged writes by franz-go, the journal of their acks, and what it tells: the
+//! Continuous acknowledged writes by the official client, the journal of their acks, and what it tells: the
 //! gaps that clients saw, and (by reading everything back) that nothing was lost, doubled or
 //! reordered.
 
@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::clients::run;
+use crate::cluster::java;
 use crate::{setup, wait};
 
 #[derive(Debug)]
@@ -38,8 +39,11 @@ impl Load {
         dir: &Path,
     ) -> Result<Load> {
         let journal = dir.join("acks");
-        let child = Command::new(setup::go()?)
-            .args(["load", bootstrap, topic, &partitions.to_string(), &rate.to_string()])
+        setup::go()?;
+        let mut program = java(&setup::java()?, "-Xmx256m");
+        program.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "clients.Load"]);
+        program.args([bootstrap, topic, &partitions.to_string(), &rate.to_string()]);
+        let child = program
             .arg(&journal)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use e2e::clients::{self, kcat};
 use e2e::load::Load;
-use e2e::{Cluster, ClusterConfig, dump, wait, with_cluster};
+use e2e::{Cluster, ClusterConfig, Target, dump, wait, with_cluster};
 
 #[test]
 fn the_dump_tool_finds_no_fault() {
@@ -17,7 +17,9 @@ fn the_dump_tool_finds_no_fault() {
         .set("log.roll.jitter.ms", 0);
     with_cluster(config, |cluster| {
         write(cluster)?;
-        for id in cluster.ids() {
+        // The indexes of a running Apache Kafka are filled up with zeros; its own tool stumbles.
+        let running = cluster.config().target == Target::Barnabas;
+        for id in cluster.ids().filter(|_| running) {
             println!("broker {id}: {} files", dump::check(&cluster.data_dir(id))?);
         }
         // As a crash leaves them, and as recovery and a clean shutdown leave them after it.

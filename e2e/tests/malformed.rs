@@ -150,7 +150,7 @@ fn noise(addr: &str) -> Result<()> {
         let key = u8::try_from(rng.below(70))?;
         let version = u8::try_from(rng.below(14))?;
         let mut frame = vec![0, key, 0, version, 0, 0, 0, 1, 255, 255];
-        frame.extend((0..rng.below(100)).map(|_| (rng.next() % 256) as u8));
+        frame.extend((0..rng.below(100)).map(|_| (rng.word() % 256) as u8));
         let mut raw = Raw::connect(addr)?;
         raw.send_frame(&frame)?;
         // Some noise is a valid request (and may wait): any outcome but a broken broker will do.
@@ -167,11 +167,7 @@ fn batch() -> Vec<u8> {
 
 /// The error code of a Produce with these bytes as records.
 fn produce(addr: &str, acks: i16, records: Vec<u8>) -> Result<i16> {
-    let partition = PartitionProduceData {
-        index: 0,
-        records: Some(Bytes::from(records)),
-        ..PartitionProduceData::default()
-    };
+    let partition = PartitionProduceData { index: 0, records: Some(Bytes::from(records)) };
     let topic = TopicProduceData {
         name: TOPIC.into(),
         partition_data: vec![partition],

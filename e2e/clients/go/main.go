@@ -1,7 +1,6 @@
 // Command clients runs franz-go against a cluster.
 //
 //	clients scenarios BOOTSTRAP REPLICATION [NAME...]   one PASS or FAIL line each
-//	clients load BOOTSTRAP TOPIC PARTITIONS RATE FILE   acknowledged writes until stdin closes
 //	clients verify BOOTSTRAP TOPIC FILE                 reads all of it and compares
 //	clients member BOOTSTRAP TOPIC GROUP                a group member, made to be killed
 package main
@@ -13,7 +12,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: clients scenarios|load|verify|member BOOTSTRAP ...")
+		fmt.Fprintln(os.Stderr, "usage: clients scenarios|verify|member BOOTSTRAP ...")
 		os.Exit(2)
 	}
 	var err error
@@ -21,8 +20,6 @@ func main() {
 	switch os.Args[1] {
 	case "scenarios":
 		err = scenarios(args)
-	case "load":
-		err = load(args)
 	case "verify":
 		err = verify(args)
 	case "member":
