@@ -159,7 +159,8 @@ pub fn start(config: Arc<Config>) -> Result<Running> {
     running.start_threads()?;
     running.start_control(&config, identity, inbox);
     running.start_data(&config, bound.clients, bound.http);
-    tracing::info!(id = %config.broker_id, %cluster_id, addresses = ?running.addresses, "listening");
+    let addresses = &running.addresses;
+    tracing::info!(id = %config.broker_id, %cluster_id, ?addresses, "listening");
     Ok(running)
 }
 

@@ -57,88 +57,94 @@ macro_rules! call {
     }};
 }
 
-fn handler(api: ApiKey) -> Handler {
-    match api {
-        ApiKey::Produce => Handler::Produce,
-        ApiKey::Fetch => Handler::Call(api::fetch::start),
-        ApiKey::ApiVersions => call!(api_versions, ApiVersionsRequest),
-        ApiKey::ListOffsets => call!(list_offsets, ListOffsetsRequest),
-        ApiKey::Metadata => call!(metadata, MetadataRequest),
-        ApiKey::OffsetCommit => call!(offset_commit, OffsetCommitRequest),
-        ApiKey::OffsetFetch => call!(offset_fetch, OffsetFetchRequest),
-        ApiKey::FindCoordinator => call!(find_coordinator, FindCoordinatorRequest),
-        ApiKey::JoinGroup => call!(join_group, JoinGroupRequest),
-        ApiKey::Heartbeat => call!(heartbeat, HeartbeatRequest),
-        ApiKey::LeaveGroup => call!(leave_group, LeaveGroupRequest),
-        ApiKey::SyncGroup => call!(sync_group, SyncGroupRequest),
-        ApiKey::DescribeGroups => call!(describe_groups, DescribeGroupsRequest),
-        ApiKey::ListGroups => call!(list_groups, ListGroupsRequest),
-        ApiKey::DeleteGroups => call!(delete_groups, DeleteGroupsRequest),
-        ApiKey::OffsetDelete => call!(offset_delete, OffsetDeleteRequest),
-        ApiKey::CreateTopics => call!(create_topics, CreateTopicsRequest),
-        ApiKey::DeleteTopics => call!(delete_topics, DeleteTopicsRequest),
-        ApiKey::DeleteRecords => call!(delete_records, DeleteRecordsRequest),
-        ApiKey::CreatePartitions => call!(create_partitions, CreatePartitionsRequest),
-        ApiKey::InitProducerId => call!(init_producer_id, InitProducerIdRequest),
-        ApiKey::OffsetForLeaderEpoch => call!(offset_for_leader_epoch, OffsetForLeaderEpochRequest),
-        ApiKey::DescribeConfigs => call!(describe_configs, DescribeConfigsRequest),
-        ApiKey::AlterConfigs => call!(alter_configs, AlterConfigsRequest),
-        ApiKey::IncrementalAlterConfigs => {
-            call!(incremental_alter_configs, IncrementalAlterConfigsRequest)
+/// The table of APIs: an exhaustive match without a default arm.
+macro_rules! apis {
+    (served { $($api:ident $request:ident => $module:ident,)* } not served { $($not:ident,)* }) => {
+        fn handler(api: ApiKey) -> Handler {
+            match api {
+                ApiKey::Produce => Handler::Produce,
+                ApiKey::Fetch => Handler::Call(api::fetch::start),
+                $(ApiKey::$api => call!($module, $request),)*
+                $(ApiKey::$not => Handler::NotServed,)*
+            }
         }
-        ApiKey::DescribeLogDirs => call!(describe_log_dirs, DescribeLogDirsRequest),
-        ApiKey::ElectLeaders => call!(elect_leaders, ElectLeadersRequest),
-        ApiKey::AlterPartitionReassignments => {
-            call!(alter_partition_reassignments, AlterPartitionReassignmentsRequest)
-        }
-        ApiKey::ListPartitionReassignments => {
-            call!(list_partition_reassignments, ListPartitionReassignmentsRequest)
-        }
-        ApiKey::DescribeQuorum => call!(describe_quorum, DescribeQuorumRequest),
-        ApiKey::DescribeCluster => call!(describe_cluster, DescribeClusterRequest),
-        ApiKey::DescribeTopicPartitions => {
-            call!(describe_topic_partitions, DescribeTopicPartitionsRequest)
-        }
-        ApiKey::UnregisterBroker => call!(unregister_broker, UnregisterBrokerRequest),
-        ApiKey::SaslHandshake
-        | ApiKey::AddPartitionsToTxn
-        | ApiKey::AddOffsetsToTxn
-        | ApiKey::EndTxn
-        | ApiKey::WriteTxnMarkers
-        | ApiKey::TxnOffsetCommit
-        | ApiKey::DescribeAcls
-        | ApiKey::CreateAcls
-        | ApiKey::DeleteAcls
-        | ApiKey::AlterReplicaLogDirs
-        | ApiKey::SaslAuthenticate
-        | ApiKey::CreateDelegationToken
-        | ApiKey::RenewDelegationToken
-        | ApiKey::ExpireDelegationToken
-        | ApiKey::DescribeDelegationToken
-        | ApiKey::DescribeClientQuotas
-        | ApiKey::AlterClientQuotas
-        | ApiKey::DescribeUserScramCredentials
-        | ApiKey::AlterUserScramCredentials
-        | ApiKey::UpdateFeatures
-        | ApiKey::DescribeProducers
-        | ApiKey::DescribeTransactions
-        | ApiKey::ListTransactions
-        | ApiKey::ConsumerGroupHeartbeat
-        | ApiKey::ConsumerGroupDescribe
-        | ApiKey::GetTelemetrySubscriptions
-        | ApiKey::PushTelemetry
-        | ApiKey::ListConfigResources
-        | ApiKey::ShareGroupHeartbeat
-        | ApiKey::ShareGroupDescribe
-        | ApiKey::ShareFetch
-        | ApiKey::ShareAcknowledge
-        | ApiKey::AddRaftVoter
-        | ApiKey::RemoveRaftVoter
-        | ApiKey::StreamsGroupHeartbeat
-        | ApiKey::StreamsGroupDescribe
-        | ApiKey::DescribeShareGroupOffsets
-        | ApiKey::AlterShareGroupOffsets
-        | ApiKey::DeleteShareGroupOffsets => Handler::NotServed,
+    };
+}
+
+apis! {
+    served {
+        ApiVersions ApiVersionsRequest => api_versions,
+        ListOffsets ListOffsetsRequest => list_offsets,
+        Metadata MetadataRequest => metadata,
+        OffsetCommit OffsetCommitRequest => offset_commit,
+        OffsetFetch OffsetFetchRequest => offset_fetch,
+        FindCoordinator FindCoordinatorRequest => find_coordinator,
+        JoinGroup JoinGroupRequest => join_group,
+        Heartbeat HeartbeatRequest => heartbeat,
+        LeaveGroup LeaveGroupRequest => leave_group,
+        SyncGroup SyncGroupRequest => sync_group,
+        DescribeGroups DescribeGroupsRequest => describe_groups,
+        ListGroups ListGroupsRequest => list_groups,
+        DeleteGroups DeleteGroupsRequest => delete_groups,
+        OffsetDelete OffsetDeleteRequest => offset_delete,
+        CreateTopics CreateTopicsRequest => create_topics,
+        DeleteTopics DeleteTopicsRequest => delete_topics,
+        DeleteRecords DeleteRecordsRequest => delete_records,
+        CreatePartitions CreatePartitionsRequest => create_partitions,
+        InitProducerId InitProducerIdRequest => init_producer_id,
+        OffsetForLeaderEpoch OffsetForLeaderEpochRequest => offset_for_leader_epoch,
+        DescribeConfigs DescribeConfigsRequest => describe_configs,
+        AlterConfigs AlterConfigsRequest => alter_configs,
+        IncrementalAlterConfigs IncrementalAlterConfigsRequest => incremental_alter_configs,
+        DescribeLogDirs DescribeLogDirsRequest => describe_log_dirs,
+        ElectLeaders ElectLeadersRequest => elect_leaders,
+        AlterPartitionReassignments AlterPartitionReassignmentsRequest => alter_partition_reassignments,
+        ListPartitionReassignments ListPartitionReassignmentsRequest => list_partition_reassignments,
+        DescribeQuorum DescribeQuorumRequest => describe_quorum,
+        DescribeCluster DescribeClusterRequest => describe_cluster,
+        DescribeTopicPartitions DescribeTopicPartitionsRequest => describe_topic_partitions,
+        UnregisterBroker UnregisterBrokerRequest => unregister_broker,
+    }
+    not served {
+        SaslHandshake,
+        AddPartitionsToTxn,
+        AddOffsetsToTxn,
+        EndTxn,
+        WriteTxnMarkers,
+        TxnOffsetCommit,
+        DescribeAcls,
+        CreateAcls,
+        DeleteAcls,
+        AlterReplicaLogDirs,
+        SaslAuthenticate,
+        CreateDelegationToken,
+        RenewDelegationToken,
+        ExpireDelegationToken,
+        DescribeDelegationToken,
+        DescribeClientQuotas,
+        AlterClientQuotas,
+        DescribeUserScramCredentials,
+        AlterUserScramCredentials,
+        UpdateFeatures,
+        DescribeProducers,
+        DescribeTransactions,
+        ListTransactions,
+        ConsumerGroupHeartbeat,
+        ConsumerGroupDescribe,
+        GetTelemetrySubscriptions,
+        PushTelemetry,
+        ListConfigResources,
+        ShareGroupHeartbeat,
+        ShareGroupDescribe,
+        ShareFetch,
+        ShareAcknowledge,
+        AddRaftVoter,
+        RemoveRaftVoter,
+        StreamsGroupHeartbeat,
+        StreamsGroupDescribe,
+        DescribeShareGroupOffsets,
+        AlterShareGroupOffsets,
+        DeleteShareGroupOffsets,
     }
 }
 

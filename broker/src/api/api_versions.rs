@@ -32,7 +32,6 @@ pub async fn handle(
             name: name.into(),
             max_version_level: level,
             min_version_level: level,
-            ..FinalizedFeatureKey::default()
         })
         .collect();
     ApiVersionsResponse {
@@ -59,7 +58,6 @@ fn api_keys() -> Vec<ApiVersion> {
             api_key: api.code(),
             min_version: *versions.start(),
             max_version: *versions.end(),
-            ..ApiVersion::default()
         })
         .collect()
 }
@@ -73,7 +71,6 @@ fn supported_features(version: i16) -> Vec<SupportedFeatureKey> {
             name: name.into(),
             min_version,
             max_version,
-            ..SupportedFeatureKey::default()
         })
         .collect()
 }

@@ -26,7 +26,7 @@ pub use listener::{Endpoint, Voter, parse_host_port};
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
     GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
-    TopicConfig, TransactionConfig,
+    TopicConfig,
 };
 
 /// Everything the process is told at its start. Never changes afterwards; what may change at run
@@ -61,7 +61,6 @@ pub struct Config {
     pub replica: ReplicaConfig,
     pub group: GroupConfig,
     pub offsets: OffsetsConfig,
-    pub transaction: TransactionConfig,
     pub session: SessionConfig,
     pub quorum: QuorumConfig,
     /// What the file and the overrides set, as text.

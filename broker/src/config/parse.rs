@@ -13,11 +13,10 @@ use super::listener::{
 };
 use super::sections::{
     GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
-    TopicConfig, TransactionConfig,
+    TopicConfig,
 };
 use super::{Config, keys};
 
-const HOUR_MS: i64 = 3_600_000;
 const MINUTE_MS: i64 = 60_000;
 
 /// Explicit values over defaults, every value already checked against its kind.
@@ -56,7 +55,6 @@ pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, Con
         replica: values.replica()?,
         group: values.group()?,
         offsets: values.offsets()?,
-        transaction: values.transaction()?,
         session: values.session()?,
         quorum: QuorumConfig {
             heartbeat_ms: values.get("barnabas.quorum.heartbeat.ms")?,
@@ -230,50 +228,13 @@ impl Values {
     }
 
     fn log(&self) -> Result<LogConfig, ConfigError> {
-        let hours = |name: &str| self.get::<i64>(name).map(|hours| hours.saturating_mul(HOUR_MS));
-        let roll_ms = match self.optional("log.roll.ms")? {
-            Some(ms) => ms,
-            None => hours("log.roll.hours")?,
-        };
-        let roll_jitter_ms = match self.optional("log.roll.jitter.ms")? {
-            Some(ms) => ms,
-            None => hours("log.roll.jitter.hours")?,
-        };
         Ok(LogConfig {
-            segment_bytes: self.get("log.segment.bytes")?,
-            roll_ms,
-            roll_jitter_ms,
-            retention_ms: self.retention_ms()?,
-            retention_bytes: self.get("log.retention.bytes")?,
             retention_check_interval_ms: self.get("log.retention.check.interval.ms")?,
-            cleanup_policy: self.list("log.cleanup.policy").join(","),
             delete_delay_ms: self.get("log.segment.delete.delay.ms")?,
-            index_bytes_max: self.get("log.index.size.max.bytes")?,
-            index_interval_bytes: self.get("log.index.interval.bytes")?,
-            flush_messages: self.get("log.flush.interval.messages")?,
-            flush_ms: self.optional("log.flush.interval.ms")?,
             flush_checkpoint_interval_ms: self.get("log.flush.offset.checkpoint.interval.ms")?,
-            preallocate: self.get("log.preallocate")?,
-            message_bytes_max: self.get("message.max.bytes")?,
-            log_append_time: self.text("log.message.timestamp.type").as_deref()
-                == Some("LogAppendTime"),
-            timestamp_before_ms_max: self.get("log.message.timestamp.before.max.ms")?,
-            timestamp_after_ms_max: self.get("log.message.timestamp.after.max.ms")?,
             recovery_threads: self.get("num.recovery.threads.per.data.dir")?,
             producer_id_expiration_ms: self.get("producer.id.expiration.ms")?,
         })
-    }
-
-    fn retention_ms(&self) -> Result<i64, ConfigError> {
-        if let Some(ms) = self.optional::<i64>("log.retention.ms")? {
-            return Ok(ms);
-        }
-        let minutes: Option<i64> = self.optional("log.retention.minutes")?;
-        let ms = match minutes {
-            Some(minutes) => minutes.saturating_mul(MINUTE_MS),
-            None => self.get::<i64>("log.retention.hours")?.saturating_mul(HOUR_MS),
-        };
-        Ok(if ms < 0 { -1 } else { ms })
     }
 
     fn topic(&self) -> Result<TopicConfig, ConfigError> {
@@ -281,7 +242,6 @@ impl Values {
         Ok(TopicConfig {
             num_partitions: self.get("num.partitions")?,
             replication_factor: self.get("default.replication.factor")?,
-            min_insync_replicas: self.get("min.insync.replicas")?,
             unclean_leader_election: self.get("unclean.leader.election.enable")?,
             auto_create: self.get("auto.create.topics.enable")?,
             delete_enable: self.get("delete.topic.enable")?,
@@ -323,16 +283,6 @@ impl Values {
             retention_check_interval_ms: self.get("offsets.retention.check.interval.ms")?,
             metadata_bytes_max: self.get("offset.metadata.max.bytes")?,
             commit_timeout_ms: self.get("offsets.commit.timeout.ms")?,
-        })
-    }
-
-    fn transaction(&self) -> Result<TransactionConfig, ConfigError> {
-        Ok(TransactionConfig {
-            timeout_ms_max: self.get("transaction.max.timeout.ms")?,
-            num_partitions: self.get("transaction.state.log.num.partitions")?,
-            replication_factor: self.get("transaction.state.log.replication.factor")?,
-            min_isr: self.get("transaction.state.log.min.isr")?,
-            segment_bytes: self.get("transaction.state.log.segment.bytes")?,
         })
     }
 

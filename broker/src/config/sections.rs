@@ -16,27 +16,13 @@ pub struct NetConfig {
     pub partitions_per_request_max: usize,
 }
 
-/// Defaults of the topics' log settings and the schedule of background work.
+/// Logs, beside what topics say themselves: those settings, with the broker keys below them, are
+/// resolved from the metadata (`partition::settings`).
 #[derive(Clone, PartialEq, Debug)]
 pub struct LogConfig {
-    pub segment_bytes: u32,
-    pub roll_ms: i64,
-    pub roll_jitter_ms: i64,
-    pub retention_ms: i64,
-    pub retention_bytes: i64,
     pub retention_check_interval_ms: u64,
-    pub cleanup_policy: String,
     pub delete_delay_ms: i64,
-    pub index_bytes_max: u32,
-    pub index_interval_bytes: u32,
-    pub flush_messages: i64,
-    pub flush_ms: Option<i64>,
     pub flush_checkpoint_interval_ms: u64,
-    pub preallocate: bool,
-    pub message_bytes_max: i32,
-    pub log_append_time: bool,
-    pub timestamp_before_ms_max: i64,
-    pub timestamp_after_ms_max: i64,
     pub recovery_threads: usize,
     pub producer_id_expiration_ms: i64,
 }
@@ -46,7 +32,6 @@ pub struct LogConfig {
 pub struct TopicConfig {
     pub num_partitions: i32,
     pub replication_factor: i16,
-    pub min_insync_replicas: i32,
     pub unclean_leader_election: bool,
     pub auto_create: bool,
     pub delete_enable: bool,
@@ -88,16 +73,6 @@ pub struct OffsetsConfig {
     pub retention_check_interval_ms: u64,
     pub metadata_bytes_max: usize,
     pub commit_timeout_ms: u64,
-}
-
-/// `__transaction_state`.
-#[derive(Clone, PartialEq, Debug)]
-pub struct TransactionConfig {
-    pub timeout_ms_max: i32,
-    pub num_partitions: i32,
-    pub replication_factor: i16,
-    pub min_isr: i32,
-    pub segment_bytes: u32,
 }
 
 /// This broker's session with the active controller.

@@ -174,7 +174,7 @@ impl Connection {
         if self.may_read() {
             // Frames first that came with an earlier read and had to wait.
             progress |= self.handle_frames(cx)?;
-            if self.may_read() && self.input.poll_read(&self.stream, cx)?.is_ready() {
+            if self.may_read() && self.input.poll_read(&mut self.stream, cx)?.is_ready() {
                 progress = true;
             }
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use wire::frame::{self, FrameError};
@@ -101,18 +102,16 @@ impl Input {
     /// Receives once. Ready when bytes arrived (or the connection ended).
     pub fn poll_read(
         &mut self,
-        stream: &TcpStream,
+        stream: &mut TcpStream,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), InputError>> {
         ready!(self.poll_reserve(cx))?;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Poll::Ready(Err(InputError::Closed)),
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(e) => return Poll::Ready(Err(e.into())),
-            }
+        // Built anew for each poll, as it keeps no state. Unlike `try_read_buf` it knows that a
+        // short read emptied the socket, which saves the call that would say so.
+        let read = std::pin::pin!(stream.read_buf(&mut self.buffer));
+        match ready!(read.poll(cx))? {
+            0 => Poll::Ready(Err(InputError::Closed)),
+            _ => Poll::Ready(Ok(())),
         }
     }
 

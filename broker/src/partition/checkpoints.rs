@@ -1,5 +1,5 @@
 //! Background work on logs, on threads that may wait for the disk: flushing what rolled or is due,
-//! the checkpoints of recovery points, log starts and high watermarks, retention, delayed deletions.
+//! the checkpoints of recovery points, log starts and high watermarks, retention, deletions.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -204,7 +204,7 @@ impl CommitTickets {
 
 /// Ends the process after a failed fsync: what is on disk is unknown, and a retry may lie.
 pub(super) fn fatal_fsync(error: &commitlog::LogError) -> ! {
-    tracing::error!(%error, "fsync failed: the broker stops, so that recovery decides what is left");
+    tracing::error!(%error, "fsync failed: the broker stops; recovery decides what is left");
     std::process::abort();
 }
 
