@@ -111,7 +111,11 @@ fn partition_data(found: &Found, leader: Option<(BrokerId, LeaderEpoch)>) -> Par
     data
 }
 
+/// Versions 12 to 15 name the leader, but have no place for its address.
 fn node_endpoints(broker: &Broker, cx: &RequestContext, hints: &LeaderHints) -> Vec<NodeEndpoint> {
+    if cx.version < 16 {
+        return Vec::new();
+    }
     let nodes = hints.nodes(&broker.image(), &cx.listener).into_iter();
     nodes
         .map(|node| NodeEndpoint {
