@@ -15,7 +15,8 @@
 //! next segment begins below it. *scan*: CRC, offsets and epochs of every batch.
 //!
 //! Then, for the log: a scan that stops early cuts the segment there and drops all later ones, as
-//! does a segment beyond the point that does not begin where its predecessor ends (G); files of deletions and rewrites that were cut short are removed or finished (H); a log
+//! does a segment beyond the point that does not begin where its predecessor ends; garbage behind
+//! a segment that ends just where the next one begins is cut and nothing dropped (G); files of deletions and rewrites that were cut short are removed or finished (H); a log
 //! that ends below its start offset begins anew there (I); missing or damaged epochs are read
 //! from the batches (J); producer state is the newest intact snapshot plus the batches after it
 //! (K).
@@ -35,7 +36,7 @@ use crate::log::{Log, RollState, Snapshots, create_log_file, new_shared};
 use crate::producer_state::ProducerState;
 use crate::read::{Access, into_log_error};
 use crate::replay::replay;
-use crate::scan::{ScanStart, scan};
+use crate::scan::{ScanRange, scan};
 use crate::segment::Segment;
 use crate::{
     LoadState, LogConfig, LogContext, LogError, RecoveryReport, checkpoint, producer_snapshot,
@@ -170,7 +171,8 @@ impl Log {
 #[derive(Clone, Copy)]
 struct Extent {
     len: u64,
-    last: bool,
+    /// `None` for the last segment.
+    next_base: Option<Offset>,
     /// Durable before the start: clean shutdown, or below the point.
     trusted: bool,
 }
@@ -317,7 +319,7 @@ impl Recovery<'_> {
         let below_point = next_base.is_some_and(|next| next < self.point);
         let trusted = self.clean || below_point;
         let sane = trusted && load_indexes(segment, len, context)?;
-        let extent = Extent { len, last, trusted };
+        let extent = Extent { len, next_base, trusted };
         match decide(self.clean, last, below_point, sane) {
             Action::Trust => {
                 segment.set_end(len, next_base.unwrap_or(segment.base_offset));
@@ -343,7 +345,7 @@ impl Recovery<'_> {
         &mut self,
         segment: &Segment,
         len: u64,
-    ) -> Result<Option<ScanStart>, LogError> {
+    ) -> Result<Option<ScanRange>, LogError> {
         if self.point <= segment.base_offset {
             return Ok(None);
         }
@@ -364,14 +366,14 @@ impl Recovery<'_> {
         segment
             .time_index
             .load_checked(context, |e| e.timestamp > 0 && e.offset <= entry.offset)?;
-        Ok(Some(ScanStart { position: at, offset }))
+        Ok(Some(ScanRange { position: at, offset, limit: Offset::MAX }))
     }
 
     fn scan(
         &mut self,
         segment: &Segment,
         extent: Extent,
-        start: Option<ScanStart>,
+        start: Option<ScanRange>,
     ) -> Result<Option<String>, LogError> {
         let context = self.context;
         let base = segment.base_offset;
@@ -386,7 +388,7 @@ impl Recovery<'_> {
                 segment.index.clear(context)?;
                 segment.time_index.clear(context)?;
                 self.report.indexes_rebuilt += 1;
-                ScanStart { position: 0, offset: base }
+                ScanRange { position: 0, offset: base, limit: Offset::MAX }
             }
         };
         // Up to the point the checkpoint file knows the epochs, of later segments too.
@@ -398,11 +400,12 @@ impl Recovery<'_> {
             self.epochs.truncate_from_end(start.offset);
             &mut self.epochs
         };
-        let found = scan(segment, start, epochs, self.config, context)?;
+        let limit = extent.next_base.unwrap_or(Offset::MAX);
+        let found = scan(segment, ScanRange { limit, ..start }, epochs, self.config, context)?;
         self.report.segments_scanned += 1;
         self.report.bytes_scanned += found.bytes;
         self.bytes_since_index = found.bytes_since_index;
-        if !extent.last {
+        if extent.next_base.is_some() {
             // A rebuilt index below the point is written by no later flush.
             segment.index_time(context);
             sync_index(&segment.index, context)?;
@@ -416,6 +419,13 @@ impl Recovery<'_> {
                 .set_len(found.end_position)
                 .map_err(|e| LogError::io("truncate", &path, e))?;
             file.file.sync().map_err(|source| LogError::Fsync { path, source })?;
+        }
+        if extent.next_base == Some(found.end_offset) {
+            // Nothing is missing before the next segment: what was cut is a leftover of a write
+            // that failed, and was not removed durably.
+            let base = segment.base_offset;
+            self.report.findings.extend(found.stopped.map(|why| format!("segment {base}: {why}")));
+            return Ok(None);
         }
         Ok(found.stopped)
     }

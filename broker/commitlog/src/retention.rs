@@ -87,8 +87,10 @@ impl Log {
         self.publish(rest.to_vec());
         self.sealed_bytes = self.sealed_bytes.saturating_sub(segment.size());
         let mut paths = self.rename_deleted(segment)?;
-        if self.snapshots.on_disk.remove(&segment.base_offset) {
-            paths.push(self.dir.join(file_name(segment.base_offset, Suffix::ProducerSnapshot)));
+        self.snapshots.on_disk.remove(&segment.base_offset);
+        let snapshot = self.dir.join(file_name(segment.base_offset, Suffix::ProducerSnapshot));
+        if self.context.fs.exists(&snapshot) {
+            paths.push(snapshot);
         }
         self.snapshots.pending.retain(|(offset, _)| *offset > segment.base_offset);
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);

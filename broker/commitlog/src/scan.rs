@@ -1,6 +1,8 @@
 //! The walk over a segment's file that believes nothing: each batch is checked, and the indexes
 //! are built anew behind it. Stops at the first byte that is not a good batch.
 
+use std::ops::Range;
+
 use base::{LeaderEpoch, Offset};
 use record::{BatchHeader, HEADER_BYTES, crc::Crc32c};
 
@@ -16,12 +18,14 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Where the bytes covered by a batch's CRC begin.
 const CHECKED_FROM: u64 = 21;
 
-/// Where to begin, and what is known there.
+/// Where to begin and to end, and what is known there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ScanStart {
+pub(crate) struct ScanRange {
     pub position: u64,
     /// No batch at or after the position begins below this.
     pub offset: Offset,
+    /// The next segment's base: no batch may reach it.
+    pub limit: Offset,
 }
 
 /// What a scan found.
@@ -71,11 +75,11 @@ impl Window<'_> {
     }
 }
 
-/// Scans the file of `segment` from `start` to its end, and publishes what holds in `segment`
-/// and `epochs`. The indexes must not go beyond `start`.
+/// Scans the file of `segment` over `range`, and publishes what holds in `segment`
+/// and `epochs`. The indexes must not go beyond its start.
 pub(crate) fn scan(
     segment: &Segment,
-    start: ScanStart,
+    range: ScanRange,
     epochs: &mut EpochCache,
     config: &LogConfig,
     context: &LogContext,
@@ -86,16 +90,17 @@ pub(crate) fn scan(
     let mut window = Window { file: &file, buf: Vec::new(), start: 0 };
     let mut found = Scanned {
         bytes: 0,
-        end_position: start.position,
-        end_offset: start.offset,
+        end_position: range.position,
+        end_offset: range.offset,
         stopped: None,
         bytes_since_index: 0,
     };
-    segment.set_end(start.position, start.offset);
+    segment.set_end(range.position, range.offset);
     while found.end_position < len {
         let position = found.end_position;
         let epoch = epochs.latest().unwrap_or(-1);
-        let header = match check(&mut window, position, len, found.end_offset, epoch) {
+        let expected = found.end_offset..range.limit;
+        let header = match check(&mut window, position, len, expected, epoch) {
             Ok(header) => header,
             Err(Stop::Bad(reason)) => {
                 found.stopped = Some(format!("position {position}: {reason}"));
@@ -128,7 +133,7 @@ fn check(
     window: &mut Window<'_>,
     position: u64,
     len: u64,
-    expected: Offset,
+    expected: Range<Offset>,
     epoch: LeaderEpoch,
 ) -> Result<BatchHeader, Stop> {
     let bytes = window.at(position, HEADER_BYTES).map_err(Stop::Io)?;
@@ -137,9 +142,9 @@ fn check(
     if end > len {
         return Err(Stop::Bad(format!("batch of {} bytes is cut off", header.size())));
     }
-    if header.base_offset < expected || header.last_offset_delta < 0 {
-        let base = header.base_offset;
-        return Err(Stop::Bad(format!("offset {base} where {expected} or more must come")));
+    let (base, last) = (header.base_offset, header.last_offset());
+    if base < expected.start || last < base || last >= expected.end {
+        return Err(Stop::Bad(format!("offsets {base}..={last} where {expected:?} must come")));
     }
     if header.leader_epoch < epoch && header.leader_epoch >= 0 {
         // Left over from a history that was truncated and partly overwritten.
