@@ -269,7 +269,7 @@ impl World {
     fn check_final(&mut self, tp: usize) {
         for n in 0..self.nodes.len() {
             if self.nodes[n].replicas.contains_key(&tp) {
-                let check = self.checks.complete(tp, n, &self.disks[n].content[tp]);
+                let check = self.checks.complete(tp, (n, i32::MAX), &self.disks[n].content[tp]);
                 self.check(check);
             }
         }

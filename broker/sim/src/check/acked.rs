@@ -1,7 +1,7 @@
 //! An acknowledgement of acks=all is a promise: the batch is part of the committed history at the
 //! offset that was told, and whoever leads later has the whole committed history.
 
-use base::Offset;
+use base::{LeaderEpoch, Offset};
 
 use super::{Check, Checks, Property, violated};
 use crate::content::{BatchId, index_at};
@@ -35,11 +35,21 @@ impl Checks {
         )
     }
 
-    /// A new leader (or, at the end, any replica) has everything committed.
-    pub fn complete(&self, tp: Tp, who: usize, content: &[BatchId]) -> Check {
-        let committed = &self.committed[tp];
-        let differs =
-            committed.iter().enumerate().find(|(at, batch)| content.get(*at) != Some(batch));
+    /// The leader of an epoch has everything that was committed in the epochs before it. (What
+    /// was committed later is of no concern to a broker that hears late that it was elected.)
+    pub fn complete(
+        &self,
+        tp: Tp,
+        (who, epoch): (usize, LeaderEpoch),
+        content: &[BatchId],
+    ) -> Check {
+        let earlier = self.committed_in[tp].iter().map(|&committed_in| committed_in < epoch);
+        let differs = self.committed[tp]
+            .iter()
+            .enumerate()
+            .zip(earlier)
+            .find(|((at, batch), earlier)| *earlier && content.get(*at) != Some(*batch))
+            .map(|(entry, _)| entry);
         match differs {
             None => Ok(()),
             Some((at, batch)) => violated(

@@ -1,18 +1,18 @@
 //! Below a high watermark content is final: what the first replica showed there, every replica
 //! shows, for ever. The first to show it extends the model of the committed history.
 
-use base::Offset;
+use base::{LeaderEpoch, Offset};
 
 use super::{Check, Checks, Property, violated};
 use crate::content::{BatchId, index_at};
 use crate::message::Tp;
 
 impl Checks {
-    /// A replica with this content moved its high watermark from `old` to `new`.
+    /// A replica with this content moved its high watermark from `old` to `new`, in this epoch.
     pub fn high_watermark(
         &mut self,
         tp: Tp,
-        who: usize,
+        (who, epoch): (usize, LeaderEpoch),
         (old, new): (Offset, Offset),
         content: &[BatchId],
     ) -> Check {
@@ -33,6 +33,7 @@ impl Checks {
                 None if at == self.committed[tp].len() => {
                     self.sequences.committed(tp, &batch)?;
                     self.committed[tp].push(batch);
+                    self.committed_in[tp].push(epoch);
                 }
                 None => {
                     return violated(

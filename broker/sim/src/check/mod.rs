@@ -13,6 +13,8 @@ pub mod positions;
 pub mod recovery;
 pub mod sequence;
 
+use base::LeaderEpoch;
+
 use crate::content::BatchId;
 use crate::message::Tp;
 
@@ -63,6 +65,8 @@ pub fn violated<T>(property: Property, detail: String) -> Result<T, Violation> {
 pub struct Checks {
     /// The committed history of each partition, as first seen below any high watermark.
     pub committed: Vec<Vec<BatchId>>,
+    /// The leader epoch in which each of these batches was first seen to be committed.
+    pub committed_in: Vec<Vec<LeaderEpoch>>,
     pub sequences: sequence::Sequences,
     pub matching: log_matching::LogMatching,
     pub epochs: leader_epoch::LeaderEpochs,
@@ -72,7 +76,11 @@ pub struct Checks {
 
 impl Checks {
     pub fn new(partitions: usize) -> Checks {
-        Checks { committed: vec![Vec::new(); partitions], ..Checks::default() }
+        Checks {
+            committed: vec![Vec::new(); partitions],
+            committed_in: vec![Vec::new(); partitions],
+            ..Checks::default()
+        }
     }
 
     pub fn committed_end(&self, tp: Tp) -> i64 {

@@ -125,12 +125,13 @@ impl World {
         replica.core.validate();
         let positions = positions::positions(&replica.core, &replica.log);
         let new = replica.core.high_watermark();
+        let who = (n, replica.core.leader_epoch());
         let range = (replica.checked_to, new);
         replica.checked_to = new;
         self.check(positions);
         if range.0 != range.1 {
             let before = self.checks.committed[tp].len();
-            let check = self.checks.high_watermark(tp, n, range, &self.disks[n].content[tp]);
+            let check = self.checks.high_watermark(tp, who, range, &self.disks[n].content[tp]);
             self.check(check);
             if self.checks.committed[tp].len() > before {
                 self.check_in_sync(tp);
@@ -143,7 +144,7 @@ impl World {
         let incarnation = self.nodes[n].incarnation;
         let leads = self.checks.epochs.leads(tp, epoch, (n, incarnation));
         self.check(leads);
-        let complete = self.checks.complete(tp, n, &self.disks[n].content[tp]);
+        let complete = self.checks.complete(tp, (n, epoch), &self.disks[n].content[tp]);
         self.check(complete);
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         replica.following = None;
