@@ -98,8 +98,10 @@ apis! {
         IncrementalAlterConfigs IncrementalAlterConfigsRequest => incremental_alter_configs,
         DescribeLogDirs DescribeLogDirsRequest => describe_log_dirs,
         ElectLeaders ElectLeadersRequest => elect_leaders,
-        AlterPartitionReassignments AlterPartitionReassignmentsRequest => alter_partition_reassignments,
-        ListPartitionReassignments ListPartitionReassignmentsRequest => list_partition_reassignments,
+        AlterPartitionReassignments AlterPartitionReassignmentsRequest
+            => alter_partition_reassignments,
+        ListPartitionReassignments ListPartitionReassignmentsRequest
+            => list_partition_reassignments,
         DescribeQuorum DescribeQuorumRequest => describe_quorum,
         DescribeCluster DescribeClusterRequest => describe_cluster,
         DescribeTopicPartitions DescribeTopicPartitionsRequest => describe_topic_partitions,

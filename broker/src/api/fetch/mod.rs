@@ -1,6 +1,6 @@
-//! Fetch, of consumers and of followers: sessions (KIP-227), long poll, limits. `session` keeps what
-//! a client wants to fetch, `round` looks at the partitions that may have news, `response` encodes
-//! what was found.
+//! Fetch, of consumers and of followers: sessions (KIP-227), long poll, limits. `session` keeps
+//! what a client wants to fetch, `round` looks at the partitions that may have news, `response`
+//! encodes what was found.
 
 mod response;
 mod round;
