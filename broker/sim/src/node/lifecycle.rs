@@ -18,6 +18,13 @@ use super::hosted::{Replica, log_offsets};
 use super::serve::read_log;
 use super::{Call, Disk, Registration, Timer};
 
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    /// All logs are closed and the marker is written.
+    Clean,
+    Unclean,
+}
+
 /// What a death takes along.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Loss {
@@ -144,6 +151,7 @@ impl World {
         self.check(check);
         self.disks[n].content[tp] = found;
         self.disks[n].torn[tp] = false;
+        self.disks[n].unclean[tp] = false;
         let settings = Settings {
             min_insync_replicas: self.plan.min_isr,
             lag_time_max_ms: self.plan.lag_time_max_ms,
@@ -194,17 +202,19 @@ impl World {
 
     /// Controlled shutdown was granted: everything is flushed, the marker comes last.
     pub(crate) fn stop_cleanly(&mut self, n: usize) {
-        let mut closed = true;
+        // Logs that nobody opened since an unclean stop are not vouched for.
+        let mut closed = self.disks[n].unclean.iter().all(|unclean| !unclean);
         for replica in self.nodes[n].replicas.values_mut() {
             closed &= replica.log.close().is_ok();
         }
+        let stopped = if closed { Stop::Clean } else { Stop::Unclean };
         if closed {
             self.write_checkpoints(n);
             let epoch = self.nodes[n].broker_epoch();
             let written = write_clean_shutdown(&self.disks[n].fs, Path::new(LOG_DIR), epoch);
             self.trace(|_| format!("{n} stops cleanly: {written:?}"));
         }
-        self.die(n, Loss::Nothing);
+        self.end_process(n, stopped, Loss::Nothing);
     }
 
     /// The process gives up, as the real one does when its disk fails it.
@@ -217,6 +227,10 @@ impl World {
 
     /// The process ends here and now.
     pub(crate) fn die(&mut self, n: usize, loss: Loss) {
+        self.end_process(n, Stop::Unclean, loss);
+    }
+
+    fn end_process(&mut self, n: usize, stop: Stop, loss: Loss) {
         if !self.nodes[n].up {
             return;
         }
@@ -232,6 +246,7 @@ impl World {
         let replicas = std::mem::take(&mut node.replicas);
         for (tp, replica) in &replicas {
             self.disks[n].synced[*tp] = replica.log.recovery_point();
+            self.disks[n].unclean[*tp] = stop == Stop::Unclean;
         }
         drop(replicas);
         self.quorum.orphan(controller);

@@ -36,6 +36,8 @@ pub(crate) struct Disk {
     pub(crate) lost: bool,
     /// The logs that were not opened since power was lost.
     pub(crate) torn: Vec<bool>,
+    /// The logs that were not closed, nor recovered since.
+    pub(crate) unclean: Vec<bool>,
 }
 
 impl Disk {
@@ -50,6 +52,7 @@ impl Disk {
             synced: vec![0; partitions],
             lost: false,
             torn: vec![false; partitions],
+            unclean: vec![false; partitions],
         }
     }
 }
