@@ -256,6 +256,15 @@ fn advertised(config: &Config, bound: &[BoundListener]) -> Vec<Endpoint> {
     config.advertised.iter().zip(bound).map(endpoint).collect()
 }
 
+/// Waits until an image was applied; false if the broker stops before.
+async fn has_metadata(broker: &Broker) -> bool {
+    let mut applied = broker.partitions.applied();
+    tokio::select! {
+        first = applied.wait_for(|offset| *offset >= 0) => first.is_ok(),
+        () = broker.shutdown.connections_closing() => false,
+    }
+}
+
 impl Running {
     fn start_threads(&mut self) -> Result<()> {
         let broker = self.broker.clone();
@@ -294,10 +303,15 @@ impl Running {
         self.tasks.spawn(follower::run(self.broker.clone()));
         let budget = Budget::new(config.net.request_memory_bytes);
         for listener in clients {
-            let serving = net::serve(self.broker.clone(), listener, budget.clone());
-            let shutdown = self.broker.shutdown.clone();
+            let broker = self.broker.clone();
+            let budget = budget.clone();
             self.tasks.spawn(async move {
-                if let Err(error) = serving.await {
+                // Connections wait in the backlog until there is something true to tell them.
+                if !has_metadata(&broker).await {
+                    return;
+                }
+                let shutdown = broker.shutdown.clone();
+                if let Err(error) = net::serve(broker, listener, budget).await {
                     tracing::error!(%error, "listener failed");
                     shutdown.start();
                 }

@@ -45,7 +45,6 @@ pub struct Identity {
 /// The task that keeps the registration alive.
 pub struct BrokerSession {
     identity: Identity,
-    incarnation_id: TopicId,
     controller: ControllerClient,
     partitions: Arc<Partitions>,
     heartbeat_interval: Duration,
@@ -66,7 +65,6 @@ impl BrokerSession {
         let (standing, receiver) = watch::channel(initial);
         let session = BrokerSession {
             identity,
-            incarnation_id: TopicId(*uuid::Uuid::new_v4().as_bytes()),
             controller,
             partitions,
             heartbeat_interval: Duration::from_millis(heartbeat_interval_ms),
@@ -123,7 +121,7 @@ impl BrokerSession {
             } else {
                 identity.cluster_id.clone()
             },
-            incarnation_id: self.incarnation_id,
+            incarnation_id: self.partitions.incarnation_id,
             listeners: identity.listeners.clone(),
             rack: identity.rack.clone(),
             log_dirs: identity.log_dirs.clone(),

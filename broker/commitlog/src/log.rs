@@ -213,7 +213,11 @@ impl Log {
     /// In memory until the next flush: what is lost by a crash before is an epoch without
     /// records, which no other replica can have seen records of either.
     pub fn assign_epoch(&mut self, epoch: LeaderEpoch, start: Offset) -> Result<(), LogError> {
-        self.note_epoch(epoch, start);
+        // One that is older than what is known cannot begin here: it would erase the later ones,
+        // and followers would be told to cut off what they have of them.
+        if self.epochs.latest().is_none_or(|latest| latest < epoch) {
+            self.note_epoch(epoch, start);
+        }
         Ok(())
     }
 

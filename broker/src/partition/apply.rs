@@ -32,7 +32,12 @@ pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown
     };
     loop {
         let image = images.borrow_and_update().clone();
-        partitions.apply(image);
+        // What the disk knows at start may be long over: a replica that led or followed by it would
+        // serve, and write, under epochs that others have left. The image that has this
+        // incarnation registered is one in which nothing is left to it from an earlier one.
+        if partitions.is_in_force(&image) {
+            partitions.apply(image);
+        }
         let next = async {
             tokio::select! {
                 changed = images.changed() => changed.is_ok(),
@@ -46,6 +51,12 @@ pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown
 }
 
 impl Partitions {
+    /// Whether the image knows of this run of the broker. Later ones do, too.
+    fn is_in_force(&self, image: &Image) -> bool {
+        let registered = image.broker(self.broker);
+        self.is_told() || registered.is_some_and(|b| b.incarnation_id == self.incarnation_id)
+    }
+
     /// Brings the partitions from the image they were last told to this one.
     pub(super) fn apply(&self, image: Arc<Image>) {
         let old = self.image();

@@ -33,6 +33,8 @@ struct Index {
 /// All replicas on this broker.
 pub struct Partitions {
     pub(super) broker: BrokerId,
+    /// Identifies this run of the broker in its registration.
+    pub incarnation_id: TopicId,
     pub(super) config: Arc<Config>,
     pub(super) logs: LogContext,
     pub(super) outbox: Arc<Outbox>,
@@ -54,6 +56,7 @@ impl Partitions {
     ) -> Partitions {
         Partitions {
             broker: config.broker_id,
+            incarnation_id: TopicId(*uuid::Uuid::new_v4().as_bytes()),
             config,
             logs,
             outbox,
@@ -77,6 +80,11 @@ impl Partitions {
     /// Changes with every image applied: its metadata offset.
     pub fn applied(&self) -> watch::Receiver<i64> {
         self.applied.subscribe()
+    }
+
+    /// An image was applied.
+    pub(super) fn is_told(&self) -> bool {
+        *self.applied.borrow() >= 0
     }
 
     pub(super) fn publish(&self, image: Arc<Image>) {

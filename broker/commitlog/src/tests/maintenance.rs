@@ -43,6 +43,17 @@ fn truncation_at_or_above_the_end_drops_only_an_epoch_without_records() {
     assert_eq!(log.epoch_end_offset(3), EpochEndOffset { epoch: 3, end_offset: 120 });
 }
 
+/// A broker that came back led by metadata from before its last records: their epoch was erased,
+/// and followers cut committed records off.
+#[test]
+fn an_epoch_that_is_over_does_not_begin_again() {
+    let fs = mem_fs();
+    let mut log = filled(&fs);
+    log.assign_epoch(2, 120).unwrap();
+    assert_eq!(log.latest_epoch(), Some(3));
+    assert_eq!(log.epoch_end_offset(3), EpochEndOffset { epoch: 3, end_offset: 120 });
+}
+
 #[test]
 fn a_flush_from_before_a_truncation_proves_nothing() {
     let fs = mem_fs();
