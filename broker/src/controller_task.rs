@@ -30,6 +30,9 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 /// Pause before a failed activation is tried again, unless the leadership changes sooner.
 const ACTIVATION_RETRY: Duration = Duration::from_millis(20);
 
+/// Stands for a session whose opening was not told yet.
+const UNKNOWN_SESSION: u64 = u64::MAX;
+
 enum Command {
     Request {
         session: Option<u64>,
@@ -71,7 +74,8 @@ impl ControllerMailbox {
 impl ControllerHandler for ControllerMailbox {
     fn request(&self, from: BrokerId, payload: Bytes) -> BoxFuture<Result<Bytes, String>> {
         let mailbox = self.clone();
-        let session = self.sessions.lock().get(&from).copied();
+        // Never none: that would say that the request comes from this process.
+        let session = self.sessions.lock().get(&from).copied().or(Some(UNKNOWN_SESSION));
         Box::pin(async move {
             let request = metadata::decode_request(&payload).map_err(|e| e.to_string())?;
             match mailbox.request(session, request).await {

@@ -44,7 +44,11 @@ impl Draft<'_> {
         let again = existing.as_ref().filter(|b| b.incarnation_id == request.incarnation_id);
         let broker_epoch = match again {
             Some(broker) => self.register_again(broker, request),
-            None if existing.is_some() && liveness.is_live(id, now_ms) => {
+            // The controller's own process needs no proof that its previous one is gone.
+            None if caller.session.is_some()
+                && existing.is_some()
+                && liveness.is_live(id, now_ms) =>
+            {
                 let message = format!("Another broker is registered with that broker id: {id}");
                 return error(ErrorCode::DuplicateBrokerRegistration, message);
             }

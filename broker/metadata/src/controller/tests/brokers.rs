@@ -30,6 +30,18 @@ fn a_broker_starts_fenced_and_is_unfenced_when_it_has_caught_up() {
 }
 
 #[test]
+fn the_controllers_own_broker_registers_at_once_after_a_restart() {
+    let mut world = World::new(1);
+    let old_epoch = world.epoch(1);
+    let restarted = world.registration(1);
+    let request = ControllerRequest::RegisterBroker(restarted);
+    match world.ask_over(None, request) {
+        ControllerResponse::RegisterBroker(response) => assert!(response.broker_epoch > old_epoch),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn foreign_and_duplicate_registrations_are_refused() {
     let mut world = World::new(1);
     let foreign = RegisterBrokerRequest { cluster_id: "other".into(), ..world.registration(2) };
