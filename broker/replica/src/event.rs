@@ -47,7 +47,9 @@ pub struct Settings {
 /// method: `Partition::follower_fetch`, `consumer_fetch`, `fetch_answer`, …)
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A new image was applied. Idempotent; older epochs than the known ones are ignored.
+    /// A new image was applied. Idempotent; older epochs than the known ones are ignored. Never
+    /// from an image that is older than this process's own registration: it may name this broker
+    /// the leader of an epoch whose end its log has lost since.
     Assign(Assignment),
     /// The partition is no longer hosted here (deleted, reassigned), or the broker stops.
     Removed,

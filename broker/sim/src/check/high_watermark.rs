@@ -16,8 +16,8 @@ impl Checks {
         (old, new): (Offset, Offset),
         content: &[BatchId],
     ) -> Check {
-        for at in index_at(content, old.min(new))..content.len() {
-            let batch = content[at];
+        let first = index_at(content, old.min(new));
+        for (at, &batch) in content.iter().enumerate().skip(first) {
             if batch.last >= new {
                 break;
             }
