@@ -317,7 +317,10 @@ impl Log {
         self.note_epoch(header.leader_epoch, header.base_offset);
         let aborted = match marker {
             Some(marker) => self.end_transaction(header, marker),
-            None => Ok(self.producers.appended(header)),
+            None => {
+                self.producers.appended(header);
+                Ok(())
+            }
         };
         self.active.appended(header);
         self.set_end(header.next_offset());

@@ -88,7 +88,11 @@ impl FlushWork {
             if !segment.aborted.is_empty() {
                 sync(segment.aborted.file(), &self.context)?;
             }
-            if !Arc::ptr_eq(segment, &self.active) {
+            if Arc::ptr_eq(segment, &self.active) {
+                // A hint for the next recovery, which checks it; so neither synced nor required.
+                let _ = segment.index.write_out(&self.context);
+                let _ = segment.time_index.write_out(&self.context);
+            } else {
                 sync_index(&segment.index, &self.context)?;
                 sync_index(&segment.time_index, &self.context)?;
             }

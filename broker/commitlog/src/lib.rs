@@ -13,6 +13,7 @@ mod flush;
 mod format;
 pub mod fs;
 mod index;
+mod inventory;
 mod log;
 mod lookup;
 mod producer_snapshot;

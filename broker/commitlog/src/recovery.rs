@@ -16,12 +16,12 @@
 //!
 //! Then, for the log: a scan that stops early cuts the segment there and drops all later ones, as
 //! does a segment beyond the point that does not begin where its predecessor ends; garbage behind
-//! a segment that ends just where the next one begins is cut and nothing dropped (G); files of deletions and rewrites that were cut short are removed or finished (H); a log
-//! that ends below its start offset begins anew there (I); missing or damaged epochs are read
-//! from the batches (J); producer state is the newest intact snapshot plus the batches after it
-//! (K).
+//! a segment that ends just where the next one begins is cut and nothing is dropped (G). Files of
+//! deletions and rewrites that were cut short are removed or finished (H). A log that ends below
+//! its start offset begins anew there (I). Missing or damaged epochs are read from the batches
+//! (J). Producer state is the newest intact snapshot plus the batches after it (K).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ use record::BatchHeader;
 
 use crate::epoch_cache::EpochCache;
 use crate::flush::sync_index;
-use crate::format::{self, Entry, Suffix};
+use crate::inventory::{SnapshotMap, create_dir, list, usable_snapshots};
 use crate::log::{Log, RollState, Snapshots, create_log_file, new_shared};
 use crate::producer_state::ProducerState;
 use crate::read::{Access, into_log_error};
@@ -86,17 +86,16 @@ impl Log {
         now_ms: TimestampMs,
     ) -> Result<(Log, RecoveryReport), LogError> {
         let dir: Arc<Path> = Arc::from(dir);
-        let fs = &*context.fs;
         create_dir(context, &dir)?;
         let mut files = list(context, &dir)?;
         let mut snapshots = usable_snapshots(context, &dir, &files.snapshots, &state)?;
         let newest = snapshots.last_key_value().map(|(offset, _)| *offset);
         let point = if state.clean_shutdown { Offset::MAX } else { newest.unwrap_or(0) };
-        let saved_epochs = checkpoint::read_epochs(fs, &dir)?;
+        let saved_epochs = checkpoint::read_epochs(&*context.fs, &dir)?;
         let epochs_saved = saved_epochs.is_some();
         let mut recovery = Recovery {
             context,
-            dir: dir.clone(),
+            dir,
             config: &config,
             clean: state.clean_shutdown,
             point,
@@ -108,44 +107,27 @@ impl Log {
             bytes_since_index: 0,
         };
         let mut segments = recovery.segments(&files.bases)?;
-        let end = segments.last().map_or(state.log_start, |last| last.next_offset());
-        if end < state.log_start || segments.is_empty() {
-            // What is known of producers goes first: it may be older than what was lost.
-            for (offset, _) in std::mem::take(&mut snapshots) {
-                producer_snapshot::remove(fs, &dir, offset)?;
-            }
-            recovery.begin_anew(&mut segments, end, state.log_start)?;
-        }
-        let start =
-            segments.first().map_or(state.log_start, |s| s.base_offset.max(state.log_start));
-        if segments.is_empty() {
-            let segment = Arc::new(Segment::new(&dir, start.max(0)));
-            create_log_file(&segment, context)?;
-            segments.push(segment);
-        }
-        let Some(active) = segments.last().cloned() else {
-            return Err(LogError::Corrupt { path: dir.to_path_buf(), reason: "no segment".into() });
-        };
-        let end = active.next_offset();
+        let active = recovery.begin_anew_if_needed(&mut segments, &mut snapshots, &state)?;
+        let first = segments.first().map_or(0, |segment| segment.base_offset);
+        let (start, end) = (first.max(state.log_start), active.next_offset());
         if !epochs_saved {
             recovery.rebuild_epochs(&segments)?;
         }
         recovery.epochs.truncate_from_end(end);
         recovery.epochs.truncate_from_start(start);
-        let replayed = recovery.replay(&segments, snapshots, start, end)?;
+        let (producers, on_disk) = recovery.replay(&segments, snapshots, end)?;
+        let roll = recovery.roll_state(&active, now_ms)?;
+        let Recovery { dir, epochs, mut report, .. } = recovery;
+        report.segments = segments.len();
         // Not raised to the start: segments that lie partly below it are still needed whole.
         let durable = if state.clean_shutdown { end } else { point.min(end) };
-        let roll = recovery.roll_state(&active, now_ms)?;
-        let report = recovery.finish(&segments);
-        let epochs = std::mem::take(&mut recovery.epochs);
         let sealed = segments.iter().find(|segment| segment.next_offset() > durable);
         let sealed = sealed.unwrap_or(&active).base_offset;
         let log = Log {
             partition,
             sealed_bytes: segments.iter().rev().skip(1).map(|segment| segment.size()).sum(),
-            shared: new_shared(context, segments, start.max(0), end),
+            shared: new_shared(context, segments, start, end),
             dir,
-            config: config.clone(),
             context: context.clone(),
             active,
             roll,
@@ -158,10 +140,11 @@ impl Log {
             // Whatever recovery changed in them is written by the first flush.
             epochs_version: 1,
             epochs_flushed: u64::from(state.clean_shutdown && epochs_saved),
-            producers: replayed.0,
-            snapshots: Snapshots { on_disk: replayed.1, pending: Vec::new() },
+            producers,
+            snapshots: Snapshots { on_disk, pending: Vec::new() },
             deletions: Vec::new(),
             history: Arc::new(Mutex::new(0)),
+            config,
         };
         Ok((log, report))
     }
@@ -175,100 +158,6 @@ struct Extent {
     next_base: Option<Offset>,
     /// Durable before the start: clean shutdown, or below the point.
     trusted: bool,
-}
-
-fn create_dir(context: &LogContext, dir: &Path) -> Result<(), LogError> {
-    if context.fs.exists(dir) {
-        return Ok(());
-    }
-    context.fs.create_dir_all(dir).map_err(|e| LogError::io("create", dir, e))?;
-    checkpoint::sync_parent(&*context.fs, dir)
-}
-
-#[derive(Default)]
-struct Files {
-    bases: Vec<Offset>,
-    snapshots: BTreeSet<Offset>,
-    findings: Vec<String>,
-}
-
-/// What is in the directory, after row H.
-fn list(context: &LogContext, dir: &Path) -> Result<Files, LogError> {
-    let fs = &*context.fs;
-    let remove = |name: &str| {
-        let path = dir.join(name);
-        fs.remove_file(&path).map_err(|e| LogError::io("remove", &path, e))
-    };
-    let mut files = Files::default();
-    let mut names = fs.list(dir).map_err(|e| LogError::io("list", dir, e))?;
-    for name in &mut names {
-        match format::classify(name) {
-            Entry::Leftover => remove(name)?,
-            Entry::Swap => {
-                let original = format::swapped_name(name).to_owned();
-                let (from, to) = (dir.join(&*name), dir.join(&original));
-                fs.rename(&from, &to).map_err(|e| LogError::io("rename", &to, e))?;
-                *name = original;
-            }
-            Entry::Data(..) | Entry::Other => {}
-        }
-    }
-    let entries: Vec<(&String, Offset, Suffix)> = names
-        .iter()
-        .filter_map(|name| match format::classify(name) {
-            Entry::Data(offset, suffix) => Some((name, offset, suffix)),
-            _ => None,
-        })
-        .collect();
-    let bases: BTreeSet<Offset> =
-        entries.iter().filter(|e| e.2 == Suffix::Log).map(|e| e.1).collect();
-    for (name, offset, suffix) in entries {
-        match suffix {
-            Suffix::ProducerSnapshot => {
-                files.snapshots.insert(offset);
-            }
-            Suffix::Log => {}
-            _ if bases.contains(&offset) => {}
-            _ => {
-                files.findings.push(format!("removed {name}, which has no log file"));
-                remove(name)?;
-            }
-        }
-    }
-    files.bases = bases.into_iter().collect();
-    Ok(files)
-}
-
-/// The snapshots that may be used, the newest of them intact: all after a clean shutdown, else
-/// those at or below the recovery point. The others are removed.
-fn usable_snapshots(
-    context: &LogContext,
-    dir: &Path,
-    found: &BTreeSet<Offset>,
-    state: &LoadState,
-) -> Result<BTreeMap<Offset, Option<ProducerState>>, LogError> {
-    let fs = &*context.fs;
-    let mut usable = BTreeMap::new();
-    let mut newest_is_intact = false;
-    for &offset in found.iter().rev() {
-        let allowed = state.clean_shutdown || offset <= state.recovery_point;
-        if !allowed {
-            producer_snapshot::remove(fs, dir, offset)?;
-            continue;
-        }
-        if newest_is_intact {
-            usable.insert(offset, None);
-            continue;
-        }
-        match producer_snapshot::read(fs, dir, offset)? {
-            Some(state) => {
-                newest_is_intact = true;
-                usable.insert(offset, Some(state));
-            }
-            None => producer_snapshot::remove(fs, dir, offset)?,
-        }
-    }
-    Ok(usable)
 }
 
 impl Recovery<'_> {
@@ -443,21 +332,34 @@ impl Recovery<'_> {
         sync_dir(&self.dir, self.context)
     }
 
-    /// Row I, and a directory without a log.
-    fn begin_anew(
+    /// Row I, and a directory without a log. Returns the active segment.
+    fn begin_anew_if_needed(
         &mut self,
         segments: &mut Vec<Arc<Segment>>,
-        end: Offset,
-        start: Offset,
-    ) -> Result<(), LogError> {
-        if !segments.is_empty() {
+        snapshots: &mut SnapshotMap,
+        state: &LoadState,
+    ) -> Result<Arc<Segment>, LogError> {
+        let start = state.log_start.max(0);
+        if let Some(active) = segments.last() {
+            let end = active.next_offset();
+            if end >= start {
+                return Ok(active.clone());
+            }
             let finding = format!("ends at {end}, below its start {start}: begun anew");
             self.report.findings.push(finding);
+        }
+        // What is known of producers goes first: it may be older than what was lost.
+        for (offset, _) in std::mem::take(snapshots) {
+            producer_snapshot::remove(&*self.context.fs, &self.dir, offset)?;
         }
         let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset).collect();
         self.bytes_since_index = 0;
         self.epochs.clear();
-        self.drop_segments(&bases)
+        self.drop_segments(&bases)?;
+        let segment = Arc::new(Segment::new(&self.dir, start));
+        create_log_file(&segment, self.context)?;
+        segments.push(segment.clone());
+        Ok(segment)
     }
 
     /// Row J.
@@ -476,13 +378,12 @@ impl Recovery<'_> {
     fn replay(
         &mut self,
         segments: &[Arc<Segment>],
-        mut snapshots: BTreeMap<Offset, Option<ProducerState>>,
-        start: Offset,
+        mut snapshots: SnapshotMap,
         end: Offset,
     ) -> Result<(ProducerState, BTreeSet<Offset>), LogError> {
         let fs = &*self.context.fs;
         // A snapshot below the first segment lacks the batches between: it says less than nothing.
-        let first = segments.first().map_or(start, |segment| segment.base_offset);
+        let first = segments.first().map_or(end, |segment| segment.base_offset);
         let beyond = snapshots.split_off(&(end + 1));
         let usable = snapshots.split_off(&first);
         for offset in std::mem::replace(&mut snapshots, usable).keys().chain(beyond.keys()) {
@@ -511,11 +412,6 @@ impl Recovery<'_> {
         roll.first_timestamp = active.first_timestamp(self.context)?;
         roll.bytes_since_index = self.bytes_since_index;
         Ok(roll)
-    }
-
-    fn finish(&mut self, segments: &[Arc<Segment>]) -> RecoveryReport {
-        self.report.segments = segments.len();
-        std::mem::take(&mut self.report)
     }
 }
 

@@ -358,7 +358,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_parse_or_fail_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_parse_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for batch in batches(&bytes).flatten() {
                 prop_assert_eq!(batch.bytes.len(), batch.header.size());
             }

@@ -46,6 +46,7 @@ pub trait Fs: Send + Sync + Debug {
     fn modified_ms(&self, path: &Path) -> io::Result<i64>;
 }
 
+#[expect(clippy::len_without_is_empty, reason = "a file is not a collection")]
 /// An open file. All access is positional, so one handle serves any number of readers.
 pub trait File: Send + Sync + Debug {
     /// Fills `buf` from `pos`; fewer bytes only at the end of the file.

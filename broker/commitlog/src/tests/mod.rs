@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod append;
+mod disk;
 mod maintenance;
 mod model;
 mod recovery;

@@ -18,7 +18,10 @@ fn rules() -> Rules {
     }
 }
 
-fn build(options: BatchOptions, records: &[(i64, Option<&[u8]>, &[u8])]) -> Vec<u8> {
+/// Timestamp, key, value.
+type Sample<'a> = (i64, Option<&'a [u8]>, &'a [u8]);
+
+fn build(options: BatchOptions, records: &[Sample<'_>]) -> Vec<u8> {
     let mut builder = BatchBuilder::new(options);
     for (timestamp, key, value) in records {
         builder.append(*timestamp, *key, Some(value), &[("h", Some(b"v")), ("n", None)]);
@@ -62,7 +65,8 @@ fn a_good_batch_of_any_codec_stands_as_it_is() {
 #[test]
 fn header_rules() {
     let good = sample(Compression::None);
-    let cases: [(&str, fn(&mut BatchHeader)); 7] = [
+    type Change = fn(&mut BatchHeader);
+    let cases: [(&str, Change); 7] = [
         ("base offset", |h| h.base_offset = 5),
         ("count 0", |h| h.record_count = 0),
         ("count and delta differ", |h| h.last_offset_delta = 7),
@@ -211,7 +215,8 @@ proptest! {
         flips in prop::collection::vec((0usize..2000, any::<u8>()), 1..6),
         fix_crc: bool,
     ) {
-        let options = BatchOptions { compression: Compression::ALL[codec], ..BatchOptions::default() };
+        let compression = Compression::ALL[codec];
+        let options = BatchOptions { compression, ..BatchOptions::default() };
         let mut bytes = build(options, &[(1, Some(b"key"), b"value"), (2, None, b"b")]);
         let len = bytes.len();
         for (at, value) in flips {
