@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus::IntGauge;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -57,10 +58,12 @@ struct Open {
 struct Place {
     open: Arc<Mutex<Open>>,
     ip: IpAddr,
+    gauge: IntGauge,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.gauge.dec();
         let mut open = self.open.lock();
         open.total -= 1;
         if let Some(count) = open.by_ip.get_mut(&self.ip) {
@@ -117,7 +120,9 @@ fn admit(broker: &Broker, open: &Arc<Mutex<Open>>, ip: IpAddr) -> Option<Place> 
     }
     all.total += 1;
     all.by_ip.insert(ip, count + 1);
-    Some(Place { open: open.clone(), ip })
+    let gauge = broker.metrics.connections.clone();
+    gauge.inc();
+    Some(Place { open: open.clone(), ip, gauge })
 }
 
 fn tune(broker: &Broker, stream: &TcpStream) -> io::Result<()> {
