@@ -27,7 +27,15 @@ impl Partition {
             error => return FollowerStep::Backoff(error),
         }
         match answer.diverging {
-            Some(leaders) => FollowerStep::Truncate { to: self.common_end(leaders, lookup) },
+            Some(leaders) => {
+                let to = self.common_end(leaders, lookup);
+                if to <= answer.log_start && answer.log_start > self.log.start {
+                    // The leader has deleted all that both logs could have in common: what is
+                    // left here below its start may be of another history.
+                    return FollowerStep::RestartAt { offset: answer.log_start };
+                }
+                FollowerStep::Truncate { to }
+            }
             None => FollowerStep::Append { log_start: answer.log_start },
         }
     }

@@ -82,7 +82,8 @@ pub struct Plan {
     pub producers: usize,
     pub consumers: usize,
     pub members: usize,
-    pub group_commits: bool,
+    /// `retention.bytes` of the data topic, -1 for none; with it, records are deleted by request.
+    pub retention_bytes: i64,
 }
 
 impl Plan {
@@ -105,7 +106,7 @@ impl Plan {
             producers: rng.between(2, 3) as usize,
             consumers: 1,
             members: rng.between(0, 3) as usize,
-            group_commits: true,
+            retention_bytes: *rng.pick(&[-1, -1, 4_000]),
         }
     }
 }

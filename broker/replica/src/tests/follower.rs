@@ -121,3 +121,20 @@ fn role_changes_say_what_to_fetch() {
     assert_eq!(replica.on(Event::Removed)[0], Effect::Idle);
     assert_eq!(replica.core.check_produce(1), Err(ErrorCode::NotLeaderOrFollower));
 }
+
+/// Found by the simulator: the leader had deleted its epoch 1, and could only say that it ended
+/// where the log starts now; three records of another epoch 1 would have stayed below that.
+#[test]
+fn what_the_leader_deleted_is_not_kept_across_a_divergence() {
+    let replica = follower(30, 21, &[(0, 0), (1, 17)]);
+    let leaders = EpochEnd { epoch: 1, end_offset: 27 };
+    let deleted = FetchAnswer {
+        diverging: Some(leaders),
+        last_fetched_epoch: 1,
+        log_start: 27,
+        ..answer(30)
+    };
+    assert_eq!(step(&replica, deleted), FollowerStep::RestartAt { offset: 27 });
+    let kept = FetchAnswer { log_start: 26, ..deleted };
+    assert_eq!(step(&replica, kept), FollowerStep::Truncate { to: 27 });
+}

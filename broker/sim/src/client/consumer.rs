@@ -94,12 +94,31 @@ impl World {
         let (tp, position) = (consumer.tp, consumer.position);
         match result {
             Ok((bytes, plan)) => self.read_by_consumer(client, tp, position, &bytes, &plan),
-            // A new leader may not have heard yet how much is committed, but it has it all.
             Err(ErrorCode::OffsetOutOfRange) => {
-                let detail = format!("partition {tp}: consumer at {position} is out of range");
-                self.fail(Property::HighWatermarkContent, detail);
+                let leader = consumer.leader;
+                self.out_of_range(client, tp, leader, position);
             }
             Err(_) => consumer.leader = None,
+        }
+    }
+
+    /// Records that were deleted are skipped. Beyond the end a consumer never is: a new leader may
+    /// not have heard yet how much is committed, but it has it all.
+    fn out_of_range(&mut self, client: usize, tp: Tp, leader: Option<usize>, position: Offset) {
+        let replica = leader.and_then(|leader| self.nodes[leader].replicas.get(&tp));
+        let Some(start) = replica.map(|replica| replica.log.start_offset()) else {
+            if let Some(consumer) = self.consumer(client) {
+                consumer.leader = None;
+            }
+            return;
+        };
+        if start <= position {
+            let detail = format!("partition {tp}: consumer at {position} is out of range");
+            return self.fail(Property::HighWatermarkContent, detail);
+        }
+        if let Some(consumer) = self.consumer(client) {
+            consumer.position = start;
+            consumer.last_epoch = -1;
         }
     }
 

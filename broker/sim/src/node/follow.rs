@@ -3,6 +3,7 @@
 use base::{BrokerId, LeaderEpoch};
 use replica::{Event, FetchAnswer, FollowerFetch, FollowerStep};
 
+use crate::check::Property;
 use crate::content::batch_ids;
 use crate::message::{Addr, Body, Tp};
 use crate::world::World;
@@ -87,7 +88,9 @@ impl World {
         self.trace(|_| format!("  {n}/{tp} {step:?} {} bytes, {answer:?}", bytes.len()));
         match step {
             FollowerStep::Stale => {}
-            FollowerStep::Append { .. } => self.replicate(n, tp, answer, bytes),
+            FollowerStep::Append { log_start } => {
+                self.replicate(n, tp, answer, bytes, log_start);
+            }
             FollowerStep::Truncate { to } => self.truncate(n, tp, to),
             FollowerStep::RestartAt { offset } => self.restart_log(n, tp, offset),
             FollowerStep::Backoff(_) => {
@@ -102,7 +105,7 @@ impl World {
         }
     }
 
-    fn replicate(&mut self, n: usize, tp: Tp, answer: &FetchAnswer, bytes: &[u8]) {
+    fn replicate(&mut self, n: usize, tp: Tp, answer: &FetchAnswer, bytes: &[u8], log_start: i64) {
         let now = self.now_ms;
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         let end = replica.log.end_offset();
@@ -117,6 +120,12 @@ impl World {
                     }
                 }
             }
+        }
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        if log_start > replica.log.start_offset() && log_start <= replica.log.end_offset() {
+            // What its leader deleted was committed.
+            let deleted = replica.log.delete_records(log_start, log_start);
+            self.trace(|_| format!("  {n}/{tp} deletes below {log_start}: {deleted:?}"));
         }
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         let log = replica.offsets();
@@ -145,7 +154,14 @@ impl World {
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         match replica.log.truncate_fully_and_start_at(offset, now) {
             Ok(_) => {
-                self.disks[n].content[tp].clear();
+                // What lies before was committed and deleted.
+                let committed = &self.checks.committed[tp];
+                let below = committed.partition_point(|batch| batch.last < offset);
+                self.disks[n].content[tp] = committed[..below].to_vec();
+                if self.checks.committed_end(tp) < offset {
+                    let detail = format!("partition {tp} node {n} restarts at {offset}");
+                    self.fail(Property::HighWatermarkContent, detail);
+                }
                 self.log_changed(n, tp);
             }
             Err(error) => self.abort(n, &error.to_string()),

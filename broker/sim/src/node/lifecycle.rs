@@ -40,13 +40,14 @@ pub(super) const LOG_DIR: &str = "/logs";
 const CHECKPOINT_MS: i64 = 400;
 const TOPICS_RETRY_MS: i64 = 200;
 
-fn log_config() -> Arc<LogConfig> {
+fn log_config(retention_bytes: i64) -> Arc<LogConfig> {
     Arc::new(LogConfig {
         // Small enough that segments roll within one run.
         segment_bytes: 3_000,
         segment_index_bytes: 1_200,
         index_interval_bytes: 500,
         retention_ms: -1,
+        retention_bytes,
         message_timestamp_after_max_ms: i64::MAX,
         ..LogConfig::kafka_defaults()
     })
@@ -122,7 +123,10 @@ impl World {
             log_start: checkpointed(OffsetCheckpoint::LogStart),
         };
         let high_watermark = checkpointed(OffsetCheckpoint::HighWatermark);
-        let opened = Log::open(&context, &dir, name, log_config(), state, self.now_ms);
+        // Groups are rebuilt from the whole log.
+        let keeps_all = tp == self.offsets_tp();
+        let config = log_config(if keeps_all { -1 } else { self.plan.retention_bytes });
+        let opened = Log::open(&context, &dir, name, config, state, self.now_ms);
         let log = match opened {
             Ok((log, report)) => {
                 self.trace(|_| format!("  {n}/{tp} opened at {}, {report:?}", log.end_offset()));
@@ -147,9 +151,10 @@ impl World {
         } else {
             written.last().map_or(0, |batch| batch.last + 1)
         };
-        let check = recovery::recovered(tp, n, written, synced, &found);
+        let range = log.start_offset()..log.end_offset();
+        let check = recovery::recovered((tp, n), written, synced, range.clone(), &found);
         self.check(check);
-        self.disks[n].content[tp] = found;
+        self.disks[n].content[tp].retain(|batch| batch.last < range.end);
         self.disks[n].torn[tp] = false;
         self.disks[n].unclean[tp] = false;
         let settings = Settings {
@@ -179,7 +184,35 @@ impl World {
         if let Some(error) = fatal {
             return self.abort(n, &error);
         }
+        self.delete_old(n);
         self.write_checkpoints(n);
+    }
+
+    /// Retention on every replica; on leaders, now and then, deletion by request.
+    fn delete_old(&mut self, n: usize) {
+        if self.plan.retention_bytes < 0 {
+            return;
+        }
+        let now = self.now_ms;
+        for tp in 0..self.offsets_tp() {
+            let (chosen, at) = (self.rng.chance(100), self.rng.next());
+            let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { continue };
+            let high_watermark = replica.core.high_watermark();
+            let mut result = replica.log.retention(now, high_watermark).map(|_| ());
+            let committed = &self.checks.committed[tp];
+            let below = committed.partition_point(|batch| batch.last < high_watermark);
+            if chosen && replica.core.is_leader() && below > 0 {
+                let upto = committed[at as usize % below].base;
+                if upto > replica.log.start_offset() {
+                    result = result.and(replica.log.delete_records(upto, high_watermark));
+                }
+            }
+            replica.log.take_due_deletions(now);
+            if let Err(error) = result {
+                self.trace(|_| format!("  {n}/{tp} deletion: {error}"));
+            }
+            self.log_changed(n, tp);
+        }
     }
 
     fn write_checkpoints(&mut self, n: usize) {
@@ -191,10 +224,12 @@ impl World {
         };
         let high = offsets(&|replica| replica.core.high_watermark());
         let recovery = offsets(&|replica| replica.log.recovery_point());
+        let start = offsets(&|replica| replica.log.start_offset());
         // A checkpoint that cannot be written (the disk is full) leaves the old one.
         let written = OffsetCheckpoint::HighWatermark
             .write(fs, dir, high.into_iter())
-            .and_then(|()| OffsetCheckpoint::RecoveryPoint.write(fs, dir, recovery.into_iter()));
+            .and_then(|()| OffsetCheckpoint::RecoveryPoint.write(fs, dir, recovery.into_iter()))
+            .and_then(|()| OffsetCheckpoint::LogStart.write(fs, dir, start.into_iter()));
         if let Err(error) = written {
             self.trace(|_| format!("  {n} checkpoints: {error}"));
         }
