@@ -26,12 +26,15 @@ macro_rules! error_codes {
 error_codes! {
     -1 UnknownServerError "The server experienced an unexpected error when processing the request"
     0 None "No error"
-    1 OffsetOutOfRange "The requested offset is not within the range of offsets maintained by the server"
-    2 CorruptMessage "The batch failed its CRC check, exceeds the valid size, or is otherwise corrupt"
+    1 OffsetOutOfRange
+        "The requested offset is not within the range of offsets maintained by the server"
+    2 CorruptMessage
+        "The batch failed its CRC check, exceeds the valid size, or is otherwise corrupt"
     3 UnknownTopicOrPartition "This server does not host this topic-partition"
     4 InvalidFetchSize "The requested fetch size is invalid"
     5 LeaderNotAvailable "There is no leader for this topic-partition at the moment"
-    6 NotLeaderOrFollower "This broker is neither leader nor follower of the partition as the request needs"
+    6 NotLeaderOrFollower
+        "This broker is neither leader nor follower of the partition as the request needs"
     7 RequestTimedOut "The request timed out"
     8 BrokerNotAvailable "The broker is not available"
     9 ReplicaNotAvailable "The replica is not available for the requested topic-partition"
@@ -45,7 +48,8 @@ error_codes! {
     17 InvalidTopicException "The topic name is invalid"
     18 RecordListTooLarge "The request contains a batch larger than a segment"
     19 NotEnoughReplicas "Fewer in-sync replicas than min.insync.replicas; nothing was appended"
-    20 NotEnoughReplicasAfterAppend "Appended, but the in-sync replicas fell below min.insync.replicas"
+    20 NotEnoughReplicasAfterAppend
+        "Appended, but the in-sync replicas fell below min.insync.replicas"
     21 InvalidRequiredAcks "acks is none of -1, 0 and 1"
     22 IllegalGeneration "The group generation is not the current one"
     23 InconsistentGroupProtocol "The member's protocols do not match those of the group"
@@ -63,7 +67,8 @@ error_codes! {
     35 UnsupportedVersion "The version of the API is not supported"
     36 TopicAlreadyExists "A topic with this name already exists"
     37 InvalidPartitions "The number of partitions is below 1 or otherwise invalid"
-    38 InvalidReplicationFactor "The replication factor is below 1 or above the number of available brokers"
+    38 InvalidReplicationFactor
+        "The replication factor is below 1 or above the number of available brokers"
     39 InvalidReplicaAssignment "The replica assignment is invalid"
     40 InvalidConfig "The configuration is invalid"
     41 NotController "This is not the active controller"
@@ -89,7 +94,8 @@ error_codes! {
     61 DelegationTokenAuthDisabled "Delegation tokens are disabled"
     62 DelegationTokenNotFound "The delegation token is unknown"
     63 DelegationTokenOwnerMismatch "The principal is not the token's owner"
-    64 DelegationTokenRequestNotAllowed "Delegation token requests are not allowed on this connection"
+    64 DelegationTokenRequestNotAllowed
+        "Delegation token requests are not allowed on this connection"
     65 DelegationTokenAuthorizationFailed "Delegation token authorization failed"
     66 DelegationTokenExpired "The delegation token has expired"
     67 InvalidPrincipalType "The principal type is not supported"

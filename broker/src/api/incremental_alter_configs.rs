@@ -1,4 +1,5 @@
-//! IncrementalAlterConfigs (key 44, KIP-339): set, delete, append to or subtract from single configs.
+//! IncrementalAlterConfigs (key 44, KIP-339): set, delete, append to or subtract from one config
+//! each.
 
 use std::sync::Arc;
 

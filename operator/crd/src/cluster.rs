@@ -60,8 +60,10 @@ pub struct BrokersSpec {
 /// The persistent volume of one broker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.storageClass) == has(oldSelf.storageClass) && (!has(self.storageClass) || self.storageClass == oldSelf.storageClass)")
-    .message("the storage class of existing volumes cannot change"))]
+#[x_kube(validation = Rule::new(
+    "has(self.storageClass) == has(oldSelf.storageClass) \
+     && (!has(self.storageClass) || self.storageClass == oldSelf.storageClass)"
+).message("the storage class of existing volumes cannot change"))]
 pub struct StorageSpec {
     /// Size as a Kubernetes quantity, e.g. `100Gi`. It may grow, never shrink.
     #[x_kube(

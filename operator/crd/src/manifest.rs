@@ -88,7 +88,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const CLUSTER: &str = "apiVersion: barnabas.dev/v1alpha1\nkind: KafkaCluster\nmetadata: {name: a}\nspec: {brokers: {replicas: 3}, config: {min.insync.replicas: 2}}\n";
+    const CLUSTER: &str = "apiVersion: barnabas.dev/v1alpha1\nkind: KafkaCluster\n\
+        metadata: {name: a}\n\
+        spec: {brokers: {replicas: 3}, config: {min.insync.replicas: 2}}\n";
 
     #[test]
     fn documents_of_one_file() {

@@ -23,8 +23,10 @@ use crate::ConfigValue;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("has(self.topicName) == has(oldSelf.topicName) && (!has(self.topicName) || self.topicName == oldSelf.topicName)")
-    .message("a topic cannot be renamed"))]
+#[x_kube(validation = Rule::new(
+    "has(self.topicName) == has(oldSelf.topicName) \
+     && (!has(self.topicName) || self.topicName == oldSelf.topicName)"
+).message("a topic cannot be renamed"))]
 pub struct TopicSpec {
     /// The cluster, in the same namespace.
     #[x_kube(validation = Rule::new("self == oldSelf")

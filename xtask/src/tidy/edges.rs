@@ -22,6 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("coordinator", &["base", "record", "wire"]),
     ("quorum", &["base", "metadata"]),
     ("crd", &[]),
+    ("base2histogram", &[]),
     (
         "broker",
         &[
