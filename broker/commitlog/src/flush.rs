@@ -210,8 +210,12 @@ impl Log {
         stale
     }
 
-    /// `flush.messages` or `flush.ms` ask for a sync now.
+    /// A segment was sealed since the last full flush, or `flush.messages` or `flush.ms` ask for
+    /// a sync now. Without the first, recovery after a crash would read the whole log.
     pub fn flush_due(&self, now_ms: TimestampMs) -> bool {
+        if self.sealed < self.active.base_offset {
+            return true;
+        }
         let unsynced = self.end_offset() - self.synced;
         unsynced > 0
             && (unsynced >= self.config.flush_messages

@@ -182,6 +182,18 @@ fn segments_roll_by_age() {
 }
 
 #[test]
+fn a_roll_makes_a_flush_due_by_default() {
+    let fs = mem_fs();
+    let mut log = open_with(&fs, config(), LoadState::default()).0;
+    append(&mut log, 3);
+    assert!(!log.flush_due(NOW + 1_000_000), "nobody asked for it");
+    while !append_at(&mut log, 1, 0, NOW).rolled {}
+    assert!(log.flush_due(NOW), "or recovery would read the whole log");
+    flush(&mut log);
+    assert!(!log.flush_due(NOW));
+}
+
+#[test]
 fn flush_work_moves_the_recovery_point_and_sync_work_only_the_synced_offset() {
     let fs = mem_fs();
     let config = LogConfig { flush_messages: 6, flush_ms: 1000, ..config() };
