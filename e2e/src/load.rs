@@ -49,7 +49,12 @@ impl Load {
             .stdout(Stdio::null())
             .stderr(fs::File::create(dir.join("load.log"))?)
             .spawn()?;
-        Ok(Load { child, journal, bootstrap: bootstrap.to_owned(), topic: topic.to_owned() })
+        let (bootstrap, topic) = (bootstrap.to_owned(), topic.to_owned());
+        let load = Load { child, journal, bootstrap, topic };
+        wait::until("the first acknowledged record", Duration::from_secs(60), || {
+            Ok((fs::metadata(&load.journal)?.len() > 0).then_some(()))
+        })?;
+        Ok(load)
     }
 
     /// Stops writing, waits for the last acks, and returns when they came.

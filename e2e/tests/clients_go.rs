@@ -4,5 +4,5 @@ use e2e::{ClusterConfig, clients, with_cluster};
 
 #[test]
 fn franz_go() {
-    with_cluster(ClusterConfig::new(3), |cluster| clients::go_scenarios(cluster));
+    with_cluster(ClusterConfig::new(3), clients::go_scenarios);
 }

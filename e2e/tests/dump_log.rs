@@ -20,6 +20,9 @@ fn the_dump_tool_finds_no_fault() {
         // The indexes of a running Apache Kafka are filled up with zeros; its own tool stumbles.
         let running = cluster.config().target == Target::Barnabas;
         for id in cluster.ids().filter(|_| running) {
+            wait::until("indexes of sealed segments", Duration::from_secs(30), || {
+                Ok(dump::sealed_have_indexes(&cluster.data_dir(id))?.then_some(()))
+            })?;
             println!("broker {id}: {} files", dump::check(&cluster.data_dir(id))?);
         }
         // As a crash leaves them, and as recovery and a clean shutdown leave them after it.
