@@ -1,9 +1,10 @@
 //! Making the log durable, off the append path: the log hands out a work item that owns all it
 //! needs, any thread runs it, and the log is told.
 //!
-//! Order within a full flush: data, then indexes of sealed segments, then the producer snapshot
-//! and the epochs, then the directory. So whoever finds an intact snapshot at an offset may trust
-//! everything below it. The active segment's indexes are not synced: recovery checks them.
+//! Order within a full flush: data, then indexes, then the producer snapshot and the epochs, then
+//! the directory. So whoever finds an intact snapshot at an offset may trust everything below it,
+//! the active segment's index entries too: a torn one that looks like any other would send every
+//! reader into the middle of a batch.
 
 use std::io;
 use std::path::Path;
@@ -88,13 +89,11 @@ impl FlushWork {
             if !segment.aborted.is_empty() {
                 sync(segment.aborted.file(), &self.context)?;
             }
-            if Arc::ptr_eq(segment, &self.active) {
-                // A hint for the next recovery, which checks it; so neither synced nor required.
-                let _ = segment.index.write_out(&self.context);
-                let _ = segment.time_index.write_out(&self.context);
-            } else {
-                sync_index(&segment.index, &self.context)?;
-                sync_index(&segment.time_index, &self.context)?;
+            sync_written(&segment.index, &self.context)?;
+            sync_written(&segment.time_index, &self.context)?;
+            if !Arc::ptr_eq(segment, &self.active) {
+                segment.index.forget_tail();
+                segment.time_index.forget_tail();
             }
         }
         let fs = &*self.context.fs;
@@ -133,6 +132,12 @@ fn sync_open(file: &LazyFile, open: &SegmentFile) -> Result<(), LogError> {
 }
 
 pub(crate) fn sync_index<E: Entry>(index: &Index<E>, context: &LogContext) -> Result<(), LogError> {
+    sync_written(index, context)?;
+    index.forget_tail();
+    Ok(())
+}
+
+fn sync_written<E: Entry>(index: &Index<E>, context: &LogContext) -> Result<(), LogError> {
     let open = match index.write_out(context) {
         Ok(open) => open,
         // Retention removed the segment's directory meanwhile.
@@ -140,9 +145,7 @@ pub(crate) fn sync_index<E: Entry>(index: &Index<E>, context: &LogContext) -> Re
         // The recovery point must not pass an index that would then be trusted half-written.
         Err(e) => return Err(LogError::io("write", &index.file().path(), e)),
     };
-    sync_open(index.file(), &open)?;
-    index.forget_tail();
-    Ok(())
+    sync_open(index.file(), &open)
 }
 
 impl Log {
