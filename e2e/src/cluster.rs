@@ -177,7 +177,7 @@ impl Cluster {
     /// SIGTERM: the controlled shutdown.
     pub fn stop(&mut self, id: usize) -> Result<()> {
         let mut process = self.nodes[id - 1].take().context("not running")?;
-        let status = process.terminate(Duration::from_secs(30))?;
+        let status = process.terminate(Duration::from_secs(60))?;
         // A JVM that ends on SIGTERM says so in its status; ours ends with success.
         if !status.success() && self.config.target == Target::Barnabas {
             bail!("broker {id} ended with {status}\n{}", tail(process.log(), 40));
