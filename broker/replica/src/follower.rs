@@ -36,6 +36,11 @@ impl Partition {
                 }
                 FollowerStep::Truncate { to }
             }
+            // All that is here lies below the leader's start. Whether it is the same history nobody
+            // can tell any more, and nobody needs it.
+            None if answer.log_start >= self.log.end && answer.log_start > self.log.start => {
+                FollowerStep::RestartAt { offset: answer.log_start }
+            }
             None => FollowerStep::Append { log_start: answer.log_start },
         }
     }

@@ -138,3 +138,16 @@ fn what_the_leader_deleted_is_not_kept_across_a_divergence() {
     let kept = FetchAnswer { log_start: 26, ..deleted };
     assert_eq!(step(&replica, kept), FollowerStep::Truncate { to: 27 });
 }
+
+/// Found by the simulator: a follower whose log ended in an old epoch just where its leader's log
+/// starts now was taken for a prefix of it.
+#[test]
+fn a_log_that_ends_at_the_leaders_start_begins_anew() {
+    let mut replica = follower(30, 21, &[(0, 0)]);
+    let joined = FetchAnswer { log_start: 30, ..answer(30) };
+    assert_eq!(step(&replica, joined), FollowerStep::RestartAt { offset: 30 });
+    replica.on(Event::LogChanged(log(30, 30)));
+    replica.epochs.clear();
+    let again = FetchAnswer { last_fetched_epoch: -1, ..joined };
+    assert_eq!(step(&replica, again), FollowerStep::Append { log_start: 30 });
+}
