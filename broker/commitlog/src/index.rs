@@ -29,6 +29,8 @@ pub(crate) trait Entry: Copy {
     fn encode(&self, out: &mut Vec<u8>);
     /// `bytes` has exactly [`Entry::BYTES`].
     fn decode(bytes: &[u8]) -> Self;
+    /// All zeros: a file that another program preallocated and left so.
+    fn is_padding(&self) -> bool;
     /// Both fields grow from `self` to `next`.
     fn precedes(&self, next: &Self) -> bool;
 }
@@ -69,6 +71,10 @@ impl Entry for OffsetEntry {
         OffsetEntry { offset: u32_at(bytes, 0), position: u32_at(bytes, 4) }
     }
 
+    fn is_padding(&self) -> bool {
+        self.offset == 0 && self.position == 0
+    }
+
     fn precedes(&self, next: &OffsetEntry) -> bool {
         self.offset < next.offset && self.position < next.position
     }
@@ -89,6 +95,10 @@ impl Entry for TimeEntry {
     fn decode(bytes: &[u8]) -> TimeEntry {
         let timestamp = u64::from(u32_at(bytes, 0)) << 32 | u64::from(u32_at(bytes, 4));
         TimeEntry { timestamp: timestamp as i64, offset: u32_at(bytes, 8) }
+    }
+
+    fn is_padding(&self) -> bool {
+        self.timestamp == 0 && self.offset == 0
     }
 
     fn precedes(&self, next: &TimeEntry) -> bool {
@@ -307,8 +317,7 @@ impl<E: Entry> Index<E> {
             let mut bytes = [0u8; 16];
             file.read_at(&mut bytes[..E::BYTES], len - E::BYTES as u64)?;
             let entry = E::decode(&bytes[..E::BYTES]);
-            // A zero entry is a file that another program left padded.
-            if entry.key() == 0 || !accept(&entry) {
+            if entry.is_padding() || !accept(&entry) {
                 return Ok(false);
             }
             last = Some(entry);
@@ -334,7 +343,8 @@ impl<E: Entry> Index<E> {
         let n = file.read_at(&mut bytes, 0).map_err(|e| self.error("read", e))?;
         let mut good: Vec<E> = Vec::new();
         for entry in bytes[..n].chunks_exact(E::BYTES).map(E::decode) {
-            if good.last().is_some_and(|last| !last.precedes(&entry)) || !accept(&entry) {
+            let follows = good.last().is_none_or(|last| last.precedes(&entry));
+            if !follows || entry.is_padding() || !accept(&entry) {
                 break;
             }
             good.push(entry);

@@ -142,6 +142,9 @@ pub struct Log {
     pub(crate) history: Arc<Mutex<u64>>,
 }
 
+// Tens of thousands of idle partitions: their cost is a few of these.
+const _: () = assert!(size_of::<Log>() <= 768 && size_of::<Segment>() <= 512);
+
 /// What decides when the active segment is full.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RollState {

@@ -189,6 +189,7 @@ impl ProducerState {
         }
         let entry = self.entries.entry(header.producer_id).or_insert_with(ProducerEntry::new);
         entry.set_epoch(header.producer_epoch);
+        entry.last_timestamp = header.max_timestamp;
         if header.base_sequence != NO_SEQUENCE {
             entry.push(BatchMetadata {
                 last_sequence: header.last_sequence(),

@@ -254,7 +254,7 @@ impl Recovery<'_> {
         let Some(offset) = base_offset.filter(|_| read.is_ok()) else { return Ok(None) };
         segment
             .time_index
-            .load_checked(context, |e| e.timestamp > 0 && e.offset <= entry.offset)?;
+            .load_checked(context, |e| e.timestamp >= 0 && e.offset <= entry.offset)?;
         Ok(Some(ScanRange { position: at, offset, limit: Offset::MAX }))
     }
 
@@ -434,7 +434,7 @@ fn load_indexes(segment: &Segment, len: u64, context: &LogContext) -> Result<boo
         .index
         .load(context, |e| e.position > 0 && u64::from(e.position) < len)
         .map_err(error)?;
-    let times = segment.time_index.load(context, |e| e.timestamp > 0).map_err(error)?;
+    let times = segment.time_index.load(context, |e| e.timestamp >= 0).map_err(error)?;
     if let Some(last) = segment.time_index.last().filter(|_| times) {
         let offset = segment.base_offset + i64::from(last.offset);
         segment.set_max_timestamp(last.timestamp, offset);

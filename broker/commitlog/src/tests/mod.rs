@@ -6,6 +6,7 @@ mod disk;
 mod maintenance;
 mod model;
 mod recovery;
+mod regressions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

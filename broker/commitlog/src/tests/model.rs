@@ -9,7 +9,7 @@ use crate::{LogError, ProducerSnapshotEntry};
 const PRODUCERS: i64 = 3;
 
 #[derive(Clone, Debug)]
-enum Op {
+pub enum Op {
     Append {
         count: i64,
     },
@@ -236,16 +236,21 @@ impl World {
     }
 }
 
+/// Applies the operations to a new log and checks it after each.
+pub fn run(seed: u64, ops: impl IntoIterator<Item = Op>) {
+    let mut world = World::new(seed);
+    for op in ops {
+        world.apply(&op);
+        world.check();
+    }
+}
+
 proptest! {
     #[test]
     fn a_log_is_a_prefix_of_what_was_written(
         seed: u64,
         ops in prop::collection::vec(op(), 1..60),
     ) {
-        let mut world = World::new(seed);
-        for op in &ops {
-            world.apply(op);
-            world.check();
-        }
+        run(seed, ops);
     }
 }
