@@ -64,8 +64,10 @@ pub enum Body {
         tp: Tp,
         fetch: ConsumerFetch,
     },
+    /// `start` is the log start of whoever answers.
     ConsumeAnswer {
         id: u64,
+        start: Offset,
         result: Result<(Vec<u8>, ReadPlan), ErrorCode>,
     },
     Group {

@@ -84,6 +84,7 @@ impl World {
         &mut self,
         client: usize,
         id: u64,
+        start: Offset,
         result: Result<(Vec<u8>, ReadPlan), ErrorCode>,
     ) {
         let Some(consumer) = self.consumer(client) else { return };
@@ -94,24 +95,14 @@ impl World {
         let (tp, position) = (consumer.tp, consumer.position);
         match result {
             Ok((bytes, plan)) => self.read_by_consumer(client, tp, position, &bytes, &plan),
-            Err(ErrorCode::OffsetOutOfRange) => {
-                let leader = consumer.leader;
-                self.out_of_range(client, tp, leader, position);
-            }
+            Err(ErrorCode::OffsetOutOfRange) => self.out_of_range(client, tp, start, position),
             Err(_) => consumer.leader = None,
         }
     }
 
     /// Records that were deleted are skipped. Beyond the end a consumer never is: a new leader may
     /// not have heard yet how much is committed, but it has it all.
-    fn out_of_range(&mut self, client: usize, tp: Tp, leader: Option<usize>, position: Offset) {
-        let replica = leader.and_then(|leader| self.nodes[leader].replicas.get(&tp));
-        let Some(start) = replica.map(|replica| replica.log.start_offset()) else {
-            if let Some(consumer) = self.consumer(client) {
-                consumer.leader = None;
-            }
-            return;
-        };
+    fn out_of_range(&mut self, client: usize, tp: Tp, start: Offset, position: Offset) {
         if start <= position {
             let detail = format!("partition {tp}: consumer at {position} is out of range");
             return self.fail(Property::HighWatermarkContent, detail);

@@ -72,7 +72,7 @@ impl World {
     pub(crate) fn client_receives(&mut self, client: usize, body: Body) {
         match body {
             Body::ProduceAnswer { id, result } => self.produced(client, id, result),
-            Body::ConsumeAnswer { id, result } => self.consumed(client, id, result),
+            Body::ConsumeAnswer { id, start, result } => self.consumed(client, id, start, result),
             Body::GroupAnswer { id, reply } => self.member_told(client, id, reply),
             _ => {}
         }

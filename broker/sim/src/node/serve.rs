@@ -208,7 +208,8 @@ impl World {
             None => (self.read(n, tp, plan.from, plan.max_offset), plan),
         });
         self.list_latest(n, tp);
-        self.answer(n, from, Body::ConsumeAnswer { id, result });
+        let start = self.nodes[n].replicas.get(&tp).map_or(-1, |r| r.log.start_offset());
+        self.answer(n, from, Body::ConsumeAnswer { id, start, result });
     }
 
     /// ListOffsets for "latest", answered beside every consumer's fetch.
