@@ -1,5 +1,6 @@
 //! A cluster of broker processes on loopback: started, killed, paused, wiped and restarted one by
-//! one. Its directory goes away with it, unless a test is failing: then the logs stay and are named.
+//! one. Its directory goes away with it, unless a test is failing: then the logs stay and are
+//! named.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub struct Cluster {
     nodes: Vec<Option<Process>>,
     links: Option<Links>,
     dir: PathBuf,
+    started_in: Duration,
 }
 
 impl Cluster {
@@ -35,15 +37,23 @@ impl Cluster {
             .collect::<Result<Vec<_>>>()?;
         let links = if config.links { Some(Links::new(&addresses)?) } else { None };
         let nodes = (0..config.brokers).map(|_| None).collect();
-        let mut cluster = Cluster { config, addresses, nodes, links, dir };
+        let started_in = Duration::ZERO;
+        let mut cluster = Cluster { config, addresses, nodes, links, dir, started_in };
         for id in 1..=cluster.config.brokers {
             cluster.format(id)?;
         }
+        let start = Instant::now();
         for id in 1..=cluster.config.brokers {
             cluster.start_broker(id)?;
         }
         cluster.wait_serving()?;
+        cluster.started_in = start.elapsed();
         Ok(cluster)
+    }
+
+    /// From the start of the first process until all brokers served.
+    pub fn started_in(&self) -> Duration {
+        self.started_in
     }
 
     pub fn config(&self) -> &ClusterConfig {

@@ -35,7 +35,7 @@ pub fn files(data: &Path) -> Result<Vec<PathBuf>> {
 pub fn sealed_have_indexes(data: &Path) -> Result<bool> {
     let files = files(data)?;
     let sealed = files.windows(2).filter_map(|pair| {
-        // Sorted by name: a later file of the same directory belongs to this segment or a newer one.
+        // A later log of the same directory means that this one is not written to any more.
         let is_log = pair[0].extension().is_some_and(|e| e == "log");
         let newer = files.iter().any(|other| {
             other.parent() == pair[0].parent()

@@ -1,4 +1,5 @@
-//! Documents name what exists: every path in backticks in an ARCHITECTURE.md is a file or directory.
+//! Documents name what exists: every path in backticks in an ARCHITECTURE.md is a file or a
+//! directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
