@@ -1,6 +1,6 @@
 //! Continuous acknowledged writes by the official client, the journal of their acks, and what it
-//! tells: the gaps that clients saw, and (by reading everything back) that nothing was lost, doubled
-//! or reordered.
+//! tells: the gaps that clients saw, and (by reading everything back) that nothing was lost,
+//! doubled or reordered.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -121,8 +121,7 @@ impl Log {
         report.segments = segments.len();
         // Not raised to the start: segments that lie partly below it are still needed whole.
         let durable = if state.clean_shutdown { end } else { point.min(end) };
-        let sealed = segments.iter().find(|segment| segment.next_offset() > durable);
-        let sealed = sealed.unwrap_or(&active).base_offset;
+        let sealed = first_not_durable(&segments, &active, durable);
         let log = Log {
             partition,
             sealed_bytes: segments.iter().rev().skip(1).map(|segment| segment.size()).sum(),
@@ -148,6 +147,12 @@ impl Log {
         };
         Ok((log, report))
     }
+}
+
+/// Base offset of the first segment that is not durable to its end.
+fn first_not_durable(segments: &[Arc<Segment>], active: &Arc<Segment>, durable: Offset) -> Offset {
+    let segment = segments.iter().find(|segment| segment.next_offset() > durable);
+    segment.unwrap_or(active).base_offset
 }
 
 /// What is known of a segment before it is read.

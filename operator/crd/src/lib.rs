@@ -4,6 +4,9 @@
 //! The same YAML drives the operator on Kubernetes and `broker dev` on one machine. CEL rules
 //! refuse at apply what can never work; what depends on other objects becomes a condition.
 
+// Each printed column repeats the keys of the others.
+#![allow(clippy::duplicated_attributes)]
+
 mod cluster;
 mod config_value;
 mod manifest;
