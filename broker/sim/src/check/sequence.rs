@@ -1,7 +1,7 @@
 //! A producer's batches are applied once and in order: in the committed history its sequence never
 //! repeats, and for a producer with acks=all it has no gap either.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Check, Property, violated};
 use crate::content::BatchId;
@@ -12,7 +12,10 @@ pub struct Sequences {
     /// Epoch and next sequence of each producer.
     next: BTreeMap<(Tp, i64), (i16, i32)>,
     /// Producers that may lose acknowledged batches (acks 0 and 1).
-    pub lossy: std::collections::BTreeSet<i64>,
+    pub lossy: BTreeSet<i64>,
+    /// Records are deleted within the time of a retry. A replica that is filled anew then knows
+    /// nothing of a producer, and takes the retry for its first batch, as Kafka's does.
+    pub forgetful: bool,
 }
 
 impl Sequences {
@@ -25,7 +28,8 @@ impl Sequences {
         let fresh = batch.producer_epoch > epoch;
         let wanted = if fresh { 0 } else { next };
         let gap = batch.sequence > wanted && !self.lossy.contains(&batch.producer);
-        if batch.producer_epoch < epoch || batch.sequence < wanted || gap {
+        let wrong = batch.producer_epoch < epoch || batch.sequence < wanted || gap;
+        if wrong && !self.forgetful {
             return violated(
                 Property::Sequence,
                 format!("partition {tp}: {} where {wanted} was next", batch.text()),
