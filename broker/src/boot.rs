@@ -39,6 +39,9 @@ use crate::{background, dev, follower, http, isr_task};
 const OPEN_FILES_MAX: usize = 4096;
 /// How long the controller may take to move the leaderships away.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
+/// Without a controller for this long, a stopping broker waits no longer for one: several
+/// elections would have had their time.
+const CONTROLLER_GONE: Duration = Duration::from_secs(3);
 /// How long connections may take to send what they owe.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 const METADATA_DIR: &str = "__cluster_metadata-0";
@@ -348,9 +351,12 @@ impl Running {
         tracing::info!("shutting down");
         broker.shutdown.start();
         if broker.config.controlled_shutdown {
-            let may_stop = self.standing.wait_for(|standing| standing.may_stop);
-            let waited = tokio::time::timeout(CONTROLLED_SHUTDOWN_MAX, may_stop).await;
-            if waited.is_err() {
+            let permitted = tokio::select! {
+                permitted = self.standing.wait_for(|standing| standing.may_stop) => permitted.is_ok(),
+                () = controller_is_gone(&broker.quorum) => false,
+                () = tokio::time::sleep(CONTROLLED_SHUTDOWN_MAX) => false,
+            };
+            if !permitted {
                 tracing::warn!("stop without the controller's permission");
             }
         }
@@ -375,6 +381,21 @@ impl Running {
         broker.quorum.shutdown().await;
         tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Completes when nobody has led the quorum for a while. When a whole cluster stops, the last
+/// brokers have no controller left to ask.
+async fn controller_is_gone(quorum: &Quorum) {
+    let mut leadership = quorum.leadership();
+    loop {
+        if leadership.wait_for(|leadership| leadership.leader.is_none()).await.is_err() {
+            return;
+        }
+        let elected = leadership.wait_for(|leadership| leadership.leader.is_some());
+        if tokio::time::timeout(CONTROLLER_GONE, elected).await.is_err() {
+            return;
+        }
     }
 }
 
