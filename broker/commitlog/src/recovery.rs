@@ -92,14 +92,13 @@ impl Log {
         let newest = snapshots.last_key_value().map(|(offset, _)| *offset);
         let point = if state.clean_shutdown { Offset::MAX } else { newest.unwrap_or(0) };
         let saved_epochs = checkpoint::read_epochs(&*context.fs, &dir)?;
-        let epochs_saved = saved_epochs.is_some();
         let mut recovery = Recovery {
             context,
             dir,
             config: &config,
             clean: state.clean_shutdown,
             point,
-            epochs: saved_epochs.unwrap_or_default(),
+            epochs: saved_epochs.clone().unwrap_or_default(),
             report: RecoveryReport {
                 findings: std::mem::take(&mut files.findings),
                 ..Default::default()
@@ -110,7 +109,7 @@ impl Log {
         let active = recovery.begin_anew_if_needed(&mut segments, &mut snapshots, &state)?;
         let first = segments.first().map_or(0, |segment| segment.base_offset);
         let (start, end) = (first.max(state.log_start), active.next_offset());
-        if !epochs_saved {
+        if saved_epochs.is_none() {
             recovery.rebuild_epochs(&segments)?;
         }
         recovery.epochs.truncate_from_end(end);
@@ -118,6 +117,7 @@ impl Log {
         let (producers, on_disk) = recovery.replay(&segments, snapshots, end)?;
         let roll = recovery.roll_state(&active, now_ms)?;
         let Recovery { dir, epochs, mut report, .. } = recovery;
+        let epochs_saved = saved_epochs.as_ref() == Some(&epochs);
         report.segments = segments.len();
         // Not raised to the start: segments that lie partly below it are still needed whole.
         let durable = if state.clean_shutdown { end } else { point.min(end) };

@@ -92,3 +92,24 @@ fn torn_index_entries_below_the_recovery_point_are_not_trusted() {
         }
     }
 }
+
+/// Found by the simulator: a leader of epoch 2 appended nothing, stopped cleanly and followed one
+/// whose records were older. The epoch was dropped in memory at the start, but not in its file,
+/// and the next recovery cut off all that was replicated since.
+#[test]
+fn an_epoch_that_opening_drops_is_dropped_on_disk_before_the_recovery_point_moves() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    append_at(&mut log, 10, 1, NOW);
+    log.assign_epoch(2, 10).unwrap();
+    log.close().unwrap();
+    drop(log);
+    let (mut log, _) = reopen(&fs, true, 10);
+    assert_eq!(log.latest_epoch(), Some(1));
+    append_at(&mut log, 30, 1, NOW);
+    flush(&mut log);
+    drop(log);
+    fs.kill();
+    let (log, _) = reopen(&fs, false, 40);
+    assert_eq!(log.end_offset(), 40);
+}
