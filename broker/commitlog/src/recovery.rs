@@ -105,6 +105,9 @@ impl Log {
             },
             bytes_since_index: 0,
         };
+        // Beyond the point the file may tell of epochs that the log has dropped since; the batches
+        // tell the truth. Where the log begins beyond the point, nothing else would say so.
+        recovery.epochs.truncate_from_end(point);
         let mut segments = recovery.segments(&files.bases)?;
         let active = recovery.begin_anew_if_needed(&mut segments, &mut snapshots, &state)?;
         let first = segments.first().map_or(0, |segment| segment.base_offset);

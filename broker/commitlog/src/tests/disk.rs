@@ -94,10 +94,10 @@ fn torn_index_entries_below_the_recovery_point_are_not_trusted() {
 }
 
 /// Found by the simulator: a leader of epoch 2 appended nothing, stopped cleanly and followed one
-/// whose records were older. The epoch was dropped in memory at the start, but not in its file,
-/// and the next recovery cut off all that was replicated since.
+/// whose records were older. Its file still had the epoch when the process was killed, and since
+/// the log began beyond the recovery point by then, recovery cut off all that contradicted it.
 #[test]
-fn an_epoch_that_opening_drops_is_dropped_on_disk_before_the_recovery_point_moves() {
+fn an_epoch_beyond_the_recovery_point_is_not_believed() {
     let fs = mem_fs();
     let mut log = open(&fs);
     append_at(&mut log, 10, 1, NOW);
@@ -106,10 +106,33 @@ fn an_epoch_that_opening_drops_is_dropped_on_disk_before_the_recovery_point_move
     drop(log);
     let (mut log, _) = reopen(&fs, true, 10);
     assert_eq!(log.latest_epoch(), Some(1));
+    for _ in 0..40 {
+        append_at(&mut log, 1, 1, NOW);
+    }
+    log.delete_records(45, 50).unwrap();
+    log.retention(NOW, 50).unwrap();
+    drop(log);
+    fs.kill();
+    let state = LoadState { clean_shutdown: false, recovery_point: 10, log_start: 45 };
+    let (log, report) = open_with(&fs, config(), state);
+    assert_eq!((log.start_offset(), log.end_offset()), (45, 50), "{report:?}");
+    assert_eq!(log.latest_epoch(), Some(1));
+}
+
+/// What opening changed in the epochs reaches the disk before a recovery point vouches for it.
+#[test]
+fn an_epoch_that_opening_drops_is_dropped_on_disk() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    append_at(&mut log, 10, 1, NOW);
+    log.assign_epoch(2, 10).unwrap();
+    log.close().unwrap();
+    drop(log);
+    let (mut log, _) = reopen(&fs, true, 10);
     append_at(&mut log, 30, 1, NOW);
     flush(&mut log);
     drop(log);
     fs.kill();
     let (log, _) = reopen(&fs, false, 40);
-    assert_eq!(log.end_offset(), 40);
+    assert_eq!((log.end_offset(), log.latest_epoch()), (40, Some(1)));
 }
