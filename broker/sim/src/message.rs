@@ -1,7 +1,7 @@
 //! What travels between brokers and clients. The wire's encoding is left out: it has tests of its
 //! own, and the cores never see it.
 
-use base::{ErrorCode, Offset};
+use base::{ErrorCode, LeaderEpoch, Offset};
 use coordinator::{GroupReply, GroupRequest};
 use metadata::{ControllerRequest, ControllerResponse};
 use replica::{ConsumerFetch, FetchAnswer, FollowerFetch, ReadPlan};
@@ -74,8 +74,10 @@ pub enum Body {
         id: u64,
         request: GroupRequest,
     },
+    /// `epoch` is the one in which the answering broker leads the group's partition.
     GroupAnswer {
         id: u64,
+        epoch: LeaderEpoch,
         reply: GroupReply,
     },
 }

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use base::Offset;
+use base::{LeaderEpoch, Offset};
 
 use super::{Check, Property, violated};
 
 #[derive(Default)]
 pub struct Groups {
     owners: BTreeMap<(String, i32, i32), String>,
-    floors: BTreeMap<(String, i32), Offset>,
+    floors: BTreeMap<(String, i32), BTreeMap<LeaderEpoch, Offset>>,
 }
 
 impl Groups {
@@ -44,24 +44,35 @@ impl Groups {
         Ok(())
     }
 
-    /// A commit was acknowledged.
-    pub fn committed(&mut self, group: &str, partition: i32, offset: Offset) {
-        let floor = self.floors.entry((group.to_owned(), partition)).or_insert(-1);
+    /// A commit was acknowledged by the coordinator of this epoch.
+    pub fn committed(&mut self, group: &str, partition: i32, epoch: LeaderEpoch, offset: Offset) {
+        let floors = self.floors.entry((group.to_owned(), partition)).or_default();
+        let floor = floors.entry(epoch).or_insert(-1);
         *floor = (*floor).max(offset);
     }
 
     /// What was acknowledged so far: to be kept with a request, for `fetched`.
-    pub fn floor(&self, group: &str, partition: i32) -> Offset {
-        self.floors.get(&(group.to_owned(), partition)).copied().unwrap_or(-1)
+    pub fn floor(&self, group: &str, partition: i32) -> BTreeMap<LeaderEpoch, Offset> {
+        self.floors.get(&(group.to_owned(), partition)).cloned().unwrap_or_default()
     }
 
-    pub fn fetched(&self, group: &str, partition: i32, floor: Offset, offset: Offset) -> Check {
-        if offset >= floor {
+    /// A coordinator of this epoch answered. One that was deposed and does not know it yet may
+    /// not know what its successor has acknowledged.
+    pub fn fetched(
+        &self,
+        group: &str,
+        partition: i32,
+        floors: &BTreeMap<LeaderEpoch, Offset>,
+        epoch: LeaderEpoch,
+        offset: Offset,
+    ) -> Check {
+        let floor = floors.range(..=epoch).map(|(_, &floor)| floor).max();
+        if floor.is_none_or(|floor| offset >= floor) {
             return Ok(());
         }
         violated(
             Property::CommittedOffset,
-            format!("{group} partition {partition}: committed {floor}, fetched {offset}"),
+            format!("{group} partition {partition}: committed {floors:?}, fetched {offset}"),
         )
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use base::{ErrorCode, Offset, TopicId};
+use base::{ErrorCode, LeaderEpoch, Offset, TopicId};
 use bytes::Bytes;
 use coordinator::{
     CommitOffsets, FetchOffsets, FetchTopic, GroupReply, GroupRequest, Heartbeat, JoinGroup,
@@ -45,11 +45,14 @@ pub(crate) struct Member {
     request: Option<Request>,
 }
 
+/// By partition, what was acknowledged in which epoch of the coordinator.
+type Floors = BTreeMap<i32, BTreeMap<LeaderEpoch, Offset>>;
+
 struct Request {
     id: u64,
     sent_ms: i64,
     /// What was acknowledged before an offset fetch was sent.
-    floors: BTreeMap<i32, Offset>,
+    floors: Floors,
     /// What a commit says.
     commits: BTreeMap<i32, Offset>,
 }
@@ -230,7 +233,7 @@ impl World {
         &mut self,
         client: usize,
         request: GroupRequest,
-        floors: BTreeMap<i32, Offset>,
+        floors: Floors,
         commits: BTreeMap<i32, Offset>,
     ) {
         let (sent_ms, id, tp) = (self.now_ms, self.fresh_id(), self.offsets_tp());
@@ -245,7 +248,13 @@ impl World {
         }
     }
 
-    pub(crate) fn member_told(&mut self, client: usize, id: u64, reply: GroupReply) {
+    pub(crate) fn member_told(
+        &mut self,
+        client: usize,
+        id: u64,
+        epoch: LeaderEpoch,
+        reply: GroupReply,
+    ) {
         self.trace(|_| format!("  client {client} {reply:?}"));
         let Some(member) = self.member(client) else { return };
         let Some(request) = member.request.take_if(|request| request.id == id) else { return };
@@ -262,7 +271,7 @@ impl World {
                     Some(error) => member.took_error(error),
                     None => {
                         for (&partition, &offset) in &request.commits {
-                            self.checks.groups.committed(GROUP, partition, offset);
+                            self.checks.groups.committed(GROUP, partition, epoch, offset);
                         }
                     }
                 }
@@ -270,7 +279,7 @@ impl World {
             GroupReply::Fetch(reply) if reply.error.is_error() => member.took_error(reply.error),
             GroupReply::Fetch(reply) => {
                 for found in reply.topics.iter().flat_map(|topic| &topic.partitions) {
-                    self.offset_fetched(client, &request, found.partition, found.offset);
+                    self.offset_fetched(client, &request, epoch, (found.partition, found.offset));
                 }
             }
             _ => {}
@@ -321,9 +330,17 @@ impl World {
         self.check(check);
     }
 
-    fn offset_fetched(&mut self, client: usize, request: &Request, p: i32, offset: Offset) {
-        let floor = request.floors.get(&p).copied().unwrap_or(-1);
-        let check = self.checks.groups.fetched(GROUP, p, floor, offset);
+    fn offset_fetched(
+        &mut self,
+        client: usize,
+        request: &Request,
+        epoch: LeaderEpoch,
+        (p, offset): (i32, Offset),
+    ) {
+        let check = match request.floors.get(&p) {
+            Some(floor) => self.checks.groups.fetched(GROUP, p, floor, epoch, offset),
+            None => Ok(()),
+        };
         self.check(check);
         if let Some(Member { state: State::Stable { positions }, .. }) = self.member(client)
             && let Some(position) = positions.get_mut(&p)

@@ -74,7 +74,7 @@ impl World {
         match body {
             Body::ProduceAnswer { id, result } => self.produced(client, id, result),
             Body::ConsumeAnswer { id, start, result } => self.consumed(client, id, start, result),
-            Body::GroupAnswer { id, reply } => self.member_told(client, id, reply),
+            Body::GroupAnswer { id, epoch, reply } => self.member_told(client, id, epoch, reply),
             _ => {}
         }
     }

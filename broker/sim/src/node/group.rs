@@ -79,10 +79,15 @@ impl World {
                 if let Effect::Reply { ticket, reply } = effect
                     && let Some((id, from)) = waiting.remove(&ticket)
                 {
-                    self.answer(n, from, Body::GroupAnswer { id, reply });
+                    self.answer_group(n, tp, from, id, reply);
                 }
             }
         }
+    }
+
+    fn answer_group(&mut self, n: usize, tp: Tp, to: (Addr, u64), id: u64, reply: GroupReply) {
+        let epoch = self.nodes[n].replicas.get(&tp).map_or(-1, |r| r.core.leader_epoch());
+        self.answer(n, to, Body::GroupAnswer { id, epoch, reply });
     }
 
     /// The high watermark moved: the coordinator looks at it outside of this critical section.
@@ -139,7 +144,7 @@ impl World {
             None => ErrorCode::NotCoordinator,
         };
         let reply: GroupReply = request.refuse(error);
-        self.answer(n, from, Body::GroupAnswer { id, reply });
+        self.answer_group(n, tp, from, id, reply);
     }
 
     pub(crate) fn shard_tick(&mut self, n: usize, tp: Tp) {
@@ -166,7 +171,7 @@ impl World {
                     let shard = replica.and_then(|replica| replica.shard.as_mut());
                     let waiting = shard.and_then(|shard| shard.waiting.remove(&ticket));
                     if let Some((id, from)) = waiting {
-                        self.answer(n, from, Body::GroupAnswer { id, reply });
+                        self.answer_group(n, tp, from, id, reply);
                     }
                 }
                 Effect::Append { id, records } => {
