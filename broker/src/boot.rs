@@ -351,8 +351,9 @@ impl Running {
         tracing::info!("shutting down");
         broker.shutdown.start();
         if broker.config.controlled_shutdown {
+            let may_stop = self.standing.wait_for(|standing| standing.may_stop);
             let permitted = tokio::select! {
-                permitted = self.standing.wait_for(|standing| standing.may_stop) => permitted.is_ok(),
+                permitted = may_stop => permitted.is_ok(),
                 () = controller_is_gone(&broker.quorum) => false,
                 () = tokio::time::sleep(CONTROLLED_SHUTDOWN_MAX) => false,
             };
