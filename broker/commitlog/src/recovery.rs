@@ -112,11 +112,7 @@ impl Log {
         let active = recovery.begin_anew_if_needed(&mut segments, &mut snapshots, &state)?;
         let first = segments.first().map_or(0, |segment| segment.base_offset);
         let (start, end) = (first.max(state.log_start), active.next_offset());
-        if saved_epochs.is_none() {
-            recovery.rebuild_epochs(&segments)?;
-        }
-        recovery.epochs.truncate_from_end(end);
-        recovery.epochs.truncate_from_start(start);
+        recovery.settle_epochs(&segments, saved_epochs.is_some(), start, end)?;
         let (producers, on_disk) = recovery.replay(&segments, snapshots, end)?;
         let roll = recovery.roll_state(&active, now_ms)?;
         let Recovery { dir, epochs, mut report, .. } = recovery;
@@ -368,6 +364,22 @@ impl Recovery<'_> {
         create_log_file(&segment, self.context)?;
         segments.push(segment.clone());
         Ok(segment)
+    }
+
+    /// The epochs of what is left of the log; read out of its batches where no file told them.
+    fn settle_epochs(
+        &mut self,
+        segments: &[Arc<Segment>],
+        are_known: bool,
+        start: Offset,
+        end: Offset,
+    ) -> Result<(), LogError> {
+        if !are_known {
+            self.rebuild_epochs(segments)?;
+        }
+        self.epochs.truncate_from_end(end);
+        self.epochs.truncate_from_start(start);
+        Ok(())
     }
 
     /// Row J.
