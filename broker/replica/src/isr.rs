@@ -100,8 +100,9 @@ impl Partition {
             return;
         }
         match error {
-            // The change was certainly not made, and nothing newer is on its way.
-            ErrorCode::IneligibleReplica | ErrorCode::OperationNotAttempted => {
+            // The change was not made and never will be: the refusal has taken the partition
+            // epoch, so that no copy of the proposal can be accepted any more.
+            ErrorCode::IneligibleReplica => {
                 let refused = leader.pending.take();
                 for follower in &mut leader.followers {
                     let added = refused.as_ref().is_some_and(|p| p.contains(follower.id))

@@ -8,7 +8,7 @@ use base::{BrokerId, ErrorCode, TopicPartition};
 
 use super::draft::Draft;
 use crate::image::Partition;
-use crate::record::LeaderRecoveryState;
+use crate::record::{LeaderRecoveryState, MetadataRecord, PartitionChangeRecord};
 use crate::request::{
     AlterIsrPartition, AlterIsrRequest, AlterIsrResponse, AlterIsrResult, ControllerError,
     PartitionIsr,
@@ -38,7 +38,12 @@ impl Draft<'_> {
             self.image.topic_by_id(request.topic_id).ok_or(ErrorCode::UnknownTopicId)?.clone();
         let partition =
             topic.partition(request.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?.clone();
-        self.check_isr_change(broker, request, &partition)?;
+        if let Err(error) = self.check_isr_change(broker, request, &partition) {
+            if error == ErrorCode::IneligibleReplica {
+                self.spend_partition_epoch(request, &partition);
+            }
+            return Err(error);
+        }
         let tp = TopicPartition::new(topic.name.clone(), request.partition);
         let mut change =
             self.change(&tp, self.rules(&tp.topic)).ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -54,6 +59,19 @@ impl Draft<'_> {
             return Err(ErrorCode::NewLeaderElected);
         }
         Ok(partition_isr(after))
+    }
+
+    /// A refusal must hold for every copy of the proposal that is still under way: the member may be
+    /// eligible again when one arrives, while the leader has stopped counting it. So the refusal
+    /// takes the partition epoch, as an acceptance would.
+    fn spend_partition_epoch(&mut self, request: &AlterIsrPartition, partition: &Partition) {
+        self.push(MetadataRecord::PartitionChange(PartitionChangeRecord {
+            topic_id: request.topic_id,
+            partition: request.partition,
+            partition_epoch: partition.partition_epoch + 1,
+            isr: Some(partition.isr.clone()),
+            ..PartitionChangeRecord::default()
+        }));
     }
 
     fn check_isr_change(

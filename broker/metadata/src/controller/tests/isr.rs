@@ -27,8 +27,17 @@ fn check(spoil: impl FnOnce(&mut World, &mut AlterIsrRequest), expected: ErrorCo
     let mut request = world.proposal("t", &[1, 2, 3]);
     spoil(&mut world, &mut request);
     let before = world.image.clone();
+    let copy = request.clone();
     assert_eq!(world.alter_isr(request), Err(expected));
-    assert_eq!(world.image, before);
+    if expected != ErrorCode::IneligibleReplica {
+        return assert_eq!(world.image, before);
+    }
+    // Refused for good: no copy of it can be accepted later, whatever becomes of the member.
+    let state = |image: &Image| image.partition("t", 0).unwrap().clone();
+    let (old, new) = (state(&before), state(&world.image));
+    assert_eq!((&new.isr, new.leader_epoch), (&old.isr, old.leader_epoch));
+    assert_eq!(new.partition_epoch, old.partition_epoch + 1);
+    assert_eq!(world.alter_isr(copy), Err(ErrorCode::InvalidUpdateVersion));
 }
 
 #[test]
