@@ -175,7 +175,9 @@ pub fn read_partition_metadata(fs: &dyn Fs, dir: &Path) -> Result<Option<TopicId
 /// Durable on return; must be there before the partition's first data.
 pub fn write_partition_metadata(fs: &dyn Fs, dir: &Path, id: TopicId) -> Result<(), LogError> {
     let text = format!("version: 0\ntopic_id: {id}");
-    replace_file(fs, &dir.join(PARTITION_METADATA), text.as_bytes())
+    replace_file(fs, &dir.join(PARTITION_METADATA), text.as_bytes())?;
+    // The directory is new, too: without its name all that is synced inside would be lost.
+    sync_parent(fs, dir)
 }
 
 /// `.kafka_cleanshutdown`. Written last, removed (by [`take_clean_shutdown`]) at start.
@@ -306,6 +308,22 @@ mod tests {
         assert_eq!(read_meta_properties(&fs, &dir).unwrap(), Some(properties));
         fs.put(&dir.join(PARTITION_METADATA), b"version: 1\n").unwrap();
         assert!(read_partition_metadata(&fs, &dir).is_err());
+    }
+
+    #[test]
+    fn a_new_partition_survives_the_loss_of_power() {
+        for seed in 0..50 {
+            let fs = MemFs::new();
+            let logs = Path::new("/logs");
+            fs.create_dir_all(logs).unwrap();
+            fs.sync_dir(Path::new("/")).unwrap();
+            let dir = logs.join("t-0");
+            fs.create_dir_all(&dir).unwrap();
+            let id = TopicId([7; 16]);
+            write_partition_metadata(&fs, &dir, id).unwrap();
+            fs.crash(&mut (seed + 1));
+            assert_eq!(read_partition_metadata(&fs, &dir).unwrap(), Some(id), "seed {seed}");
+        }
     }
 
     #[test]
