@@ -61,9 +61,9 @@ impl Draft<'_> {
         Ok(partition_isr(after))
     }
 
-    /// A refusal must hold for every copy of the proposal that is still under way: the member may be
-    /// eligible again when one arrives, while the leader has stopped counting it. So the refusal
-    /// takes the partition epoch, as an acceptance would.
+    /// A refusal must hold for every copy of the proposal that is still under way: the member may
+    /// be eligible again when one arrives, while the leader has stopped counting it. So the
+    /// refusal takes the partition epoch, as an acceptance would.
     fn spend_partition_epoch(&mut self, request: &AlterIsrPartition, partition: &Partition) {
         self.push(MetadataRecord::PartitionChange(PartitionChangeRecord {
             topic_id: request.topic_id,
