@@ -1,5 +1,6 @@
 //! Offsets by timestamp, for ListOffsets. The time index leads to a place at or before the record
 //! and the batches from there are walked; only the one batch that holds the answer is read whole.
+//! All of it works on a reader, without the owner's lock, since it may wait for the disk.
 
 use std::sync::Arc;
 
@@ -8,10 +9,25 @@ use record::{Batch, DECOMPRESSED_BYTES_MAX, records};
 
 use crate::LogError;
 use crate::log::{Log, TimestampOffset};
-use crate::read::{Access, into_log_error};
+use crate::read::{Access, LogReader, into_log_error};
 use crate::segment::{Located, NO_TIMESTAMP, Segment};
 
 impl Log {
+    /// As [`LogReader::offset_for_timestamp`].
+    pub fn offset_for_timestamp(
+        &self,
+        timestamp: TimestampMs,
+    ) -> Result<Option<TimestampOffset>, LogError> {
+        self.reader().offset_for_timestamp(timestamp)
+    }
+
+    /// As [`LogReader::offset_of_max_timestamp`].
+    pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, LogError> {
+        self.reader().offset_of_max_timestamp()
+    }
+}
+
+impl LogReader {
     /// The first record with a timestamp at or after `timestamp`. Blocks.
     pub fn offset_for_timestamp(
         &self,
@@ -43,7 +59,7 @@ impl Log {
         segment: &Arc<Segment>,
         timestamp: TimestampMs,
     ) -> Result<Option<TimestampOffset>, LogError> {
-        let (context, access) = (&self.context, Access::Blocking);
+        let (context, access) = (&self.shared.context, Access::Blocking);
         let start = self.start_offset();
         let error = |e| LogError::io("read", &segment.time_index.file().path(), e);
         // Everything up to the entry's offset is older than the timestamp, except equal ones.
@@ -78,7 +94,7 @@ impl Log {
     ) -> Result<Option<TimestampOffset>, LogError> {
         let path = || segment.log.path();
         let mut bytes = vec![0; located.size];
-        let file = segment.open(&self.context)?;
+        let file = segment.open(&self.shared.context)?;
         let n = file
             .read_at(&mut bytes, located.position)
             .map_err(|e| LogError::io("read", &path(), e))?;

@@ -189,18 +189,19 @@ impl Partition {
         self.look(|state| state.log.epoch_of(offset))
     }
 
-    /// The first record at or after a timestamp. May wait for the disk.
+    /// The first record at or after a timestamp. May wait for the disk, and holds no lock then:
+    /// appends go on.
     pub fn offset_for_timestamp(
         &self,
         timestamp: i64,
     ) -> Result<Option<TimestampOffset>, ErrorCode> {
-        let found = self.look(|state| state.log.offset_for_timestamp(timestamp));
+        let found = self.reader.offset_for_timestamp(timestamp);
         found.map_err(|error| storage_error(&self.id, &error))
     }
 
     /// The record with the largest timestamp. May wait for the disk.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, ErrorCode> {
-        let found = self.look(|state| state.log.offset_of_max_timestamp());
+        let found = self.reader.offset_of_max_timestamp();
         found.map_err(|error| storage_error(&self.id, &error))
     }
 

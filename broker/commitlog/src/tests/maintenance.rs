@@ -167,6 +167,19 @@ fn timestamps_lead_to_the_first_record_at_or_after_them() {
 }
 
 #[test]
+fn a_lookup_by_timestamp_needs_no_hold_of_the_log() {
+    let fs = mem_fs();
+    let mut log = filled(&fs);
+    let reader = log.reader();
+    let owner = &mut log;
+    let found = reader.offset_for_timestamp(NOW + 1).unwrap();
+    append_at(owner, 3, 4, NOW + 100);
+    assert_eq!(found.map(|found| found.offset), Some(3));
+    let found = reader.offset_for_timestamp(NOW + 100).unwrap();
+    assert_eq!(found.map(|found| found.offset), Some(120), "the reader sees what came since");
+}
+
+#[test]
 fn segments_roll_by_age() {
     let fs = mem_fs();
     let config = LogConfig { segment_ms: 1000, segment_jitter_ms: 100, ..config() };
