@@ -7,6 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use wire::{Message, Part, Reader, Request};
 
+use crate::wait;
+
 /// What a broker did with what it was sent.
 #[derive(Debug)]
 pub enum Answer {
@@ -42,6 +44,17 @@ impl Raw {
         let length = u32::try_from(bytes.len())?;
         self.send(&[&length.to_be_bytes()[..], bytes].concat());
         Ok(())
+    }
+
+    /// Waits until the other side has sent all that fits between the two: more only comes once it
+    /// is read.
+    pub fn wait_full(&self) -> Result<()> {
+        let mut seen = 0;
+        wait::until("a full socket", Duration::from_secs(10), || {
+            let unread = rustix::io::ioctl_fionread(&self.stream)?;
+            let full = unread > 0 && unread == std::mem::replace(&mut seen, unread);
+            Ok(full.then_some(()))
+        })
     }
 
     pub fn answer(&mut self, limit: Duration) -> Result<Answer> {

@@ -18,13 +18,18 @@ use super::read_ahead::ReadAhead;
 use super::sendfile;
 
 const SLICES_MAX: usize = 64;
+/// A range is looked for in the page cache a chunk at a time, just before the chunk is sent: the
+/// kernel may drop pages while a slow consumer drains what came before.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Of a cold range, this much is read at a time.
+const WARM_BYTES: usize = 4 << 20;
 
 struct FilePart {
     file: Arc<SegmentFile>,
     position: u64,
     len: usize,
-    /// Checked to be in the page cache, or read ahead.
-    is_warm: bool,
+    /// How many bytes from `position` on were just seen in the page cache, or read into it.
+    warm: usize,
 }
 
 enum Piece {
@@ -83,7 +88,7 @@ impl Output {
                         io::Error::new(ErrorKind::InvalidData, "not a segment file")
                     })?;
                     let (position, len) = (range.position, range.len);
-                    let part = FilePart { file, position, len, is_warm: false };
+                    let part = FilePart { file, position, len, warm: 0 };
                     self.pieces.push_back(Piece::File(part));
                 }
             }
@@ -119,6 +124,10 @@ impl Output {
                     return Poll::Ready(Ok(written));
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    // However long that takes, the pages may be gone after it.
+                    if let Some(Piece::File(part)) = self.pieces.front_mut() {
+                        part.warm = 0;
+                    }
                     ready!(stream.poll_write_ready(cx))?;
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -127,25 +136,28 @@ impl Output {
         }
     }
 
-    /// Waits until the file range at the front, if there is one, is in the page cache.
+    /// Waits until the next chunk of the file range at the front, if there is one, is in the page
+    /// cache.
     fn poll_warm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(Piece::File(part)) = self.pieces.front_mut() else { return Poll::Ready(()) };
-        if part.is_warm {
+        if part.warm > 0 {
             return Poll::Ready(());
         }
+        let chunk = part.len.min(CHUNK_BYTES);
         if self.warming.is_none() {
-            if part.file.is_resident(part.position, part.len) {
-                part.is_warm = true;
+            if part.file.is_resident(part.position, chunk) {
+                part.warm = chunk;
                 return Poll::Ready(());
             }
-            let warming = self.read_ahead.warm(part.file.clone(), part.position, part.len);
+            let len = part.len.min(WARM_BYTES);
+            let warming = self.read_ahead.warm(part.file.clone(), part.position, len);
             self.warming = Some(Box::pin(warming));
         }
         if let Some(warming) = &mut self.warming {
             ready!(warming.as_mut().poll(cx));
         }
         self.warming = None;
-        part.is_warm = true;
+        part.warm = chunk;
         Poll::Ready(())
     }
 
@@ -188,6 +200,7 @@ impl Output {
                 Piece::File(part) => {
                     part.position += left as u64;
                     part.len -= left;
+                    part.warm = part.warm.saturating_sub(left);
                 }
             }
             return;
@@ -199,7 +212,7 @@ fn send_file(stream: &TcpStream, part: &FilePart) -> io::Result<usize> {
     let Some(fd) = part.file.as_fd() else {
         return Err(io::Error::new(ErrorKind::Unsupported, "the segment has no descriptor"));
     };
-    match sendfile::send_some(stream, fd, part.position, part.len)? {
+    match sendfile::send_some(stream, fd, part.position, part.warm)? {
         // The range was truncated away after the response was planned: the length prefix is out
         // already, so the connection is of no more use.
         0 => Err(io::Error::new(ErrorKind::UnexpectedEof, "the segment was truncated")),

@@ -8,9 +8,6 @@ use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Most bytes one call hands to the kernel, so that one connection does not keep a worker busy.
-const CALL_BYTES_MAX: usize = 1 << 20;
-
 /// Writes as much of the slices as the socket takes. `more`: a file range follows at once, so that
 /// the kernel does not send a short segment before it.
 pub fn write_some(stream: &TcpStream, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
@@ -33,7 +30,6 @@ pub fn send_some(
 ) -> io::Result<usize> {
     stream.try_io(Interest::WRITABLE, || {
         let mut offset = position;
-        let len = len.min(CALL_BYTES_MAX);
         Ok(rustix::fs::sendfile(stream, &file, Some(&mut offset), len)?)
     })
 }

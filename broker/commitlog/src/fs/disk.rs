@@ -145,7 +145,7 @@ impl File for DiskFile {
 
     fn is_resident(&self, pos: u64, len: usize) -> bool {
         const PAGE: u64 = 4096;
-        const PROBES_MAX: u64 = 8;
+        const PROBES_MAX: u64 = 16;
         let Some(last) = (len as u64).checked_sub(1).map(|n| pos + n) else { return true };
         // Pages arrive by read-ahead windows and leave by age: a few probes spread over the
         // range see a hole of any size that matters. The last page goes first: it is the one
