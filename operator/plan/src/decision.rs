@@ -1,0 +1,239 @@
+//! What one pass decides: how many pods there are to be, at most one step that disrupts anything,
+//! what to ask the brokers before deciding more, and what the user is told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base::{BrokerId, TopicPartition};
+
+use crate::moves::{Move, ThrottleChange};
+
+/// A decision. The caller first fetches `needs`, if there are any, and plans again in the same
+/// pass (at most [`crate::ROUNDS_MAX`] times); then it applies objects with `set_replicas`, then
+/// takes `step`, then writes the status.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// `spec.replicas` of the StatefulSet, in this pass: never taken from the user's spec.
+    pub set_replicas: i32,
+    pub step: Step,
+    /// What has to be observed before more can be decided; `step` is then [`Step::Nothing`].
+    pub needs: Vec<Need>,
+    pub phase: Phase,
+    /// What is going on and what it waits for; for people.
+    pub message: String,
+    /// Something the user asked for and that is not done, with the reason; all else goes on.
+    pub refused: Option<Refusal>,
+    /// A pod that will not start by itself on the newest revision, or another lasting fault.
+    pub degraded: Option<String>,
+    /// Partitions on the move and left to move; `None` where no move is wanted.
+    pub rebalance: Option<Progress>,
+    /// The state of every broker that is wanted or exists.
+    pub brokers: BTreeMap<BrokerId, BrokerStatus>,
+    /// When to look again without a watch event; `None` where there is nothing to wait for but
+    /// watches and the resync.
+    pub requeue_ms: Option<u64>,
+}
+
+/// One step. All but those of [`Step::is_disruptive`] can be taken back.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Step {
+    Nothing,
+    /// Delete these pods (precondition: their uid); the StatefulSet makes new ones. More than one
+    /// only where they are of one rack and that is proven safe.
+    Restart {
+        brokers: Vec<BrokerId>,
+        reason: RestartReason,
+        /// They serve: let them hand their leaders off (the graceful stop does).
+        hand_off_leaders: bool,
+    },
+    /// `set_replicas` is one less than the set has: the last broker hosts nothing and does not
+    /// vote.
+    Shrink {
+        broker: BrokerId,
+    },
+    /// No new replicas are placed on these brokers: set `cordoned.log.dirs=*` on each.
+    Cordon(Vec<BrokerId>),
+    Uncordon(Vec<BrokerId>),
+    /// Throttle first, then move.
+    StartMoves {
+        moves: Vec<Move>,
+        throttle: Option<ThrottleChange>,
+    },
+    CancelMoves(Vec<TopicPartition>),
+    ClearThrottle(ThrottleChange),
+    AddVoter(BrokerId),
+    RemoveVoter(BrokerId),
+    /// The broker's pod is gone and it hosts nothing.
+    Unregister(BrokerId),
+    /// The broker is unregistered.
+    DeleteClaim(BrokerId),
+    /// Preferred leaders of these partitions.
+    ElectPreferred(Vec<TopicPartition>),
+}
+
+impl Step {
+    /// It ends a process, a membership or data. A pass takes at most one of these.
+    pub fn is_disruptive(&self) -> bool {
+        match self {
+            Step::Restart { .. }
+            | Step::Shrink { .. }
+            | Step::RemoveVoter(_)
+            | Step::AddVoter(_)
+            | Step::Unregister(_)
+            | Step::DeleteClaim(_) => true,
+            Step::Nothing
+            | Step::Cordon(_)
+            | Step::Uncordon(_)
+            | Step::StartMoves { .. }
+            | Step::CancelMoves(_)
+            | Step::ClearThrottle(_)
+            | Step::ElectPreferred(_) => false,
+        }
+    }
+
+    /// CamelCase, for `status.step.name` and the event's reason.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Nothing => "Nothing",
+            Step::Restart { .. } => "RestartBroker",
+            Step::Shrink { .. } => "RemoveBroker",
+            Step::Cordon(_) => "CordonBroker",
+            Step::Uncordon(_) => "UncordonBroker",
+            Step::StartMoves { .. } => "MovePartitions",
+            Step::CancelMoves(_) => "CancelMoves",
+            Step::ClearThrottle(_) => "ClearThrottle",
+            Step::AddVoter(_) => "AddVoter",
+            Step::RemoveVoter(_) => "RemoveVoter",
+            Step::Unregister(_) => "UnregisterBroker",
+            Step::DeleteClaim(_) => "DeleteVolumeClaim",
+            Step::ElectPreferred(_) => "ElectPreferredLeaders",
+        }
+    }
+}
+
+/// Why a pod is replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RestartReason {
+    /// It will not start, and there is a newer revision.
+    Stuck,
+    Outdated,
+    Asked,
+    FileSystemResize,
+}
+
+impl RestartReason {
+    pub fn text(self) -> &'static str {
+        match self {
+            RestartReason::Stuck => "it does not start, and its spec has changed since",
+            RestartReason::Outdated => "its spec has changed",
+            RestartReason::Asked => "it is marked for restart",
+            RestartReason::FileSystemResize => "its file system grows at the next start",
+        }
+    }
+}
+
+/// What has to be observed before the planner can decide.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Need {
+    /// `Observed::partitions`.
+    Partitions,
+    /// `Observed::throttled_topics`.
+    ThrottledTopics,
+}
+
+/// One word for `status.phase`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Phase {
+    Ready,
+    Creating,
+    Rolling,
+    ScalingUp,
+    ScalingDown,
+    ChangingVoters,
+    Rebalancing,
+    Waiting,
+    Paused,
+    Degraded,
+    Unknown,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Ready => "Ready",
+            Phase::Creating => "Creating",
+            Phase::Rolling => "Rolling",
+            Phase::ScalingUp => "ScalingUp",
+            Phase::ScalingDown => "ScalingDown",
+            Phase::ChangingVoters => "ChangingVoters",
+            Phase::Rebalancing => "Rebalancing",
+            Phase::Waiting => "Waiting",
+            Phase::Paused => "Paused",
+            Phase::Degraded => "Degraded",
+            Phase::Unknown => "Unknown",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is not done, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// CamelCase, for a condition.
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// How far a drain or a rebalance is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    pub in_flight: usize,
+    /// Replicas that still have to leave a broker; 0 where that is not known.
+    pub remaining: usize,
+}
+
+/// One broker for the status.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokerStatus {
+    pub state: BrokerState,
+    pub message: String,
+}
+
+/// One word for `status.brokers[].state`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum BrokerState {
+    Running,
+    Creating,
+    Starting,
+    CatchingUp,
+    Restarting,
+    Outdated,
+    Draining,
+    Removing,
+    Stuck,
+    Missing,
+    Unknown,
+}
+
+impl BrokerState {
+    pub fn name(self) -> &'static str {
+        match self {
+            BrokerState::Running => "Running",
+            BrokerState::Creating => "Creating",
+            BrokerState::Starting => "Starting",
+            BrokerState::CatchingUp => "CatchingUp",
+            BrokerState::Restarting => "Restarting",
+            BrokerState::Outdated => "Outdated",
+            BrokerState::Draining => "Draining",
+            BrokerState::Removing => "Removing",
+            BrokerState::Stuck => "Stuck",
+            BrokerState::Missing => "Missing",
+            BrokerState::Unknown => "Unknown",
+        }
+    }
+}

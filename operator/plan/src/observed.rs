@@ -1,0 +1,296 @@
+//! What one pass saw of a cluster. An `Option` that is `None` was not observed: the planner then
+//! does nothing that could harm, and says so. Nothing here is remembered from an earlier pass but
+//! what the API server keeps.
+
+use std::collections::BTreeMap;
+
+use base::{BrokerId, TopicPartition};
+
+/// Everything that one decision stands on.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Observed {
+    /// The wall clock in milliseconds; compared with the `since_ms` of pods only.
+    pub now_ms: i64,
+    pub desired: Desired,
+    /// `None` where the StatefulSet does not exist yet.
+    pub set: Option<SetView>,
+    /// Pods of the set by ordinal, which is the broker's id.
+    pub pods: BTreeMap<BrokerId, PodView>,
+    /// Volume claims of the set by ordinal.
+    pub claims: BTreeMap<BrokerId, ClaimView>,
+    /// What the brokers say; `None` where none of them answered.
+    pub cluster: Option<ClusterView>,
+    /// Why `cluster` is `None`, for the user.
+    pub unreachable: Option<String>,
+    /// Every partition of the cluster; fetched when the plan asks for [`Need::Partitions`].
+    ///
+    /// [`Need::Partitions`]: crate::Need::Partitions
+    pub partitions: Option<Vec<PartitionView>>,
+    /// Topics that have `*.replication.throttled.replicas`; fetched when the plan asks for
+    /// [`Need::ThrottledTopics`].
+    ///
+    /// [`Need::ThrottledTopics`]: crate::Need::ThrottledTopics
+    pub throttled_topics: Option<Vec<String>>,
+    /// Whether the status said `Rebalancing` when this pass began: a rebalance that has begun goes
+    /// on until the counts are even, a new one begins only when they are far from it.
+    pub rebalancing: bool,
+}
+
+/// What the user wants, validated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Desired {
+    pub replicas: i32,
+    /// 1, 3 or 5, and not more than `replicas`.
+    pub voters: i32,
+    pub rolling: Rolling,
+    pub rebalance: Rebalance,
+    pub paused: bool,
+    /// Whether the claim of a removed broker is deleted.
+    pub delete_claims: bool,
+}
+
+impl Default for Desired {
+    fn default() -> Desired {
+        Desired {
+            replicas: 1,
+            voters: 1,
+            rolling: Rolling::default(),
+            rebalance: Rebalance::default(),
+            paused: false,
+            delete_claims: false,
+        }
+    }
+}
+
+/// How brokers may be restarted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rolling {
+    /// Brokers of one rack that may be down together, where that is proven safe.
+    pub max_unavailable: i32,
+    /// All brokers of one rack may be down together, where that is proven safe.
+    pub same_rack_parallel: bool,
+    /// Whether partitions that no order of restarts can keep available hold a restart up.
+    pub allow_unavailable: AllowUnavailable,
+}
+
+impl Default for Rolling {
+    fn default() -> Rolling {
+        Rolling {
+            max_unavailable: 1,
+            same_rack_parallel: false,
+            allow_unavailable: AllowUnavailable::Proceed,
+        }
+    }
+}
+
+/// What to do about partitions with one replica, or as many as `min.insync.replicas`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AllowUnavailable {
+    Proceed,
+    Wait,
+}
+
+/// How partitions are moved.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rebalance {
+    /// Partitions move onto new brokers without being asked to.
+    pub auto: bool,
+    /// Bytes per second and broker that moves may take; `None` is unlimited.
+    pub throttle: Option<i64>,
+    /// Moves in flight that one broker may take part in.
+    pub moves_per_broker: i32,
+}
+
+impl Default for Rebalance {
+    fn default() -> Rebalance {
+        Rebalance { auto: true, throttle: None, moves_per_broker: 5 }
+    }
+}
+
+/// The StatefulSet as it is.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SetView {
+    /// `spec.replicas`.
+    pub replicas: i32,
+    /// `status.updateRevision`; `None` while the StatefulSet controller has not yet seen the
+    /// newest spec (`observedGeneration < generation`): then no pod is known to be outdated.
+    pub revision: Option<String>,
+}
+
+/// A pod as it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PodView {
+    pub uid: String,
+    /// Its revision is not the set's newest.
+    pub outdated: bool,
+    pub phase: PodPhase,
+    pub ready: bool,
+    /// Since when `ready` is what it is; the pod's creation where that is not known.
+    pub since_ms: i64,
+    /// The user asked for this pod to be replaced.
+    pub restart_marked: bool,
+    pub node: Option<String>,
+    /// The node cannot be reached, or is gone.
+    pub node_lost: bool,
+    /// What Kubernetes says of a pod that does not start, for the user.
+    pub problem: Option<String>,
+}
+
+/// Where a pod is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PodPhase {
+    /// No node takes it.
+    Unschedulable,
+    /// Its image cannot be pulled, or its container cannot be created from the spec.
+    ImageError,
+    /// Its process ended again and again.
+    CrashLoop,
+    /// Scheduled, not yet running.
+    Creating,
+    Running,
+    Terminating,
+}
+
+impl PodPhase {
+    /// It will not start by itself.
+    pub fn is_broken(self) -> bool {
+        matches!(self, PodPhase::Unschedulable | PodPhase::ImageError | PodPhase::CrashLoop)
+    }
+}
+
+/// A volume claim as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClaimView {
+    /// `FileSystemResizePending`: the file system grows when the pod starts.
+    pub resize_pending: bool,
+    pub deleting: bool,
+}
+
+/// What the brokers say. The parts come from different requests, so each may be missing.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ClusterView {
+    /// Registered brokers, fenced ones too.
+    pub brokers: BTreeMap<BrokerId, BrokerView>,
+    /// Every rack, by name.
+    pub racks: BTreeMap<String, RackRisk>,
+    pub quorum: Option<QuorumView>,
+    /// All reassignments in flight.
+    pub moves: Option<Vec<MoveView>>,
+}
+
+/// A registered broker.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct BrokerView {
+    pub fenced: bool,
+    pub rack: Option<String>,
+    pub risk: Option<BrokerRisk>,
+    /// Replicas of the broker that are not in sync, and examples.
+    pub missing: Option<Missing>,
+    /// Its dynamic configs.
+    pub settings: Option<BrokerSettings>,
+    /// Bytes in its log directories.
+    pub bytes: Option<u64>,
+}
+
+/// What would happen if a broker stopped now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BrokerRisk {
+    /// Partitions that would fall below their minimum ISR.
+    pub at_risk: u64,
+    pub examples: Vec<String>,
+    /// Partitions that would, whatever the order of restarts.
+    pub unavoidable: u64,
+    pub unavoidable_examples: Vec<String>,
+    /// Replicas on the broker, those being added or removed too.
+    pub hosted: u64,
+    pub leading: u64,
+}
+
+/// What would happen if all brokers of a rack stopped now.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RackRisk {
+    pub at_risk: u64,
+    pub examples: Vec<String>,
+    pub unavoidable: u64,
+}
+
+/// Replicas that are not in sync.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Missing {
+    pub count: u64,
+    pub examples: Vec<String>,
+}
+
+/// Dynamic configs of one broker (not those of all brokers).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct BrokerSettings {
+    /// `cordoned.log.dirs` is `*`.
+    pub cordoned: bool,
+    /// `leader.` or `follower.replication.throttled.rate` is set.
+    pub throttled: bool,
+}
+
+/// The metadata quorum.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct QuorumView {
+    pub leader: Option<BrokerId>,
+    pub voters: BTreeMap<BrokerId, VoterView>,
+    /// Members that follow without a vote.
+    pub observers: BTreeMap<BrokerId, ObserverView>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct VoterView {
+    /// It follows the leader closely, or is the leader.
+    pub caught_up: bool,
+    /// Its process runs on another disk than the one that was made a voter: it has to leave
+    /// before it may vote again.
+    pub replaced: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ObserverView {
+    pub caught_up: bool,
+}
+
+/// A reassignment in flight.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MoveView {
+    pub partition: TopicPartition,
+    /// All replicas: those that stay, those being added, those being removed.
+    pub replicas: Vec<BrokerId>,
+    pub adding: Vec<BrokerId>,
+    pub removing: Vec<BrokerId>,
+    /// Empty where it is not known.
+    pub isr: Vec<BrokerId>,
+}
+
+/// A partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionView {
+    pub topic: String,
+    pub partition: i32,
+    /// In order of preference; those being added and removed too.
+    pub replicas: Vec<BrokerId>,
+    pub isr: Vec<BrokerId>,
+    pub adding: Vec<BrokerId>,
+    pub removing: Vec<BrokerId>,
+    pub leader: Option<BrokerId>,
+    /// Size of one replica, where it is known.
+    pub bytes: Option<u64>,
+}
+
+impl PartitionView {
+    /// The replicas once what is in flight is done.
+    pub fn target(&self) -> Vec<BrokerId> {
+        self.replicas.iter().copied().filter(|b| !self.removing.contains(b)).collect()
+    }
+
+    pub fn is_moving(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
+
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.topic, self.partition)
+    }
+}
