@@ -1,12 +1,20 @@
 //! `KafkaCluster`: a cluster of brokers, sufficient alone.
 
+// Each printed column repeats the keys of the others.
+#![allow(clippy::duplicated_attributes)]
+
 use std::collections::BTreeMap;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::ConfigValue;
+use crate::listener::{ListenerSpec, ListenerType, default_listeners};
+use crate::pod::PodTemplate;
+use crate::schema;
+use crate::status::KafkaClusterStatus;
+use crate::{ConfigValue, is_default};
 
 /// What the user wants of a cluster.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -16,13 +24,51 @@ use crate::ConfigValue;
     kind = "KafkaCluster",
     plural = "kafkaclusters",
     shortname = "kc",
+    category = "barnabas",
     namespaced,
     status = "KafkaClusterStatus",
+    scale(
+        spec_replicas_path = ".spec.brokers.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     printcolumn(name = "Desired", type_ = "integer", json_path = ".spec.brokers.replicas"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        priority = 1
+    ),
+    validation = Rule::new("self.metadata.name.size() <= 40")
+        .message("the name is longer than 40 characters: names of Services and pods follow from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("the name is of lower-case letters, digits and '-', begins with a letter and \
+                  does not end with '-': names of Services follow from it")
 )]
+#[x_kube(validation = Rule::new(
+    "!has(self.controllers) || self.controllers.replicas <= self.brokers.replicas"
+).message("controllers.replicas cannot be more than brokers.replicas: voters are brokers"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaClusterSpec {
+    /// Version of the broker image; the operator's own version where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"))]
+    pub version: Option<String>,
+    /// Broker image with its tag or digest; it wins over `version`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// When the image is pulled; Kubernetes' default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Names of the Secrets with which the image is pulled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    pub image_pull_secrets: Vec<String>,
     /// The brokers.
     pub brokers: BrokersSpec,
     /// The metadata quorum. Without it: three voters, or one where there are fewer than three
@@ -32,29 +78,64 @@ pub struct KafkaClusterSpec {
     /// Where clients connect. Without it: one internal listener named `plain` on port 9092.
     #[serde(default = "default_listeners")]
     #[x_kube(
+        merge_strategy = ListMerge::Map(vec!["name".into()]),
         validation = Rule::new("self.size() > 0").message("at least one listener is needed"),
         validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
             .message("listener names must differ"),
         validation = Rule::new("self.all(a, self.exists_one(b, b.port == a.port))")
-            .message("listener ports must differ")
+            .message("listener ports must differ"),
+        validation = Rule::new("self.exists(l, l.type == 'Internal')")
+            .message("at least one listener is of type Internal: brokers replicate through it")
     )]
     #[schemars(length(max = 16))]
     pub listeners: Vec<ListenerSpec>,
-    /// Kafka's broker configuration keys, the same for every broker.
+    /// Kafka's broker configuration keys, the same for every broker. What a running broker can
+    /// take is applied without a restart.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::broker_config")]
     pub config: BTreeMap<String, ConfigValue>,
+    /// Spread of replicas over failure domains. Without it: brokers have no rack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<RackSpec>,
+    /// How brokers are restarted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rolling: RollingSpec,
+    /// How partitions move when brokers come and go.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub rebalance: RebalanceSpec,
+    /// True: the operator changes nothing, and reports only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub paused: bool,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ImagePullPolicy {
+    Always,
+    IfNotPresent,
+    Never,
 }
 
 /// The brokers of a cluster. The ordinal of a broker is its `node.id`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)").message(
+    "storage cannot be added to or removed from an existing cluster: volumes would be left behind"
+))]
 pub struct BrokersSpec {
     /// How many brokers, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: i32,
-    /// The volume of each broker.
+    /// The volume of each broker. Without it data lives and dies with the pod: for tests only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageSpec>,
+    /// CPU and memory of each broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::bare_option::<ResourceRequirements>")]
+    pub resources: Option<ResourceRequirements>,
+    /// What else the pods have.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod_template: PodTemplate,
 }
 
 /// The persistent volume of one broker.
@@ -67,15 +148,18 @@ pub struct BrokersSpec {
 pub struct StorageSpec {
     /// Size as a Kubernetes quantity, e.g. `100Gi`. It may grow, never shrink.
     #[x_kube(
-        validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0")
-            .message("a volume cannot shrink"),
-        validation = Rule::new("isQuantity(self)")
-            .message("the size is a Kubernetes quantity such as 100Gi")
+        validation = Rule::new(
+            "!isQuantity(self) || !isQuantity(oldSelf) \
+             || quantity(self).compareTo(quantity(oldSelf)) >= 0"
+        ).message("a volume cannot shrink"),
+        validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
+            .message("the size is a Kubernetes quantity above zero, such as 100Gi")
     )]
-    #[schemars(length(max = 32))]
+    #[schemars(length(min = 1, max = 32))]
     pub size: String,
     /// Storage class; the cluster's default where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
     pub storage_class: Option<String>,
     /// What happens to a volume whose broker is removed.
     #[serde(default)]
@@ -83,12 +167,12 @@ pub struct StorageSpec {
 }
 
 /// What happens to a volume whose broker is removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum StorageDeletionPolicy {
     /// The volume claim stays.
     #[default]
     Retain,
-    /// The volume claim is deleted after the broker is unregistered.
+    /// The volume claim is deleted after the broker is unregistered, and with the cluster.
     Delete,
 }
 
@@ -97,48 +181,92 @@ pub enum StorageDeletionPolicy {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControllersSpec {
     /// 1, 3 or 5 voters.
-    #[x_kube(validation = Rule::new("self in [1, 3, 5]").message("controllers are 1, 3 or 5"))]
+    #[x_kube(validation = Rule::new("self in [1, 3, 5]").message(
+        "controllers.replicas is 1, 3 or 5: an even number of voters survives no more failures"
+    ))]
     pub replicas: i32,
 }
 
-/// One listener of every broker.
+/// Where a broker's rack is read from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ListenerSpec {
-    /// 1 to 11 lower-case letters and digits.
-    #[schemars(regex(pattern = r"^[a-z0-9]{1,11}$"))]
-    pub name: String,
-    /// Port of the pod; on one machine the port of the first broker, its followers one up each.
-    #[schemars(range(min = 1024, max = 65535))]
-    pub port: i32,
-    /// How the listener is reached.
-    #[serde(rename = "type", default)]
-    pub kind: ListenerType,
+pub struct RackSpec {
+    /// The label of the broker's node that names its rack.
+    #[serde(default = "default_node_label")]
+    #[schemars(length(min = 1, max = 317))]
+    pub node_label: String,
 }
 
-/// How a listener is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub enum ListenerType {
-    /// From inside the Kubernetes cluster.
+/// How brokers are restarted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RollingSpec {
+    /// Brokers that restart at a time, where it is proven safe.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_unavailable: i32,
+    /// True: brokers of one rack may restart together, where it is proven safe.
+    pub same_rack_parallel: bool,
+    /// What to do about partitions that no restart leaves available: a single replica, or as many
+    /// replicas as `min.insync.replicas`.
+    pub allow_unavailable: AllowUnavailable,
+}
+
+impl Default for RollingSpec {
+    fn default() -> RollingSpec {
+        RollingSpec {
+            max_unavailable: 1,
+            same_rack_parallel: false,
+            allow_unavailable: AllowUnavailable::default(),
+        }
+    }
+}
+
+/// What to do about partitions that no restart leaves available.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AllowUnavailable {
+    /// The restart waits until they have more replicas.
+    Wait,
+    /// The restart goes on: they are unavailable while their broker restarts.
     #[default]
-    Internal,
-    /// Through a port of every node.
-    NodePort,
-    /// Through a load balancer per broker and one for bootstrap.
-    LoadBalancer,
+    Proceed,
 }
 
-/// What is: written by the operator only.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct KafkaClusterStatus {
-    /// The generation that this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
+/// How partitions move when brokers come and go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RebalanceSpec {
+    /// Whether partitions move onto new brokers by themselves. Brokers to be removed are drained
+    /// in either mode.
+    pub mode: RebalanceMode,
+    /// Replication bytes per second and broker that moves may use; unlimited where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub throttle_bytes_per_second: Option<i64>,
+    /// Partitions that move to or from one broker at a time.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_moves_per_broker: i32,
 }
 
-fn default_listeners() -> Vec<ListenerSpec> {
-    vec![ListenerSpec { name: "plain".into(), port: 9092, kind: ListenerType::Internal }]
+impl Default for RebalanceSpec {
+    fn default() -> RebalanceSpec {
+        RebalanceSpec {
+            mode: RebalanceMode::default(),
+            throttle_bytes_per_second: None,
+            max_moves_per_broker: 5,
+        }
+    }
+}
+
+/// Whether partitions move onto new brokers by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RebalanceMode {
+    #[default]
+    Auto,
+    Manual,
+}
+
+fn default_node_label() -> String {
+    "topology.kubernetes.io/zone".into()
 }
 
 impl KafkaClusterSpec {
@@ -149,5 +277,15 @@ impl KafkaClusterSpec {
             None if self.brokers.replicas >= 3 => 3,
             None => 1,
         }
+    }
+
+    /// The listener through which brokers replicate: the first internal one.
+    pub fn inter_broker_listener(&self) -> Option<&ListenerSpec> {
+        self.listeners.iter().find(|l| l.kind == ListenerType::Internal)
+    }
+
+    /// Whether what brokers advertise depends on more than their names.
+    pub fn has_external_listener(&self) -> bool {
+        self.listeners.iter().any(|l| l.kind != ListenerType::Internal)
     }
 }

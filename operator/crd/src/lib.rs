@@ -4,23 +4,46 @@
 //! The same YAML drives the operator on Kubernetes and `broker dev` on one machine. CEL rules
 //! refuse at apply what can never work; what depends on other objects becomes a condition.
 
-// Each printed column repeats the keys of the others.
-#![allow(clippy::duplicated_attributes)]
-
 mod cluster;
+mod condition;
 mod config_value;
+mod install;
+mod listener;
 mod manifest;
+mod pod;
+mod schema;
+mod status;
 mod topic;
 
 pub use cluster::{
-    BrokersSpec, ControllersSpec, KafkaCluster, KafkaClusterSpec, KafkaClusterStatus, ListenerSpec,
-    ListenerType, StorageDeletionPolicy, StorageSpec,
+    AllowUnavailable, BrokersSpec, ControllersSpec, ImagePullPolicy, KafkaCluster,
+    KafkaClusterSpec, RackSpec, RebalanceMode, RebalanceSpec, RollingSpec, StorageDeletionPolicy,
+    StorageSpec,
+};
+pub use condition::{
+    ConditionStatus, NewCondition, find_condition, kind, remove_condition, set_condition,
+    topic_reason,
 };
 pub use config_value::ConfigValue;
+pub use install::{all_yaml, definitions, files};
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+pub use listener::{CONTROLLER_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 pub use manifest::{Manifest, ManifestError, parse_manifests};
+pub use pod::PodTemplate;
+pub use schema::{
+    CONFIG_KEYS_MAX, RESERVED_BROKER_KEYS, RESERVED_TOPIC_KEYS, is_reserved_broker_key,
+};
+pub use status::{
+    BrokerAddress, BrokerRevision, BrokerStatus, KafkaClusterStatus, ListenerStatus, Phase,
+    RebalanceStatus, StepStatus,
+};
 pub use topic::{ClusterRef, Topic, TopicDeletionPolicy, TopicSpec, TopicStatus};
 
 /// The API group of every resource here.
 pub const GROUP: &str = "barnabas.dev";
 /// The version served and stored.
 pub const VERSION: &str = "v1alpha1";
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

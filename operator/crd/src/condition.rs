@@ -1,0 +1,120 @@
+//! Conditions: a list by type, whose transition time changes only when the status does.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Types of the conditions of a `KafkaCluster`; a `Topic` has `READY` only.
+pub mod kind {
+    /// All brokers serve, and nothing is left to do.
+    pub const READY: &str = "Ready";
+    /// The operator is changing something.
+    pub const PROGRESSING: &str = "Progressing";
+    /// Something is broken that the operator alone cannot mend.
+    pub const DEGRADED: &str = "Degraded";
+    /// The user paused the operator.
+    pub const PAUSED: &str = "Paused";
+    /// Partitions move between brokers.
+    pub const REBALANCING: &str = "Rebalancing";
+    /// The spec can be had.
+    pub const VALID: &str = "Valid";
+}
+
+/// Reasons of a `Topic`'s `Ready` condition.
+pub mod topic_reason {
+    pub const CREATED: &str = "Created";
+    pub const IN_SYNC: &str = "InSync";
+    pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";
+    pub const CONFLICT: &str = "Conflict";
+    pub const INVALID_CONFIG: &str = "InvalidConfig";
+    pub const INVALID_REPLICATION_FACTOR: &str = "InvalidReplicationFactor";
+    pub const NOT_SUPPORTED: &str = "NotSupported";
+    pub const KAFKA_ERROR: &str = "KafkaError";
+    pub const REASSIGNING: &str = "Reassigning";
+    pub const DELETING: &str = "Deleting";
+    pub const PAUSED: &str = "Paused";
+    pub const UNMANAGED: &str = "Unmanaged";
+}
+
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionStatus {
+    True,
+    False,
+    /// What it depends on could not be observed.
+    Unknown,
+}
+
+impl ConditionStatus {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for ConditionStatus {
+    fn from(holds: bool) -> ConditionStatus {
+        if holds { ConditionStatus::True } else { ConditionStatus::False }
+    }
+}
+
+/// What a condition is to say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewCondition {
+    /// One of [`kind`].
+    pub kind: &'static str,
+    pub status: ConditionStatus,
+    /// One CamelCase word; never empty.
+    pub reason: String,
+    /// One sentence for people.
+    pub message: String,
+}
+
+/// Most characters of a message; Kubernetes takes 32,768.
+const MESSAGE_CHARS_MAX: usize = 2_000;
+
+/// Sets one condition of the list, which is kept in the order of types. The transition time is
+/// `now` only where the status changes. Returns whether anything changed.
+pub fn set_condition(
+    conditions: &mut Vec<Condition>,
+    new: NewCondition,
+    generation: Option<i64>,
+    now: &Time,
+) -> bool {
+    let status = new.status.as_str();
+    let position = conditions.iter().position(|c| c.type_ == new.kind);
+    let since = match position.map(|i| &conditions[i]) {
+        Some(old) if old.status == status => old.last_transition_time.clone(),
+        _ => now.clone(),
+    };
+    let condition = Condition {
+        type_: new.kind.to_owned(),
+        status: status.to_owned(),
+        reason: new.reason,
+        message: new.message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match position {
+        Some(i) if conditions[i] == condition => return false,
+        Some(i) => conditions[i] = condition,
+        None => {
+            conditions.push(condition);
+            conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+        }
+    }
+    true
+}
+
+/// The condition of a type.
+pub fn find_condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|c| c.type_ == kind)
+}
+
+/// Takes the condition of a type away. Returns whether there was one.
+pub fn remove_condition(conditions: &mut Vec<Condition>, kind: &str) -> bool {
+    let before = conditions.len();
+    conditions.retain(|c| c.type_ != kind);
+    conditions.len() != before
+}
