@@ -1,0 +1,1 @@
+//! Server-side apply that writes only what differs.

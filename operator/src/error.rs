@@ -1,0 +1,100 @@
+//! What can go wrong in a pass, and what follows from it: a class for the metrics, and how soon to
+//! try again.
+
+use std::time::Duration;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A pass that did not end as it should. What waits for something is no error: it is a status.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{doing}: {source}")]
+    Api { doing: String, source: Box<kube::Error> },
+    /// The brokers could not be asked or refused, over Kafka's protocol or HTTP.
+    #[error("{0}")]
+    Brokers(String),
+    #[error("{0}: no answer in time")]
+    Timeout(String),
+    /// The resource lacks what the API server always sets.
+    #[error("the resource has no {0}")]
+    Incomplete(&'static str),
+    #[error("{0}")]
+    Build(String),
+}
+
+/// A class of errors: label of `barnabas_operator_failures_total`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Category {
+    /// Somebody else wrote in between: seen again at once.
+    Conflict,
+    Forbidden,
+    /// The API server refuses the object.
+    Rejected,
+    Api,
+    Brokers,
+    Timeout,
+    Internal,
+}
+
+impl Category {
+    pub fn name(self) -> &'static str {
+        match self {
+            Category::Conflict => "conflict",
+            Category::Forbidden => "forbidden",
+            Category::Rejected => "rejected",
+            Category::Api => "api",
+            Category::Brokers => "brokers",
+            Category::Timeout => "timeout",
+            Category::Internal => "internal",
+        }
+    }
+
+    /// When to try again; `None` where the wait grows with every failure.
+    pub fn retry(self) -> Option<Duration> {
+        match self {
+            Category::Conflict => Some(Duration::from_millis(200)),
+            Category::Brokers | Category::Timeout => Some(Duration::from_secs(2)),
+            Category::Forbidden | Category::Rejected | Category::Api | Category::Internal => None,
+        }
+    }
+}
+
+impl Error {
+    /// For `map_err`: says what was being done.
+    pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+        let doing = doing.into();
+        move |source| Error::Api { doing, source: Box::new(source) }
+    }
+
+    pub fn category(&self) -> Category {
+        match self {
+            Error::Api { source, .. } => match &**source {
+                error if is_conflict(error) => Category::Conflict,
+                kube::Error::Api(status) if status.is_forbidden() => Category::Forbidden,
+                kube::Error::Api(status) if matches!(status.code, 400 | 422) => Category::Rejected,
+                _ => Category::Api,
+            },
+            Error::Brokers(_) => Category::Brokers,
+            Error::Timeout(_) => Category::Timeout,
+            Error::Incomplete(_) | Error::Build(_) => Category::Internal,
+        }
+    }
+
+    /// The object is not there.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Error::Api { source, .. } => is_not_found(source),
+            _ => false,
+        }
+    }
+}
+
+/// The object is not there.
+pub fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_not_found())
+}
+
+/// Somebody else wrote since it was read.
+pub fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict())
+}

@@ -1,0 +1,19 @@
+//! The operator: it makes a Kubernetes cluster run what `KafkaCluster` and `Topic` resources ask
+//! for. What to do is decided in `plan`, what objects look like in `build`; here is everything
+//! that touches the world: watches, server-side apply, the Lease, HTTP, and requests to brokers.
+//!
+//! - [`cluster`]: the controller of `KafkaCluster`;
+//! - [`topic`]: the controller of `Topic`;
+//! - [`kafka`]: administrative requests over Kafka's protocol;
+//! - [`runtime`]: what every controller shares, and the process around them.
+
+pub mod apply;
+pub mod cluster;
+pub mod context;
+pub mod error;
+pub mod kafka;
+pub mod runtime;
+pub mod topic;
+
+pub use context::Context;
+pub use error::{Error, Result};

@@ -1,0 +1,36 @@
+//! The `operator` binary: parses the command line, the library does the rest.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use operator::runtime::{self, Settings};
+
+/// Runs Barnabas on Kubernetes.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the controllers.
+    Run(Box<Settings>),
+    /// Print the custom resource definitions as YAML.
+    Crds,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(settings) => runtime::run(*settings),
+        Command::Crds => runtime::print_crds(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Settings of the operator: flags, each with an environment variable for the Deployment.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of `operator run`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to watch, separated by commas; all of them where empty.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', default_value = "")]
+    pub watch_namespaces: Vec<String>,
+    /// The operator's own namespace: where the Lease is.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// Name of this replica: holder of the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "barnabas-operator")]
+    pub pod_name: String,
+    /// Name of the Lease that one replica holds while it works.
+    #[arg(long, env = "LEASE_NAME", default_value = "barnabas-operator")]
+    pub lease_name: String,
+    /// Work without a Lease; for a single replica only.
+    #[arg(long, env = "NO_LEADER_ELECTION")]
+    pub no_leader_election: bool,
+    /// Address of /metrics, /healthz and /readyz.
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    pub http_address: SocketAddr,
+    /// Image of brokers whose cluster names none.
+    #[arg(long, env = "BROKER_IMAGE")]
+    pub broker_image: String,
+    /// Seconds after which a cluster at rest is looked at again.
+    #[arg(long, env = "RESYNC_SECONDS", default_value_t = 60)]
+    pub resync_seconds: u64,
+    /// Clusters reconciled at a time.
+    #[arg(long, env = "CONCURRENT_CLUSTERS", default_value_t = 8)]
+    pub concurrent_clusters: u16,
+    /// What is logged, as `tracing` directives.
+    #[arg(long, env = "LOG", default_value = "info")]
+    pub log: String,
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Compact)]
+    pub log_format: LogFormat,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    Compact,
+    Json,
+}
+
+impl Settings {
+    /// The namespaces to watch; none means all.
+    pub fn namespaces(&self) -> Vec<&str> {
+        self.watch_namespaces.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).collect()
+    }
+
+    pub fn resync(&self) -> Duration {
+        Duration::from_secs(self.resync_seconds.max(1))
+    }
+}
