@@ -1,12 +1,16 @@
 //! The configs that keep moves from taking all of the network, as Kafka's own tool sets them:
-//! a rate on every broker, and on each topic the list of replicas that it applies to. The rates
-//! are set first and cleared last: while one is set, there may be lists to clear.
+//! a rate on every broker that takes part, and on each topic the list of replicas that it applies
+//! to. Only these are slowed down: a list of all would push followers out of sync.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::BrokerId;
 
-/// Configs to set and to delete; apply them as one IncrementalAlterConfigs.
+use super::Move;
+use crate::observed::PartitionView;
+
+/// Configs to set and to delete. Rates are set before the lists and deleted after them: while a
+/// rate is set, there may be lists to delete.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ThrottleChange {
     /// Per broker: `leader.` and `follower.replication.throttled.rate`; `None` deletes both.
@@ -20,4 +24,53 @@ pub struct ThrottleChange {
 pub struct ThrottledTopic {
     pub leader: String,
     pub follower: String,
+}
+
+/// What to set before `moves` begin; `None` where nothing is to be changed. Partitions of the same
+/// topics that are in flight stay throttled. Without a rate, rates that are set are deleted.
+pub fn throttle(
+    rate: Option<i64>,
+    moves: &[Move],
+    partitions: &[PartitionView],
+    throttled: &[BrokerId],
+) -> Option<ThrottleChange> {
+    let Some(rate) = rate else {
+        let change = unthrottle(throttled, &[]);
+        return (!throttled.is_empty()).then_some(change);
+    };
+    let targets: BTreeMap<(&str, i32), &[BrokerId]> = moves
+        .iter()
+        .map(|m| ((&*m.partition.topic, m.partition.partition), &*m.replicas))
+        .collect();
+    let topics: BTreeSet<&str> = targets.keys().map(|(topic, _)| *topic).collect();
+    let mut change = ThrottleChange::default();
+    let mut lists: BTreeMap<&str, (Vec<String>, Vec<String>)> = BTreeMap::new();
+    for p in partitions.iter().filter(|p| topics.contains(&*p.topic)) {
+        let settled = p.replicas.iter().filter(|id| !p.adding.contains(id));
+        let settled: Vec<BrokerId> = settled.copied().collect();
+        let to = match targets.get(&(&*p.topic, p.partition)) {
+            Some(target) => target.iter().copied().filter(|id| !settled.contains(id)).collect(),
+            None => p.adding.clone(),
+        };
+        if to.is_empty() {
+            continue;
+        }
+        let (leader, follower) = lists.entry(&p.topic).or_default();
+        leader.extend(settled.iter().map(|id| format!("{}:{id}", p.partition)));
+        follower.extend(to.iter().map(|id| format!("{}:{id}", p.partition)));
+        change.brokers.extend(settled.iter().chain(&to).map(|id| (*id, Some(rate))));
+    }
+    for (topic, (leader, follower)) in lists {
+        let lists = ThrottledTopic { leader: leader.join(","), follower: follower.join(",") };
+        change.topics.insert(topic.to_owned(), Some(lists));
+    }
+    (change != ThrottleChange::default()).then_some(change)
+}
+
+/// What to delete once nothing moves.
+pub fn unthrottle(brokers: &[BrokerId], topics: &[String]) -> ThrottleChange {
+    ThrottleChange {
+        brokers: brokers.iter().map(|id| (*id, None)).collect(),
+        topics: topics.iter().map(|topic| (topic.clone(), None)).collect(),
+    }
 }

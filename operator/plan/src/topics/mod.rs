@@ -1,5 +1,17 @@
 //! What `Topic` resources ask for and what Kafka has, compared: requests to send, and the
-//! condition that each resource gets.
+//! condition that each resource gets. A topic belongs to one resource: the oldest of those that
+//! name it ([`owners`]).
+
+mod batch;
+mod compare;
+mod owner;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub use batch::{Batch, TopicActionKind, batches};
+pub use compare::plan_topic;
+pub use owner::owners;
 
 use std::collections::BTreeMap;
 
@@ -45,11 +57,11 @@ pub struct TopicActual {
 }
 
 /// A broker that may take replicas.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicBroker {
-    pub id: i32,
+    pub id: BrokerId,
     pub rack: Option<String>,
-    /// Unfenced and not cordoned.
+    /// Unfenced.
     pub usable: bool,
     /// Replicas that it has already.
     pub hosted: u64,
@@ -58,7 +70,10 @@ pub struct TopicBroker {
 /// What all topics of a cluster share.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TopicContext {
+    /// Registered brokers that are not cordoned; empty where the cluster does not answer.
     pub brokers: Vec<TopicBroker>,
+    /// Moves of one topic in flight that a broker may take part in; 0 counts as 1.
+    pub moves_per_broker: i32,
     /// The cluster is paused: nothing is changed.
     pub paused: bool,
 }
@@ -87,8 +102,9 @@ pub enum TopicAction {
 /// What becomes of one resource.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicPlan {
-    /// In this order; a failed one ends the row.
+    /// In this order; a failed one ends the row, and the condition is then `KafkaError`.
     pub actions: Vec<TopicAction>,
+    /// The condition, provided that all actions succeed.
     pub ready: bool,
     pub reason: TopicReason,
     pub message: String,
@@ -117,39 +133,21 @@ pub enum TopicReason {
     Unmanaged,
 }
 
-/// Decides for one resource. `winner` is the resource that owns the topic ([`owners`]); `actual`
-/// is `None` where Kafka has no such topic.
-pub fn plan_topic(
-    wish: &TopicWish,
-    winner: &TopicWish,
-    actual: Option<&TopicActual>,
-    context: &TopicContext,
-) -> TopicPlan {
-    let _ = (winner, actual, context, BrokerId(0));
-    TopicPlan {
-        actions: Vec::new(),
-        ready: false,
-        reason: TopicReason::WaitingForCluster,
-        message: wish.topic.clone(),
-        release: false,
-        requeue_ms: None,
-        under_replicated: 0,
-    }
-}
-
-/// The owner of each topic, by its name in Kafka: the oldest resource, ties broken by namespace,
-/// name and uid. Index into `wishes`.
-pub fn owners(wishes: &[TopicWish]) -> BTreeMap<&str, usize> {
-    let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
-    let age = |at: usize| {
-        let wish = &wishes[at];
-        (wish.created_ms, &wish.namespace, &wish.name, &wish.uid)
-    };
-    for (at, wish) in wishes.iter().enumerate() {
-        let owner = owners.entry(wish.topic.as_str()).or_insert(at);
-        if age(at) < age(*owner) {
-            *owner = at;
+impl TopicReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            TopicReason::Created => "Created",
+            TopicReason::InSync => "InSync",
+            TopicReason::WaitingForCluster => "WaitingForCluster",
+            TopicReason::Conflict => "Conflict",
+            TopicReason::InvalidConfig => "InvalidConfig",
+            TopicReason::InvalidReplicationFactor => "InvalidReplicationFactor",
+            TopicReason::NotSupported => "NotSupported",
+            TopicReason::KafkaError => "KafkaError",
+            TopicReason::Reassigning => "Reassigning",
+            TopicReason::Deleting => "Deleting",
+            TopicReason::Paused => "Paused",
+            TopicReason::Unmanaged => "Unmanaged",
         }
     }
-    owners
 }

@@ -1,0 +1,102 @@
+//! Replicas leave the brokers that are to go, in bounded batches; and throttles end with the moves
+//! that they were set for.
+
+use base::BrokerId;
+
+use super::facts::{Facts, brokers, listed};
+use super::{Notes, Verdict};
+use crate::decision::{Need, Phase, Progress, Step};
+use crate::moves::{self, Limits, MoveBroker, Planned};
+
+/// Moves that one step starts at most.
+const BATCH_MAX: usize = 500;
+
+pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
+    let leaving = facts.surplus();
+    if leaving.is_empty() || notes.refused.is_some() {
+        return Verdict::Done;
+    }
+    let (Some(partitions), Some(moves)) = (facts.partitions(), facts.moves()) else {
+        return wait("which partitions are being moved is not known".into());
+    };
+    let planned = moves::drain(partitions, &targets(facts), &leaving, limits(facts));
+    let progress = Progress { in_flight: moves.len(), remaining: planned.remaining };
+    notes.progress = Some(progress);
+    let names = brokers(&leaving);
+    if !planned.moves.is_empty() {
+        let text = format!(
+            "draining {names}: moving {} partitions, {} more to go",
+            planned.moves.len(),
+            planned.remaining - planned.moves.len()
+        );
+        return start(facts, planned, Phase::ScalingDown, text);
+    }
+    if planned.remaining == 0 && moves.is_empty() {
+        // Empty, as far as is known here; what is still in the way is said elsewhere.
+        return wait(format!("{names} empty; waiting for it to be confirmed"));
+    }
+    let leaving_now = moves.iter().filter(|m| m.removing.iter().any(|id| leaving.contains(id)));
+    let moving: Vec<String> = leaving_now.map(|m| m.partition.to_string()).collect();
+    let waits = match (moving.is_empty(), planned.obstacle) {
+        (false, _) => format!("waiting for {}", listed(&moving, moving.len() as u64)),
+        (true, Some(obstacle)) => obstacle,
+        (true, None) => format!("waiting for {} other moves", moves.len()),
+    };
+    wait(format!("draining {names}, {} partitions to go: {waits}", planned.remaining))
+}
+
+/// No move is in flight or wanted: rates that are still set go, and the lists they applied to.
+pub(super) fn end_of_throttle(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
+    let (Some(cluster), Some([])) = (facts.cluster(), facts.moves()) else { return Verdict::Done };
+    let throttled = |id: &BrokerId| facts.broker(*id).and_then(|b| b.settings);
+    let throttled: Vec<BrokerId> = cluster
+        .brokers
+        .keys()
+        .copied()
+        .filter(|id| throttled(id).is_some_and(|settings| settings.throttled))
+        .collect();
+    if throttled.is_empty() {
+        return Verdict::Done;
+    }
+    let Some(topics) = &facts.seen.throttled_topics else {
+        return Verdict::Need(Need::ThrottledTopics);
+    };
+    let change = moves::unthrottle(&throttled, topics);
+    let text = "all moves are done: ending their throttle".to_owned();
+    Verdict::Act(Step::ClearThrottle(change), Phase::Rebalancing, text)
+}
+
+pub(super) fn start(facts: &Facts<'_>, planned: Planned, phase: Phase, text: String) -> Verdict {
+    let throttled = |id: &BrokerId| {
+        facts.broker(*id).and_then(|b| b.settings).is_some_and(|settings| settings.throttled)
+    };
+    let brokers = facts.cluster().map(|cluster| cluster.brokers.keys().copied());
+    let throttled: Vec<BrokerId> = brokers.into_iter().flatten().filter(throttled).collect();
+    let partitions = facts.partitions().unwrap_or_default();
+    let rate = facts.desired().rebalance.throttle;
+    let throttle = moves::throttle(rate, &planned.moves, partitions, &throttled);
+    Verdict::Act(Step::StartMoves { moves: planned.moves, throttle }, phase, text)
+}
+
+/// All brokers, and whether they may get replicas.
+pub(super) fn targets(facts: &Facts<'_>) -> Vec<MoveBroker> {
+    let stays = |id: BrokerId| facts.staying().any(|other| other == id);
+    let Some(cluster) = facts.cluster() else { return Vec::new() };
+    let all = cluster.brokers.iter().map(|(&id, broker)| MoveBroker {
+        id,
+        rack: broker.rack.clone(),
+        usable: stays(id)
+            && !broker.fenced
+            && broker.settings.is_some_and(|settings| !settings.cordoned),
+    });
+    all.collect()
+}
+
+pub(super) fn limits(facts: &Facts<'_>) -> Limits {
+    let per_broker = facts.desired().rebalance.moves_per_broker;
+    Limits { per_broker: usize::try_from(per_broker).unwrap_or(1).max(1), batch: BATCH_MAX }
+}
+
+fn wait(text: String) -> Verdict {
+    Verdict::Wait(Phase::ScalingDown, text)
+}

@@ -1,0 +1,203 @@
+//! What follows from an observation: which brokers are whole, which are not and why, and what the
+//! quorum can spare.
+
+use std::collections::BTreeSet;
+
+use base::BrokerId;
+
+use crate::observed::{
+    BrokerRisk, BrokerView, ClusterView, Desired, MoveView, Observed, PartitionView, PodView,
+    QuorumView,
+};
+
+/// For so long a broker that is not whole counts as coming back by itself.
+const FRESH_MS: i64 = 120_000;
+
+/// An observation with the set's size at hand.
+#[derive(Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub(super) seen: &'a Observed,
+    /// Pods that the StatefulSet is told to have.
+    pub(super) size: i32,
+}
+
+/// Why a broker is not whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Flaw {
+    pub(super) broker: BrokerId,
+    pub(super) text: String,
+    /// It will not come back by itself.
+    pub(super) broken: bool,
+    /// It has not been so for long.
+    pub(super) fresh: bool,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(seen: &'a Observed) -> Facts<'a> {
+        Facts { seen, size: seen.set.as_ref().map_or(0, |set| set.replicas) }
+    }
+
+    pub(super) fn desired(&self) -> &'a Desired {
+        &self.seen.desired
+    }
+
+    /// Ordinals that the set has now.
+    pub(super) fn ids(&self) -> impl Iterator<Item = BrokerId> + use<> {
+        (0..self.size).map(BrokerId)
+    }
+
+    /// Ordinals that are there now and stay.
+    pub(super) fn staying(&self) -> impl Iterator<Item = BrokerId> + use<> {
+        (0..self.size.min(self.seen.desired.replicas)).map(BrokerId)
+    }
+
+    /// Ordinals that the user wants gone.
+    pub(super) fn surplus(&self) -> BTreeSet<BrokerId> {
+        (self.seen.desired.replicas..self.size).map(BrokerId).collect()
+    }
+
+    pub(super) fn pod(&self, id: BrokerId) -> Option<&'a PodView> {
+        self.seen.pods.get(&id)
+    }
+
+    pub(super) fn cluster(&self) -> Option<&'a ClusterView> {
+        self.seen.cluster.as_ref()
+    }
+
+    pub(super) fn broker(&self, id: BrokerId) -> Option<&'a BrokerView> {
+        self.cluster()?.brokers.get(&id)
+    }
+
+    pub(super) fn risk(&self, id: BrokerId) -> Option<&'a BrokerRisk> {
+        self.broker(id)?.risk.as_ref()
+    }
+
+    pub(super) fn quorum(&self) -> Option<&'a QuorumView> {
+        self.cluster()?.quorum.as_ref()
+    }
+
+    pub(super) fn moves(&self) -> Option<&'a [MoveView]> {
+        self.cluster()?.moves.as_deref()
+    }
+
+    pub(super) fn partitions(&self) -> Option<&'a [PartitionView]> {
+        self.seen.partitions.as_deref()
+    }
+
+    pub(super) fn is_cordoned(&self, id: BrokerId) -> Option<bool> {
+        Some(self.broker(id)?.settings?.cordoned)
+    }
+
+    /// Replicas that the broker should have in sync and has not. One that it is only about to
+    /// get is nobody's loss.
+    pub(super) fn lagging(&self, id: BrokerId) -> Option<u64> {
+        let missing = self.broker(id)?.missing.as_ref()?;
+        let arriving = |m: &&MoveView| m.adding.contains(&id) && !m.isr.contains(&id);
+        let arriving = self.moves().unwrap_or_default().iter().filter(arriving).count();
+        Some(missing.count.saturating_sub(arriving as u64))
+    }
+
+    /// What keeps the broker from being whole: running, ready, registered, unfenced, in sync.
+    pub(super) fn flaw(&self, id: BrokerId) -> Option<Flaw> {
+        let flaw = |text: String, broken, fresh| Some(Flaw { broker: id, text, broken, fresh });
+        let Some(pod) = self.pod(id) else {
+            return flaw(format!("broker {id} has no pod yet"), false, true);
+        };
+        let fresh = self.seen.now_ms - pod.since_ms < FRESH_MS;
+        if let Some(text) = pod.trouble() {
+            return flaw(format!("broker {id} {text}"), pod.phase.is_broken(), fresh);
+        }
+        if !pod.ready {
+            let lagging = self.lagging(id).filter(|&n| n > 0);
+            let text = match lagging {
+                Some(n) => format!("broker {id} is catching up: {n} replicas are not in sync"),
+                None => format!("broker {id} is not ready yet"),
+            };
+            return flaw(text, false, fresh);
+        }
+        let Some(broker) = self.broker(id) else {
+            return flaw(format!("broker {id} is not registered yet"), false, fresh);
+        };
+        if broker.fenced {
+            return flaw(format!("broker {id} is fenced"), false, fresh);
+        }
+        match self.lagging(id) {
+            None => flaw(format!("broker {id} does not say what it lacks"), false, fresh),
+            Some(0) => None,
+            Some(n) => {
+                let examples = broker.missing.as_ref().map_or(&[][..], |m| &m.examples);
+                let names = listed(examples, n);
+                flaw(format!("broker {id} is catching up: {names} not in sync"), false, fresh)
+            }
+        }
+    }
+
+    /// A voter whose vote counts on: caught up, and its pod is not going.
+    pub(super) fn is_live_voter(&self, id: BrokerId) -> bool {
+        let voter = self.quorum().and_then(|q| q.voters.get(&id));
+        let serves = self.pod(id).is_some_and(PodView::serves);
+        voter.is_some_and(|voter| voter.caught_up && !voter.replaced) && serves
+    }
+
+    /// Whether the quorum keeps its majority while these brokers are down. A single voter cannot
+    /// be spared and is all the same. `None` where the quorum is not known.
+    pub(super) fn quorum_spares(&self, down: &[BrokerId]) -> Option<bool> {
+        let quorum = self.quorum()?;
+        let of_quorum = down.iter().any(|id| self.is_live_voter(*id));
+        if !of_quorum || quorum.voters.len() == 1 {
+            return Some(true);
+        }
+        let left = quorum.voters.keys().filter(|id| !down.contains(id));
+        let left = left.filter(|id| self.is_live_voter(**id)).count();
+        Some(left >= majority(quorum.voters.len()))
+    }
+}
+
+impl PodView {
+    /// Its process runs and is not being stopped.
+    pub(super) fn serves(&self) -> bool {
+        self.phase == crate::PodPhase::Running
+    }
+
+    /// Why its process does not run.
+    pub(super) fn trouble(&self) -> Option<String> {
+        use crate::PodPhase::*;
+        let text = match self.phase {
+            Running => return None,
+            Unschedulable => "cannot be scheduled",
+            ImageError => "cannot start its container",
+            CrashLoop => "crashes again and again",
+            Creating => "is starting",
+            Terminating if self.node_lost => "is on a node that is lost",
+            Terminating => "is stopping",
+        };
+        Some(match &self.problem {
+            Some(problem) if self.phase != Terminating => format!("{text}: {problem}"),
+            _ => text.to_owned(),
+        })
+    }
+}
+
+pub(super) fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// `a-0, b-1 and 5 more partitions`, at most ten by name.
+pub(super) fn listed(examples: &[String], count: u64) -> String {
+    let named = &examples[..examples.len().min(10)];
+    let rest = count.saturating_sub(named.len() as u64);
+    match (named.is_empty(), rest) {
+        (true, _) => format!("{count} partitions"),
+        (false, 0) => named.join(", "),
+        (false, rest) => format!("{} and {rest} more partitions", named.join(", ")),
+    }
+}
+
+/// `broker 3` or `brokers 3, 4`.
+pub(super) fn brokers<'a>(ids: impl IntoIterator<Item = &'a BrokerId>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(BrokerId::to_string).collect();
+    match ids.as_slice() {
+        [one] => format!("broker {one}"),
+        many => format!("brokers {}", many.join(", ")),
+    }
+}

@@ -1,0 +1,80 @@
+//! Replicas move onto brokers that have far less than their share: new ones. A rebalance begins
+//! when some broker hosts less than half of the average, with every broker whole and no restart
+//! due, and goes on until the counts are even; that it goes on is read from the status.
+
+use base::BrokerId;
+
+use super::drain::{limits, start, targets};
+use super::facts::{Facts, brokers};
+use super::{Notes, Verdict};
+use crate::decision::{Need, Phase, Progress, Step};
+use crate::moves;
+use crate::observed::PartitionView;
+
+/// Partitions whose preferred leaders one step elects at most.
+const ELECT_MAX: usize = 1000;
+
+pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
+    if !facts.surplus().is_empty() && notes.refused.is_none() {
+        return Verdict::Done;
+    }
+    let Some(in_flight) = facts.moves().map(<[_]>::len) else { return Verdict::Done };
+    if notes.to_restart > 0 || facts.ids().any(|id| facts.flaw(id).is_some()) {
+        return in_flight_only(notes, in_flight);
+    }
+    let Some(poor) = poor(facts) else { return in_flight_only(notes, in_flight) };
+    if poor.is_empty() && !facts.seen.rebalancing {
+        return in_flight_only(notes, in_flight);
+    }
+    if !facts.desired().rebalance.auto {
+        notes.remark = (!poor.is_empty())
+            .then(|| format!("{} hosts few replicas; rebalance.mode is Manual", brokers(&poor)));
+        return in_flight_only(notes, in_flight);
+    }
+    let Some(partitions) = facts.partitions() else { return Verdict::Need(Need::Partitions) };
+    let planned = moves::rebalance(partitions, &targets(facts), limits(facts));
+    let started = planned.moves.len();
+    notes.progress = Some(Progress { in_flight, remaining: planned.remaining });
+    if started > 0 {
+        let text = format!(
+            "rebalancing: moving {started} partitions, {} more to go",
+            planned.remaining.saturating_sub(started)
+        );
+        return start(facts, planned, Phase::Rebalancing, text);
+    }
+    if in_flight > 0 {
+        let text = format!("rebalancing: {in_flight} partitions on the move");
+        return Verdict::Wait(Phase::Rebalancing, text);
+    }
+    notes.progress = None;
+    let due: Vec<_> = partitions.iter().filter(|p| is_led_elsewhere(p)).take(ELECT_MAX).collect();
+    if due.is_empty() || !facts.seen.rebalancing {
+        return Verdict::Done;
+    }
+    let due = due.iter().map(|p| base::TopicPartition::new(&*p.topic, p.partition)).collect();
+    let text = "replicas are even: electing preferred leaders".to_owned();
+    Verdict::Act(Step::ElectPreferred(due), Phase::Rebalancing, text)
+}
+
+/// Moves that nobody here began, or that end by themselves.
+fn in_flight_only(notes: &mut Notes, in_flight: usize) -> Verdict {
+    if in_flight == 0 {
+        return Verdict::Done;
+    }
+    notes.progress = Some(Progress { in_flight, remaining: 0 });
+    Verdict::Wait(Phase::Rebalancing, format!("{in_flight} partitions on the move"))
+}
+
+/// Brokers with less than half of the average; `None` where it is not known.
+fn poor(facts: &Facts<'_>) -> Option<Vec<BrokerId>> {
+    let hosted: Option<Vec<(BrokerId, u64)>> =
+        facts.ids().map(|id| Some((id, facts.risk(id)?.hosted))).collect();
+    let hosted = hosted?;
+    let total: u64 = hosted.iter().map(|(_, n)| n).sum();
+    let even = total / (hosted.len() as u64).max(1);
+    Some(hosted.iter().filter(|(_, n)| n * 2 < even).map(|(id, _)| *id).collect())
+}
+
+fn is_led_elsewhere(p: &PartitionView) -> bool {
+    p.replicas.first().is_some_and(|first| p.leader != Some(*first) && p.isr.contains(first))
+}

@@ -1,0 +1,143 @@
+//! What the user is told of a plan: phase, message, the state of each broker.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::BrokerId;
+
+use super::Notes;
+use super::facts::{Facts, Flaw};
+use crate::decision::{BrokerState, BrokerStatus, Phase, Plan, Step};
+use crate::observed::PodPhase;
+
+/// A step was taken: what it changes shows soon.
+pub(super) const STEP_MS: u64 = 1_000;
+/// Brokers do not tell when they are done.
+const WAIT_MS: u64 = 2_000;
+/// What is refused may be allowed at any time, and nobody tells.
+const REFUSED_MS: u64 = 10_000;
+
+/// A plan that changes nothing.
+pub(super) fn blank(facts: &Facts<'_>) -> Plan {
+    Plan {
+        set_replicas: facts.seen.set.as_ref().map_or(facts.desired().replicas, |s| s.replicas),
+        step: Step::Nothing,
+        needs: Vec::new(),
+        phase: Phase::Unknown,
+        message: String::new(),
+        refused: None,
+        degraded: None,
+        rebalance: None,
+        brokers: states(facts),
+        requeue_ms: None,
+    }
+}
+
+pub(super) fn act(plan: &mut Plan, step: Step, phase: Phase, text: String) {
+    if let Step::Shrink { broker } = step {
+        plan.set_replicas = broker.0;
+    }
+    plan.step = step;
+    plan.phase = phase;
+    plan.message = text;
+    plan.requeue_ms = Some(STEP_MS);
+}
+
+/// Fills in what no stage said.
+pub(super) fn finish(
+    facts: &Facts<'_>,
+    plan: &mut Plan,
+    notes: Notes,
+    waits: Option<(Phase, String)>,
+    ended: bool,
+) {
+    plan.refused = notes.refused;
+    plan.degraded = notes.degraded;
+    plan.rebalance = notes.progress;
+    if plan.step != Step::Nothing || !plan.needs.is_empty() {
+        return;
+    }
+    if let Some((phase, text)) = waits {
+        plan.phase = if plan.degraded.is_some() { Phase::Degraded } else { phase };
+        plan.message = text;
+        plan.requeue_ms = Some(WAIT_MS);
+        return;
+    }
+    debug_assert!(!ended, "invariant: a stage that ends a plan says why");
+    if let Some((phase, text)) = unfinished(facts) {
+        plan.phase = if plan.degraded.is_some() { Phase::Degraded } else { phase };
+        plan.message = text;
+        plan.requeue_ms = Some(WAIT_MS);
+    } else if let Some(refused) = &plan.refused {
+        plan.phase = Phase::Waiting;
+        plan.message = refused.message.clone();
+        plan.requeue_ms = Some(REFUSED_MS);
+    } else {
+        plan.phase = Phase::Ready;
+        let ready = format!("{} brokers are ready", facts.size);
+        plan.message = notes.remark.map_or(ready.clone(), |remark| format!("{ready}; {remark}"));
+    }
+}
+
+/// Brokers that are not whole.
+fn unfinished(facts: &Facts<'_>) -> Option<(Phase, String)> {
+    let flaws: Vec<Flaw> = facts.ids().filter_map(|id| facts.flaw(id)).collect();
+    if flaws.is_empty() {
+        return None;
+    }
+    let texts: Vec<&str> = flaws.iter().take(3).map(|flaw| &*flaw.text).collect();
+    let rest = match flaws.len() - texts.len() {
+        0 => String::new(),
+        rest => format!("; and {rest} more"),
+    };
+    let new = |flaw: &Flaw| facts.broker(flaw.broker).is_none();
+    let phase = match (flaws.iter().all(new), flaws.len() as i32 == facts.size) {
+        (true, true) => Phase::Creating,
+        (true, false) => Phase::ScalingUp,
+        _ => Phase::Waiting,
+    };
+    Some((phase, format!("{}{rest}", texts.join("; "))))
+}
+
+fn states(facts: &Facts<'_>) -> BTreeMap<BrokerId, BrokerStatus> {
+    let mut ids: BTreeSet<BrokerId> = facts.ids().collect();
+    ids.extend((0..facts.desired().replicas).map(BrokerId));
+    ids.extend(facts.seen.pods.keys());
+    if let Some(cluster) = facts.cluster() {
+        ids.extend(cluster.brokers.keys());
+    }
+    ids.into_iter().map(|id| (id, state(facts, id))).collect()
+}
+
+fn state(facts: &Facts<'_>, id: BrokerId) -> BrokerStatus {
+    let says = |state, message: String| BrokerStatus { state, message };
+    let leaving = id.0 >= facts.desired().replicas;
+    let flaw = facts.flaw(id);
+    let text = flaw.map(|flaw| flaw.text).unwrap_or_default();
+    let Some(pod) = facts.pod(id) else {
+        return match leaving {
+            true => says(BrokerState::Removing, "its pod is gone".into()),
+            false => says(BrokerState::Missing, text),
+        };
+    };
+    match pod.phase {
+        PodPhase::Terminating if leaving => return says(BrokerState::Removing, text),
+        PodPhase::Terminating => return says(BrokerState::Restarting, text),
+        PodPhase::Creating => return says(BrokerState::Creating, text),
+        PodPhase::Running => {}
+        _ => return says(BrokerState::Stuck, text),
+    }
+    if facts.cluster().is_none() {
+        return says(BrokerState::Unknown, "the brokers do not answer".into());
+    }
+    match facts.broker(id) {
+        _ if facts.is_cordoned(id) == Some(true) && leaving => {
+            let hosted = facts.risk(id).map_or(0, |risk| risk.hosted);
+            says(BrokerState::Draining, format!("{hosted} replicas to go"))
+        }
+        None => says(BrokerState::Starting, text),
+        Some(broker) if broker.fenced => says(BrokerState::Starting, text),
+        Some(_) if !text.is_empty() => says(BrokerState::CatchingUp, text),
+        Some(_) if pod.outdated => says(BrokerState::Outdated, "its spec has changed".into()),
+        Some(_) => says(BrokerState::Running, String::new()),
+    }
+}

@@ -1,0 +1,185 @@
+//! Restarts, one broker after the other: those that do not serve first, the active controller
+//! last. One is restarted only if no partition falls below its minimum ISR by it, the quorum
+//! keeps its majority, and every broker is whole, with all its replicas in sync: the one before is
+//! then truly back. Brokers of one rack may go together where the brokers say that the rack can be
+//! spared.
+
+use base::BrokerId;
+
+use super::facts::{Facts, Flaw, brokers, listed};
+use super::{Notes, Verdict};
+use crate::decision::{Phase, RestartReason, Step};
+use crate::observed::{AllowUnavailable, BrokerRisk, RackRisk};
+
+pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
+    let leaving = if notes.refused.is_some() { Default::default() } else { facts.surplus() };
+    let due: Vec<(BrokerId, RestartReason)> =
+        facts.ids().filter_map(|id| Some((id, reason(facts, id)?))).collect();
+    notes.to_restart = due.iter().filter(|(id, _)| !leaving.contains(id)).count();
+    let serves = |id: BrokerId| facts.pod(id).is_some_and(|pod| pod.ready);
+    for &(id, reason) in due.iter().filter(|(id, _)| !serves(*id)) {
+        if is_idle(facts, id) {
+            let text = format!("restarting broker {id}, which is not ready: {}", reason.text());
+            return restart(vec![id], reason, false, text);
+        }
+    }
+    let due: Vec<(BrokerId, RestartReason)> =
+        due.into_iter().filter(|(id, _)| serves(*id) && !leaving.contains(id)).collect();
+    if due.is_empty() {
+        return Verdict::Done;
+    }
+    let stay = facts.ids().filter(|id| !leaving.contains(id));
+    let flaws: Vec<Flaw> = stay.filter_map(|id| facts.flaw(id)).collect();
+    if let Some(flaw) = flaws.iter().find(|flaw| flaw.broken) {
+        let text = format!("the roll has stopped, {} to go: {}", due.len(), flaw.text);
+        return Verdict::Wait(Phase::Degraded, text);
+    }
+    serving(facts, &due, &flaws)
+}
+
+/// Why a pod is to be replaced; `None` where it is not, or already is being.
+fn reason(facts: &Facts<'_>, id: BrokerId) -> Option<RestartReason> {
+    let pod = facts.pod(id).filter(|pod| pod.serves())?;
+    let resize = facts.seen.claims.get(&id).is_some_and(|claim| claim.resize_pending);
+    if pod.restart_marked {
+        Some(RestartReason::Asked)
+    } else if pod.outdated {
+        Some(RestartReason::Outdated)
+    } else {
+        resize.then_some(RestartReason::FileSystemResize)
+    }
+}
+
+/// It does not serve, so that nobody misses it, whoever else is down.
+fn is_idle(facts: &Facts<'_>, id: BrokerId) -> bool {
+    let needed = match facts.broker(id) {
+        None => false,
+        Some(broker) => !broker.risk.as_ref().is_some_and(|r| r.at_risk == 0 && r.leading == 0),
+    };
+    !needed && facts.quorum_spares(&[id]) == Some(true)
+}
+
+/// Among brokers that serve.
+fn serving(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)], flaws: &[Flaw]) -> Verdict {
+    let Some(leader) = facts.quorum().and_then(|quorum| quorum.leader) else {
+        return Verdict::Wait(Phase::Rolling, "waiting: the active controller is not known".into());
+    };
+    let others: Vec<_> = due.iter().copied().filter(|(id, _)| *id != leader).collect();
+    let round = if others.is_empty() { due } else { &others };
+    if !flaws.is_empty() && !may_join(facts, round, flaws) {
+        let texts: Vec<&str> = flaws.iter().take(3).map(|flaw| &*flaw.text).collect();
+        let text = format!("waiting to restart {} more: {}", due.len(), texts.join("; "));
+        let fresh = flaws.iter().any(|flaw| flaw.fresh);
+        return if fresh { hold(text) } else { Verdict::Wait(Phase::Rolling, text) };
+    }
+    let mut obstacle = None;
+    for &(id, reason) in round {
+        match safe(facts, id) {
+            Err(why) => {
+                obstacle.get_or_insert(why);
+            }
+            Ok(()) => {
+                let Some(batch) = batch(facts, id, round, flaws) else { continue };
+                let text = format!("restarting {}: {}", brokers(&batch), reason.text());
+                return restart(batch, reason, true, text);
+            }
+        }
+    }
+    let why = obstacle.unwrap_or_else(|| "the racks cannot spare more".into());
+    let text = format!("waiting to restart {} more: {why}", due.len());
+    match facts.moves() {
+        // Moves in flight end by themselves, and a partition that moves can spare less.
+        Some(moves) if !moves.is_empty() => hold(text),
+        _ => Verdict::Wait(Phase::Rolling, text),
+    }
+}
+
+fn hold(text: String) -> Verdict {
+    Verdict::Hold(Phase::Rolling, text)
+}
+
+fn restart(brokers: Vec<BrokerId>, reason: RestartReason, hand_off: bool, text: String) -> Verdict {
+    let step = Step::Restart { brokers, reason, hand_off_leaders: hand_off };
+    Verdict::Act(step, Phase::Rolling, text)
+}
+
+/// Whether the broker can be spared; why not, otherwise.
+fn safe(facts: &Facts<'_>, id: BrokerId) -> Result<(), String> {
+    let risk = facts.risk(id).ok_or(format!("what depends on broker {id} is not known"))?;
+    spared(facts, id, risk)?;
+    match facts.quorum_spares(&[id]) {
+        Some(true) => Ok(()),
+        Some(false) => Err(format!("without broker {id} the quorum has no majority")),
+        None => Err("the quorum does not say who votes".into()),
+    }
+}
+
+fn spared(facts: &Facts<'_>, id: BrokerId, risk: &BrokerRisk) -> Result<(), String> {
+    if risk.at_risk > 0 {
+        let names = listed(&risk.examples, risk.at_risk);
+        return Err(format!("without broker {id}, below min.insync.replicas: {names}"));
+    }
+    if risk.unavoidable > 0 && !may_be_unavailable(facts) {
+        let names = listed(&risk.unavoidable_examples, risk.unavoidable);
+        return Err(format!("no other broker can stand in for broker {id}: {names}"));
+    }
+    Ok(())
+}
+
+fn may_be_unavailable(facts: &Facts<'_>) -> bool {
+    facts.desired().rolling.allow_unavailable == AllowUnavailable::Proceed
+}
+
+/// The rack of a broker, if all of it can be spared.
+fn spare_rack<'a>(facts: &Facts<'a>, id: BrokerId) -> Option<&'a str> {
+    let rack = facts.broker(id)?.rack.as_deref()?;
+    let risk: &RackRisk = facts.cluster()?.racks.get(rack)?;
+    let safe = risk.at_risk == 0 && (risk.unavoidable == 0 || may_be_unavailable(facts));
+    safe.then_some(rack)
+}
+
+fn limit(facts: &Facts<'_>) -> usize {
+    let rolling = facts.desired().rolling;
+    match rolling.same_rack_parallel {
+        true => usize::MAX,
+        false => usize::try_from(rolling.max_unavailable).unwrap_or(1).max(1),
+    }
+}
+
+/// Whether some broker may be restarted while others are not whole: those of its own rack, if all
+/// of the rack can be spared.
+fn may_join(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)], flaws: &[Flaw]) -> bool {
+    flaws.len() < limit(facts) && due.iter().any(|(id, _)| shares_rack(facts, *id, flaws))
+}
+
+fn shares_rack(facts: &Facts<'_>, id: BrokerId, flaws: &[Flaw]) -> bool {
+    let rack = spare_rack(facts, id);
+    let rack_of = |id: BrokerId| facts.broker(id).and_then(|b| b.rack.as_deref());
+    rack.is_some() && flaws.iter().all(|flaw| rack_of(flaw.broker) == rack)
+}
+
+/// The broker and those that may go with it.
+fn batch(
+    facts: &Facts<'_>,
+    first: BrokerId,
+    due: &[(BrokerId, RestartReason)],
+    flaws: &[Flaw],
+) -> Option<Vec<BrokerId>> {
+    if !flaws.is_empty() && !shares_rack(facts, first, flaws) {
+        return None;
+    }
+    let room = limit(facts).checked_sub(flaws.len()).filter(|&room| room > 0)?;
+    let mut batch = vec![first];
+    let Some(rack) = spare_rack(facts, first) else { return Some(batch) };
+    for &(id, _) in due.iter().filter(|(id, _)| *id != first) {
+        let same = facts.broker(id).and_then(|b| b.rack.as_deref()) == Some(rack);
+        if batch.len() == room || !same || safe(facts, id).is_err() {
+            continue;
+        }
+        batch.push(id);
+        if facts.quorum_spares(&batch) != Some(true) {
+            batch.pop();
+        }
+    }
+    Some(batch)
+}

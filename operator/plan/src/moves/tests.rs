@@ -1,0 +1,1 @@
+//! Examples of each planner of moves, and properties of all.

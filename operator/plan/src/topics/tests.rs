@@ -1,0 +1,1 @@
+//! What users do to topics, and what they are told.
