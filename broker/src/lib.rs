@@ -10,6 +10,7 @@ pub mod background;
 pub mod boot;
 pub mod broker;
 pub mod broker_session;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod controller_client;

@@ -35,6 +35,8 @@ enum Command {
     },
     /// Run a cluster on this machine.
     Dev(broker::dev::DevArgs),
+    /// Produce to a cluster and consume again: does it work from here?
+    Check(broker::check::CheckArgs),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             broker::boot::run(&config, &overrides)
         }
         Command::Dev(args) => broker::boot::run_dev(args),
+        Command::Check(args) => broker::check::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
