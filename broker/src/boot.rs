@@ -16,6 +16,7 @@ use anyhow::{Context, Result};
 use commitlog::LogContext;
 use commitlog::fs::DiskFs;
 use metadata::Endpoint;
+use metadata::config::CORDONED_LOG_DIRS;
 use quorum::{NodeAddress, Quorum, QuorumConfig, Timing, Voter};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -149,6 +150,8 @@ pub fn start(config: Arc<Config>) -> Result<Running> {
         listeners: advertised(&config, &bound.clients),
         rack: config.rack.as_deref().map(Into::into),
         log_dirs: directory_ids,
+        log_dir_paths: config.log_dirs.iter().map(|dir| dir.to_string_lossy().into()).collect(),
+        cordoned_log_dirs: config.value(CORDONED_LOG_DIRS).unwrap_or_default().into(),
         clean_shutdown_epoch,
     };
     let mut running = Running {

@@ -39,6 +39,9 @@ pub struct Identity {
     pub listeners: Vec<Endpoint>,
     pub rack: Option<Arc<str>>,
     pub log_dirs: Vec<TopicId>,
+    pub log_dir_paths: Vec<Arc<str>>,
+    /// As this broker's file has it.
+    pub cordoned_log_dirs: Arc<str>,
     pub clean_shutdown_epoch: Option<BrokerEpoch>,
 }
 
@@ -125,6 +128,8 @@ impl BrokerSession {
             listeners: identity.listeners.clone(),
             rack: identity.rack.clone(),
             log_dirs: identity.log_dirs.clone(),
+            log_dir_paths: identity.log_dir_paths.clone(),
+            cordoned_log_dirs: identity.cordoned_log_dirs.clone(),
             clean_shutdown_epoch: identity.clean_shutdown_epoch,
         });
         match self.controller.request_within(request, REQUEST_TIMEOUT).await? {

@@ -23,6 +23,8 @@ fn records() -> Vec<MetadataRecord> {
             }],
             rack: Some("a".into()),
             log_dirs: vec![TopicId([1; 16])],
+            log_dir_paths: Vec::new(),
+            cordoned_log_dirs: "".into(),
             update: false,
         }),
         MetadataRecord::UnfenceBroker(BrokerStateRecord { broker_id: broker(1), broker_epoch: 7 }),

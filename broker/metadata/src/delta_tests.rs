@@ -60,6 +60,8 @@ fn every_kind_of_change_is_seen() {
             listeners: Vec::new(),
             rack: None,
             log_dirs: Vec::new(),
+            log_dir_paths: Vec::new(),
+            cordoned_log_dirs: "".into(),
             update: false,
         }),
     ];

@@ -7,7 +7,8 @@
 //! - [`Controller`]: what only the active controller runs. A [`ControllerRequest`] is validated
 //!   against an image and becomes records plus a [`ControllerResponse`]; nothing changes before
 //!   the records are committed and applied. Broker liveness ([`Liveness`]) is part of it.
-//! - [`config`]: the typed registry of topic configs and their resolution.
+//! - [`config`]: the typed registry of topic configs and broker keys, and their resolution.
+//! - [`risk`]: what would happen if brokers stopped now.
 //!
 //! Time, randomness and the log offset are arguments. The order of rules is Kafka's (KRaft), the
 //! names too.
@@ -22,6 +23,7 @@ mod liveness;
 mod placement;
 mod record;
 mod request;
+pub mod risk;
 
 pub use codec::{
     DecodeError, RECORDS_BYTES_MAX, decode_records, decode_request, decode_response,

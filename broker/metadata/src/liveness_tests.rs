@@ -16,6 +16,8 @@ fn image(brokers: &[i32]) -> Image {
             listeners: Vec::new(),
             rack: None,
             log_dirs: Vec::new(),
+            log_dir_paths: Vec::new(),
+            cordoned_log_dirs: "".into(),
             update: false,
         });
         let unfence = MetadataRecord::UnfenceBroker(BrokerStateRecord { broker_id, broker_epoch });

@@ -24,11 +24,15 @@ pub enum PlacementError {
     NoReplicas,
     #[error(
         "Unable to replicate the partition {wanted} time(s): The target replication factor of \
-         {wanted} cannot be reached because only {usable} broker(s) are registered."
+         {wanted} cannot be reached because only {usable} broker(s) are registered or some brokers \
+         have all their log directories cordoned."
     )]
     TooFewBrokers { wanted: usize, usable: usize },
-    #[error("Unable to place replicas: all brokers are currently fenced.")]
-    AllFenced,
+    #[error(
+        "Unable to replicate the partition {wanted} time(s): All brokers are currently fenced, or \
+         have all their log directories cordoned."
+    )]
+    NoneUsable { wanted: usize },
 }
 
 /// A cyclic list from which replicas are dealt.
@@ -52,12 +56,12 @@ pub fn place(
     if replication_factor == 0 {
         return Err(PlacementError::NoReplicas);
     }
-    if replication_factor > brokers.len() {
-        let (wanted, usable) = (replication_factor, brokers.len());
-        return Err(PlacementError::TooFewBrokers { wanted, usable });
-    }
+    let (wanted, usable) = (replication_factor, brokers.len());
     if brokers.iter().all(|b| b.fenced) {
-        return Err(PlacementError::AllFenced);
+        return Err(PlacementError::NoneUsable { wanted });
+    }
+    if wanted > usable {
+        return Err(PlacementError::TooFewBrokers { wanted, usable });
     }
     let mut racks = racks(brokers, entropy);
     let leaders = racks.iter().filter(|r| !r.unfenced.brokers.is_empty()).count();

@@ -65,7 +65,7 @@ fn fenced_brokers_come_last_and_never_lead() {
     assert!(two.iter().all(|replicas| !replicas.contains(&BrokerId(1))));
     brokers.iter_mut().for_each(|b| b.fenced = true);
     let none = place(&brokers, 1, 1, &mut Entropy::from_seed(1));
-    assert_eq!(none, Err(PlacementError::AllFenced));
+    assert_eq!(none, Err(PlacementError::NoneUsable { wanted: 1 }));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn impossible_factors_are_refused() {
     let too_few = PlacementError::TooFewBrokers { wanted: 3, usable: 2 };
     assert_eq!(place(&brokers, 1, 3, &mut entropy), Err(too_few));
     assert_eq!(place(&brokers, 1, 0, &mut entropy), Err(PlacementError::NoReplicas));
-    let nobody = PlacementError::TooFewBrokers { wanted: 1, usable: 0 };
+    let nobody = PlacementError::NoneUsable { wanted: 1 };
     assert_eq!(place(&[], 1, 1, &mut entropy), Err(nobody));
 }
 

@@ -38,6 +38,10 @@ pub struct Endpoint {
     pub security_protocol: Arc<str>,
 }
 
+pub(crate) fn nothing() -> Arc<str> {
+    "".into()
+}
+
 fn plaintext() -> Arc<str> {
     "PLAINTEXT".into()
 }
@@ -53,6 +57,12 @@ pub struct RegisterBrokerRecord {
     pub rack: Option<Arc<str>>,
     #[serde(default)]
     pub log_dirs: Vec<TopicId>,
+    /// The same directories by their paths on the broker.
+    #[serde(default)]
+    pub log_dir_paths: Vec<Arc<str>>,
+    /// `cordoned.log.dirs` in the broker's own file.
+    #[serde(default = "nothing")]
+    pub cordoned_log_dirs: Arc<str>,
     /// The same incarnation registered again: it keeps its fencing state.
     #[serde(default)]
     pub update: bool,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState};
+use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState, nothing};
 
 /// An error code with the sentence a person needs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -84,6 +84,12 @@ pub struct RegisterBrokerRequest {
     pub rack: Option<Arc<str>>,
     #[serde(default)]
     pub log_dirs: Vec<TopicId>,
+    /// The same directories by their paths, for configs that name them.
+    #[serde(default)]
+    pub log_dir_paths: Vec<Arc<str>>,
+    /// `cordoned.log.dirs` in the broker's own file: the level below its dynamic config.
+    #[serde(default = "nothing")]
+    pub cordoned_log_dirs: Arc<str>,
     /// The broker epoch in the clean-shutdown marker that this start found; absent after an
     /// unclean stop and on an empty disk.
     #[serde(default)]

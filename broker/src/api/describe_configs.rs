@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use base::{BrokerId, ErrorCode};
 use metadata::config::{
-    ConfigLayers, ConfigSource, Synonym, dynamic_broker_config, resolve, topic_configs,
+    BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, broker_keys, dynamic_broker_config,
+    resolve, topic_configs,
 };
 use metadata::{ConfigMap, ConfigResource, ControllerError, Image};
 use wire::Str;
@@ -16,7 +17,6 @@ use wire::messages::describe_configs_response::{
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
 use super::configs::{BROKER_LOGGER, resource_from_wire};
-use crate::config::{Key, Kind, all_keys};
 use crate::{Broker, RequestContext};
 
 /// Number of the source "dynamic config of a client metrics subscription" and of a group.
@@ -165,12 +165,12 @@ fn broker_configs(
 ) -> Vec<DescribeConfigsResourceResult> {
     let own = image.config(&ConfigResource::Broker(broker.id));
     let all = image.config(&ConfigResource::BrokerDefault);
-    all_keys().map(|key| broker_config(broker, key, own, all, details)).collect()
+    broker_keys().map(|key| broker_config(broker, key, own, all, details)).collect()
 }
 
 fn broker_config(
     broker: &Broker,
-    key: &Key,
+    key: &BrokerKey,
     own: Option<&ConfigMap>,
     all: Option<&ConfigMap>,
     details: Details,

@@ -1,11 +1,10 @@
 //! The configuration of one broker: strings become types here and nowhere later. Keys are Kafka's
-//! keys with Kafka's defaults (`keys`); a key or value that is wrong is refused by name, a key that
+//! keys with Kafka's defaults (`metadata::config::broker_key`); a key or value that is wrong is refused by name, a key that
 //! tunes something this broker does not have is accepted with a warning, and a key whose value
 //! would promise something the broker does not do (security, quotas) is refused unless it has its
 //! default.
 
-mod key;
-mod keys;
+mod error;
 mod listener;
 mod parse;
 mod properties;
@@ -19,9 +18,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::BrokerId;
+use metadata::config::broker_key;
 
-pub use key::{ConfigError, Key, Kind, Support};
-pub use keys::{all as all_keys, find as find_key};
+pub use error::ConfigError;
 pub use listener::{Endpoint, Voter, parse_host_port};
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
@@ -93,7 +92,7 @@ impl Config {
     pub fn value(&self, name: &str) -> Option<&str> {
         match self.explicit.get(name) {
             Some(value) => Some(value),
-            None => find_key(name).and_then(|key| key.default),
+            None => broker_key(name).and_then(|key| key.default),
         }
     }
 }

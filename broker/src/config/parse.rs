@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use base::BrokerId;
+use metadata::config::{BrokerKey, KeyError, Support, broker_key, nearest_broker_key};
 
-use super::key::{ConfigError, Key, Support};
+use super::Config;
+use super::error::ConfigError;
 use super::listener::{
     Endpoint, parse_endpoints, parse_host_port, parse_protocol_map, parse_voters,
 };
@@ -15,7 +17,6 @@ use super::sections::{
     GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
     TopicConfig,
 };
-use super::{Config, keys};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -69,60 +70,35 @@ pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, Con
 fn check(properties: &BTreeMap<String, String>) -> Result<Vec<String>, ConfigError> {
     let mut without_effect = Vec::new();
     for (name, value) in properties {
-        let Some(key) = keys::find(name) else {
-            return Err(ConfigError::Unknown { key: name.clone(), suggestion: nearest(name) });
-        };
-        key.kind.check(value).map_err(|problem| ConfigError::Invalid {
-            key: name.clone(),
-            value: value.clone(),
-            problem,
-        })?;
-        match key.support {
-            Support::Used => {}
-            Support::Harmless => without_effect.push(name.clone()),
-            Support::DefaultOnly => default_only(key, value)?,
+        let key = check_key(name, value)?;
+        if key.support == Support::Harmless {
+            without_effect.push(name.clone());
         }
     }
     Ok(without_effect)
 }
 
-fn default_only(key: &Key, value: &str) -> Result<(), ConfigError> {
-    if value == key.default.unwrap_or_default() {
-        return Ok(());
-    }
-    Err(ConfigError::Unsupported {
-        key: key.name.to_owned(),
-        value: value.to_owned(),
-        default: key.default.unwrap_or("not set").to_owned(),
-    })
-}
-
-/// A known key within two edits, for the error message.
-fn nearest(name: &str) -> Option<String> {
-    keys::all()
-        .map(|key| (distance(name, key.name), key.name))
-        .filter(|&(edits, _)| edits <= 2)
-        .min()
-        .map(|(_, name)| name.to_owned())
-}
-
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, ConfigError> {
+    let owned = str::to_owned;
+    let Some(key) = broker_key(name) else {
+        let suggestion = nearest_broker_key(name).map(owned);
+        return Err(ConfigError::Unknown { key: owned(name), suggestion });
+    };
+    let (key_name, value_text) = (owned(name), owned(value));
+    match key.validate(value) {
+        Ok(()) => Ok(key),
+        Err(KeyError::Invalid(problem)) => {
+            Err(ConfigError::Invalid { key: key_name, value: value_text, problem })
+        }
+        Err(KeyError::Unsupported { default }) => {
+            Err(ConfigError::Unsupported { key: key_name, value: value_text, default })
         }
     }
-    row[b.len()]
 }
 
 impl Values {
     fn text(&self, name: &str) -> Option<String> {
-        let default = keys::find(name).and_then(|key| key.default);
+        let default = broker_key(name).and_then(|key| key.default);
         self.0.get(name).map(String::as_str).or(default).map(str::to_owned)
     }
 

@@ -2,7 +2,7 @@
 //! keys of topic configs, and a few limits. Everything else is set in the broker's configuration
 //! file.
 
-use super::{ConfigKind, Valid, topic_configs};
+use super::{CORDONED_LOG_DIRS, ConfigKind, Support, Valid, broker_key, topic_configs};
 
 /// A broker config that may be altered dynamically.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -19,7 +19,6 @@ const fn limit(name: &'static str, kind: ConfigKind, least: i64) -> BrokerConfig
 const LIMITS: &[BrokerConfigDef] = &[
     limit("max.connections", ConfigKind::Int, 0),
     limit("max.connections.per.ip", ConfigKind::Int, 0),
-    limit("max.connection.creation.rate", ConfigKind::Int, 0),
     limit("num.io.threads", ConfigKind::Int, 1),
     limit("num.network.threads", ConfigKind::Int, 1),
     limit("num.recovery.threads.per.data.dir", ConfigKind::Int, 1),
@@ -34,13 +33,23 @@ const LIMITS: &[BrokerConfigDef] = &[
     limit("replica.alter.log.dirs.io.max.bytes.per.second", ConfigKind::Long, 0),
 ];
 
-/// All dynamic broker configs.
+/// Which directories get no new replicas differs from broker to broker.
+const PER_BROKER: &[BrokerConfigDef] =
+    &[BrokerConfigDef { name: CORDONED_LOG_DIRS, kind: ConfigKind::List, valid: Valid::Any }];
+
+/// All dynamic broker configs. Keys with which no broker would start cannot be altered either.
 pub fn dynamic_broker_configs() -> impl Iterator<Item = BrokerConfigDef> {
     let of_topics = topic_configs().iter().filter_map(|def| {
         let name = def.broker_keys.first()?.name;
-        Some(BrokerConfigDef { name, kind: def.kind, valid: def.valid })
+        let refused = broker_key(name).is_some_and(|key| key.support == Support::DefaultOnly);
+        (!refused).then_some(BrokerConfigDef { name, kind: def.kind, valid: def.valid })
     });
-    of_topics.chain(LIMITS.iter().copied())
+    of_topics.chain(LIMITS.iter().copied()).chain(PER_BROKER.iter().copied())
+}
+
+/// Whether the config can be set for one broker only, not for all of them.
+pub fn is_per_broker(name: &str) -> bool {
+    PER_BROKER.iter().any(|def| def.name == name)
 }
 
 /// The definition of a dynamic broker config; `None` where the key is unknown or fixed at start.

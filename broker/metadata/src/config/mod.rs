@@ -4,11 +4,17 @@
 //! (`retention.ms` is `log.retention.ms` there).
 
 mod broker;
+mod cordon;
+mod key;
+mod keys;
 mod registry;
 mod resolve;
 mod settings;
 
-pub use broker::{BrokerConfigDef, dynamic_broker_config, dynamic_broker_configs};
+pub use broker::{BrokerConfigDef, dynamic_broker_config, dynamic_broker_configs, is_per_broker};
+pub use cordon::{CORDONED_LOG_DIRS, check_cordon, is_cordoned, is_dir_cordoned};
+pub use key::{BrokerKey, KeyError, Kind, Support};
+pub use keys::{broker_key, broker_keys, nearest_broker_key};
 pub use registry::topic_configs;
 pub use resolve::{ConfigLayers, ConfigSource, Resolved, Synonym, resolve};
 pub use settings::{CleanupPolicy, CompressionType, TimestampType, TopicSettings};
@@ -61,7 +67,7 @@ pub enum Valid {
 
 /// A broker key that stands for a topic config, and what one unit of its value means.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct BrokerKey {
+pub struct BrokerSynonym {
     pub name: &'static str,
     pub unit: i64,
 }
@@ -74,7 +80,7 @@ pub struct TopicConfigDef {
     pub default: &'static str,
     pub valid: Valid,
     /// By precedence; the first can be altered dynamically. Empty where the broker has no key.
-    pub broker_keys: &'static [BrokerKey],
+    pub broker_keys: &'static [BrokerSynonym],
     pub doc: &'static str,
 }
 
@@ -96,18 +102,24 @@ pub fn validate_value(
     valid: Valid,
     value: &str,
 ) -> Result<(), String> {
-    let invalid = |why: &str| Err(format!("Invalid value {value} for configuration {name}: {why}"));
+    check_value(kind, valid, value)
+        .map_err(|why| format!("Invalid value {value} for configuration {name}: {why}"))
+}
+
+/// The same, without the name and the value in the message.
+fn check_value(kind: ConfigKind, valid: Valid, value: &str) -> Result<(), String> {
+    let invalid = |why: &str| Err(why.to_owned());
     match kind {
         ConfigKind::Boolean => match value.trim().to_ascii_lowercase().as_str() {
             "true" | "false" => Ok(()),
             _ => invalid("Expected value to be either true or false"),
         },
         ConfigKind::Int => match value.trim().parse::<i32>() {
-            Ok(number) => valid.check_number(i64::from(number)).or_else(|why| invalid(&why)),
+            Ok(number) => valid.check_number(i64::from(number)),
             Err(_) => invalid("Not a number of type INT"),
         },
         ConfigKind::Long => match value.trim().parse::<i64>() {
-            Ok(number) => valid.check_number(number).or_else(|why| invalid(&why)),
+            Ok(number) => valid.check_number(number),
             Err(_) => invalid("Not a number of type LONG"),
         },
         ConfigKind::Double => match value.trim().parse::<f64>() {
@@ -117,9 +129,7 @@ pub fn validate_value(
             Ok(number) if number.is_finite() => Ok(()),
             _ => invalid("Not a number of type DOUBLE"),
         },
-        ConfigKind::String | ConfigKind::List => {
-            valid.check_text(value).or_else(|why| invalid(&why))
-        }
+        ConfigKind::String | ConfigKind::List => valid.check_text(value),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::ConfigKind::{Boolean, Double, Int, List, Long, String};
 use super::Valid::{Any, AtLeast, Between, DefaultOr, Fraction, ListOf, OneOf, ThrottledReplicas};
-use super::{BrokerKey, ConfigKind, TopicConfigDef, Valid};
+use super::{BrokerSynonym, ConfigKind, TopicConfigDef, Valid};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -17,19 +17,19 @@ const fn def(
     kind: ConfigKind,
     default: &'static str,
     valid: Valid,
-    broker_keys: &'static [BrokerKey],
+    broker_keys: &'static [BrokerSynonym],
     doc: &'static str,
 ) -> TopicConfigDef {
     TopicConfigDef { name, kind, default, valid, broker_keys, doc }
 }
 
 /// A broker key in the topic config's own unit.
-const fn key(name: &'static str) -> BrokerKey {
-    BrokerKey { name, unit: 1 }
+const fn key(name: &'static str) -> BrokerSynonym {
+    BrokerSynonym { name, unit: 1 }
 }
 
-const fn key_in(unit: i64, name: &'static str) -> BrokerKey {
-    BrokerKey { name, unit }
+const fn key_in(unit: i64, name: &'static str) -> BrokerSynonym {
+    BrokerSynonym { name, unit }
 }
 
 const TOPIC_CONFIGS: &[TopicConfigDef] = &[

@@ -148,3 +148,40 @@ fn only_the_first_broker_key_is_dynamic() {
     assert!(dynamic_broker_config("broker.id").is_none());
     assert_eq!(topic_config_of_broker_key("log.roll.hours").unwrap().name, "segment.ms");
 }
+
+#[test]
+fn broker_keys_say_what_may_change_at_run_time() {
+    let dynamic = |name: &str| broker_key(name).unwrap().is_dynamic();
+    for name in ["log.retention.ms", "min.insync.replicas", "message.max.bytes", "max.connections"]
+    {
+        assert!(dynamic(name), "{name}");
+    }
+    for name in ["log.retention.hours", "num.partitions", "log.dirs", "socket.send.buffer.bytes"] {
+        assert!(!dynamic(name), "{name}");
+    }
+    assert_eq!(broker_key("num.partition"), None);
+    assert_eq!(nearest_broker_key("num.partition"), Some("num.partitions"));
+    // Nothing can be altered with which no broker would start.
+    for def in dynamic_broker_configs() {
+        let refused = broker_key(def.name).is_some_and(|k| k.support == Support::DefaultOnly);
+        assert!(!refused, "{}", def.name);
+    }
+}
+
+#[test]
+fn broker_keys_check_values_as_the_broker_and_the_controller_do() {
+    let check = |name: &str, value: &str| broker_key(name).unwrap().validate(value);
+    assert_eq!(check("log.retention.ms", "-1"), Ok(()));
+    assert_eq!(check("log.cleanup.policy", "compact,delete"), Ok(()));
+    for (name, value) in [
+        ("log.retention.ms", "soon"),
+        ("log.retention.ms", "-2"),
+        ("log.cleanup.policy", "shred"),
+        ("log.cleaner.min.cleanable.ratio", "2"),
+        ("num.partitions", "0"),
+    ] {
+        assert!(matches!(check(name, value), Err(KeyError::Invalid(_))), "{name}={value}");
+    }
+    let unsupported = check("authorizer.class.name", "x.Y");
+    assert!(matches!(unsupported, Err(KeyError::Unsupported { .. })));
+}

@@ -62,7 +62,9 @@ impl Draft<'_> {
     fn register_again(&mut self, broker: &Broker, request: RegisterBrokerRequest) -> BrokerEpoch {
         let same = broker.listeners == request.listeners
             && broker.rack == request.rack
-            && broker.log_dirs == request.log_dirs;
+            && broker.log_dirs == request.log_dirs
+            && broker.log_dir_paths == request.log_dir_paths
+            && broker.cordoned_log_dirs == request.cordoned_log_dirs;
         if !same {
             self.push_registration(request, broker.epoch, true);
         }
@@ -97,6 +99,8 @@ impl Draft<'_> {
             listeners: r.listeners,
             rack: r.rack,
             log_dirs: r.log_dirs,
+            log_dir_paths: r.log_dir_paths,
+            cordoned_log_dirs: r.cordoned_log_dirs,
             update,
         }));
     }

@@ -123,6 +123,7 @@ impl Draft<'_> {
                 .or_else(|why| error(ErrorCode::InvalidConfig, why))?,
             ConfigResource::Broker(_) | ConfigResource::BrokerDefault => {
                 check_broker_configs(&current, &configs)?;
+                self.check_cordon(resource, &current, &configs)?;
             }
             ConfigResource::Group(_) | ConfigResource::ClientMetrics(_) => {}
         }
@@ -143,6 +144,27 @@ impl Draft<'_> {
             self.elect_leaderless();
         }
         Ok(())
+    }
+
+    /// A cordon is one broker's, and names its directories.
+    fn check_cordon(
+        &self,
+        resource: &ConfigResource,
+        current: &Configs,
+        configs: &Configs,
+    ) -> Result<(), ControllerError> {
+        let changed = configs.iter().filter(|(name, value)| current.get(*name) != Some(*value));
+        let mut per_broker = changed.filter(|(name, _)| config::is_per_broker(name));
+        let Some((name, value)) = per_broker.next() else { return Ok(()) };
+        let ConfigResource::Broker(id) = resource else {
+            let message = format!("Cannot update these configs at default cluster level: {name}");
+            return error(ErrorCode::InvalidRequest, message);
+        };
+        let dirs = self.image.broker(*id).map(|b| b.log_dir_paths.clone()).unwrap_or_default();
+        config::check_cordon(value, &dirs).or_else(|why| {
+            let message = format!("Invalid value {value} for configuration {name}: {why}");
+            error(ErrorCode::InvalidConfig, message)
+        })
     }
 
     fn check_resource(&self, resource: &ConfigResource) -> Result<(), ControllerError> {

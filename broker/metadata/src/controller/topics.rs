@@ -120,6 +120,7 @@ impl Draft<'_> {
         entropy: &mut Entropy,
     ) -> Result<Vec<Vec<BrokerId>>, ControllerError> {
         let usable = self.image.brokers().filter(|b| !b.in_controlled_shutdown);
+        let usable = usable.filter(|b| !self.image.is_cordoned(b.id));
         let brokers: Vec<PlacementBroker> = usable
             .map(|b| PlacementBroker { id: b.id, rack: b.rack.clone(), fenced: b.fenced })
             .collect();

@@ -110,6 +110,8 @@ impl Image {
             listeners: r.listeners.clone(),
             rack: r.rack.clone(),
             log_dirs: r.log_dirs.clone(),
+            log_dir_paths: r.log_dir_paths.clone(),
+            cordoned_log_dirs: r.cordoned_log_dirs.clone(),
             fenced: previous.is_none_or(|b| b.fenced),
             in_controlled_shutdown: previous.is_some_and(|b| b.in_controlled_shutdown),
             registered_at: self.offset,

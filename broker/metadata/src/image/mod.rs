@@ -21,7 +21,8 @@ use base::{
 use imbl::{HashMap, OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState};
+use crate::config::{CORDONED_LOG_DIRS, is_cordoned};
+use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState, nothing};
 
 pub use apply::ApplyError;
 
@@ -37,6 +38,11 @@ pub struct Broker {
     pub listeners: Vec<Endpoint>,
     pub rack: Option<Arc<str>>,
     pub log_dirs: Vec<TopicId>,
+    #[serde(default)]
+    pub log_dir_paths: Vec<Arc<str>>,
+    /// `cordoned.log.dirs` in the broker's own file.
+    #[serde(default = "nothing")]
+    pub cordoned_log_dirs: Arc<str>,
     pub fenced: bool,
     pub in_controlled_shutdown: bool,
     /// Offset of the registration: a broker whose image has it knows that it is registered.
@@ -193,6 +199,22 @@ impl Image {
     /// By id, fenced ones too.
     pub fn brokers(&self) -> impl Iterator<Item = &Arc<Broker>> + '_ {
         self.brokers.values()
+    }
+
+    /// The broker has no log directory for new replicas (`cordoned.log.dirs`): placement and moves
+    /// pass it over, what it has stays.
+    pub fn is_cordoned(&self, id: BrokerId) -> bool {
+        let dirs = self.brokers.get(&id).map(|b| b.log_dir_paths.as_slice());
+        is_cordoned(self.cordoned_log_dirs(id), dirs.unwrap_or_default())
+    }
+
+    /// The broker's effective `cordoned.log.dirs`.
+    pub fn cordoned_log_dirs(&self, id: BrokerId) -> &str {
+        let dynamic = self.configs.get(&ConfigResource::Broker(id));
+        match dynamic.and_then(|configs| configs.get(CORDONED_LOG_DIRS)) {
+            Some(value) => value,
+            None => self.brokers.get(&id).map_or("", |b| &*b.cordoned_log_dirs),
+        }
     }
 
     pub fn is_active(&self, id: BrokerId) -> bool {

@@ -70,6 +70,8 @@ impl World {
                         }],
                         rack: None,
                         log_dirs: Vec::new(),
+                        log_dir_paths: Vec::new(),
+                        cordoned_log_dirs: "".into(),
                         clean_shutdown_epoch: node.clean_epoch,
                     };
                     self.call(n, Call::Register, ControllerRequest::RegisterBroker(request));

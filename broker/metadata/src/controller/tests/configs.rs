@@ -117,3 +117,80 @@ fn the_legacy_request_replaces_everything() {
         assert_eq!(result.result.unwrap_err().code, ErrorCode::InvalidRequest);
     }
 }
+
+fn cordon(world: &mut World, id: i32, value: &str) -> Result<(), ErrorCode> {
+    world.alter_config(ConfigResource::Broker(b(id)), vec![set("cordoned.log.dirs", value)])
+}
+
+fn spread(name: &str, replication_factor: i16) -> CreateTopic {
+    CreateTopic {
+        name: name.into(),
+        partitions: 12,
+        replication_factor,
+        assignments: Vec::new(),
+        configs: Vec::new(),
+    }
+}
+
+#[test]
+fn a_cordoned_broker_keeps_what_it_has_and_gets_nothing_new() {
+    let mut world = World::new(3);
+    world.create(spread("before", 2)).unwrap();
+    assert_eq!(cordon(&mut world, 2, "*"), Ok(()));
+    assert!(world.image.is_cordoned(b(2)) && !world.image.is_cordoned(b(1)));
+    world.create(spread("after", 2)).unwrap();
+    let has = |world: &World, topic: &str, from: usize| {
+        let partitions = &world.image.topic(topic).unwrap().partitions;
+        partitions.iter().skip(from).any(|p| p.is_replica(b(2)))
+    };
+    assert!(has(&world, "before", 0) && !has(&world, "after", 0));
+    let topics = vec![GrowTopic { name: "before".into(), count: 24, assignments: None }];
+    let grow = CreatePartitionsRequest { topics, validate_only: false };
+    world.ask(ControllerRequest::CreatePartitions(grow));
+    assert_eq!(world.image.topic("before").unwrap().partitions.len(), 24);
+    assert!(!has(&world, "before", 12), "new partitions avoid it, too");
+    assert_eq!(world.create(spread("wide", 3)), Err(ErrorCode::InvalidReplicationFactor));
+    // Lifted, it takes part again.
+    assert_eq!(cordon(&mut world, 2, ""), Ok(()));
+    world.create(spread("wide", 3)).unwrap();
+}
+
+#[test]
+fn all_cordoned_is_said_as_kafka_says_it() {
+    let mut world = World::new(1);
+    assert_eq!(cordon(&mut world, 1, "*"), Ok(()));
+    let topics = vec![spread("t", 1)];
+    let request = CreateTopicsRequest { topics, validate_only: false };
+    let ControllerResponse::CreateTopics(results) =
+        world.ask(ControllerRequest::CreateTopics(request))
+    else {
+        panic!("no answer");
+    };
+    let error = results[0].result.clone().unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidReplicationFactor);
+    assert!(error.message.contains("or have all their log directories cordoned"), "{error}");
+}
+
+#[test]
+fn a_cordon_names_directories_of_one_broker() {
+    let mut world = World::new(1);
+    let mut request = world.registration(2);
+    request.log_dir_paths = vec!["/data/a".into(), "/data/b".into()];
+    world.register(request.clone()).unwrap();
+    assert_eq!(cordon(&mut world, 2, "/data/a"), Ok(()));
+    assert!(!world.image.is_cordoned(b(2)), "one directory is left");
+    assert_eq!(cordon(&mut world, 2, "/data/a,/data/b"), Ok(()));
+    assert!(world.image.is_cordoned(b(2)));
+    assert_eq!(cordon(&mut world, 2, "/data/c"), Err(ErrorCode::InvalidConfig));
+    assert_eq!(cordon(&mut world, 2, "*,/data/a"), Err(ErrorCode::InvalidConfig));
+    let all = vec![set("cordoned.log.dirs", "*")];
+    let refused = world.alter_config(ConfigResource::BrokerDefault, all);
+    assert_eq!(refused, Err(ErrorCode::InvalidRequest), "every broker has its own directories");
+    // What the broker's file says holds until somebody says otherwise.
+    let mut fixed = world.registration(3);
+    fixed.cordoned_log_dirs = "*".into();
+    world.register(fixed).unwrap();
+    assert!(world.image.is_cordoned(b(3)));
+    assert_eq!(cordon(&mut world, 3, ""), Ok(()));
+    assert!(!world.image.is_cordoned(b(3)));
+}

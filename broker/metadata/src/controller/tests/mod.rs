@@ -107,6 +107,8 @@ impl World {
             }],
             rack: None,
             log_dirs: vec![TopicId([id as u8 + 100; 16])],
+            log_dir_paths: Vec::new(),
+            cordoned_log_dirs: "".into(),
             clean_shutdown_epoch: None,
         }
     }

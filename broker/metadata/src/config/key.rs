@@ -1,7 +1,11 @@
-//! What is known of one configuration key: its type and range, Kafka's default, and what this
-//! broker does with it.
+//! What is known of one key of a broker's configuration: its type and range, Kafka's default, what
+//! the broker does with it, and whether it may change while brokers run. The broker checks its
+//! files with it, the controller alterations, and the operator decides by it between an alteration
+//! and a rolling restart.
 
 use std::fmt;
+
+use super::{check_value, dynamic_broker_config};
 
 /// Type and range of a value.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -26,7 +30,7 @@ pub enum Kind {
 pub enum Support {
     /// Acted upon.
     Used,
-    /// Tunes a mechanism that this broker does not have (thread counts, JVM classes, KRaft files).
+    /// Tunes a mechanism that the broker does not have (thread counts, JVM classes, KRaft files).
     /// Any valid value is accepted with a warning.
     Harmless,
     /// Changes what clients may rely on (security, quotas, tiering). Any value but the default is
@@ -36,32 +40,48 @@ pub enum Support {
 
 /// One key. `default` is Kafka's text; `None` stands for null.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Key {
+pub struct BrokerKey {
     pub name: &'static str,
     pub kind: Kind,
     pub default: Option<&'static str>,
     pub support: Support,
 }
 
-/// Why a configuration is refused. Every message names the key.
+/// Why a value of a known key is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read {path}: {problem}")]
-    File { path: String, problem: String },
-    #[error("unknown configuration key {key}{}", hint(.suggestion))]
-    Unknown { key: String, suggestion: Option<String> },
-    #[error("invalid value {value:?} for configuration key {key}: {problem}")]
-    Invalid { key: String, value: String, problem: String },
-    #[error("configuration key {key} is required: {problem}")]
-    Missing { key: String, problem: String },
-    #[error("configuration key {key} is not supported with value {value:?} (default: {default})")]
-    Unsupported { key: String, value: String, default: String },
-    #[error("override {0:?} is not of the form key=value")]
-    Override(String),
+pub enum KeyError {
+    /// Type or range.
+    #[error("{0}")]
+    Invalid(String),
+    /// The broker does not do what another value than the default promises.
+    #[error("is not supported with another value than the default ({default})")]
+    Unsupported { default: String },
 }
 
-fn hint(suggestion: &Option<String>) -> String {
-    suggestion.as_ref().map(|s| format!(" (did you mean {s}?)")).unwrap_or_default()
+impl BrokerKey {
+    /// May be altered while brokers run, for one or for all of them, and takes effect then. Every
+    /// other key is read at the start of a broker only.
+    pub fn is_dynamic(&self) -> bool {
+        dynamic_broker_config(self.name).is_some()
+    }
+
+    /// Changes what the broker does. Where it does not, a restart for its sake is in vain.
+    pub fn has_effect(&self) -> bool {
+        self.support == Support::Used
+    }
+
+    /// Whether a broker starts with this value and, for dynamic keys, the controller accepts it.
+    pub fn validate(&self, value: &str) -> Result<(), KeyError> {
+        self.kind.check(value).map_err(KeyError::Invalid)?;
+        if let Some(def) = dynamic_broker_config(self.name) {
+            check_value(def.kind, def.valid, value).map_err(KeyError::Invalid)?;
+        }
+        if self.support == Support::DefaultOnly && value != self.default.unwrap_or_default() {
+            let default = self.default.unwrap_or("not set").to_owned();
+            return Err(KeyError::Unsupported { default });
+        }
+        Ok(())
+    }
 }
 
 impl Kind {
@@ -103,30 +123,30 @@ const fn key(
     kind: Kind,
     default: Option<&'static str>,
     support: Support,
-) -> Key {
-    Key { name, kind, default, support }
+) -> BrokerKey {
+    BrokerKey { name, kind, default, support }
 }
 
-pub(super) const fn used(name: &'static str, kind: Kind, default: &'static str) -> Key {
+pub(super) const fn used(name: &'static str, kind: Kind, default: &'static str) -> BrokerKey {
     key(name, kind, Some(default), Support::Used)
 }
 
-pub(super) const fn used_null(name: &'static str, kind: Kind) -> Key {
+pub(super) const fn used_null(name: &'static str, kind: Kind) -> BrokerKey {
     key(name, kind, None, Support::Used)
 }
 
-pub(super) const fn harmless(name: &'static str, kind: Kind, default: &'static str) -> Key {
+pub(super) const fn harmless(name: &'static str, kind: Kind, default: &'static str) -> BrokerKey {
     key(name, kind, Some(default), Support::Harmless)
 }
 
-pub(super) const fn harmless_null(name: &'static str, kind: Kind) -> Key {
+pub(super) const fn harmless_null(name: &'static str, kind: Kind) -> BrokerKey {
     key(name, kind, None, Support::Harmless)
 }
 
-pub(super) const fn refused(name: &'static str, kind: Kind, default: &'static str) -> Key {
+pub(super) const fn refused(name: &'static str, kind: Kind, default: &'static str) -> BrokerKey {
     key(name, kind, Some(default), Support::DefaultOnly)
 }
 
-pub(super) const fn refused_null(name: &'static str, kind: Kind) -> Key {
+pub(super) const fn refused_null(name: &'static str, kind: Kind) -> BrokerKey {
     key(name, kind, None, Support::DefaultOnly)
 }

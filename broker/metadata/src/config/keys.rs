@@ -2,13 +2,13 @@
 //! (`barnabas.*`). The order is Kafka's: server, network, log, replication, groups, security.
 
 use super::key::Kind::{Bool, Double, Int, List, Long, OneOf, Password, Text};
-use super::key::{Key, harmless, harmless_null, refused, refused_null, used, used_null};
+use super::key::{BrokerKey, harmless, harmless_null, refused, refused_null, used, used_null};
 
 const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
 
 /// Server, network and controller.
-pub const SERVER: &[Key] = &[
+const SERVER: &[BrokerKey] = &[
     used_null("node.id", Int(0)),
     used("process.roles", List, "broker,controller"),
     used("listeners", List, "PLAINTEXT://:9092"),
@@ -39,7 +39,7 @@ pub const SERVER: &[Key] = &[
     used_null("broker.rack", Text),
     used_null("log.dirs", List),
     used("log.dir", Text, "/tmp/kafka-logs"),
-    refused("cordoned.log.dirs", List, ""),
+    used("cordoned.log.dirs", List, ""),
     used_null("metadata.log.dir", Text),
     harmless("metadata.log.segment.bytes", Int(12), "1073741824"),
     harmless("metadata.log.segment.ms", Long(0), "604800000"),
@@ -96,7 +96,7 @@ pub const SERVER: &[Key] = &[
 ];
 
 /// Topics, logs and replication.
-pub const LOG: &[Key] = &[
+const LOG: &[BrokerKey] = &[
     used("num.partitions", Int(1), "1"),
     used("default.replication.factor", Int(1), "1"),
     used("min.insync.replicas", Int(1), "1"),
@@ -135,13 +135,13 @@ pub const LOG: &[Key] = &[
     used("log.message.timestamp.before.max.ms", Long(0), "9223372036854775807"),
     used("log.message.timestamp.after.max.ms", Long(0), "3600000"),
     harmless("log.dir.failure.timeout.ms", Long(1), "30000"),
-    used("log.cleaner.enable", Bool, "true"),
-    used("log.cleaner.threads", Int(0), "1"),
-    used("log.cleaner.dedupe.buffer.size", Long(0), "134217728"),
+    harmless("log.cleaner.enable", Bool, "true"),
+    harmless("log.cleaner.threads", Int(0), "1"),
+    harmless("log.cleaner.dedupe.buffer.size", Long(0), "134217728"),
     harmless("log.cleaner.io.buffer.size", Int(0), "524288"),
     harmless("log.cleaner.io.buffer.load.factor", Double, "0.9"),
     harmless("log.cleaner.io.max.bytes.per.second", Double, "1.7976931348623157E308"),
-    used("log.cleaner.backoff.ms", Long(0), "15000"),
+    harmless("log.cleaner.backoff.ms", Long(0), "15000"),
     used("log.cleaner.min.cleanable.ratio", Double, "0.5"),
     used("log.cleaner.delete.retention.ms", Long(0), "86400000"),
     used("log.cleaner.min.compaction.lag.ms", Long(0), "0"),
@@ -149,7 +149,7 @@ pub const LOG: &[Key] = &[
     refused("log.local.retention.ms", Long(-2), "-2"),
     refused("log.local.retention.bytes", Long(-2), "-2"),
     used("replica.lag.time.max.ms", Long(1), "30000"),
-    used("num.replica.fetchers", Int(1), "1"),
+    harmless("num.replica.fetchers", Int(1), "1"),
     harmless("replica.socket.timeout.ms", Int(1), "30000"),
     harmless("replica.socket.receive.buffer.bytes", Int(-1), "65536"),
     used("replica.fetch.max.bytes", Int(0), "1048576"),
@@ -171,7 +171,7 @@ pub const LOG: &[Key] = &[
 ];
 
 /// Groups, offsets, transactions.
-pub const GROUP: &[Key] = &[
+const GROUP: &[BrokerKey] = &[
     used("offsets.topic.num.partitions", Int(1), "50"),
     used("offsets.topic.replication.factor", Int(1), "3"),
     used("offsets.topic.segment.bytes", Int(1), "104857600"),
@@ -220,7 +220,7 @@ pub const GROUP: &[Key] = &[
 ];
 
 /// Security: refused until it is built, so that nobody believes to be protected.
-pub const SECURITY: &[Key] = &[
+const SECURITY: &[BrokerKey] = &[
     refused("authorizer.class.name", Text, ""),
     refused("super.users", Text, ""),
     refused("sasl.enabled.mechanisms", List, "GSSAPI"),
@@ -252,7 +252,7 @@ pub const SECURITY: &[Key] = &[
 ];
 
 /// Our own.
-pub const OWN: &[Key] = &[
+const OWN: &[BrokerKey] = &[
     // `host:port` of /metrics, /healthz and /readyz; empty switches the listener off.
     used("barnabas.http.listener", Text, ""),
     // Threads of the data plane; 0 takes one per core, at least two.
@@ -274,11 +274,34 @@ pub const OWN: &[Key] = &[
 ];
 
 /// All keys.
-pub fn all() -> impl Iterator<Item = &'static Key> {
+pub fn broker_keys() -> impl Iterator<Item = &'static BrokerKey> {
     [SERVER, LOG, GROUP, SECURITY, OWN].into_iter().flatten()
 }
 
-/// The key of a name.
-pub fn find(name: &str) -> Option<&'static Key> {
-    all().find(|key| key.name == name)
+/// What is known of a key of the broker's configuration; `None`: a broker refuses to start with it.
+pub fn broker_key(name: &str) -> Option<&'static BrokerKey> {
+    broker_keys().find(|key| key.name == name)
+}
+
+/// The known key that an unknown one is at most two edits away from, for the error message.
+pub fn nearest_broker_key(name: &str) -> Option<&'static str> {
+    broker_keys()
+        .map(|key| (distance(name, key.name), key.name))
+        .filter(|&(edits, _)| edits <= 2)
+        .min()
+        .map(|(_, name)| name)
+}
+
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
 }
