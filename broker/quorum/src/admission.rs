@@ -4,15 +4,17 @@
 //! A voter that lost its disk has forgotten whom it voted for and which entries it acknowledged.
 //! If it simply took part again, it could help to elect a second leader of a term, or a leader
 //! without entries that are committed. So a node takes part only when its disk says that it was
-//! admitted (the file `admitted`). An empty node asks the configured voters what they have:
+//! admitted (the file `admitted`). An empty node asks the configured voters what they have (any
+//! member may be listed, voter or not):
 //!
 //! | the others have                 | this node                                              |
 //! |---------------------------------|--------------------------------------------------------|
 //! | nothing, and all answered       | the voter with the smallest id admits all, then begins |
-//! |                                 | the quorum; the others wait for it                     |
-//! | somebody has a vote or entries  | asks the leader to forget it (`Rejoin`), keeps the     |
-//! |                                 | vote of the answer, joins as an observer and becomes a |
-//! |                                 | voter when it has caught up                            |
+//! |                                 | the quorum, if it may; the others wait for it          |
+//! | somebody has a vote or entries  | asks the leader whether it was a voter, and to forget  |
+//! |                                 | it (`Rejoin`), keeps the vote of the answer and joins  |
+//! |                                 | as an observer; a former voter becomes one again when  |
+//! |                                 | it has caught up                                       |
 //! | neither                         | waits: a quorum may be hidden behind those that do not |
 //! |                                 | answer                                                 |
 //!
@@ -23,10 +25,16 @@
 //! counts for nothing; the vote in its file keeps it from following a leader of an older term.
 //! With one or two voters no majority is left without the lost one: one voter begins a new
 //! cluster, of two the other cannot go on alone.
+//!
+//! From the beginning on, the committed membership alone tells who votes, and only `AddRaftVoter`
+//! and `RemoveRaftVoter` change it. A node that returns empty has its former role written down
+//! (the file `returning`) before it asks to be forgotten, because afterwards nobody knows it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
@@ -36,7 +44,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::CallError;
 use crate::core::Core;
-use crate::log::atomic_file::{self, ADMITTED};
+use crate::log::atomic_file::{self, ADMITTED, RETURNING};
 use crate::messages::{
     BootstrapReply, JoinCall, JoinReply, Member, RejoinCall, RejoinReply, Standing, StatusReply,
 };
@@ -44,6 +52,9 @@ use crate::rpc::{Channel, kind};
 use crate::types::{NodeId, Raft, decode, encode, node_id};
 
 const ADMITTED_FILE: &str = "admitted";
+const RETURNING_FILE: &str = "returning";
+/// Between two lines that tell what an empty node waits for.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// Between two rounds of questions.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
 const QUESTION_TIMEOUT: Duration = Duration::from_millis(500);
@@ -51,7 +62,7 @@ const QUESTION_TIMEOUT: Duration = Duration::from_millis(500);
 const MEMBER_CHECK: Duration = Duration::from_secs(2);
 
 /// Whether the node was admitted before; an error if the directory is another node's.
-pub fn read_mark(dir: &std::path::Path, id: NodeId) -> std::io::Result<bool> {
+pub fn read_mark(dir: &Path, id: NodeId) -> std::io::Result<bool> {
     let Some(content) = atomic_file::read(&dir.join(ADMITTED_FILE), ADMITTED)? else {
         return Ok(false);
     };
@@ -61,6 +72,23 @@ pub fn read_mark(dir: &std::path::Path, id: NodeId) -> std::io::Result<bool> {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
     }
     Ok(true)
+}
+
+/// Whether the node is on its way back to being a voter.
+pub fn read_returning(dir: &Path) -> std::io::Result<bool> {
+    let content = atomic_file::read(&dir.join(RETURNING_FILE), RETURNING)?;
+    content.map_or(Ok(false), |content| decode(&content))
+}
+
+fn mark_returning(core: &Core, returning: bool) -> std::io::Result<()> {
+    let path = core.config.dir.join(RETURNING_FILE);
+    if returning {
+        atomic_file::write(&path, RETURNING, &encode(&true)?);
+    } else {
+        atomic_file::remove(&path);
+    }
+    core.returning.store(returning, Ordering::Relaxed);
+    Ok(())
 }
 
 fn mark_admitted(core: &Core) -> std::io::Result<()> {
@@ -76,7 +104,8 @@ fn mark_admitted(core: &Core) -> std::io::Result<()> {
 
 /// The smallest voter begins a quorum and counts on this node.
 pub fn accept_bootstrap(core: &Core) -> BootstrapReply {
-    let accepted = core.standing() != Standing::Initialized && mark_admitted(core).is_ok();
+    let is_new = core.standing() != Standing::Initialized && core.config.may_begin;
+    let accepted = is_new && mark_admitted(core).is_ok();
     BootstrapReply { accepted }
 }
 
@@ -95,15 +124,31 @@ async fn ask<Q: Serialize, A: DeserializeOwned>(
     decode(&answer).map_err(unreadable)
 }
 
-fn other_voters(core: &Core) -> impl Iterator<Item = Member> {
+/// The configured voters but this node.
+fn others_configured(core: &Core) -> Vec<Member> {
     let voters = core.config.voters.iter();
     let voters = voters.map(|v| Member { id: node_id(v.id), address: v.address.clone() });
-    voters.filter(|v| v.id != core.id)
+    voters.filter(|v| v.id != core.id).collect()
 }
 
-async fn ask_all(core: &Core) -> Vec<Option<StatusReply>> {
-    let questions = other_voters(core).map(|voter| async move {
-        ask::<_, StatusReply>(core, &voter, kind::STATUS, &(), QUESTION_TIMEOUT).await.ok()
+/// Whom to ask who leads: the voters that this node's log knows, and the configured ones.
+fn contacts(core: &Core) -> Vec<Member> {
+    let mut contacts = others_configured(core);
+    if let Some(metrics) = core.metrics() {
+        let membership = metrics.membership_config.membership();
+        for id in membership.voter_ids().filter(|id| *id != core.id) {
+            let known = contacts.iter().any(|contact| contact.id == id);
+            if let Some(address) = membership.get_node(&id).filter(|_| !known) {
+                contacts.push(Member { id, address: address.clone() });
+            }
+        }
+    }
+    contacts
+}
+
+async fn ask_all(core: &Core, whom: &[Member]) -> Vec<Option<StatusReply>> {
+    let questions = whom.iter().map(|member| async move {
+        ask::<_, StatusReply>(core, member, kind::STATUS, &(), QUESTION_TIMEOUT).await.ok()
     });
     futures::future::join_all(questions).await
 }
@@ -114,17 +159,32 @@ fn is_smallest_voter(core: &Core) -> bool {
 
 /// Returns when this node may take part.
 pub async fn admit(core: &Core) -> std::io::Result<()> {
+    let mut said: Option<Instant> = None;
     while core.standing() == Standing::Empty {
         let admitted = core.admission.notified();
-        let others = ask_all(core).await;
+        let others = ask_all(core, &others_configured(core)).await;
         let initialized =
             others.iter().flatten().any(|status| status.standing == Standing::Initialized);
         if initialized {
             if rejoin(core, others.iter().flatten()).await? {
                 return Ok(());
             }
-        } else if is_smallest_voter(core) && others.iter().all(Option::is_some) {
+        } else if core.config.may_begin
+            && is_smallest_voter(core)
+            && others.iter().all(Option::is_some)
+        {
             return mark_admitted(core);
+        }
+        if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+            said = Some(Instant::now());
+            let answered = others.iter().flatten().count();
+            tracing::info!(
+                asked = others.len(),
+                answered,
+                initialized,
+                may_begin = core.config.may_begin,
+                "this node has no metadata and waits for a quorum to join or to begin"
+            );
         }
         tokio::select! {
             () = admitted => {}
@@ -138,8 +198,13 @@ pub async fn admit(core: &Core) -> std::io::Result<()> {
 async fn rejoin(core: &Core, others: impl Iterator<Item = &StatusReply>) -> std::io::Result<bool> {
     let newest = others.max_by_key(|status| status.term).and_then(|status| status.leader.clone());
     let Some(leader) = newest.filter(|leader| leader.id != core.id) else { return Ok(false) };
-    let call = RejoinCall { id: core.id };
     let timeout = core.config.timing.request_timeout;
+    let status = ask::<_, StatusReply>(core, &leader, kind::STATUS, &(), QUESTION_TIMEOUT).await;
+    let Ok(StatusReply { asker_votes: Some(votes), .. }) = status else { return Ok(false) };
+    if votes {
+        mark_returning(core, true)?;
+    }
+    let call = RejoinCall { id: core.id };
     match ask(core, &leader, kind::REJOIN, &call, timeout).await {
         Ok(RejoinReply::Forgotten { vote }) => {
             tracing::info!(leader = leader.id, %vote, "this empty node may join the quorum");
@@ -162,7 +227,7 @@ async fn rejoin(core: &Core, others: impl Iterator<Item = &StatusReply>) -> std:
 /// On the smallest voter: begins the quorum once every configured voter agreed to be in it.
 pub async fn initialize(core: &Core, raft: &Raft) {
     while is_smallest_voter(core) && core.standing() == Standing::Blank {
-        let others = ask_all(core).await;
+        let others = ask_all(core, &others_configured(core)).await;
         let all_new =
             others.iter().all(|s| s.as_ref().is_some_and(|s| s.standing != Standing::Initialized));
         if all_new && admit_all(core).await {
@@ -182,30 +247,38 @@ pub async fn initialize(core: &Core, raft: &Raft) {
 }
 
 async fn admit_all(core: &Core) -> bool {
-    let questions = other_voters(core).map(|voter| async move {
+    let others = others_configured(core);
+    let questions = others.iter().map(|voter| async move {
         let timeout = core.config.timing.request_timeout;
-        let reply = ask::<_, BootstrapReply>(core, &voter, kind::BOOTSTRAP, &(), timeout).await;
+        let reply = ask::<_, BootstrapReply>(core, voter, kind::BOOTSTRAP, &(), timeout).await;
         reply.is_ok_and(|reply| reply.accepted)
     });
     futures::future::join_all(questions).await.into_iter().all(|accepted| accepted)
 }
 
-/// Sees to it that this node is in the members' list, in its role and at its address, for ever.
+/// Sees to it, for ever, that this node is in the members' list at its address, and a voter if it
+/// was one before it lost its disk.
 pub async fn stay_member(core: Arc<Core>) {
     let Some(raft) = core.raft.get() else { return };
     let mut metrics = raft.server_metrics();
     loop {
-        let satisfied = {
+        let (listed, votes) = {
             let now = metrics.borrow_and_update();
             let members = &now.membership_config;
             let listed = members.membership().get_node(&core.id) == Some(&core.config.advertised);
-            let in_role = !core.config.is_voter() || members.voter_ids().any(|v| v == core.id);
-            listed && in_role
+            (listed, members.voter_ids().any(|v| v == core.id))
         };
-        let pause = if satisfied { MEMBER_CHECK } else { ROUND_PAUSE };
-        if !satisfied && core.standing() == Standing::Initialized || !core.config.is_voter() {
-            ask_to_join(&core, satisfied).await;
+        let mut returning = core.returning.load(Ordering::Relaxed);
+        if votes && returning {
+            // A file that stays asks for nothing more than what is.
+            returning = mark_returning(&core, false).is_err();
         }
+        let satisfied = listed && (votes || !returning);
+        // Until the quorum begins, a node that agreed to be in it waits.
+        if core.standing() == Standing::Initialized {
+            ask_to_join(&core, satisfied, returning).await;
+        }
+        let pause = if satisfied { MEMBER_CHECK } else { ROUND_PAUSE };
         tokio::select! {
             changed = metrics.changed() => {
                 if changed.is_err() {
@@ -218,19 +291,20 @@ pub async fn stay_member(core: Arc<Core>) {
     }
 }
 
-async fn ask_to_join(core: &Core, satisfied: bool) {
+async fn ask_to_join(core: &Core, satisfied: bool, as_voter: bool) {
     let leader = match core.known_leader() {
         // A member that hears of a leader needs nothing.
         Some(_) if satisfied => return,
         Some(leader) => Some(leader),
         None => {
-            let others = ask_all(core).await;
+            // One that hears of none may have been forgotten while it was away.
+            let others = ask_all(core, &contacts(core)).await;
             let newest = others.into_iter().flatten().max_by_key(|status| status.term);
             newest.and_then(|status| status.leader)
         }
     };
     let Some(leader) = leader.filter(|leader| leader.id != core.id) else { return };
-    let call = JoinCall { member: core.myself(), as_voter: core.config.is_voter() };
+    let call = JoinCall { member: core.myself(), as_voter };
     let timeout = core.config.timing.request_timeout;
     match ask(core, &leader, kind::JOIN, &call, timeout).await {
         Ok(JoinReply::Done | JoinReply::CatchingUp) => {}

@@ -51,6 +51,9 @@ pub enum ProposeError {
     /// committed later or never. Look at the image of the next leader.
     #[error("the outcome of the proposal is unknown")]
     OutcomeUnknown,
+    /// Committed, but it does not fit the metadata before it: every node left it out as a whole.
+    #[error("the records do not fit the metadata: {0}")]
+    Rejected(String),
     #[error("the records take {bytes} bytes, more than {max}")]
     TooLarge { bytes: usize, max: usize },
     /// The quorum has stopped.
@@ -83,6 +86,18 @@ pub enum CallError {
 pub enum MemberError {
     #[error("not the active controller; it is {leader:?}")]
     NotLeader { leader: Option<BrokerId> },
+    #[error("broker {0} is a voter already")]
+    AlreadyVoter(BrokerId),
+    #[error("broker {0} is not a voter")]
+    NotAVoter(BrokerId),
+    #[error("broker {0} is the last voter: a quorum has at least one")]
+    LastVoter(BrokerId),
+    /// The active controller hands over ([`crate::Quorum::resign`]) before it is removed.
+    #[error("broker {0} is the active controller, which is not removed by itself")]
+    IsLeader(BrokerId),
+    /// It cannot become a voter yet, or not at all: unknown, offline, or behind.
+    #[error("broker {id} cannot become a voter now: {why}")]
+    NotReady { id: BrokerId, why: String },
     #[error("the members could not be changed: {0}")]
     Rejected(String),
     #[error("the change of members did not finish in time")]

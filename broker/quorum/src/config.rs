@@ -85,6 +85,8 @@ pub struct Timing {
     pub election_stagger: Duration,
     /// How long a connection attempt, and the first answer on it, may take.
     pub connect_timeout: Duration,
+    /// An observer whose broker is not registered is forgotten after this long a silence.
+    pub forget_after: Duration,
 }
 
 impl Default for Timing {
@@ -96,6 +98,7 @@ impl Default for Timing {
             request_timeout: Duration::from_secs(5),
             election_stagger: Duration::from_millis(40),
             connect_timeout: Duration::from_millis(250),
+            forget_after: Duration::from_secs(30),
         }
     }
 }
@@ -110,8 +113,12 @@ pub struct QuorumConfig {
     pub dir: PathBuf,
     /// Where other nodes reach this node's controller listener.
     pub advertised: NodeAddress,
-    /// `controller.quorum.voters`. A node that is not in the list joins as an observer.
+    /// `controller.quorum.voters`: who begins a new cluster, and whom a node asks that does not
+    /// know who leads. Who is a voter later on is told by the committed membership alone.
     pub voters: Vec<Voter>,
+    /// Whether an empty node may begin a new cluster (`barnabas.quorum.begin`). Without it, it
+    /// waits for the existing one, however empty those look that it asks.
+    pub may_begin: bool,
     pub timing: Timing,
     /// A snapshot is taken after this many entries; it bounds replay at start and the log's size.
     pub snapshot_entries: u64,
@@ -130,14 +137,10 @@ impl QuorumConfig {
             dir: dir.into(),
             advertised,
             voters,
+            may_begin: true,
             timing: Timing::default(),
             snapshot_entries: 5_000,
         }
-    }
-
-    /// Whether this node is one of the configured voters.
-    pub fn is_voter(&self) -> bool {
-        self.voters.iter().any(|v| v.id == self.node_id)
     }
 }
 

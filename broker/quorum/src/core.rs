@@ -1,6 +1,7 @@
 //! What the parts of one running node share. Built once by `Quorum::start`.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use openraft::async_runtime::WatchReceiver;
@@ -30,6 +31,8 @@ pub struct Core {
     pub raft: OnceLock<Raft>,
     pub admitted: Mutex<bool>,
     pub admission: Notify,
+    /// This node was a voter before it lost its disk, and becomes one again.
+    pub returning: AtomicBool,
     pub suspicion: Arc<Suspicion>,
     pub leadership: watch::Sender<Leadership>,
     pub session: watch::Sender<Session>,

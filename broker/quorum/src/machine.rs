@@ -1,16 +1,21 @@
 //! The replicated state machine: applies committed entries to the image, publishes it once per
 //! batch, and keeps the snapshot file.
 //!
+//! An entry whose records do not fit the image is rejected as a whole: every node has the same
+//! image before it, so every node decides the same, and only the proposer hears of it. Records that
+//! cannot be read at all are another matter, since a newer node may read them: that ends the node.
+//!
 //! The image lives in memory only. After a restart it is the snapshot plus the replayed log.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use metadata::Image;
+use metadata::{Image, MetadataRecord};
 use openraft::entry::RaftEntry;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -20,7 +25,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::log::atomic_file::{self, SNAPSHOT};
 use crate::types::{
-    LogId, Records, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode,
+    LogId, Outcome, Records, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode,
 };
 
 const SNAPSHOT_FILE: &str = "snapshot";
@@ -38,6 +43,8 @@ pub struct MachineState {
     images: watch::Sender<Arc<Image>>,
     applied: Mutex<Applied>,
     snapshots: SnapshotFile,
+    /// Entries whose records did not fit, since the start.
+    rejected: AtomicU64,
     /// Asks for a snapshot because of the log's size.
     pub snapshot_due: Notify,
 }
@@ -72,6 +79,7 @@ impl MachineState {
             image: ArcSwap::new(image),
             applied: Mutex::new(applied),
             snapshots,
+            rejected: AtomicU64::new(0),
             snapshot_due: Notify::new(),
         });
         Ok((Machine { state: state.clone() }, state))
@@ -88,6 +96,25 @@ impl MachineState {
     /// -1 before the first entry.
     pub fn applied_offset(&self) -> i64 {
         self.applied.lock().last.map_or(-1, |id| id.index as i64)
+    }
+
+    pub fn rejected_entries(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// One entry onto the image: all of its records, or none. The offset advances either way.
+    fn apply_entry(
+        &self,
+        image: &mut Image,
+        log_id: LogId,
+        records: &[MetadataRecord],
+    ) -> io::Result<Outcome> {
+        let offset = log_id.index as i64;
+        let Err(error) = image.apply(offset, records) else { return Ok(Outcome::Applied) };
+        tracing::error!(%log_id, %error, "a committed entry does not fit the image: rejected");
+        self.rejected.fetch_add(1, Ordering::Relaxed);
+        image.apply(offset, &[]).map_err(invalid)?;
+        Ok(Outcome::Rejected(error.to_string()))
     }
 
     fn publish(&self, image: Image, applied: Applied) {
@@ -124,7 +151,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         let mut image = Image::clone(&self.state.image.load());
         let mut applied = self.state.applied.lock().clone();
-        let mut responders: Vec<ApplyResponder<TypeConfig>> = Vec::new();
+        let mut answers: Vec<(ApplyResponder<TypeConfig>, Outcome)> = Vec::new();
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             let log_id = entry.log_id();
@@ -139,11 +166,9 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     Vec::new()
                 }
             };
-            image
-                .apply(log_id.index as i64, &records)
-                .map_err(|e| invalid(format!("entry {log_id} does not fit the image: {e}")))?;
+            let outcome = self.state.apply_entry(&mut image, log_id, &records)?;
             applied.last = Some(log_id);
-            responders.extend(responder);
+            answers.extend(responder.map(|responder| (responder, outcome)));
         }
         if applied.bytes_since_snapshot >= SNAPSHOT_LOG_BYTES {
             applied.bytes_since_snapshot = 0;
@@ -151,8 +176,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         // The proposer's answer promises that this node's image has the records.
         self.state.publish(image, applied);
-        for responder in responders {
-            responder.send(());
+        for (responder, outcome) in answers {
+            responder.send(outcome);
         }
         Ok(())
     }

@@ -3,11 +3,14 @@
 //! Every operation states what should be and does what is missing, so that it can be repeated
 //! after any failure: nodes call `join` until they see themselves in the members' list.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
+use openraft::type_config::async_runtime::instant::Instant as _;
 use openraft::{ChangeMembers, ServerState};
 
 use crate::api::MemberError;
@@ -18,6 +21,10 @@ use crate::types::{NodeId, Raft, TypeConfig, Vote, broker_id};
 
 /// A learner this close to the end of the log is made a voter.
 const CAUGHT_UP_ENTRIES: u64 = 100;
+/// Between two looks at an observer that is to become a voter.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);
+/// Between two looks of the leader at what is left to do.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(1);
 
 type Written =
     Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
@@ -69,20 +76,47 @@ async fn ensure_member(core: &Core, member: &Member) -> Result<(), MemberError> 
     }
 }
 
-/// Makes a member a voter once it has caught up. `Ok(false)`: it has not.
-async fn ensure_voter(core: &Core, id: NodeId) -> Result<bool, MemberError> {
-    let (raft, metrics) = leading(core)?;
-    if metrics.membership_config.voter_ids().any(|voter| voter == id) {
-        return Ok(true);
+/// Why the member cannot be a voter yet: unknown, silent, or behind. `None`: it can.
+fn unready(core: &Core, metrics: &Metrics, id: NodeId) -> Option<String> {
+    if metrics.membership_config.membership().get_node(&id).is_none() {
+        return Some("it never joined the quorum as an observer".to_owned());
+    }
+    if !answers(metrics, id, core.config.timing.election_timeout_max * 3) {
+        return Some("it does not answer".to_owned());
     }
     let matched = metrics.replication.as_ref().and_then(|r| r.get(&id)).and_then(|m| *m);
     let last = metrics.last_log_index.unwrap_or(0);
-    if matched.is_none_or(|matched| matched.index + CAUGHT_UP_ENTRIES < last) {
-        return Ok(false);
+    match matched {
+        None => Some("its log is not known yet".to_owned()),
+        Some(matched) if matched.index + CAUGHT_UP_ENTRIES < last => {
+            Some(format!("it is {} entries behind", last - matched.index))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether the member acknowledged something within the last `patience`.
+fn answers(metrics: &Metrics, id: NodeId, patience: Duration) -> bool {
+    let acked = metrics.heartbeat.as_ref().and_then(|h| h.get(&id)).copied().flatten();
+    acked.is_some_and(|at| at.elapsed() < patience)
+}
+
+/// Makes a member a voter if it has caught up.
+async fn ensure_voter(core: &Core, id: NodeId) -> Result<(), MemberError> {
+    let (raft, metrics) = leading(core)?;
+    settle(core, raft, &metrics).await?;
+    if is_voter(&metrics, id) {
+        return Ok(());
+    }
+    if let Some(why) = unready(core, &metrics, id) {
+        return Err(MemberError::NotReady { id: broker_id(id), why });
     }
     let promote = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-    commit(core, raft.change_membership(promote, true)).await?;
-    Ok(true)
+    commit(core, raft.change_membership(promote, true)).await
+}
+
+fn is_voter(metrics: &Metrics, id: NodeId) -> bool {
+    metrics.membership_config.voter_ids().any(|voter| voter == id)
 }
 
 /// Removes every trace of the node from the members, committed without its help.
@@ -106,11 +140,11 @@ pub async fn join(core: &Core, call: JoinCall) -> JoinReply {
     let _one_at_a_time = core.members.lock().await;
     let joined = async {
         ensure_member(core, &call.member).await?;
-        if call.as_voter { ensure_voter(core, call.member.id).await } else { Ok(true) }
+        if call.as_voter { ensure_voter(core, call.member.id).await } else { Ok(()) }
     };
     match joined.await {
-        Ok(true) => JoinReply::Done,
-        Ok(false) => JoinReply::CatchingUp,
+        Ok(()) => JoinReply::Done,
+        Err(MemberError::NotReady { .. }) => JoinReply::CatchingUp,
         Err(MemberError::NotLeader { .. }) => JoinReply::NotLeader(other_leader(core)),
         Err(error) => JoinReply::Failed(error.to_string()),
     }
@@ -145,19 +179,42 @@ pub async fn add_observer(
     ensure_member(core, &Member { id, address }).await
 }
 
-pub async fn add_voter(core: &Core, id: NodeId, address: NodeAddress) -> Result<(), MemberError> {
-    let _one_at_a_time = core.members.lock().await;
-    ensure_member(core, &Member { id, address }).await?;
-    match ensure_voter(core, id).await? {
-        true => Ok(()),
-        false => Err(MemberError::Rejected("the observer has not caught up".into())),
+/// An observer becomes a voter. It gets some time to catch up, in which other changes may happen.
+pub async fn add_voter(core: &Core, id: NodeId, patience: Duration) -> Result<(), MemberError> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let promoted = {
+            let _one_at_a_time = core.members.lock().await;
+            let (_, metrics) = leading(core)?;
+            if is_voter(&metrics, id) {
+                return Err(MemberError::AlreadyVoter(broker_id(id)));
+            }
+            ensure_voter(core, id).await
+        };
+        match promoted {
+            Err(MemberError::NotReady { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(CATCH_UP_PAUSE).await;
+            }
+            done => return done,
+        }
     }
 }
 
+/// A voter becomes an observer. Not this node, which leads, and not the last one.
 pub async fn remove_voter(core: &Core, id: NodeId) -> Result<(), MemberError> {
     let _one_at_a_time = core.members.lock().await;
     let (raft, metrics) = leading(core)?;
     settle(core, raft, &metrics).await?;
+    let voters: BTreeSet<NodeId> = metrics.membership_config.voter_ids().collect();
+    if !voters.contains(&id) {
+        return Err(MemberError::NotAVoter(broker_id(id)));
+    }
+    if voters.len() == 1 {
+        return Err(MemberError::LastVoter(broker_id(id)));
+    }
+    if id == core.id {
+        return Err(MemberError::IsLeader(broker_id(id)));
+    }
     let remove = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
     commit(core, raft.change_membership(remove, true)).await
 }
@@ -165,4 +222,44 @@ pub async fn remove_voter(core: &Core, id: NodeId) -> Result<(), MemberError> {
 pub async fn remove_member(core: &Core, id: NodeId) -> Result<(), MemberError> {
     let _one_at_a_time = core.members.lock().await;
     ensure_absent(core, id).await
+}
+
+/// What the leader does by itself, for ever: it ends a change that its predecessor began, and
+/// forgets observers that are gone for good.
+pub async fn upkeep(core: Arc<Core>) {
+    let mut gone: HashMap<NodeId, Instant> = HashMap::new();
+    loop {
+        tokio::time::sleep(UPKEEP_PAUSE).await;
+        let Ok((raft, metrics)) = leading(&core) else {
+            gone.clear();
+            continue;
+        };
+        let due = note_gone(&core, &metrics, &mut gone);
+        if metrics.membership_config.membership().get_joint_config().len() > 1 {
+            let _one_at_a_time = core.members.lock().await;
+            let settled = settle(&core, raft, &core.metrics_of(raft)).await;
+            tracing::info!(?settled, "ended a change of voters that was left half-way");
+        }
+        for id in due {
+            gone.remove(&id);
+            let forgotten = remove_member(&core, id).await;
+            tracing::info!(id, ?forgotten, "forget an observer that is unregistered and silent");
+        }
+    }
+}
+
+/// Keeps account of the silent observers without a registration; returns those whose time is up.
+fn note_gone(core: &Core, metrics: &Metrics, gone: &mut HashMap<NodeId, Instant>) -> Vec<NodeId> {
+    let image = core.machine.image();
+    let silence = core.config.timing.election_timeout_max * 3;
+    let learners = metrics.membership_config.membership().learner_ids();
+    let silent: BTreeSet<NodeId> = learners
+        .filter(|id| image.broker(broker_id(*id)).is_none() && !answers(metrics, *id, silence))
+        .collect();
+    gone.retain(|id, _| silent.contains(id));
+    for id in silent {
+        gone.entry(id).or_insert_with(Instant::now);
+    }
+    let patience = core.config.timing.forget_after;
+    gone.iter().filter(|(_, since)| since.elapsed() >= patience).map(|(id, _)| *id).collect()
 }

@@ -46,6 +46,9 @@ pub struct StatusReply {
     pub standing: Standing,
     pub term: u64,
     pub leader: Option<Member>,
+    /// Whether the node that asks is a voter, as far as this one knows; `None`: it does not.
+    #[serde(default)]
+    pub asker_votes: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

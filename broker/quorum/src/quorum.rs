@@ -1,6 +1,7 @@
 //! The handle that the rest of the broker holds, and the thread behind it.
 
 use std::net::TcpListener;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::network::Network;
 use crate::rpc::{AddressBook, Dialer, Identity, kind};
 use crate::service::Service;
 use crate::status::Followers;
-use crate::types::{Raft, Records, broker_id, node_id};
+use crate::types::{Outcome, Raft, Records, broker_id, node_id};
 use crate::{admission, leadership, members, rpc, session, status};
 
 /// Largest entry. Far above any batch of records that the controller makes.
@@ -73,6 +74,7 @@ impl Quorum {
         listener.set_nonblocking(true).map_err(io("the controller listener"))?;
         let id = node_id(config.node_id);
         let admitted = admission::read_mark(&config.dir, id).map_err(io("the admission mark"))?;
+        let returning = admission::read_returning(&config.dir).map_err(io("the former role"))?;
         let cluster_id = config.cluster_id.clone().unwrap_or_default();
         let (machine, state) =
             MachineState::open(&config.dir, &cluster_id).map_err(io("opening the snapshot"))?;
@@ -101,6 +103,7 @@ impl Quorum {
             raft: OnceLock::new(),
             admitted: Mutex::new(admitted),
             admission: Notify::new(),
+            returning: AtomicBool::new(returning),
             suspicion: Arc::default(),
             leadership: watch::Sender::default(),
             session: watch::Sender::default(),
@@ -133,6 +136,12 @@ impl Quorum {
     /// Metadata offset of [`Quorum::image`]: index of the last applied entry, -1 before the first.
     pub fn applied_offset(&self) -> i64 {
         self.inner.core.machine.applied_offset()
+    }
+
+    /// Committed entries that did not fit the metadata and were left out by every node, since this
+    /// one started: always 0, unless the controller decided wrongly.
+    pub fn rejected_entries(&self) -> u64 {
+        self.inner.core.machine.rejected_entries()
     }
 
     /// Changes once per applied batch; a slow reader sees the latest image only and finds out by
@@ -179,7 +188,10 @@ impl Quorum {
                 Ok(Ok(written)) => written,
             };
             let error = match written {
-                Ok(written) => return Ok(written.log_id.index),
+                Ok(written) => match written.data {
+                    Outcome::Applied => return Ok(written.log_id.index),
+                    Outcome::Rejected(why) => return Err(ProposeError::Rejected(why)),
+                },
                 Err(error) => error,
             };
             let ClientWriteError::ForwardToLeader(forward) = error else {
@@ -211,13 +223,13 @@ impl Quorum {
         members::add_observer(&self.inner.core, node_id(id), at).await
     }
 
-    /// Leader only: makes a caught-up observer a voter (Kafka's AddRaftVoter).
-    pub async fn add_voter(&self, id: BrokerId, at: NodeAddress) -> Result<(), MemberError> {
-        members::add_voter(&self.inner.core, node_id(id), at).await
+    /// Leader only: makes an observer a voter (Kafka's AddRaftVoter), once it has caught up, for
+    /// which it gets `patience`.
+    pub async fn add_voter(&self, id: BrokerId, patience: Duration) -> Result<(), MemberError> {
+        members::add_voter(&self.inner.core, node_id(id), patience).await
     }
 
-    /// Leader only: makes a voter an observer (Kafka's RemoveRaftVoter). A running node that is
-    /// configured as a voter becomes one again.
+    /// Leader only: makes a voter other than itself an observer (Kafka's RemoveRaftVoter).
     pub async fn remove_voter(&self, id: BrokerId) -> Result<(), MemberError> {
         members::remove_voter(&self.inner.core, node_id(id)).await
     }
@@ -343,6 +355,7 @@ impl Node {
             admission::stay_member(core.clone()),
             leadership::run(core.clone(), self.followers),
             leadership::take_due_snapshots(core.clone()),
+            members::upkeep(core.clone()),
             session::run(core.clone()),
         );
     }

@@ -12,7 +12,7 @@ use crate::api::{BoxFuture, SessionEvent};
 use crate::core::Core;
 use crate::messages::{JoinCall, RejoinCall, SnapshotPiece, StatusReply, VoteCall};
 use crate::rpc::{Channel, Peer, Refusal, RequestHandler, kind};
-use crate::types::{Raft, TypeConfig, broker_id, decode, encode};
+use crate::types::{NodeId, Raft, TypeConfig, broker_id, decode, encode};
 use crate::{admission, members, session, snapshots};
 
 /// The handler behind the listener. Weak, because connections must not keep a stopped node alive.
@@ -28,7 +28,7 @@ impl RequestHandler for Service {
         }
         Box::pin(async move {
             match kind {
-                kind::STATUS => answer(&status(&core)),
+                kind::STATUS => answer(&status(&core, peer.node)),
                 kind::BOOTSTRAP => answer(&admission::accept_bootstrap(&core)),
                 kind::JOIN => {
                     let call: JoinCall = parse(&payload)?;
@@ -92,9 +92,14 @@ fn other(error: impl std::fmt::Display) -> Refusal {
     Refusal::Other(error.to_string())
 }
 
-fn status(core: &Core) -> StatusReply {
-    let term = core.metrics().map_or(0, |metrics| metrics.current_term);
-    StatusReply { standing: core.standing(), term, leader: core.known_leader() }
+fn status(core: &Core, asker: NodeId) -> StatusReply {
+    let metrics = core.metrics();
+    StatusReply {
+        standing: core.standing(),
+        term: metrics.as_ref().map_or(0, |metrics| metrics.current_term),
+        leader: core.known_leader(),
+        asker_votes: metrics.map(|m| m.membership_config.voter_ids().any(|id| id == asker)),
+    }
 }
 
 async fn raft_request(core: &Core, kind: u8, payload: &[u8]) -> Result<Bytes, Refusal> {

@@ -17,7 +17,7 @@ openraft::declare_raft_types!(
     /// The one instantiation of openraft in this project.
     pub TypeConfig:
         D = Records,
-        R = (),
+        R = Outcome,
         NodeId = u64,
         Node = NodeAddress,
         Term = u64,
@@ -34,6 +34,23 @@ pub type SnapshotMeta = of::SnapshotMetaOf<TypeConfig>;
 /// The snapshot's content: the encoded image.
 pub type Snapshot = of::SnapshotOf<TypeConfig, Bytes>;
 pub type LogFlushed = openraft::storage::IOFlushed<TypeConfig>;
+
+/// What became of an entry's records: the same on every node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    Applied,
+    /// They do not fit the image before them; nothing of them was applied.
+    Rejected(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Applied => f.write_str("applied"),
+            Outcome::Rejected(why) => write!(f, "rejected: {why}"),
+        }
+    }
+}
 
 /// One entry's metadata records, encoded once by the proposer and shared by the log's cache, the
 /// log file and every replication stream.

@@ -24,6 +24,7 @@ pub struct Kind {
 pub const VOTE: Kind = Kind { magic: *b"BNBSVOTE", version: 1 };
 pub const PURGED: Kind = Kind { magic: *b"BNBSPURG", version: 1 };
 pub const ADMITTED: Kind = Kind { magic: *b"BNBSADMT", version: 1 };
+pub const RETURNING: Kind = Kind { magic: *b"BNBSRETN", version: 1 };
 pub const SNAPSHOT: Kind = Kind { magic: *b"BNBSSNAP", version: 1 };
 
 pub fn crc32c(bytes: &[u8]) -> u32 {
@@ -49,6 +50,15 @@ pub fn write(path: &Path, kind: Kind, content: &[u8]) {
     file.sync_all().unwrap_or_else(|e| fatal_fsync(&beside, &e));
     std::fs::rename(&beside, path).unwrap_or_else(|e| fatal_write(path, &e));
     sync_dir_of(path);
+}
+
+/// Removes the file durably; it may be gone already.
+pub fn remove(path: &Path) {
+    match std::fs::remove_file(path) {
+        Ok(()) => sync_dir_of(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => fatal_write(path, &error),
+    }
 }
 
 /// Syncs the directory that holds `path`, so that a create, rename or unlink lasts.

@@ -40,6 +40,8 @@ pub struct Cluster {
     pub nodes: BTreeMap<i32, Quorum>,
     pub controllers: BTreeMap<i32, Arc<Controller>>,
     pub snapshot_entries: u64,
+    pub forget_after: Duration,
+    pub may_begin: bool,
     listeners: BTreeMap<i32, TcpListener>,
     ports: BTreeMap<i32, u16>,
 }
@@ -52,13 +54,14 @@ impl Cluster {
             nodes: BTreeMap::new(),
             controllers: BTreeMap::new(),
             snapshot_entries: 5_000,
+            forget_after: Duration::from_secs(30),
+            may_begin: true,
             listeners: BTreeMap::new(),
             ports: BTreeMap::new(),
         };
         for id in 0..voters {
-            let port = cluster.reserve(id);
-            let address = NodeAddress::new("127.0.0.1", port);
-            cluster.voters.push(Voter { id: BrokerId(id), address });
+            let voter = cluster.voter(id);
+            cluster.voters.push(voter);
         }
         cluster
     }
@@ -70,6 +73,15 @@ impl Cluster {
         }
         cluster.leader().await;
         cluster
+    }
+
+    /// A node as lists of voters name it.
+    pub fn voter(&mut self, id: i32) -> Voter {
+        let port = match self.ports.get(&id) {
+            Some(port) => *port,
+            None => self.reserve(id),
+        };
+        Voter { id: BrokerId(id), address: NodeAddress::new("127.0.0.1", port) }
     }
 
     fn reserve(&mut self, id: i32) -> u16 {
@@ -90,6 +102,8 @@ impl Cluster {
             QuorumConfig::new(BrokerId(id), self.dir(id), address, self.voters.clone());
         config.cluster_id = Some("test-cluster".into());
         config.snapshot_entries = self.snapshot_entries;
+        config.timing.forget_after = self.forget_after;
+        config.may_begin = self.may_begin;
         config
     }
 
@@ -149,6 +163,22 @@ impl Cluster {
                 Ok(offset) => return offset,
                 Err(error) => assert!(Instant::now() < deadline, "{error}"),
             }
+        }
+    }
+
+    /// Has whoever leads do something, until it succeeds: the leadership may move meanwhile.
+    pub async fn led<E: std::fmt::Display>(
+        &self,
+        what: &str,
+        work: impl AsyncFn(&Quorum) -> Result<(), E>,
+    ) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match work(&self.nodes[&self.leader().await]).await {
+                Ok(()) => return,
+                Err(error) => assert!(Instant::now() < deadline, "never: {what}: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
