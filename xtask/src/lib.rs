@@ -2,6 +2,7 @@
 //! concern. It links nothing of the product, so that it works when the product does not compile.
 
 pub mod ci;
+pub mod kind;
 pub mod run;
 pub mod schemas;
 pub mod tidy;

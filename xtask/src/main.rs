@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{ci, run, schemas, tidy};
+use xtask::{ci, kind, run, schemas, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo x", about = "Everything that is done to this repository")]
@@ -39,6 +39,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// A Kubernetes cluster in containers, and the scenarios on it.
+    #[command(subcommand)]
+    Kind(kind::Action),
     /// Extracts the message schemas' facts from the jars of a Kafka release.
     Schemas { jars: PathBuf },
 }
@@ -51,6 +54,7 @@ fn main() -> Result<()> {
         Command::Bench { arguments } => run::program("e2e", "bench", &arguments),
         Command::Simulate { arguments } => run::program("sim", "sim", &arguments),
         Command::Fuzz { arguments } => run::program("e2e", "fuzz", &arguments),
+        Command::Kind(action) => kind::run(&action),
         Command::Schemas { jars } => schemas::run(&jars),
     }
 }
