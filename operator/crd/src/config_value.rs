@@ -14,6 +14,19 @@ pub enum ConfigValue {
     Integer(i64),
     Float(f64),
     Text(String),
+    /// A list, a map or nothing: the API server cannot refuse it, so it must not make the whole
+    /// resource unreadable. No broker takes it.
+    Other(serde_json::Value),
+}
+
+impl ConfigValue {
+    /// The text that Kafka takes; `None` where it is not one value.
+    pub fn scalar(&self) -> Option<String> {
+        match self {
+            ConfigValue::Other(_) => None,
+            _ => Some(self.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for ConfigValue {
@@ -23,6 +36,7 @@ impl fmt::Display for ConfigValue {
             ConfigValue::Integer(value) => value.fmt(f),
             ConfigValue::Float(value) => value.fmt(f),
             ConfigValue::Text(value) => value.fmt(f),
+            ConfigValue::Other(value) => value.fmt(f),
         }
     }
 }

@@ -40,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     ("sim", &["base", "record", "wire", "commitlog", "replica", "metadata", "coordinator"]),
     ("plan", &["base", "crd", "metadata"]),
+    ("build", &["base", "crd", "metadata"]),
     ("operator", &["base", "crd", "plan", "build", "metadata", "client", "wire"]),
     ("e2e", &["base", "record", "wire", "client", "crd"]),
     ("xtask", &[]),

@@ -1,0 +1,72 @@
+//! What the builders take and give.
+
+use crd::KafkaCluster;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+
+use crate::Names;
+
+/// A cluster, and what was decided about it.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterInput<'a> {
+    /// The resource, which the API server or `check_config` found valid.
+    pub cluster: &'a KafkaCluster,
+    /// Pods that there are to be: what the plan says, never the spec directly.
+    pub replicas: i32,
+    /// Ids for `controller.quorum.voters`: the first voters before the cluster exists, then the
+    /// current ones as the quorum tells them.
+    pub voters: &'a [i32],
+    /// The cluster does not exist yet: brokers with empty disks may begin it.
+    pub begin: bool,
+    /// Image of the brokers; see [`image`].
+    pub image: &'a str,
+}
+
+/// Every object of a cluster. Each has name, namespace, labels and owner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objects {
+    /// None where the user names an account.
+    pub service_account: Option<ServiceAccount>,
+    pub config_map: ConfigMap,
+    /// Headless, bootstrap, then those of the external listeners.
+    pub services: Vec<Service>,
+    pub network_policy: NetworkPolicy,
+    pub pod_disruption_budget: PodDisruptionBudget,
+    pub stateful_set: StatefulSet,
+}
+
+impl<'a> ClusterInput<'a> {
+    pub(crate) fn names(&self) -> Names<'a> {
+        names(self.cluster)
+    }
+
+    /// Ordinals that need a file and Services: those that exist and those to come.
+    pub(crate) fn ordinals(&self) -> std::ops::Range<i32> {
+        0..self.replicas.max(self.cluster.spec.brokers.replicas).max(0)
+    }
+}
+
+pub(crate) fn names(cluster: &KafkaCluster) -> Names<'_> {
+    Names {
+        cluster: cluster.metadata.name.as_deref().unwrap_or_default(),
+        namespace: cluster.metadata.namespace.as_deref().unwrap_or("default"),
+    }
+}
+
+/// The image of a cluster's brokers: `spec.image`, else the operator's default image, with
+/// `spec.version` for its tag where the user names one.
+pub fn image(cluster: &KafkaCluster, default_image: &str) -> String {
+    if let Some(image) = &cluster.spec.image {
+        return image.clone();
+    }
+    let Some(version) = &cluster.spec.version else { return default_image.to_owned() };
+    let untagged = default_image.split('@').next().unwrap_or(default_image);
+    let name_start = untagged.rfind('/').map_or(0, |slash| slash + 1);
+    let repository = match untagged[name_start..].find(':') {
+        Some(colon) => &untagged[..name_start + colon],
+        None => untagged,
+    };
+    format!("{repository}:{version}")
+}

@@ -1,0 +1,81 @@
+//! What guards the brokers: disruption budget, network policy, service account.
+
+use crd::{CONTROLLER_PORT, HTTP_PORT};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::networking::v1::{
+    NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
+};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::input::ClusterInput;
+use crate::metadata_of::{label_selector, object_meta};
+
+/// An account without rights; `None` where the user names another.
+pub(crate) fn service_account(input: &ClusterInput<'_>) -> Option<ServiceAccount> {
+    if input.cluster.spec.brokers.pod_template.service_account_name.is_some() {
+        return None;
+    }
+    Some(ServiceAccount {
+        metadata: object_meta(input, input.names().broker()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    })
+}
+
+/// An eviction takes one broker at a time. Whether that one is safe to take, the operator's own
+/// restarts ask the brokers; an eviction cannot.
+pub(crate) fn pod_disruption_budget(input: &ClusterInput<'_>) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: object_meta(input, input.names().broker()),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::Int(1)),
+            selector: Some(label_selector(input.names().cluster)),
+            // A broken pod must not keep its node from being drained.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        ..PodDisruptionBudget::default()
+    }
+}
+
+/// Clients from anywhere; the quorum among brokers only; health and metrics from any pod.
+pub(crate) fn network_policy(input: &ClusterInput<'_>) -> NetworkPolicy {
+    let cluster = input.names().cluster;
+    let port = |port: i32| NetworkPolicyPort {
+        port: Some(IntOrString::Int(port)),
+        protocol: Some("TCP".into()),
+        ..NetworkPolicyPort::default()
+    };
+    let clients = NetworkPolicyIngressRule {
+        ports: Some(input.cluster.spec.listeners.iter().map(|l| port(l.port)).collect()),
+        from: None,
+    };
+    let brokers = NetworkPolicyPeer {
+        pod_selector: Some(label_selector(cluster)),
+        ..NetworkPolicyPeer::default()
+    };
+    let anywhere_inside = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        ..NetworkPolicyPeer::default()
+    };
+    let only = |from: NetworkPolicyPeer, number: i32| NetworkPolicyIngressRule {
+        ports: Some(vec![port(number)]),
+        from: Some(vec![from]),
+    };
+    NetworkPolicy {
+        metadata: object_meta(input, input.names().broker()),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(label_selector(cluster)),
+            policy_types: Some(vec!["Ingress".into()]),
+            ingress: Some(vec![
+                clients,
+                only(brokers, CONTROLLER_PORT),
+                only(anywhere_inside, HTTP_PORT),
+            ]),
+            ..NetworkPolicySpec::default()
+        }),
+    }
+}

@@ -1,0 +1,113 @@
+//! Services: names of brokers, a way in, and for external listeners one way in and one per broker.
+
+use std::collections::BTreeMap;
+
+use crd::{CONTROLLER_PORT, HTTP_PORT, ListenerSpec, ListenerType};
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::input::ClusterInput;
+use crate::metadata_of::{labels, object_meta};
+
+const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
+
+pub(crate) fn services(input: &ClusterInput<'_>) -> Vec<Service> {
+    let mut all = vec![headless(input)];
+    all.extend(bootstrap(input));
+    let external = input.cluster.spec.listeners.iter().filter(|l| l.kind != ListenerType::Internal);
+    for listener in external {
+        all.push(listener_bootstrap(input, listener));
+        all.extend(input.ordinals().map(|id| listener_broker(input, listener, id)));
+    }
+    all
+}
+
+/// Brokers need each other's names to become ready, so the names do not wait for readiness.
+fn headless(input: &ClusterInput<'_>) -> Service {
+    let listeners = input.cluster.spec.listeners.iter();
+    let ports = listeners
+        .map(|l| port(&l.name, l.port))
+        .chain([port("controller", CONTROLLER_PORT), port("http", HTTP_PORT)])
+        .collect();
+    let spec = ServiceSpec {
+        cluster_ip: Some("None".into()),
+        publish_not_ready_addresses: Some(true),
+        ..spec(input, ports)
+    };
+    service(input, input.names().headless_service(), BTreeMap::new(), spec)
+}
+
+fn bootstrap(input: &ClusterInput<'_>) -> Option<Service> {
+    let listeners = input.cluster.spec.listeners.iter();
+    let ports: Vec<ServicePort> = listeners
+        .filter(|l| l.kind == ListenerType::Internal)
+        .map(|l| port(&l.name, l.port))
+        .collect();
+    if ports.is_empty() {
+        return None;
+    }
+    let spec = ServiceSpec { type_: Some("ClusterIP".into()), ..spec(input, ports) };
+    Some(service(input, input.names().bootstrap_service(), BTreeMap::new(), spec))
+}
+
+fn listener_bootstrap(input: &ClusterInput<'_>, listener: &ListenerSpec) -> Service {
+    let name = input.names().listener_bootstrap_service(&listener.name);
+    external(input, listener, name, listener.node_port, labels(input.names().cluster), false)
+}
+
+/// A client that knows a broker keeps reaching it, ready or not.
+fn listener_broker(input: &ClusterInput<'_>, listener: &ListenerSpec, id: i32) -> Service {
+    let names = input.names();
+    let mut selector = labels(names.cluster);
+    selector.insert(POD_NAME_LABEL.into(), names.pod(id));
+    let name = names.listener_broker_service(&listener.name, id);
+    external(input, listener, name, listener.node_port_of(id), selector, true)
+}
+
+fn external(
+    input: &ClusterInput<'_>,
+    listener: &ListenerSpec,
+    name: String,
+    node_port: Option<i32>,
+    selector: BTreeMap<String, String>,
+    not_ready: bool,
+) -> Service {
+    let port = ServicePort { node_port, ..port(&listener.name, listener.port) };
+    let spec = ServiceSpec {
+        type_: Some(listener.kind.as_str().into()),
+        selector: Some(selector),
+        load_balancer_class: listener.load_balancer_class.clone(),
+        publish_not_ready_addresses: not_ready.then_some(true),
+        ..spec(input, vec![port])
+    };
+    service(input, name, listener.annotations.clone(), spec)
+}
+
+fn port(name: &str, number: i32) -> ServicePort {
+    ServicePort {
+        name: Some(name.into()),
+        port: number,
+        target_port: Some(IntOrString::Int(number)),
+        protocol: Some("TCP".into()),
+        ..ServicePort::default()
+    }
+}
+
+fn spec(input: &ClusterInput<'_>, ports: Vec<ServicePort>) -> ServiceSpec {
+    ServiceSpec {
+        selector: Some(labels(input.names().cluster)),
+        ports: Some(ports),
+        ..ServiceSpec::default()
+    }
+}
+
+fn service(
+    input: &ClusterInput<'_>,
+    name: String,
+    annotations: BTreeMap<String, String>,
+    spec: ServiceSpec,
+) -> Service {
+    let mut metadata = object_meta(input, name);
+    metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+    Service { metadata, spec: Some(spec), ..Service::default() }
+}
