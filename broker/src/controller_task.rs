@@ -296,6 +296,7 @@ fn propose_error(error: &ProposeError) -> ControllerError {
         // Asked again, the next controller knows whether it was committed.
         ProposeError::OutcomeUnknown => ErrorCode::NotController,
         ProposeError::TooLarge { .. } => ErrorCode::InvalidRequest,
+        ProposeError::Rejected(_) => ErrorCode::UnknownServerError,
     };
     ControllerError::new(code, error.to_string())
 }

@@ -1,6 +1,7 @@
 //! The broker's metrics. Handles are looked up once, at start or when a partition is created; the
 //! hot path only counts.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -18,17 +19,30 @@ const LATENCY_BUCKETS: &[f64] = &[
 /// Index of requests whose API is unknown.
 pub const UNKNOWN_API: usize = 0;
 
-/// Latencies of one API by phase.
+/// Latencies of one API by phase. Together they are what the client waits for, the network apart.
 #[derive(Debug)]
 pub struct ApiMetrics {
-    handle: Histogram,
+    local: Histogram,
+    wait: Histogram,
     send: Histogram,
 }
 
 impl ApiMetrics {
-    /// From the complete frame to the finished reply, waits included.
-    pub fn handled(&self, elapsed: Duration) {
-        self.handle.observe(elapsed.as_secs_f64());
+    fn new(latency: &HistogramVec, api: &str) -> ApiMetrics {
+        let of = |phase| latency.with_label_values(&[api, phase]);
+        ApiMetrics { local: of("local"), wait: of("wait"), send: of("send") }
+    }
+
+    /// From the complete frame to the end of what the broker can do at once: for a produce request
+    /// all of its appends, for a fetch the first read.
+    pub fn worked(&self, elapsed: Duration) {
+        self.local.observe(elapsed.as_secs_f64());
+    }
+
+    /// From there to the finished reply: for replicas, for more data, for the controller, for the
+    /// replies to earlier requests.
+    pub fn waited(&self, elapsed: Duration) {
+        self.wait.observe(elapsed.as_secs_f64());
     }
 
     /// From the finished reply to its last byte in the socket.
@@ -41,8 +55,10 @@ impl ApiMetrics {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// By API code + 1; `UNKNOWN_API` first.
-    apis: Vec<ApiMetrics>,
+    latency: HistogramVec,
+    /// By API code + 1; `UNKNOWN_API` first. Made at the first request, so that `/metrics` tells
+    /// only of what is used.
+    apis: Vec<OnceLock<ApiMetrics>>,
     pub bytes_in: IntCounter,
     pub bytes_out: IntCounter,
     pub produced_bytes: IntCounter,
@@ -71,7 +87,7 @@ impl Metrics {
         let latency = HistogramVec::new(
             HistogramOpts::new(
                 "barnabas_request_seconds",
-                "Latency of requests by phase: handle (frame complete to reply finished), send",
+                "Latency of requests by phase: local work, wait for others, send",
             )
             .buckets(LATENCY_BUCKETS.to_vec()),
             &["api", "phase"],
@@ -79,7 +95,8 @@ impl Metrics {
         let m = Maker { registry: &registry };
         m.register(latency.clone())?;
         Ok(Metrics {
-            apis: api_metrics(&latency)?,
+            apis: (0..=last_api()).map(|_| OnceLock::new()).collect(),
+            latency,
             bytes_in: m.counter("bytes_in_total", "Bytes of request frames received")?,
             bytes_out: m.counter("bytes_out_total", "Bytes of response frames sent")?,
             produced_bytes: m.counter("produced_bytes_total", "Bytes of batches appended")?,
@@ -112,7 +129,8 @@ impl Metrics {
 
     /// The metrics of an API by the index that `api_index` gives.
     pub fn api(&self, index: usize) -> &ApiMetrics {
-        &self.apis[if index < self.apis.len() { index } else { UNKNOWN_API }]
+        let index = if index < self.apis.len() { index } else { UNKNOWN_API };
+        self.apis[index].get_or_init(|| ApiMetrics::new(&self.latency, api_name(index)))
     }
 
     /// The text format.
@@ -128,21 +146,13 @@ pub fn api_index(api: ApiKey) -> usize {
     usize::try_from(api.code()).map_or(UNKNOWN_API, |code| code + 1)
 }
 
-fn api_metrics(latency: &HistogramVec) -> Result<Vec<ApiMetrics>, prometheus::Error> {
-    let of = |name: &str| -> Result<ApiMetrics, prometheus::Error> {
-        Ok(ApiMetrics {
-            handle: latency.get_metric_with_label_values(&[name, "handle"])?,
-            send: latency.get_metric_with_label_values(&[name, "send"])?,
-        })
-    };
-    let last = ApiKey::all().map(api_index).max().unwrap_or(UNKNOWN_API);
-    let mut apis = Vec::with_capacity(last + 1);
-    apis.push(of("unknown")?);
-    for code in 0..last {
-        let api = i16::try_from(code).ok().and_then(ApiKey::from_i16);
-        apis.push(of(api.map_or("unknown", ApiKey::name))?);
-    }
-    Ok(apis)
+fn last_api() -> usize {
+    ApiKey::all().map(api_index).max().unwrap_or(UNKNOWN_API)
+}
+
+fn api_name(index: usize) -> &'static str {
+    let code = index.checked_sub(1).and_then(|code| i16::try_from(code).ok());
+    code.and_then(ApiKey::from_i16).map_or("unknown", ApiKey::name)
 }
 
 struct Maker<'a> {

@@ -67,7 +67,8 @@ enum State {
 /// A request whose reply is not in the output yet. `api` is the index of its metrics.
 struct Slot {
     state: State,
-    received: Instant,
+    /// When the first poll of its handler was over.
+    started: Instant,
     api: usize,
 }
 
@@ -196,11 +197,11 @@ impl Connection {
                     Poll::Pending => break,
                 }
             }
-            let Some(Slot { state: State::Done(reply), received, api }) = self.replies.pop_front()
+            let Some(Slot { state: State::Done(reply), started, api }) = self.replies.pop_front()
             else {
                 break;
             };
-            self.broker.metrics.api(api).handled(received.elapsed());
+            self.broker.metrics.api(api).waited(started.elapsed());
             match reply {
                 Reply::Parts(parts) => self.output.push(parts, api).map_err(End::Write)?,
                 Reply::Silent => {}
@@ -227,11 +228,13 @@ impl Connection {
             self.last_activity = received;
             self.broker.metrics.bytes_in.inc_by(length as u64 + 4);
             let buffer = self.input.buffer();
-            let (api, started) =
+            let (api, handler) =
                 dispatch::start(&self.broker, &mut self.session, buffer, length, received);
             self.input.consume(length);
-            let state = first_poll(started, cx);
-            self.replies.push_back(Slot { state, received, api });
+            let state = first_poll(handler, cx);
+            let started = Instant::now();
+            self.broker.metrics.api(api).worked(started - received);
+            self.replies.push_back(Slot { state, started, api });
             progress = true;
         }
         Ok(progress)
