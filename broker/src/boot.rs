@@ -218,6 +218,7 @@ fn start_quorum(
     let dir = config.metadata_log_dir.join(METADATA_DIR);
     let mut quorum = QuorumConfig::new(config.broker_id, dir, advertised, voters);
     quorum.cluster_id = Some(cluster_id.to_owned());
+    quorum.may_begin = config.quorum.may_begin;
     let (heartbeat, election) = (config.quorum.heartbeat_ms, config.quorum.election_timeout_ms);
     if heartbeat > 0 && election > 0 {
         quorum.timing = Timing {

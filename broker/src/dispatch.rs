@@ -106,6 +106,8 @@ apis! {
         DescribeCluster DescribeClusterRequest => describe_cluster,
         DescribeTopicPartitions DescribeTopicPartitionsRequest => describe_topic_partitions,
         UnregisterBroker UnregisterBrokerRequest => unregister_broker,
+        AddRaftVoter AddRaftVoterRequest => add_raft_voter,
+        RemoveRaftVoter RemoveRaftVoterRequest => remove_raft_voter,
     }
     not served {
         SaslHandshake,
@@ -140,8 +142,6 @@ apis! {
         ShareGroupDescribe,
         ShareFetch,
         ShareAcknowledge,
-        AddRaftVoter,
-        RemoveRaftVoter,
         StreamsGroupHeartbeat,
         StreamsGroupDescribe,
         DescribeShareGroupOffsets,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::ErrorCode;
-use client::{Connection, Options};
+use metadata::Image;
 use quorum::{QuorumStatus, ReplicaStatus};
 use wire::Str;
 use wire::messages::describe_quorum_response as response;
 use wire::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 
 use super::topology::active_controller;
+use super::voters;
 use crate::{Broker, RequestContext};
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -26,15 +27,9 @@ pub async fn handle(
         return refusal;
     }
     match active_controller(broker) {
-        Some(active) if active == broker.id => describe(&broker.quorum.status()),
+        Some(active) if active == broker.id => describe(&broker.image(), &broker.quorum.status()),
         Some(active) => {
-            let listener = &broker.config.inter_broker_listener;
-            let image = broker.image();
-            let endpoint = image.broker(active).and_then(|b| b.listener(listener)).cloned();
-            match endpoint {
-                Some(endpoint) => ask(&endpoint, &request, cx.version).await,
-                None => failed(ErrorCode::NotController),
-            }
+            voters::ask(broker, active, &request, cx.version, TIMEOUT).await.unwrap_or_else(failed)
         }
         None => failed(ErrorCode::NotLeaderOrFollower),
     }
@@ -62,24 +57,9 @@ fn check(request: &DescribeQuorumRequest) -> Option<DescribeQuorumResponse> {
     Some(DescribeQuorumResponse { topics: vec![topic], ..Default::default() })
 }
 
-async fn ask(
-    endpoint: &metadata::Endpoint,
-    request: &DescribeQuorumRequest,
-    version: i16,
-) -> DescribeQuorumResponse {
-    let address = format!("{}:{}", endpoint.host, endpoint.port);
-    let options =
-        Options { connect_timeout: TIMEOUT, request_timeout: TIMEOUT, ..Options::default() };
-    let answer =
-        async { Connection::connect(&address, options).await?.call(request, version).await };
-    answer.await.unwrap_or_else(|error| {
-        tracing::info!(%error, address, "ask the active controller for the quorum");
-        failed(ErrorCode::BrokerNotAvailable)
-    })
-}
-
-fn describe(status: &QuorumStatus) -> DescribeQuorumResponse {
-    let states = |replicas: &[ReplicaStatus]| replicas.iter().map(state).collect();
+fn describe(image: &Image, status: &QuorumStatus) -> DescribeQuorumResponse {
+    let states =
+        |replicas: &[ReplicaStatus]| replicas.iter().map(|replica| state(image, replica)).collect();
     let partition = response::PartitionData {
         leader_id: status.leader.map_or(-1, |id| id.0),
         leader_epoch: status.epoch,
@@ -101,9 +81,10 @@ fn describe(status: &QuorumStatus) -> DescribeQuorumResponse {
     DescribeQuorumResponse { topics: vec![topic], nodes: nodes.collect(), ..Default::default() }
 }
 
-fn state(replica: &ReplicaStatus) -> response::ReplicaState {
+fn state(image: &Image, replica: &ReplicaStatus) -> response::ReplicaState {
     response::ReplicaState {
         replica_id: replica.id.0,
+        replica_directory_id: voters::directory_id(image, replica.id),
         log_end_offset: replica.log_end_offset,
         last_fetch_timestamp: replica.last_fetch_timestamp,
         last_caught_up_timestamp: replica.last_caught_up_timestamp,

@@ -1,5 +1,6 @@
 //! One file per API: the only place where versioned wire structs meet the broker's own types.
 
+pub mod add_raft_voter;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod api_versions;
@@ -34,6 +35,8 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod remove_raft_voter;
 pub mod sync_group;
 mod topology;
 pub mod unregister_broker;
+mod voters;

@@ -59,6 +59,7 @@ pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, Con
         session: values.session()?,
         quorum: QuorumConfig {
             heartbeat_ms: values.get("barnabas.quorum.heartbeat.ms")?,
+            may_begin: values.get("barnabas.quorum.begin")?,
             election_timeout_ms: values.get("barnabas.quorum.election.timeout.ms")?,
         },
         explicit: std::sync::Arc::new(values.0),
@@ -78,7 +79,7 @@ fn check(properties: &BTreeMap<String, String>) -> Result<Vec<String>, ConfigErr
     Ok(without_effect)
 }
 
-fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, ConfigError> {
+pub(super) fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, ConfigError> {
     let owned = str::to_owned;
     let Some(key) = broker_key(name) else {
         let suggestion = nearest_broker_key(name).map(owned);
@@ -159,9 +160,8 @@ impl Values {
         }
         let is_controller = roles.iter().any(|role| role == "controller");
         let is_voter = voters.iter().any(|voter| voter.id == id);
-        if is_controller != is_voter && !voters.is_empty() {
-            let problem =
-                format!("node {id} must be a voter exactly if it has the controller role");
+        if is_voter && !is_controller {
+            let problem = format!("node {id} is a voter and needs the controller role");
             return Err(self.invalid("controller.quorum.voters", problem));
         }
         Ok(is_controller)

@@ -86,6 +86,7 @@ pub struct SessionConfig {
 /// Raft timing.
 #[derive(Clone, PartialEq, Debug)]
 pub struct QuorumConfig {
+    pub may_begin: bool,
     pub heartbeat_ms: u64,
     pub election_timeout_ms: u64,
 }

@@ -269,6 +269,9 @@ const OWN: &[BrokerKey] = &[
     used("barnabas.quorum.heartbeat.ms", Int(10), "50"),
     // Raft election timeout; each follower waits between this and twice this.
     used("barnabas.quorum.election.timeout.ms", Int(50), "300"),
+    // Whether a broker with an empty disk may begin a new cluster, as one of the first voters; with
+    // false it waits until it can join the existing one.
+    used("barnabas.quorum.begin", Bool, "true"),
     // The id of the cluster, as `kafka-storage format --cluster-id` would write it.
     used("barnabas.cluster.id", Text, ""),
 ];
