@@ -1,13 +1,45 @@
 //! The definitions as they are installed: `crds/`, the chart and `operator crds` all print these.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt;
 
 use crate::{KafkaCluster, Topic};
 
 /// Every definition, in the order of installation.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![KafkaCluster::crd(), Topic::crd()]
+    vec![
+        definition(KafkaCluster::crd(), "A Kafka cluster run by Barnabas."),
+        definition(Topic::crd(), "A topic of a KafkaCluster."),
+    ]
+}
+
+fn definition(mut definition: CustomResourceDefinition, text: &str) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
+        if let Some(schema) = schema {
+            refuse_null(schema);
+            schema.title = None;
+            schema.description = Some(text.to_owned());
+        }
+    }
+    definition
+}
+
+/// What is optional is left out, not null: rules that ask for presence would take null for a value.
+fn refuse_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|value| !value.0.is_null());
+    }
+    schema.properties.iter_mut().flatten().for_each(|(_, property)| refuse_null(property));
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        refuse_null(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        refuse_null(values);
+    }
 }
 
 /// Each definition as the name and the text of its file below `crds/`.

@@ -23,10 +23,10 @@ pub const HTTP_PORT: i32 = 9404;
         .message("loadBalancerClass is for listeners of type LoadBalancer")
 )]
 pub struct ListenerSpec {
-    /// 1 to 11 lower-case letters and digits.
-    #[schemars(regex(pattern = r"^[a-z0-9]{1,11}$"))]
-    #[x_kube(validation = Rule::new("self != 'controller'")
-        .message("the listener name controller is taken by the metadata quorum"))]
+    /// 1 to 11 lower-case letters and digits, the first a letter.
+    #[schemars(length(max = 11), regex(pattern = r"^[a-z][a-z0-9]{0,10}$"))]
+    #[x_kube(validation = Rule::new("!(self in ['controller', 'http'])")
+        .message("the listener names controller and http are taken by the brokers themselves"))]
     pub name: String,
     /// Port of the pod; on one machine the port of the first broker, its followers one up each.
     #[schemars(range(min = 1024, max = 65535))]
@@ -42,9 +42,10 @@ pub struct ListenerSpec {
     pub node_port: Option<i32>,
     /// Node ports of single brokers, by broker id; Kubernetes chooses the others.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[x_kube(validation = Rule::new("self.all(id, id.matches('^(0|[1-9][0-9]{0,2})$'))")
-        .message("the keys of brokerNodePorts are broker ids, such as \"0\""))]
-    #[schemars(extend("maxProperties" = 1000), inner(range(min = 1, max = 65535)))]
+    #[x_kube(validation = Rule::new(
+        "self.all(id, id.matches('^(0|[1-9][0-9]{0,2})$') && self[id] > 0 && self[id] < 65536)"
+    ).message("brokerNodePorts are ports by broker id, such as \"0\": 31000"))]
+    #[schemars(extend("maxProperties" = 1000))]
     pub broker_node_ports: BTreeMap<String, i32>,
     /// Host that brokers tell clients to connect to, with `{brokerId}` in place of the id. Without
     /// it: an address of the broker's node, or of its load balancer.
