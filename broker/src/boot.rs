@@ -1,13 +1,13 @@
 //! The only constructor of the object graph, in start order; and the way back, in reverse.
 //!
-//! Start: configuration, listeners bound, logs recovered, quorum, broker, tasks, registration, and
-//! only then connections are served. Stop: leaderships are handed over while clients are served,
+//! Start: configuration, listeners bound, HTTP for probes, logs recovered, quorum, broker, tasks,
+//! registration, and only then connections are served. Stop: leaderships are handed over while clients are served,
 //! connections drain, background work ends, logs are closed, and the clean-shutdown markers come
 //! last.
 
 use std::io::IsTerminal;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,15 +25,17 @@ use tokio::task::JoinSet;
 use crate::api::fetch::FetchSessions;
 use crate::api::init_producer_id::ProducerIds;
 use crate::broker::Broker;
-use crate::broker_session::{BrokerSession, Identity, Standing};
-use crate::config::{self, Config};
+use crate::broker_session::{BrokerSession, Identity, Presence, Standing};
+use crate::config::{self, Config, Place};
 use crate::controller_client::ControllerClient;
 use crate::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
 use crate::coordinator_task::GroupCoordinator;
 use crate::metrics::Metrics;
 use crate::net::{self, BoundListener, Budget, ReadAhead};
 use crate::partition::{self, LoadedLogs, Outbox, Partitions};
-use crate::shutdown::Shutdown;
+use crate::pod_config::PodConfig;
+use crate::readiness::Startup;
+use crate::shutdown::{Shutdown, Signals};
 use crate::{background, dev, follower, http, isr_task};
 
 /// Segment and index files open at once.
@@ -48,15 +50,30 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const METADATA_DIR: &str = "__cluster_metadata-0";
 
 /// Runs one broker until SIGTERM or SIGINT.
-pub fn run(path: &Path, overrides: &[String]) -> Result<()> {
-    let config = Arc::new(Config::load(path, overrides)?);
+pub fn run(files: &[PathBuf], pod: Option<&Path>, overrides: &[String]) -> Result<()> {
+    let config = Arc::new(Config::load(files, overrides)?);
     start_logging();
     for key in &config.without_effect {
         tracing::warn!(key, "this configuration key has no effect here");
     }
     let runtime = data_plane(config.worker_threads)?;
-    let running = runtime.block_on(async { start(config) })?;
-    runtime.block_on(running.wait_and_stop())
+    let pod = pod.map(|file| PodConfig::new(file, config.clone()));
+    let stopped = runtime.block_on(async {
+        let mut signals = Signals::watch().context("watch SIGTERM and SIGINT")?;
+        // Recovery blocks, and may take long enough for somebody to end it.
+        let starting = tokio::task::spawn_blocking(move || start_in(config, pod));
+        let running = tokio::select! {
+            running = starting => running.context("start")??,
+            () = signals.received() => {
+                tracing::info!("stopped while starting");
+                return Ok(());
+            }
+        };
+        running.wait_and_stop(signals).await
+    });
+    // What still blocks then is a start that was given up: any point of it is a good end.
+    runtime.shutdown_background();
+    stopped
 }
 
 /// Runs `broker dev`.
@@ -133,9 +150,21 @@ impl Bound {
 
 /// Starts a broker on the current runtime. Returns when it listens; registration goes on behind.
 pub fn start(config: Arc<Config>) -> Result<Running> {
+    start_in(config, None)
+}
+
+/// Starts a broker whose place the file of a pod tells.
+fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let bound = Bound::bind(&config)?;
+    let http_address = bound.http.as_ref().and_then(|socket| socket.local_addr().ok());
+    let (startup, shutdown) = (Arc::new(Startup::default()), Shutdown::new());
+    let mut tasks = JoinSet::new();
+    if let Some(socket) = bound.http {
+        serve_http(&mut tasks, socket, &startup, &shutdown);
+    }
     let logs = LogContext::new(Arc::new(DiskFs), OPEN_FILES_MAX);
-    let loaded = partition::load_logs(&config, &logs).context("open the logs")?;
+    let loaded =
+        partition::load_logs(&config, &logs, &startup.recovery).context("open the logs")?;
     let cluster_id = cluster_id(&config, &loaded);
     let directory_ids = loaded.directory_ids.clone();
     partition::write_meta_properties(&config, &logs, &cluster_id, &directory_ids)?;
@@ -143,12 +172,11 @@ pub fn start(config: Arc<Config>) -> Result<Running> {
 
     let (mailbox, inbox) = ControllerMailbox::new();
     let quorum = start_quorum(&config, &cluster_id, bound.controller, &mailbox)?;
-    let broker = build(config.clone(), quorum, mailbox, logs, loaded)?;
+    let broker = build(config.clone(), shutdown, quorum, mailbox, logs, loaded)?;
+    startup.finished(broker.clone());
     let identity = Identity {
         broker_id: config.broker_id,
         cluster_id: cluster_id.as_str().into(),
-        listeners: advertised(&config, &bound.clients),
-        rack: config.rack.as_deref().map(Into::into),
         log_dirs: directory_ids,
         log_dir_paths: config.log_dirs.iter().map(|dir| dir.to_string_lossy().into()).collect(),
         cordoned_log_dirs: config.value(CORDONED_LOG_DIRS).unwrap_or_default().into(),
@@ -156,22 +184,39 @@ pub fn start(config: Arc<Config>) -> Result<Running> {
     };
     let mut running = Running {
         addresses: bound.clients.iter().map(|listener| listener.address).collect(),
-        http_address: bound.http.as_ref().and_then(|socket| socket.local_addr().ok()),
+        http_address,
         standing: watch::channel(Standing { epoch: -1, fenced: true, may_stop: false }).1,
-        tasks: JoinSet::new(),
+        tasks,
         threads: Vec::new(),
         broker,
     };
     running.start_threads()?;
-    running.start_control(&config, identity, inbox);
-    running.start_data(&config, bound.clients, bound.http);
+    let presence = running.keep_presence(&config, pod, &bound.clients);
+    running.start_control(&config, identity, presence, inbox);
+    running.start_data(&config, bound.clients);
     let addresses = &running.addresses;
     tracing::info!(id = %config.broker_id, %cluster_id, ?addresses, "listening");
     Ok(running)
 }
 
+fn serve_http(
+    tasks: &mut JoinSet<()>,
+    socket: TcpListener,
+    startup: &Arc<Startup>,
+    shutdown: &Shutdown,
+) {
+    let (startup, shutdown) = (startup.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        let serving = async { http::serve(startup, socket.try_into()?, shutdown).await };
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "http listener failed");
+        }
+    });
+}
+
 fn build(
     config: Arc<Config>,
+    shutdown: Shutdown,
     quorum: Quorum,
     mailbox: ControllerMailbox,
     logs: LogContext,
@@ -183,7 +228,7 @@ fn build(
     let partitions = Arc::new(Partitions::new(config.clone(), logs, outbox, loaded));
     Ok(Arc::new(Broker {
         id: config.broker_id,
-        shutdown: Shutdown::new(),
+        shutdown,
         controller: ControllerClient::new(quorum.clone(), mailbox),
         quorum,
         partitions,
@@ -253,14 +298,17 @@ fn fnv_128(bytes: &[u8]) -> u128 {
 }
 
 /// What clients are told; a port of 0 is replaced by the one that was bound.
-fn advertised(config: &Config, bound: &[BoundListener]) -> Vec<Endpoint> {
-    let endpoint = |(told, bound): (&config::Endpoint, &BoundListener)| Endpoint {
+fn presence(place: &Place, bound_ports: &[u16]) -> Presence {
+    let endpoint = |(told, bound): (&config::Endpoint, &u16)| Endpoint {
         name: told.name.as_str().into(),
         host: told.host.as_str().into(),
-        port: if told.port == 0 { bound.address.port() } else { told.port },
+        port: if told.port == 0 { *bound } else { told.port },
         security_protocol: "PLAINTEXT".into(),
     };
-    config.advertised.iter().zip(bound).map(endpoint).collect()
+    Presence {
+        listeners: place.advertised.iter().zip(bound_ports).map(endpoint).collect(),
+        rack: place.rack.as_deref().map(Into::into),
+    }
 }
 
 /// Waits until an image was applied; false if the broker stops before.
@@ -283,13 +331,38 @@ impl Running {
         Ok(())
     }
 
-    fn start_control(&mut self, config: &Config, identity: Identity, inbox: ControllerInbox) {
+    /// Where this broker is to be found, now and whenever the pod's file says something else.
+    fn keep_presence(
+        &mut self,
+        config: &Config,
+        pod: Option<PodConfig>,
+        bound: &[BoundListener],
+    ) -> watch::Receiver<Presence> {
+        let ports: Vec<u16> = bound.iter().map(|listener| listener.address.port()).collect();
+        let Some(mut pod) = pod else {
+            return watch::channel(presence(&Place::of(config), &ports)).1;
+        };
+        let place = pod.look().unwrap_or_else(|| Place::of(config));
+        let (sender, receiver) = watch::channel(presence(&place, &ports));
+        let told = move |place: &Place| presence(place, &ports);
+        self.tasks.spawn(pod.follow(place, told, sender, self.broker.shutdown.clone()));
+        receiver
+    }
+
+    fn start_control(
+        &mut self,
+        config: &Config,
+        identity: Identity,
+        presence: watch::Receiver<Presence>,
+        inbox: ControllerInbox,
+    ) {
         let broker = &self.broker;
         let controller =
             ControllerTask::new(config, broker.quorum.clone(), inbox, broker.metrics.clone());
         self.tasks.spawn(controller.run(broker.shutdown.clone()));
         let (session, standing) = BrokerSession::new(
             identity,
+            presence,
             broker.controller.clone(),
             broker.partitions.clone(),
             config.session.heartbeat_interval_ms,
@@ -301,12 +374,7 @@ impl Running {
         self.tasks.spawn(set_strays_aside(broker.clone(), self.standing.clone()));
     }
 
-    fn start_data(
-        &mut self,
-        config: &Config,
-        clients: Vec<BoundListener>,
-        http: Option<TcpListener>,
-    ) {
+    fn start_data(&mut self, config: &Config, clients: Vec<BoundListener>) {
         self.tasks.spawn(follower::run(self.broker.clone()));
         let budget = Budget::new(config.net.request_memory_bytes);
         for listener in clients {
@@ -325,25 +393,12 @@ impl Running {
             });
         }
         self.tasks.spawn(http::keep_lag(self.broker.clone()));
-        if let Some(socket) = http {
-            let broker = self.broker.clone();
-            self.tasks.spawn(async move {
-                let serving = async { http::serve(broker, socket.try_into()?).await };
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "http listener failed");
-                }
-            });
-        }
     }
 
     /// Serves until a signal or a fatal error, then stops in order.
-    pub async fn wait_and_stop(self) -> Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).context("watch SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("watch SIGINT")?;
+    pub async fn wait_and_stop(self, mut signals: Signals) -> Result<()> {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = signals.received() => {}
             () = self.broker.shutdown.started() => {}
         }
         self.stop().await

@@ -31,13 +31,18 @@ pub struct Standing {
     pub may_stop: bool,
 }
 
-/// What is registered.
+/// The part of a registration that may change while the broker runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Presence {
+    pub listeners: Vec<Endpoint>,
+    pub rack: Option<Arc<str>>,
+}
+
+/// The part that may not.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub broker_id: BrokerId,
     pub cluster_id: Arc<str>,
-    pub listeners: Vec<Endpoint>,
-    pub rack: Option<Arc<str>>,
     pub log_dirs: Vec<TopicId>,
     pub log_dir_paths: Vec<Arc<str>>,
     /// As this broker's file has it.
@@ -48,6 +53,7 @@ pub struct Identity {
 /// The task that keeps the registration alive.
 pub struct BrokerSession {
     identity: Identity,
+    presence: watch::Receiver<Presence>,
     controller: ControllerClient,
     partitions: Arc<Partitions>,
     heartbeat_interval: Duration,
@@ -59,6 +65,7 @@ pub struct BrokerSession {
 impl BrokerSession {
     pub fn new(
         identity: Identity,
+        presence: watch::Receiver<Presence>,
         controller: ControllerClient,
         partitions: Arc<Partitions>,
         heartbeat_interval_ms: u64,
@@ -68,6 +75,7 @@ impl BrokerSession {
         let (standing, receiver) = watch::channel(initial);
         let session = BrokerSession {
             identity,
+            presence,
             controller,
             partitions,
             heartbeat_interval: Duration::from_millis(heartbeat_interval_ms),
@@ -113,7 +121,8 @@ impl BrokerSession {
         }
     }
 
-    async fn try_register(&self) -> Result<BrokerEpoch, ControllerError> {
+    async fn try_register(&mut self) -> Result<BrokerEpoch, ControllerError> {
+        let presence = self.presence.borrow_and_update().clone();
         let identity = &self.identity;
         // A broker that starts on an empty disk takes the cluster's id from its metadata.
         let cluster_id = self.partitions.image().cluster_id().clone();
@@ -125,8 +134,8 @@ impl BrokerSession {
                 identity.cluster_id.clone()
             },
             incarnation_id: self.partitions.incarnation_id,
-            listeners: identity.listeners.clone(),
-            rack: identity.rack.clone(),
+            listeners: presence.listeners,
+            rack: presence.rack,
             log_dirs: identity.log_dirs.clone(),
             log_dir_paths: identity.log_dir_paths.clone(),
             cordoned_log_dirs: identity.cordoned_log_dirs.clone(),
@@ -141,11 +150,15 @@ impl BrokerSession {
     /// Sends heartbeats until the controller does not know this registration any more.
     async fn heartbeats(
         &mut self,
-        epoch: BrokerEpoch,
+        mut epoch: BrokerEpoch,
         shutdown: &Shutdown,
     ) -> Result<(), ControllerError> {
         let mut applied = self.partitions.applied();
+        let mut moved = false;
         loop {
+            if moved && let Some(confirmed) = self.announce_move().await {
+                (moved, epoch) = (false, confirmed);
+            }
             let image_offset = *applied.borrow_and_update();
             self.quorum_session.borrow_and_update();
             let mut settled = false;
@@ -172,7 +185,24 @@ impl BrokerSession {
                 () = tokio::time::sleep(self.heartbeat_interval) => {}
                 _ = applied.changed(), if !settled => {}
                 _ = self.quorum_session.changed() => {}
+                () = news(&mut self.presence) => moved = true,
                 () = shutdown.started(), if !self.want_shutdown => self.want_shutdown = true,
+            }
+        }
+    }
+
+    /// Registers the same incarnation again, since clients reach it elsewhere now. The controller
+    /// keeps its epoch and its standing; heartbeats go on in between. `None`: not done yet.
+    async fn announce_move(&mut self) -> Option<BrokerEpoch> {
+        match self.try_register().await {
+            Ok(epoch) => {
+                tracing::info!(epoch, "registered in its new place");
+                self.standing.send_modify(|standing| standing.epoch = epoch);
+                Some(epoch)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "register in the new place");
+                None
             }
         }
     }
@@ -193,6 +223,13 @@ impl BrokerSession {
             ControllerResponse::Heartbeat(response) => Ok(response),
             other => Err(unexpected(&other)),
         }
+    }
+}
+
+/// Resolves when there is something new. Without a sender there never is.
+async fn news<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

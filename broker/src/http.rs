@@ -1,51 +1,138 @@
-//! `/metrics`, `/healthz` and `/readyz`. Ready means: registered, unfenced, and in the ISR of
-//! everything that this broker has a replica of; else the answer says what is missing.
+//! HTTP for probes, scrapes and the operator. It answers from the first moment of the process on:
+//! `/healthz` says how far the start is, `/readyz` what keeps the broker from being ready (ready
+//! means: registered, unfenced, and in the ISR of everything that it should be in), and
+//! `/restart-risk`, `/caught-up` and `/moves` what the metadata says about stopping and moving,
+//! as JSON. Any broker answers the latter, with the offset of its metadata.
 
+use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
+use base::BrokerId;
+use metadata::{Image, risk};
+use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::broker::Broker;
+use crate::readiness::{Missing, Startup};
+use crate::shutdown::Shutdown;
 use crate::{lag, readiness};
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const LAG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Serves until connections close.
-pub async fn serve(broker: Arc<Broker>, listener: TcpListener) -> std::io::Result<()> {
-    let shutdown = broker.shutdown.clone();
+pub async fn serve(
+    startup: Arc<Startup>,
+    listener: TcpListener,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
     let app = Router::new()
         .route("/metrics", get(metrics))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
-        .with_state(broker);
+        .route("/restart-risk", get(restart_risk))
+        .route("/caught-up", get(caught_up))
+        .route("/moves", get(moves))
+        .with_state(startup);
     axum::serve(listener, app)
         .with_graceful_shutdown(async move { shutdown.connections_closing().await })
         .await
 }
 
-async fn metrics(State(broker): State<Arc<Broker>>) -> impl IntoResponse {
+/// Alive: recovery may take long and needs no restart, nor does waiting for the other brokers.
+async fn health(State(startup): State<Arc<Startup>>) -> String {
+    format!("{startup}\n")
+}
+
+fn unavailable(reason: impl Display) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+}
+
+async fn metrics(State(startup): State<Arc<Startup>>) -> Response {
+    let Some(broker) = startup.broker() else { return unavailable(startup) };
     // Encoding many series takes milliseconds: not on a network thread.
-    let encoded = broker.clone().read_ahead.run(move || broker.metrics.encode()).await;
-    match encoded {
+    let encoding = broker.clone();
+    match broker.read_ahead.run(move || encoding.metrics.encode()).await {
         Some(Ok(text)) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        None => unavailable(Missing::Stopping),
     }
 }
 
-async fn ready(State(broker): State<Arc<Broker>>) -> impl IntoResponse {
-    match readiness::of(&broker) {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(missing) => (StatusCode::SERVICE_UNAVAILABLE, format!("{missing}\n")),
+async fn ready(State(startup): State<Arc<Startup>>) -> Response {
+    let Some(broker) = startup.broker() else { return unavailable(startup) };
+    // It looks at every partition.
+    let looking = broker.clone();
+    match broker.read_ahead.run(move || readiness::of(&looking)).await {
+        Some(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
+        Some(Err(missing)) => unavailable(missing),
+        None => unavailable(Missing::Stopping),
     }
+}
+
+/// What the metadata says, and how old it may be.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<T> {
+    offset: i64,
+    active_controller: Option<BrokerId>,
+    #[serde(flatten)]
+    body: T,
+}
+
+/// Asks the image, once this broker has a place in it, away from the network threads.
+async fn ask<T: Serialize + Send + 'static>(
+    startup: &Startup,
+    question: impl FnOnce(&Broker, &Image) -> T + Send + 'static,
+) -> Response {
+    let refuse = |reason: &dyn Display| {
+        let body = serde_json::json!({ "error": reason.to_string() });
+        (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+    };
+    let Some(broker) = startup.broker() else { return refuse(startup) };
+    let image = broker.image();
+    if image.broker(broker.id).is_none() {
+        return refuse(&Missing::Registration);
+    }
+    let asked = broker.clone();
+    let active_controller = broker.quorum.leadership().borrow().leader;
+    let answer = broker.read_ahead.run(move || {
+        let body = question(&asked, &image);
+        Answer { offset: image.offset(), active_controller, body }
+    });
+    match answer.await {
+        Some(answer) => Json(answer).into_response(),
+        None => refuse(&Missing::Stopping),
+    }
+}
+
+async fn restart_risk(State(startup): State<Arc<Startup>>) -> Response {
+    ask(&startup, |broker, image| risk::restart_risk(image, &broker.config.explicit)).await
+}
+
+async fn caught_up(
+    State(startup): State<Arc<Startup>>,
+    Query(parameters): Query<HashMap<String, String>>,
+) -> Response {
+    match parameters.get("broker").and_then(|id| id.parse().ok()).map(BrokerId) {
+        Some(id) => ask(&startup, move |_, image| risk::caught_up(image, id)).await,
+        None => {
+            let body = serde_json::json!({ "error": "which one? ask for /caught-up?broker=ID" });
+            (StatusCode::BAD_REQUEST, Json(body)).into_response()
+        }
+    }
+}
+
+async fn moves(State(startup): State<Arc<Startup>>) -> Response {
+    ask(&startup, |_, image| risk::moves(image)).await
 }
 
 /// Brings the gauges up to date; called once a second, so that a scrape costs encoding only.

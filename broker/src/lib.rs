@@ -25,6 +25,7 @@ pub mod lag;
 pub mod metrics;
 pub mod net;
 pub mod partition;
+mod pod_config;
 pub mod readiness;
 pub mod request;
 pub mod shutdown;

@@ -23,9 +23,13 @@ struct Cli {
 enum Command {
     /// Run one broker.
     Run {
-        /// Kafka's server.properties.
-        #[arg(long)]
-        config: PathBuf,
+        /// Kafka's server.properties. May be repeated: a later file wins.
+        #[arg(long, required = true, value_name = "FILE")]
+        config: Vec<PathBuf>,
+        /// A file with broker.rack and advertised.listeners that may appear and change while the
+        /// broker runs.
+        #[arg(long, value_name = "FILE")]
+        pod_config: Option<PathBuf>,
         /// Overrides a key of the file: key=value. May be repeated.
         #[arg(long = "override", value_name = "KEY=VALUE")]
         overrides: Vec<String>,
@@ -41,11 +45,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run { config, overrides, exit_with_parent } => {
+        Command::Run { config, pod_config, overrides, exit_with_parent } => {
             if exit_with_parent {
                 end_with_parent();
             }
-            broker::boot::run(&config, &overrides)
+            broker::boot::run(&config, pod_config.as_deref(), &overrides)
         }
         Command::Dev(args) => broker::boot::run_dev(args),
         Command::Check(args) => broker::check::run(args),

@@ -1,15 +1,46 @@
-//! Whether this broker does everything it should: registered, unfenced, and in the ISR of every
-//! partition that it has a replica of.
+//! How far the start of this process is, and then whether the broker does everything it should:
+//! registered, unfenced, and in the ISR of every partition that it has a replica of.
 
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use base::{BrokerId, TopicPartition};
 use metadata::Image;
 
 use crate::Broker;
+use crate::partition::Recovery;
 
 /// Partitions named in an answer; the rest is counted.
 const NAMED_MAX: usize = 5;
+
+/// The process from its first moment on: what there is to ask before there is a broker.
+#[derive(Default)]
+pub struct Startup {
+    pub recovery: Recovery,
+    broker: OnceLock<Arc<Broker>>,
+}
+
+impl Startup {
+    /// The logs are open and there is a broker, though it may have to wait for the others.
+    pub fn finished(&self, broker: Arc<Broker>) {
+        // There is one start per process.
+        let _ = self.broker.set(broker);
+    }
+
+    pub fn broker(&self) -> Option<&Arc<Broker>> {
+        self.broker.get()
+    }
+}
+
+impl fmt::Display for Startup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.broker(), self.recovery.progress()) {
+            (Some(_), _) => write!(f, "ok"),
+            (None, Some((done, total))) => write!(f, "recovering {done} of {total}"),
+            (None, None) => write!(f, "starting"),
+        }
+    }
+}
 
 /// What keeps a broker from being ready.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +88,10 @@ fn in_image(image: &Image, id: BrokerId) -> Result<(), Missing> {
     let (mut partitions, mut first) = (0, Vec::new());
     for topic in image.topics() {
         for (index, partition) in topic.partitions.iter().enumerate() {
-            if partition.is_replica(id) && !partition.in_isr(id) {
+            // A replica that a move is only bringing is not missed: were it counted, every broker
+            // that is given replicas would leave the Services for as long.
+            let owed = partition.is_replica(id) && !partition.adding.contains(&id);
+            if owed && !partition.in_isr(id) {
                 partitions += 1;
                 if first.len() < NAMED_MAX {
                     first.push(TopicPartition::new(topic.name.clone(), index as i32));
@@ -86,4 +120,69 @@ pub fn count_partitions(broker: &Broker) {
     metrics.offline.set(offline);
     let is_active = broker.quorum.leadership().borrow().is_self;
     metrics.is_active_controller.set(i64::from(is_active));
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use base::TopicId;
+    use metadata::{
+        BrokerStateRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
+        RegisterBrokerRecord, TopicRecord,
+    };
+
+    use super::*;
+
+    fn joined(id: i32) -> [MetadataRecord; 2] {
+        let (broker_id, broker_epoch) = (BrokerId(id), i64::from(id));
+        let register = RegisterBrokerRecord {
+            broker_id,
+            incarnation_id: TopicId([id as u8; 16]),
+            broker_epoch,
+            listeners: Vec::new(),
+            rack: None,
+            log_dirs: Vec::new(),
+            log_dir_paths: Vec::new(),
+            cordoned_log_dirs: "".into(),
+            update: false,
+        };
+        let unfence = BrokerStateRecord { broker_id, broker_epoch };
+        [MetadataRecord::RegisterBroker(register), MetadataRecord::UnfenceBroker(unfence)]
+    }
+
+    #[test]
+    fn a_broker_is_ready_while_replicas_are_only_on_their_way_to_it() {
+        let topic_id = TopicId([9; 16]);
+        let replicas = vec![BrokerId(1), BrokerId(2)];
+        let mut records: Vec<MetadataRecord> = (1..=3).flat_map(joined).collect();
+        records.push(MetadataRecord::Topic(TopicRecord { name: "t".into(), topic_id }));
+        records.push(MetadataRecord::Partition(PartitionRecord {
+            topic_id,
+            partition: 0,
+            replicas: replicas.clone(),
+            isr: replicas.clone(),
+            leader: Some(BrokerId(1)),
+        }));
+        let mut image = Image::new("cluster");
+        image.apply(0, &records).unwrap();
+        let moving = PartitionChangeRecord {
+            topic_id,
+            partition_epoch: 1,
+            replicas: Some(vec![BrokerId(1), BrokerId(3), BrokerId(2)]),
+            adding: Some(vec![BrokerId(3)]),
+            removing: Some(vec![BrokerId(2)]),
+            ..PartitionChangeRecord::default()
+        };
+        image.apply(1, &[MetadataRecord::PartitionChange(moving)]).unwrap();
+        assert_eq!(in_image(&image, BrokerId(3)), Ok(()));
+        let left = PartitionChangeRecord {
+            topic_id,
+            partition_epoch: 2,
+            isr: Some(vec![BrokerId(1)]),
+            ..PartitionChangeRecord::default()
+        };
+        image.apply(2, &[MetadataRecord::PartitionChange(left)]).unwrap();
+        assert_eq!(in_image(&image, BrokerId(3)), Ok(()));
+        assert!(in_image(&image, BrokerId(2)).is_err(), "it has to keep its replica in sync");
+    }
 }

@@ -1,7 +1,32 @@
-//! The one signal that every long-lived task watches. It has two stages: first the broker hands its
+//! The signals of the process, and the one signal that every long-lived task watches. It has two stages: first the broker hands its
 //! leaderships over while it still serves, then connections close and background work ends.
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+
+/// SIGTERM and SIGINT, watched from before the start on: as the first process of a container, one
+/// that does not watch is not ended by them.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Needs a runtime.
+    pub fn watch() -> std::io::Result<Signals> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Signals { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Resolves when the process is to end.
+    pub async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Stage {

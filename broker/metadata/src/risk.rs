@@ -194,7 +194,7 @@ fn minimum_isr(image: &Image, topic: &Topic, static_config: &StaticConfig) -> us
 
 /// In tenths, rounded down: 100 only if all are.
 fn percent(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 100.0 } else { (part * 1000 / whole) as f64 / 10.0 }
+    (part * 1000).checked_div(whole).map_or(100.0, |tenths| tenths as f64 / 10.0)
 }
 
 fn push_example(examples: &mut Vec<String>, topic: &Topic, index: usize) {

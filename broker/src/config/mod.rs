@@ -7,6 +7,7 @@
 mod error;
 mod listener;
 mod parse;
+mod pod;
 mod properties;
 mod sections;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use metadata::config::broker_key;
 
 pub use error::ConfigError;
 pub use listener::{Endpoint, Voter, parse_host_port};
+pub use pod::Place;
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
     GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
@@ -33,7 +35,7 @@ pub use sections::{
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
     pub broker_id: BrokerId,
-    /// Whether this broker is a voter of the metadata quorum.
+    /// Whether this broker may be a voter of the metadata quorum.
     pub is_controller: bool,
     /// Client listeners to bind.
     pub listeners: Vec<Endpoint>,
@@ -69,12 +71,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads a properties file and applies `key=value` overrides on top.
-    pub fn load(path: &std::path::Path, overrides: &[String]) -> Result<Config, ConfigError> {
-        let file =
-            |problem: String| ConfigError::File { path: path.display().to_string(), problem };
-        let text = std::fs::read_to_string(path).map_err(|e| file(e.to_string()))?;
-        let mut properties = parse_properties(&text).map_err(|e| file(e.to_string()))?;
+    /// Reads properties files, later ones over earlier ones, and applies `key=value` overrides on
+    /// top.
+    pub fn load(files: &[PathBuf], overrides: &[String]) -> Result<Config, ConfigError> {
+        let mut properties = BTreeMap::new();
+        for path in files {
+            let file =
+                |problem: String| ConfigError::File { path: path.display().to_string(), problem };
+            let text = std::fs::read_to_string(path).map_err(|e| file(e.to_string()))?;
+            properties.extend(parse_properties(&text).map_err(|e| file(e.to_string()))?);
+        }
         for item in overrides {
             let (key, value) =
                 item.split_once('=').ok_or_else(|| ConfigError::Override(item.clone()))?;

@@ -121,10 +121,20 @@ fn overrides_win() {
     std::fs::write(&file, MINIMAL).unwrap();
     let load = |overrides: &[&str]| {
         let overrides: Vec<String> = overrides.iter().map(|s| (*s).to_owned()).collect();
-        Config::load(&file, &overrides)
+        Config::load(std::slice::from_ref(&file), &overrides)
     };
     assert_eq!(load(&["num.partitions=7"]).unwrap().topic.num_partitions, 7);
     assert_eq!(load(&["bad"]), Err(ConfigError::Override("bad".to_owned())));
-    let missing = Config::load(&dir.path().join("none"), &[]).unwrap_err();
+    let missing = Config::load(&[dir.path().join("none")], &[]).unwrap_err();
     assert!(missing.to_string().contains("none"));
+    let own = dir.path().join("broker-1.properties");
+    std::fs::write(&own, "num.partitions=5\nbroker.rack=a\n").unwrap();
+    std::fs::write(&file, format!("{MINIMAL}num.partitions=3\nnum.io.threads=4\n")).unwrap();
+    let both = Config::load(&[file.clone(), own], &[]).unwrap();
+    assert_eq!((both.topic.num_partitions, both.rack.as_deref()), (5, Some("a")));
+    assert_eq!(
+        both.value("num.io.threads"),
+        Some("4"),
+        "the first file holds where the second is silent"
+    );
 }

@@ -43,6 +43,21 @@ pub struct LoadedLogs {
     pub clean_shutdown_epoch: Option<BrokerEpoch>,
 }
 
+/// How far the recovery of the logs is.
+#[derive(Default, Debug)]
+pub struct Recovery {
+    total: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Recovery {
+    /// Logs that are open, and logs that were found; none before the directories were read.
+    pub fn progress(&self) -> Option<(usize, usize)> {
+        let total = self.total.load(Ordering::Relaxed);
+        (total > 0).then(|| (self.done.load(Ordering::Relaxed), total))
+    }
+}
+
 /// A directory of a partition that is to be opened.
 struct Found {
     dir: PathBuf,
@@ -52,7 +67,11 @@ struct Found {
 }
 
 /// Reads all log directories. Blocks for as long as recovery takes.
-pub fn load_logs(config: &Config, context: &LogContext) -> Result<LoadedLogs, LoadError> {
+pub fn load_logs(
+    config: &Config,
+    context: &LogContext,
+    recovery: &Recovery,
+) -> Result<LoadedLogs, LoadError> {
     let mut loaded = LoadedLogs::default();
     let mut found = Vec::new();
     let mut markers = Vec::new();
@@ -67,7 +86,8 @@ pub fn load_logs(config: &Config, context: &LogContext) -> Result<LoadedLogs, Lo
     let epochs: Option<Vec<BrokerEpoch>> = markers.into_iter().collect();
     loaded.clean_shutdown_epoch = epochs.and_then(|epochs| epochs.into_iter().min());
     let threads = config.log.recovery_threads.max(1) * config.log_dirs.len();
-    loaded.logs = open_all(config, context, &found, threads)?;
+    recovery.total.store(found.len(), Ordering::Relaxed);
+    loaded.logs = open_all(config, context, &found, threads, &recovery.done)?;
     Ok(loaded)
 }
 
@@ -160,6 +180,7 @@ fn open_all(
     context: &LogContext,
     found: &[Found],
     threads: usize,
+    done: &AtomicUsize,
 ) -> Result<HashMap<TopicPartition, LoadedLog>, LoadError> {
     let next = AtomicUsize::new(0);
     let opened = Mutex::new(HashMap::new());
@@ -174,9 +195,12 @@ fn open_all(
                     }
                     match open_one(context, item, &log_config) {
                         Ok(Some(log)) => {
+                            done.fetch_add(1, Ordering::Relaxed);
                             opened.lock().insert(item.partition.clone(), log);
                         }
-                        Ok(None) => {}
+                        Ok(None) => {
+                            done.fetch_add(1, Ordering::Relaxed);
+                        }
                         Err(error) => *failed.lock() = Some(error),
                     }
                 }
