@@ -43,6 +43,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("build", &["base", "crd", "metadata"]),
     ("operator", &["base", "crd", "plan", "build", "metadata", "client", "wire"]),
     ("e2e", &["base", "record", "wire", "client", "crd"]),
+    ("kind-e2e", &["crd"]),
     ("xtask", &[]),
 ];
 
@@ -51,11 +52,11 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("openraft", &["quorum", "sim"], "one crate knows the Raft library"),
     (
         "tokio",
-        &["broker", "client", "quorum", "operator", "e2e"],
+        &["broker", "client", "quorum", "operator", "e2e", "kind-e2e"],
         "cores and the log are driven, they do not run tasks",
     ),
     ("kafka-protocol", &["wire"], "an oracle for tests of the codec, not a second codec"),
-    ("kube", &["crd", "operator"], "the broker knows no Kubernetes"),
+    ("kube", &["crd", "operator", "kind-e2e"], "the broker knows no Kubernetes"),
 ];
 
 pub fn check() -> Result<Vec<Finding>> {

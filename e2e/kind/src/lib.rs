@@ -1,0 +1,34 @@
+//! The harness of the scenarios on kind: a namespace of its own for each, the operator installed by
+//! its chart, a load that never stops and judges what clients saw, nodes that are stopped and come
+//! back, and everything that is needed to understand a failure.
+//!
+//! A scenario waits for conditions and never for time to pass. Its order: `scenario` makes the
+//! namespaces and follows every log in them, the body runs, logs are scanned for errors, and what
+//! was made is removed. `cargo x kind test` provides the cluster and runs them.
+//!
+//! ```no_run
+//! kind_e2e::scenario("grow", async |s| {
+//!     s.install_operator(&[]).await?;
+//!     s.apply(&kind_e2e::yaml::cluster("castle", 3))?;
+//!     s.cluster_ready("castle", 3).await?;
+//!     Ok(())
+//! });
+//! ```
+
+mod checks;
+mod command;
+mod http;
+mod keep;
+mod load;
+mod logs;
+mod nodes;
+mod operator;
+mod scenario;
+mod wait;
+pub mod yaml;
+
+pub use checks::PodName;
+pub use command::{Tool, run};
+pub use load::{Load, LoadOptions, Pass, Report};
+pub use scenario::{Scenario, scenario};
+pub use wait::{CREATE, GAP_ROLL, STEP};

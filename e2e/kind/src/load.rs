@@ -1,0 +1,251 @@
+//! The load that a scenario runs under, in a pod on the control plane's node, which no scenario
+//! takes away. What it measures and how it judges is in `load/`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use serde::Deserialize;
+
+use crate::Scenario;
+use crate::http::Target;
+use crate::wait::STEP;
+
+const PORT: u16 = 8080;
+const POD_START: Duration = Duration::from_secs(60);
+
+/// What to write where.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Of the pod, after `load-`: two loads of one scenario differ in it.
+    pub name: String,
+    pub bootstrap: String,
+    pub topic: String,
+    /// Partitions that are written to, from the first.
+    pub partitions: u32,
+    /// Records per second.
+    pub rate: u32,
+}
+
+/// A load that runs.
+pub struct Load<'a> {
+    scenario: &'a Scenario,
+    pod: String,
+}
+
+/// What the load has counted. A record that is acknowledged must be read, once, in its order.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    pub state: String,
+    pub verdict: String,
+    pub seconds: f64,
+    pub sent: u64,
+    pub acked: u64,
+    pub failed: u64,
+    pub waiting: u64,
+    pub gap_ms: u64,
+    pub gap_at: String,
+    pub wait_p99_ms: f64,
+    pub wait_max_ms: f64,
+    pub group: Pass,
+    pub log: Option<Pass>,
+    /// Error codes of responses, e.g. `Produce NOT_LEADER_FOR_PARTITION`, with their number.
+    pub codes: BTreeMap<String, u64>,
+    pub failures: BTreeMap<String, u64>,
+}
+
+/// One reading of the topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pass {
+    pub read: u64,
+    pub lost: u64,
+    pub duplicated: u64,
+    pub reordered: u64,
+    pub changed: u64,
+    pub redelivered: u64,
+    pub foreign: u64,
+}
+
+impl Scenario {
+    /// Starts the usual load on a topic of a cluster and waits until records are acknowledged and
+    /// the group reads them.
+    pub async fn load(&self, cluster: &str, topic: &str, partitions: u32) -> Result<Load<'_>> {
+        let bootstrap = format!("{cluster}-bootstrap.{}.svc:9092", self.namespace);
+        let (name, topic) = (topic.replace(['.', '_'], "-"), topic.to_owned());
+        self.load_with(&LoadOptions { name, bootstrap, topic, partitions, rate: 150 }).await
+    }
+
+    pub async fn load_with(&self, options: &LoadOptions) -> Result<Load<'_>> {
+        let pod = format!("load-{}", options.name);
+        self.apply(&manifest(&pod, options))?;
+        let running = |pod: Option<&Pod>| {
+            let status = pod.and_then(|pod| pod.status.as_ref());
+            status.is_some_and(|status| status.phase.as_deref() == Some("Running"))
+        };
+        self.until::<Pod>(&pod, "running", POD_START, running).await?;
+        let load = Load { scenario: self, pod };
+        load.more(u64::from(options.rate)).await?;
+        Ok(load)
+    }
+}
+
+impl Load<'_> {
+    pub async fn report(&self) -> Result<Report> {
+        let text = self.target().get("report").await?;
+        serde_json::from_str(&text).with_context(|| text)
+    }
+
+    /// Waits until so many more records are acknowledged, and the group has read as many.
+    pub async fn more(&self, records: u64) -> Result<()> {
+        let before = self.report().await.map_or((0, 0), |r| (r.acked, r.group.read));
+        let what = format!("{records} more records through");
+        let through = async || {
+            let now = self.report().await?;
+            ensure!(now.state == "running", "{now:?}");
+            Ok(now.acked >= before.0 + records && now.group.read >= before.1 + records)
+        };
+        self.scenario.eventually(&what, STEP, through).await
+    }
+
+    /// Ends the load and returns its verdict, which must be clean: nothing lost, duplicated,
+    /// reordered or given up, no write refused for want of replicas, and no partition longer
+    /// without an acknowledgement than the gap.
+    pub async fn stop(self, gap_max: Duration) -> Result<Report> {
+        let report = self.end().await?;
+        let clean = report.clean(gap_max);
+        clean.with_context(|| format!("{report:#?}"))?;
+        Ok(report)
+    }
+
+    /// Ends the load and returns what it found, whatever that is.
+    pub async fn end(self) -> Result<Report> {
+        self.target().post("stop").await?;
+        let mut last = None;
+        let done = async || {
+            let report = self.report().await?;
+            let done = report.state == "done";
+            last = Some(report);
+            Ok(done)
+        };
+        self.scenario.eventually("the load's verdict", STEP, done).await?;
+        let report = last.context("a verdict was read")?;
+        self.scenario.say(format!(
+            "load: {} acknowledged in {:.0} s, {} redelivered to the group, longest gap {} ms, \
+             wait p99 {:.0} ms, codes {:?}",
+            report.acked,
+            report.seconds,
+            report.group.redelivered,
+            report.gap_ms,
+            report.wait_p99_ms,
+            report.codes,
+        ));
+        self.scenario.kubectl(&["delete", "pod", &self.pod, "--wait=false"])?;
+        Ok(report)
+    }
+
+    fn target(&self) -> Target<'_> {
+        let (client, namespace) = (&self.scenario.client, self.scenario.namespace.as_str());
+        Target { client, namespace, pod: &self.pod, port: PORT }
+    }
+}
+
+impl Report {
+    /// Everything that a planned operation must keep.
+    pub fn clean(&self, gap_max: Duration) -> Result<()> {
+        self.safe()?;
+        let short = self.codes.iter().find(|(code, _)| code.contains("NOT_ENOUGH_REPLICAS"));
+        ensure!(short.is_none(), "writes were refused: {short:?}");
+        self.gap_within(gap_max)
+    }
+
+    /// What even an accident must keep: nothing lost, duplicated, reordered or given up.
+    pub fn safe(&self) -> Result<()> {
+        ensure!(self.verdict == "ok", "{}", self.verdict);
+        ensure!(
+            self.failed == 0,
+            "the client gave {} records up: {:?}",
+            self.failed,
+            self.failures
+        );
+        Ok(())
+    }
+
+    pub fn gap_within(&self, gap_max: Duration) -> Result<()> {
+        let gap = Duration::from_millis(self.gap_ms);
+        ensure!(gap <= gap_max, "a partition took no write for {gap:?} until {}", self.gap_at);
+        Ok(())
+    }
+}
+
+fn manifest(pod: &str, options: &LoadOptions) -> String {
+    let LoadOptions { bootstrap, topic, partitions, rate, .. } = options;
+    format!(
+        "\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {pod}
+  labels: {{app: load}}
+spec:
+  nodeSelector: {{node-role.kubernetes.io/control-plane: \"\"}}
+  tolerations: [{{operator: Exists}}]
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  securityContext:
+    runAsNonRoot: true
+    runAsUser: 65532
+    seccompProfile: {{type: RuntimeDefault}}
+  containers:
+  - name: load
+    image: barnabas/load:dev
+    imagePullPolicy: Never
+    args:
+    - run
+    - --bootstrap={bootstrap}
+    - --topic={topic}
+    - --group={pod}
+    - --partitions={partitions}
+    - --rate={rate}
+    ports: [{{containerPort: {PORT}}}]
+    securityContext:
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: {{drop: [ALL]}}
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn report(verdict: &str, gap_ms: u64, code: &str) -> Report {
+        let pass = serde_json::json!({
+            "read": 1, "lost": 0, "duplicated": 0, "reordered": 0, "changed": 0,
+            "redelivered": 0, "foreign": 0,
+        });
+        let report = serde_json::json!({
+            "state": "done", "verdict": verdict, "seconds": 1.5, "sent": 1, "acked": 1,
+            "failed": 0, "waiting": 0, "gapMs": gap_ms, "gapAt": "", "waitP99Ms": 2.5,
+            "waitMaxMs": 3.0, "group": pass, "log": null, "codes": {code: 1}, "failures": {},
+        });
+        serde_json::from_value(report).unwrap()
+    }
+
+    #[test]
+    fn a_report_is_clean_only_without_loss_refusals_and_long_gaps() {
+        let limit = Duration::from_secs(1);
+        assert!(report("ok", 900, "Produce NOT_LEADER_FOR_PARTITION").clean(limit).is_ok());
+        assert!(report("the log: 1 lost", 0, "x").clean(limit).is_err());
+        assert!(report("ok", 1001, "x").clean(limit).is_err());
+        let refused = report("ok", 0, "Produce NOT_ENOUGH_REPLICAS_AFTER_APPEND");
+        assert!(refused.clean(limit).is_err());
+        assert!(refused.safe().is_ok());
+    }
+}

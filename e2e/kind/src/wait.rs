@@ -1,0 +1,164 @@
+//! Waiting for what must come true, with a bound and with what was last seen as the complaint.
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use crd::{KafkaCluster, Phase, Topic, find_condition, kind};
+use kube::core::{NamespaceResourceScope, Resource};
+use kube::runtime::wait::await_condition;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Scenario;
+
+/// A new cluster of three brokers, volumes included, on a busy machine.
+pub const CREATE: Duration = Duration::from_secs(180);
+/// One planned step, such as a roll of three brokers or a drain of two.
+pub const STEP: Duration = Duration::from_secs(300);
+/// The longest that a partition may go without an acknowledgement while brokers are restarted as
+/// planned: leaders are handed off, so this is a client's refresh of its metadata, and much slack
+/// for a machine of two cores that runs three brokers, Kubernetes and the client.
+pub const GAP_ROLL: Duration = Duration::from_secs(5);
+
+/// Between two looks at what cannot be watched.
+const LOOK: Duration = Duration::from_millis(500);
+
+impl Scenario {
+    /// Watches an object of the scenario's namespace until it is so. An absent object is none.
+    pub async fn until<K>(
+        &self,
+        name: &str,
+        what: &str,
+        limit: Duration,
+        holds: impl Fn(Option<&K>) -> bool,
+    ) -> Result<Option<K>>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
+        K::DynamicType: Default,
+    {
+        let api = self.api::<K>();
+        let start = Instant::now();
+        let found = tokio::time::timeout(limit, await_condition(api.clone(), name, holds)).await;
+        match found {
+            Ok(found) => {
+                let found = found.with_context(|| format!("{name}: {what}"))?;
+                self.say(format!("{name}: {what} after {:.1?}", start.elapsed()));
+                Ok(found)
+            }
+            Err(_) => {
+                let last = api.get_opt(name).await?;
+                let last = serde_yaml::to_string(&last)?;
+                bail!("{name}: not {what} after {limit:?}; it is:\n{last}")
+            }
+        }
+    }
+
+    /// Looks again and again until it is so: for what is not a Kubernetes object.
+    pub async fn eventually(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut look: impl AsyncFnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        let mut last = None;
+        while start.elapsed() < limit {
+            match look().await {
+                Ok(true) => {
+                    self.say(format!("{what} after {:.1?}", start.elapsed()));
+                    return Ok(());
+                }
+                Ok(false) => last = None,
+                Err(error) => last = Some(error),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        let last = last.unwrap_or_else(|| anyhow!("it is not so"));
+        Err(last.context(format!("not {what} after {limit:?}")))
+    }
+
+    /// Until the cluster has as many brokers as its spec says, which must be this many, and
+    /// nothing is left to do for the spec as it is now.
+    pub async fn cluster_ready(&self, name: &str, brokers: i32) -> Result<KafkaCluster> {
+        self.cluster_ready_within(name, brokers, CREATE.max(STEP)).await
+    }
+
+    pub async fn cluster_ready_within(
+        &self,
+        name: &str,
+        brokers: i32,
+        limit: Duration,
+    ) -> Result<KafkaCluster> {
+        let what = format!("ready with {brokers} brokers");
+        let found = self.until(name, &what, limit, |cluster| is_settled(cluster, brokers)).await?;
+        found.context("a cluster that is ready exists")
+    }
+
+    /// Until the cluster's phase and message say this.
+    pub async fn cluster_says(
+        &self,
+        name: &str,
+        phase: Phase,
+        part: &str,
+        limit: Duration,
+    ) -> Result<KafkaCluster> {
+        let what = format!("{phase:?}, saying \"{part}\"");
+        let says = |cluster: Option<&KafkaCluster>| {
+            let status = cluster.and_then(|cluster| cluster.status.as_ref());
+            status.is_some_and(|status| {
+                let message = status.message.as_deref().unwrap_or_default();
+                status.phase == Some(phase) && message.contains(part)
+            })
+        };
+        let found = self.until(name, &what, limit, says).await?;
+        found.context("a cluster that says something exists")
+    }
+
+    /// Until a Topic is ready for its spec as it is now.
+    pub async fn topic_ready(&self, name: &str) -> Result<Topic> {
+        let found =
+            self.until(name, "ready", CREATE, |topic| topic_is(topic, "True", None)).await?;
+        found.context("a topic that is ready exists")
+    }
+
+    /// Until a Topic is not ready, for this reason.
+    pub async fn topic_fails(&self, name: &str, reason: &str) -> Result<Topic> {
+        let what = format!("refused with {reason}");
+        let fails = |topic: Option<&Topic>| topic_is(topic, "False", Some(reason));
+        let found = self.until(name, &what, STEP, fails).await?;
+        found.context("a topic that fails exists")
+    }
+
+    /// Until an object of this kind is gone.
+    pub async fn gone<K>(&self, name: &str, limit: Duration) -> Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K: Clone + Debug + Serialize + DeserializeOwned + Send + 'static,
+        K::DynamicType: Default,
+    {
+        self.until(name, "gone", limit, |object: Option<&K>| object.is_none()).await.map(drop)
+    }
+}
+
+fn is_settled(cluster: Option<&KafkaCluster>, brokers: i32) -> bool {
+    let Some(cluster) = cluster else { return false };
+    let Some(status) = &cluster.status else { return false };
+    let ready = find_condition(&status.conditions, kind::READY);
+    let generation = cluster.metadata.generation;
+    cluster.spec.brokers.replicas == brokers
+        && status.observed_generation == generation
+        && status.phase == Some(Phase::Ready)
+        && status.ready_replicas == Some(brokers)
+        && status.replicas == Some(brokers)
+        && ready.is_some_and(|c| c.status == "True" && c.observed_generation == generation)
+}
+
+fn topic_is(topic: Option<&Topic>, status: &str, reason: Option<&str>) -> bool {
+    let Some(topic) = topic else { return false };
+    let Some(known) = &topic.status else { return false };
+    let ready = find_condition(&known.conditions, kind::READY);
+    known.observed_generation == topic.metadata.generation
+        && ready.is_some_and(|c| c.status == status && reason.is_none_or(|r| c.reason == r))
+}

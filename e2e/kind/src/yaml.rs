@@ -1,0 +1,53 @@
+//! Resources that several scenarios begin with. Small brokers: four nodes share one machine.
+
+/// A cluster with volumes, spread over the three zones, whose topics are kept three times.
+pub fn cluster(name: &str, brokers: u32) -> String {
+    cluster_with(name, brokers, "")
+}
+
+/// The same with more of a spec, indented by two.
+pub fn cluster_with(name: &str, brokers: u32, more: &str) -> String {
+    format!(
+        "\
+apiVersion: barnabas.dev/v1alpha1
+kind: KafkaCluster
+metadata:
+  name: {name}
+spec:
+  brokers:
+    replicas: {brokers}
+    storage:
+      size: 1Gi
+      deletionPolicy: Delete
+  rack:
+    nodeLabel: topology.kubernetes.io/zone
+  config:
+    default.replication.factor: 3
+    min.insync.replicas: 2
+    offsets.topic.replication.factor: 3
+    offsets.topic.num.partitions: 6
+{more}"
+    )
+}
+
+/// A topic of that cluster.
+pub fn topic(name: &str, cluster: &str, partitions: u32, replication_factor: u32) -> String {
+    format!(
+        "\
+apiVersion: barnabas.dev/v1alpha1
+kind: Topic
+metadata:
+  name: {name}
+spec:
+  clusterRef:
+    name: {cluster}
+  partitions: {partitions}
+  replicationFactor: {replication_factor}
+"
+    )
+}
+
+/// Several documents as one file.
+pub fn documents(parts: &[&str]) -> String {
+    parts.join("---\n")
+}

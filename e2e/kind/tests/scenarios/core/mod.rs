@@ -1,0 +1,3 @@
+//! What every change must keep working.
+
+mod install;
