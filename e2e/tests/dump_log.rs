@@ -10,10 +10,10 @@ use e2e::{Cluster, ClusterConfig, Target, dump, wait, with_cluster};
 
 #[test]
 fn the_dump_tool_finds_no_fault() {
-    // Small segments and dense indexes, so that all kinds of files come to be.
+    // Small segments and denser indexes, so that all kinds of files come to be.
     let config = ClusterConfig::new(3)
-        .set("log.segment.bytes", 1 << 18)
-        .set("log.index.interval.bytes", 256)
+        .set("log.segment.bytes", 1 << 20)
+        .set("log.index.interval.bytes", 2048)
         .set("log.roll.jitter.ms", 0);
     with_cluster(config, |cluster| {
         write(cluster)?;
@@ -44,13 +44,13 @@ fn write(cluster: &mut Cluster) -> Result<()> {
     let bootstrap = cluster.bootstrap();
     admin.create_topic("dump", 2, 3, &[("min.insync.replicas", "2")])?;
     let line = "some text that compresses somewhat, number ";
-    let input: String = (0..5_000).map(|i| format!("{line}{i}\n")).collect();
+    let input: String = (0..10_000).map(|i| format!("{line}{i}\n")).collect();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         kcat(&["-P", "-b", &bootstrap, "-t", "dump", "-p", "0", "-z", codec], &input)?;
     }
     // Idempotent producers leave snapshots; a leader's death leaves a second epoch.
     let dir = tempfile::tempdir()?;
-    admin.create_topic("dump-idempotent", 2, 3, &[("segment.bytes", "262144")])?;
+    admin.create_topic("dump-idempotent", 2, 3, &[("segment.bytes", "1048576")])?;
     let mut load = Load::start(&bootstrap, "dump-idempotent", 2, 500, dir.path())?;
     let rolled = cluster.data_dir(1).join("dump-idempotent-0");
     wait::until("a rolled segment", Duration::from_secs(60), || {
