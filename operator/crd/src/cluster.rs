@@ -79,7 +79,6 @@ pub struct KafkaClusterSpec {
     #[serde(default = "default_listeners")]
     #[x_kube(
         merge_strategy = ListMerge::Map(vec!["name".into()]),
-        validation = Rule::new("self.size() > 0").message("at least one listener is needed"),
         validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
             .message("listener names must differ"),
         validation = Rule::new("self.all(a, self.exists_one(b, b.port == a.port))")

@@ -118,3 +118,43 @@ pub fn remove_condition(conditions: &mut Vec<Condition>, kind: &str) -> bool {
     conditions.retain(|c| c.type_ != kind);
     conditions.len() != before
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn at(seconds: &str) -> Time {
+        serde_json::from_str(&format!("\"2026-01-01T00:00:{seconds}Z\"")).unwrap()
+    }
+
+    fn new(kind: &'static str, holds: bool, message: &str) -> NewCondition {
+        let (reason, message) = ("Because".to_owned(), message.to_owned());
+        NewCondition { kind, status: holds.into(), reason, message }
+    }
+
+    #[test]
+    fn the_transition_time_follows_the_status_alone() {
+        let mut all = Vec::new();
+        assert!(set_condition(&mut all, new(kind::READY, false, "a"), Some(1), &at("01")));
+        assert!(!set_condition(&mut all, new(kind::READY, false, "a"), Some(1), &at("02")));
+        assert!(set_condition(&mut all, new(kind::READY, false, "b"), Some(2), &at("03")));
+        assert_eq!(all[0].last_transition_time, at("01"));
+        assert_eq!(all[0].observed_generation, Some(2));
+        assert!(set_condition(&mut all, new(kind::READY, true, "b"), Some(2), &at("04")));
+        assert_eq!(all[0].last_transition_time, at("04"));
+    }
+
+    #[test]
+    fn one_condition_per_type_in_one_order() {
+        let mut all = Vec::new();
+        for kind in [kind::VALID, kind::READY, kind::DEGRADED, kind::READY] {
+            set_condition(&mut all, new(kind, true, ""), None, &at("01"));
+        }
+        let kinds: Vec<&str> = all.iter().map(|c| c.type_.as_str()).collect();
+        assert_eq!(kinds, ["Degraded", "Ready", "Valid"]);
+        assert!(find_condition(&all, kind::VALID).is_some());
+        assert!(remove_condition(&mut all, kind::VALID));
+        assert!(!remove_condition(&mut all, kind::VALID));
+    }
+}

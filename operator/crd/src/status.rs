@@ -71,6 +71,7 @@ pub enum Phase {
     ScalingUp,
     ScalingDown,
     ChangingVoters,
+    Rebalancing,
     Waiting,
     Paused,
     Invalid,
