@@ -47,13 +47,15 @@ pub struct CheckArgs {
     #[arg(long, default_value = "barnabas-check")]
     pub topic: String,
     /// Partitions of the topic that is made.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
+    #[arg(long, default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(i32).range(1..=PARTITIONS_MAX))]
     pub partitions: i32,
     /// Its replication factor; the cluster's default without it.
     #[arg(long)]
     pub replication_factor: Option<i16>,
     /// Records for each partition.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=RECORDS_MAX))]
+    #[arg(long, default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=RECORDS_MAX))]
     pub records: u32,
     /// How long all of it may take, waiting for the cluster included: 500ms, 30s, 5m.
     #[arg(long, default_value = "60s")]

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::run::{cargo, step};
-use crate::tidy;
+use crate::{chart, tidy};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -22,6 +22,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     tidy::run()?;
     step("format", cargo().args(["fmt", "--all", "--check"]))?;
+    chart::run(&chart::Arguments { check: true })?;
     let mut clippy = cargo();
     clippy.args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     step("lints", &mut clippy)?;

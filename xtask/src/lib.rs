@@ -1,6 +1,7 @@
 //! The project's own build tool, `cargo x`: what continuous integration does, one subcommand per
 //! concern. It links nothing of the product, so that it works when the product does not compile.
 
+pub mod chart;
 pub mod ci;
 pub mod kind;
 pub mod run;

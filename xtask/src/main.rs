@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{ci, kind, run, schemas, tidy};
+use xtask::{chart, ci, kind, run, schemas, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo x", about = "Everything that is done to this repository")]
@@ -42,6 +42,8 @@ enum Command {
     /// A Kubernetes cluster in containers, and the scenarios on it.
     #[command(subcommand)]
     Kind(kind::Action),
+    /// The Helm chart, and manifests/install.yaml rendered from it; with `--check` only compared.
+    Chart(chart::Arguments),
     /// Extracts the message schemas' facts from the jars of a Kafka release.
     Schemas { jars: PathBuf },
 }
@@ -55,6 +57,7 @@ fn main() -> Result<()> {
         Command::Simulate { arguments } => run::program("sim", "sim", &arguments),
         Command::Fuzz { arguments } => run::program("e2e", "fuzz", &arguments),
         Command::Kind(action) => kind::run(&action),
+        Command::Chart(arguments) => chart::run(&arguments),
         Command::Schemas { jars } => schemas::run(&jars),
     }
 }
