@@ -27,6 +27,9 @@ pub struct Plan {
     pub degraded: Option<String>,
     /// Partitions on the move and left to move; `None` where no move is wanted.
     pub rebalance: Option<Progress>,
+    /// The status of the condition `Rebalancing`; the next pass reads it back as
+    /// [`crate::Observed::rebalancing`].
+    pub rebalancing: bool,
     /// The state of every broker that is wanted or exists.
     pub brokers: BTreeMap<BrokerId, BrokerStatus>,
     /// When to look again without a watch event; `None` where there is nothing to wait for but

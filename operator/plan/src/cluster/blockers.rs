@@ -7,10 +7,10 @@ use base::BrokerId;
 use super::facts::Facts;
 use super::{Notes, Verdict};
 use crate::decision::{Phase, RestartReason, Step};
-use crate::observed::PodPhase;
+use crate::observed::{PodPhase, QuorumView};
 
-/// A process that runs but never becomes ready, in a cluster where none is and none answers, may
-/// be replaced after this long.
+/// A process that runs but never becomes ready, in a cluster where nothing works, may be replaced
+/// after this long.
 const UNANSWERED_MS: i64 = 120_000;
 
 pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
@@ -27,10 +27,36 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     if !newest.is_empty() {
         notes.degraded = Some(newest.join("; "));
     }
-    match facts.cluster() {
-        Some(_) => Verdict::Done,
-        None => unanswered(facts, notes),
+    match (facts.cluster(), facts.quorum()) {
+        (None, _) => unanswered(facts, notes),
+        (Some(_), Some(quorum)) if quorum.leader.is_none() => headless(facts, notes, quorum),
+        (Some(_), _) => Verdict::Done,
     }
+}
+
+/// Without an active controller nothing can be changed, and what brokers say is old. They still
+/// serve, so only a voter that has had no part in this for long is replaced, one at a time.
+fn headless(facts: &Facts<'_>, notes: &Notes, quorum: &QuorumView) -> Verdict {
+    let voters = quorum.voters.iter().filter(|(_, voter)| !voter.caught_up);
+    let voters: Vec<BrokerId> = voters.map(|(id, _)| *id).collect();
+    let coming = voters.iter().filter_map(|id| facts.flaw(*id)).any(|flaw| flaw.fresh);
+    if let Some(id) = voters.iter().copied().find(|id| !coming && is_hopeless(facts, *id)) {
+        let text = format!("replacing broker {id}: the quorum has no leader without it");
+        return Verdict::Act(restart(id), Phase::Rolling, text);
+    }
+    let text = "the quorum has no leader: nothing can be changed".to_owned();
+    match &notes.degraded {
+        Some(broken) => Verdict::Hold(Phase::Degraded, format!("{text}; {broken}")),
+        None => Verdict::Hold(Phase::Waiting, text),
+    }
+}
+
+/// It runs, but has not been ready for long, and there is a newer spec.
+fn is_hopeless(facts: &Facts<'_>, id: BrokerId) -> bool {
+    facts.pod(id).is_some_and(|pod| {
+        let long = facts.seen.now_ms - pod.since_ms >= UNANSWERED_MS;
+        pod.phase == PodPhase::Running && !pod.ready && pod.outdated && long
+    })
 }
 
 /// Nothing is known of any partition, so nothing that serves is touched.
@@ -40,12 +66,7 @@ fn unanswered(facts: &Facts<'_>, notes: &Notes) -> Verdict {
     if serving {
         return Verdict::Hold(Phase::Unknown, format!("nothing is touched: {why}"));
     }
-    let hopeless = facts.ids().find(|&id| {
-        facts.pod(id).is_some_and(|pod| {
-            let long = facts.seen.now_ms - pod.since_ms >= UNANSWERED_MS;
-            pod.phase == PodPhase::Running && pod.outdated && long
-        })
-    });
+    let hopeless = facts.ids().find(|&id| is_hopeless(facts, id));
     if let Some(id) = hopeless {
         let text = format!("replacing broker {id}: none is ready, and its spec has changed");
         return Verdict::Act(restart(id), Phase::Rolling, text);

@@ -63,11 +63,12 @@ fn votes(facts: &Facts<'_>, id: BrokerId) -> Option<bool> {
     Some(facts.quorum()?.voters.contains_key(&id))
 }
 
-/// The highest broker beyond the set that has no pod but hosts replicas: somebody else shrank
-/// the set.
+/// The highest broker beyond the set that hosts replicas or votes: somebody else shrank the set.
 pub(super) fn stranded(facts: &Facts<'_>) -> Option<BrokerId> {
-    let brokers = facts.cluster()?.brokers.iter();
-    let hosts = |id: &BrokerId| facts.risk(*id).is_some_and(|risk| risk.hosted > 0);
-    let beyond = brokers.map(|(id, _)| *id).filter(|id| (facts.size..ORDINAL_MAX).contains(&id.0));
-    beyond.filter(hosts).max()
+    let registered = facts.cluster()?.brokers.keys();
+    let voting = facts.quorum().into_iter().flat_map(|quorum| quorum.voters.keys());
+    let beyond = registered.chain(voting).copied();
+    let beyond = beyond.filter(|id| (facts.size..ORDINAL_MAX).contains(&id.0));
+    let hosts = |id: BrokerId| facts.risk(id).is_some_and(|risk| risk.hosted > 0);
+    beyond.filter(|&id| hosts(id) || votes(facts, id) == Some(true)).max()
 }

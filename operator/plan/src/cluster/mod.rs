@@ -35,6 +35,8 @@ struct Notes {
     refused: Option<Refusal>,
     degraded: Option<String>,
     progress: Option<Progress>,
+    /// Whether a rebalance is under way, if that was looked at.
+    rebalancing: Option<bool>,
     /// Pods that are yet to be replaced.
     to_restart: usize,
     /// Said when all is done.
@@ -98,8 +100,8 @@ fn decide(facts: &Facts<'_>, plan: &mut Plan) {
 }
 
 /// How many pods there are to be, where that is more than there are. Pods are added at once: a
-/// broker more endangers nothing. One that is gone but hosts replicas is brought back, so that
-/// it can be drained.
+/// broker more endangers nothing. One that is gone but hosts replicas or votes is brought back,
+/// so that it can be drained.
 fn wanted_size(facts: &Facts<'_>) -> i32 {
     let stranded = leftovers::stranded(facts).map_or(0, |id| id.0 + 1);
     facts.desired().replicas.max(facts.size).max(stranded)
@@ -112,7 +114,7 @@ fn larger_set(facts: &Facts<'_>) -> Option<String> {
     }
     Some(if wanted > desired {
         let id = wanted - 1;
-        format!("broker {id} has no pod, but replicas: it comes back to be drained")
+        format!("broker {id} is gone, but is still needed: it comes back to be drained")
     } else if facts.size == 0 {
         format!("creating {desired} brokers")
     } else {

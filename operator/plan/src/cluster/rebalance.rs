@@ -16,6 +16,7 @@ const ELECT_MAX: usize = 1000;
 
 pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     if !facts.surplus().is_empty() && notes.refused.is_none() {
+        notes.rebalancing = Some(false);
         return Verdict::Done;
     }
     let Some(in_flight) = facts.moves().map(<[_]>::len) else { return Verdict::Done };
@@ -29,12 +30,14 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     if !facts.desired().rebalance.auto {
         notes.remark = (!poor.is_empty())
             .then(|| format!("{} hosts few replicas; rebalance.mode is Manual", brokers(&poor)));
+        notes.rebalancing = Some(false);
         return in_flight_only(notes, in_flight);
     }
     let Some(partitions) = facts.partitions() else { return Verdict::Need(Need::Partitions) };
     let planned = moves::rebalance(partitions, &targets(facts), limits(facts));
     let started = planned.moves.len();
     notes.progress = Some(Progress { in_flight, remaining: planned.remaining });
+    notes.rebalancing = Some(started > 0 || in_flight > 0);
     if started > 0 {
         let text = format!(
             "rebalancing: moving {started} partitions, {} more to go",

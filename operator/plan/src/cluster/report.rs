@@ -27,6 +27,7 @@ pub(super) fn blank(facts: &Facts<'_>) -> Plan {
         refused: None,
         degraded: None,
         rebalance: None,
+        rebalancing: facts.seen.rebalancing,
         brokers: states(facts),
         requeue_ms: None,
     }
@@ -53,6 +54,7 @@ pub(super) fn finish(
     plan.refused = notes.refused;
     plan.degraded = notes.degraded;
     plan.rebalance = notes.progress;
+    plan.rebalancing = notes.rebalancing.unwrap_or(plan.rebalancing);
     if plan.step != Step::Nothing || !plan.needs.is_empty() {
         return;
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use base::BrokerId;
 
+use super::drain::end_of_throttle;
 use super::facts::{Facts, brokers, listed};
 use super::{Notes, Verdict};
 use crate::decision::{Need, Phase, Refusal, Step};
@@ -42,11 +43,11 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         let text = format!("{} will be removed: no new replicas there", brokers(&closed));
         return Verdict::Act(Step::Cordon(closed), Phase::ScalingDown, text);
     }
-    remove_last(facts, partitions)
+    remove_last(facts, notes, partitions)
 }
 
 /// The set can lose its last pod only.
-fn remove_last(facts: &Facts<'_>, partitions: &[PartitionView]) -> Verdict {
+fn remove_last(facts: &Facts<'_>, notes: &mut Notes, partitions: &[PartitionView]) -> Verdict {
     let last = BrokerId(facts.size - 1);
     let hosts = partitions.iter().any(|p| p.replicas.contains(&last));
     let (Some(cluster), Some(moves), Some(quorum)) =
@@ -63,6 +64,11 @@ fn remove_last(facts: &Facts<'_>, partitions: &[PartitionView]) -> Verdict {
     }
     if quorum.voters.contains_key(&last) {
         return wait(format!("broker {last} is empty, but still votes"));
+    }
+    // The rates on brokers are what tells of a throttle: they go before the brokers do.
+    match end_of_throttle(facts, notes) {
+        Verdict::Done => {}
+        first => return first,
     }
     let text = format!("broker {last} is empty: removing it");
     Verdict::Act(Step::Shrink { broker: last }, Phase::ScalingDown, text)

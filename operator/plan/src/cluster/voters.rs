@@ -14,9 +14,6 @@ pub(super) fn stage(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
     let Some(quorum) = facts.quorum() else {
         return wait("the quorum does not say who votes".into());
     };
-    if quorum.leader.is_none() {
-        return wait("the quorum has no leader".into());
-    }
     let wanted = facts.desired().voters.clamp(1, facts.desired().replicas.max(1));
     let wanted = |id: BrokerId| (0..wanted).contains(&id.0);
     if let Some((&id, _)) = quorum.voters.iter().find(|(_, voter)| voter.replaced) {

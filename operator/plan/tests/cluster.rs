@@ -1,0 +1,318 @@
+//! Properties of the planner against a model cluster: whatever happens around it, no step of the
+//! planner breaks a rule, and once nothing happens any more it comes to rest in what is wanted,
+//! or in a refusal that says why. And the judge is not asleep: a planner that is lied to is caught.
+
+#![allow(clippy::unwrap_used)]
+
+mod model;
+
+use base::BrokerId;
+use model::execute::Fate;
+use model::{Blind, Fault, Lie, World};
+use plan::{AllowUnavailable, Phase, Plan, Step};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+/// Passes after which a cluster that is left alone has come to rest.
+const PASSES_MAX: usize = 600;
+
+#[derive(Clone, Debug)]
+enum Event {
+    Replicas(i32),
+    Voters(i32),
+    Template(Option<Fault>),
+    Kill(i32),
+    Slow(i32, bool),
+    Mark(i32),
+    Grow(i32),
+    Create {
+        name: u8,
+        partitions: usize,
+        rf: usize,
+        min_isr: usize,
+    },
+    Drop(u8),
+    Rolling {
+        max_unavailable: i32,
+        same_rack: bool,
+        wait: bool,
+    },
+    Rebalance {
+        auto: bool,
+        throttle: bool,
+        per_broker: i32,
+    },
+    DeleteClaims(bool),
+    Pause(bool),
+    /// Somebody else scales the StatefulSet.
+    Steal(i32),
+    Nothing,
+}
+
+#[derive(Clone, Debug)]
+struct Turn {
+    event: Event,
+    passes: usize,
+    blind: Blind,
+    fate: Fate,
+}
+
+fn fault() -> impl Strategy<Value = Option<Fault>> {
+    prop_oneof![
+        3 => Just(None),
+        1 => prop_oneof![
+            Just(Fault::Unschedulable), Just(Fault::Image), Just(Fault::Crash), Just(Fault::Unready)
+        ].prop_map(Some),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let id = 0..6i32;
+    prop_oneof![
+        5 => (1..=6i32).prop_map(Event::Replicas),
+        3 => prop_oneof![Just(1), Just(3), Just(5)].prop_map(Event::Voters),
+        5 => fault().prop_map(Event::Template),
+        3 => id.clone().prop_map(Event::Kill),
+        2 => (id.clone(), any::<bool>()).prop_map(|(id, slow)| Event::Slow(id, slow)),
+        2 => id.clone().prop_map(Event::Mark),
+        1 => id.clone().prop_map(Event::Grow),
+        6 => (0..4u8, 1..=4usize, 1..=3usize, 1..=2usize).prop_map(
+            |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
+        ),
+        1 => (0..4u8).prop_map(Event::Drop),
+        1 => (1..=3i32, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+            |(max_unavailable, same_rack, wait)|
+            Event::Rolling { max_unavailable, same_rack, wait }
+        ),
+        1 => (any::<bool>(), any::<bool>(), 1..=3i32).prop_map(
+            |(auto, throttle, per_broker)| Event::Rebalance { auto, throttle, per_broker }
+        ),
+        1 => any::<bool>().prop_map(Event::DeleteClaims),
+        1 => any::<bool>().prop_map(Event::Pause),
+        1 => (1..=5i32).prop_map(Event::Steal),
+        3 => Just(Event::Nothing),
+    ]
+}
+
+fn blind() -> impl Strategy<Value = Blind> {
+    let rare = || prop::bool::weighted(0.05);
+    (rare(), rare(), rare(), rare(), rare(), rare()).prop_map(
+        |(cluster, quorum, moves, risk, settings, missing)| Blind {
+            cluster,
+            quorum,
+            moves,
+            risk,
+            settings,
+            missing,
+        },
+    )
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![8 => Just(Fate::Done), 1 => Just(Fate::Skipped), 1 => Just(Fate::Half)]
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = (event(), 0..12usize, blind(), fate())
+        .prop_map(|(event, passes, blind, fate)| Turn { event, passes, blind, fate });
+    prop::collection::vec(turn, 1..30)
+}
+
+/// Replicas, voters, racks at the start.
+fn start() -> impl Strategy<Value = (i32, i32, i32)> {
+    (1..=6i32, prop_oneof![Just(1), Just(3), Just(5)], 0..=3i32)
+        .prop_map(|(replicas, voters, racks)| (replicas, fitting(voters, replicas), racks))
+}
+
+/// What the resource's rules allow.
+fn fitting(voters: i32, replicas: i32) -> i32 {
+    if voters <= replicas {
+        voters
+    } else if replicas >= 3 {
+        3
+    } else {
+        1
+    }
+}
+
+fn happen(world: &mut World, event: &Event) {
+    world.note(format!("-- {event:?}"));
+    match event.clone() {
+        Event::Replicas(n) => {
+            world.spec.replicas = n;
+            world.spec.voters = fitting(world.spec.voters, n);
+        }
+        Event::Voters(n) => world.spec.voters = fitting(n, world.spec.replicas),
+        Event::Template(fault) => {
+            world.template.revision += 1;
+            world.template.fault = fault;
+        }
+        Event::Kill(id) => world.kill(BrokerId(id)),
+        Event::Slow(id, true) => {
+            world.slow.insert(BrokerId(id));
+        }
+        Event::Slow(id, false) => {
+            world.slow.remove(&BrokerId(id));
+        }
+        Event::Mark(id) => {
+            if let Some(pod) = world.pods.get_mut(&BrokerId(id)) {
+                pod.marked = true;
+            }
+        }
+        Event::Grow(id) => {
+            if let Some(resize) = world.claims.get_mut(&BrokerId(id)) {
+                *resize = true;
+            }
+        }
+        Event::Create { name, partitions, rf, min_isr } => {
+            world.create_topic(&format!("t{name}"), partitions, rf, min_isr);
+        }
+        Event::Drop(name) => {
+            world.topics.remove(&format!("t{name}"));
+        }
+        Event::Rolling { max_unavailable, same_rack, wait } => {
+            let rolling = &mut world.spec.rolling;
+            rolling.max_unavailable = max_unavailable;
+            rolling.same_rack_parallel = same_rack;
+            rolling.allow_unavailable =
+                if wait { AllowUnavailable::Wait } else { AllowUnavailable::Proceed };
+        }
+        Event::Rebalance { auto, throttle, per_broker } => {
+            world.spec.rebalance.auto = auto;
+            world.spec.rebalance.throttle = throttle.then_some(1_000_000);
+            world.spec.rebalance.moves_per_broker = per_broker;
+        }
+        Event::DeleteClaims(delete) => world.spec.delete_claims = delete,
+        Event::Pause(paused) => world.spec.paused = paused,
+        Event::Steal(by) => {
+            if let Some(set) = &mut world.set {
+                set.replicas = (set.replicas - by).max(1);
+            }
+        }
+        Event::Nothing => {}
+    }
+}
+
+fn run(world: &mut World, turns: &[Turn], lie: Lie) {
+    for turn in turns {
+        happen(world, &turn.event);
+        world.pass(turn.blind, lie, turn.fate);
+        world.tick();
+        for _ in 0..turn.passes {
+            world.pass(Blind::default(), lie, Fate::Done);
+            world.tick();
+        }
+    }
+}
+
+/// Nothing happens any more; the user's last edits are sound.
+fn settle(world: &mut World) -> Plan {
+    world.note("-- left alone".into());
+    world.template.revision += u32::from(world.template.fault.is_some());
+    world.template.fault = None;
+    world.spec.paused = false;
+    world.spec.rolling.allow_unavailable = AllowUnavailable::Proceed;
+    world.slow.clear();
+    let mut quiet = 0;
+    let mut plan = world.pass(Blind::default(), Lie::None, Fate::Done);
+    for _ in 0..PASSES_MAX {
+        world.tick();
+        plan = world.pass(Blind::default(), Lie::None, Fate::Done);
+        let rests = plan.step == Step::Nothing
+            && plan.needs.is_empty()
+            && (plan.phase == Phase::Ready || plan.refused.is_some());
+        quiet = if rests { quiet + 1 } else { 0 };
+        if quiet == 20 {
+            break;
+        }
+    }
+    plan
+}
+
+fn tail(world: &World) -> String {
+    let from = world.log.len().saturating_sub(80);
+    let rest = World { log: Vec::new(), ..world.clone() };
+    format!("{}\n{rest:?}", world.log[from..].join("\n"))
+}
+
+fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
+    prop_assert!(world.violations.is_empty(), "{:?}\n{}", world.violations, tail(world));
+    let set = world.set.as_ref().unwrap();
+    let widest = world.partitions().map(|(_, _, _, p)| p.replicas.len()).max().unwrap_or(0);
+    let refused = widest > world.spec.replicas as usize;
+    if refused {
+        prop_assert!(plan.refused.is_some(), "{}", tail(world));
+        prop_assert!(plan.refused.as_ref().unwrap().message.contains('('));
+        prop_assert!(set.replicas >= widest as i32, "{}", tail(world));
+    } else {
+        prop_assert_eq!(plan.phase, Phase::Ready, "{}", tail(world));
+        prop_assert_eq!(set.replicas, world.spec.replicas, "{}", tail(world));
+    }
+    let ids: Vec<BrokerId> = (0..set.replicas).map(BrokerId).collect();
+    prop_assert_eq!(world.pods.keys().copied().collect::<Vec<_>>(), ids.clone());
+    prop_assert_eq!(world.brokers.keys().copied().collect::<Vec<_>>(), ids.clone());
+    for (id, pod) in &world.pods {
+        let newest = pod.template.revision == world.template.revision;
+        prop_assert!(pod.ready && newest && !pod.marked, "broker {}\n{}", id, tail(world));
+        prop_assert!(!world.claims[id], "broker {} was not restarted\n{}", id, tail(world));
+    }
+    let voters: Vec<BrokerId> = (0..world.spec.voters).map(BrokerId).collect();
+    prop_assert_eq!(world.voters.iter().copied().collect::<Vec<_>>(), voters, "{}", tail(world));
+    prop_assert!(world.cordoned.iter().all(|id| id.0 >= set.replicas), "{}", tail(world));
+    prop_assert!(world.moves(Lie::None).is_empty(), "{}", tail(world));
+    let throttled = world.throttled.iter().any(|id| world.brokers.contains_key(id));
+    prop_assert!(!throttled && world.throttled_topics.is_empty(), "{}", tail(world));
+    let in_sync = world.partitions().all(|(_, _, _, p)| p.isr.len() == p.replicas.len());
+    prop_assert!(in_sync, "{}", tail(world));
+    if world.spec.delete_claims {
+        prop_assert_eq!(world.claims.len(), ids.len(), "{}", tail(world));
+    }
+    Ok(())
+}
+
+/// A failure prints its history; it becomes a test of its own, not a file of seeds.
+fn config() -> Config {
+    Config { max_shrink_iters: 2000, failure_persistence: None, ..Config::default() }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_step_is_safe_and_passes_come_to_rest(
+        (replicas, voters, racks) in start(),
+        turns in turns(),
+    ) {
+        let mut world = World::new(replicas, voters, racks);
+        run(&mut world, &turns, Lie::None);
+        let plan = settle(&mut world);
+        check(&world, &plan)?;
+    }
+}
+
+/// Whether some history makes a planner that believes `lie` break a rule that contains `what`.
+fn is_caught(lie: Lie, what: &'static str) -> bool {
+    let mut runner = TestRunner::deterministic();
+    let result = runner.run(&(start(), turns()), |((replicas, voters, racks), turns)| {
+        let mut world = World::new(replicas, voters, racks);
+        run(&mut world, &turns, lie);
+        prop_assert!(!world.violations.iter().any(|violation| violation.contains(what)));
+        Ok(())
+    });
+    matches!(result, Err(TestError::Fail(..)))
+}
+
+#[test]
+fn a_planner_without_the_risk_check_is_caught() {
+    assert!(is_caught(Lie::NoRisk, "takes"));
+}
+
+#[test]
+fn a_planner_without_the_quorum_check_is_caught() {
+    assert!(is_caught(Lie::NoQuorum, "leaves"));
+}
+
+#[test]
+fn a_planner_without_the_drain_check_is_caught() {
+    assert!(is_caught(Lie::NoData, "which hosts replicas"));
+}

@@ -1,0 +1,250 @@
+//! Steps taken, and judged as they are.
+
+use std::collections::BTreeSet;
+
+use base::{BrokerId, TopicPartition};
+use plan::moves::{Move, ThrottleChange};
+use plan::{AllowUnavailable, Plan, PodPhase, RestartReason, Step, next_step};
+
+use super::{Blind, Lie, Partition, Set, World};
+
+/// What becomes of a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Fate {
+    #[default]
+    Done,
+    /// The operator dies before it.
+    Skipped,
+    /// The operator dies in the middle of it.
+    Half,
+}
+
+impl World {
+    /// One pass of the operator. Returns its plan.
+    pub fn pass(&mut self, blind: Blind, lie: Lie, fate: Fate) -> Plan {
+        let mut needs = Vec::new();
+        let mut plan = next_step(&self.observe(&needs, blind, lie));
+        for _ in 1..plan::ROUNDS_MAX {
+            if plan.needs.is_empty() {
+                break;
+            }
+            assert_eq!(plan.step, Step::Nothing, "a plan that needs more decides nothing");
+            needs.extend(plan.needs.iter().copied());
+            plan = next_step(&self.observe(&needs, blind, lie));
+        }
+        self.note(format!("{:?} {} | {}", plan.phase, plan.step.name(), plan.message));
+        assert!(!plan.message.is_empty(), "{plan:?}");
+        if blind.cluster {
+            let stuck = matches!(plan.step, Step::Restart { reason: RestartReason::Stuck, .. });
+            assert!(stuck || plan.step == Step::Nothing, "blind, and all the same: {plan:?}");
+        }
+        if fate != Fate::Skipped {
+            self.apply(&plan);
+            self.take(&plan, fate);
+        }
+        plan
+    }
+
+    fn apply(&mut self, plan: &Plan) {
+        if self.spec.paused {
+            assert_eq!(plan.step, Step::Nothing);
+            return;
+        }
+        let template = self.template;
+        if self.set.is_none() {
+            self.voters = (0..self.spec.voters).map(BrokerId).collect();
+        }
+        let before = self.set.as_ref().map_or(0, |set| set.replicas);
+        let shrinks = matches!(plan.step, Step::Shrink { .. });
+        if plan.set_replicas < before && !shrinks {
+            self.violation(format!("{} replicas without a step", plan.set_replicas));
+        }
+        if !shrinks {
+            self.set = Some(Set { replicas: plan.set_replicas, template });
+        }
+        self.rebalancing = plan.rebalancing;
+    }
+
+    fn take(&mut self, plan: &Plan, fate: Fate) {
+        let half = fate == Fate::Half;
+        match &plan.step {
+            Step::Nothing => {}
+            Step::Restart { brokers, .. } => {
+                let count = if half { brokers.len().div_ceil(2) } else { brokers.len() };
+                self.restart(&brokers[..count]);
+            }
+            Step::Shrink { broker } => self.shrink(*broker, plan.set_replicas),
+            Step::Cordon(ids) => self.cordoned.extend(ids.iter().take(if half { 1 } else { 99 })),
+            Step::Uncordon(ids) => self.cordoned.retain(|id| !ids.contains(id)),
+            Step::StartMoves { moves, throttle } => {
+                if let Some(change) = throttle {
+                    self.throttle(change);
+                }
+                let count = if half { moves.len() / 2 } else { moves.len() };
+                moves[..count].iter().for_each(|m| self.start(m));
+            }
+            Step::CancelMoves(partitions) => partitions.iter().for_each(|tp| self.cancel(tp)),
+            Step::ClearThrottle(change) => self.throttle(change),
+            Step::AddVoter(id) => self.change_voters(*id, true),
+            Step::RemoveVoter(id) => self.change_voters(*id, false),
+            Step::Unregister(id) => self.unregister(*id),
+            Step::DeleteClaim(id) => self.delete_claim(*id),
+            Step::ElectPreferred(partitions) => partitions.iter().for_each(|tp| {
+                let Some(p) = self.partition_mut(tp) else { return };
+                p.leader = p.replicas.first().copied().filter(|id| p.isr.contains(id)).or(p.leader);
+            }),
+        }
+    }
+
+    fn restart(&mut self, ids: &[BrokerId]) {
+        self.judge_partitions(ids);
+        let (before, majority) = (self.live_voters(), self.voters.len() / 2 + 1);
+        for id in ids {
+            let now = self.now;
+            let Some(pod) = self.pods.get_mut(id) else {
+                self.violation(format!("restart of {id}, which has no pod"));
+                continue;
+            };
+            pod.phase = PodPhase::Terminating;
+            pod.ready = false;
+            pod.since = now;
+        }
+        let after = self.live_voters();
+        if before >= majority && after < majority && self.voters.len() > 1 {
+            self.violation(format!("restart of {ids:?} leaves {after} of {:?}", self.voters));
+        }
+        self.after_stop();
+    }
+
+    /// No partition may fall below its minimum by the stop of these brokers.
+    fn judge_partitions(&mut self, ids: &[BrokerId]) {
+        let mut broken = Vec::new();
+        for (topic, at, of, p) in self.partitions() {
+            let counts = |id: &&BrokerId| {
+                self.is_active(**id) && !p.adding.contains(id) && !p.removing.contains(id)
+            };
+            let before = p.isr.iter().filter(counts).count();
+            let after = p.isr.iter().filter(counts).filter(|id| !ids.contains(id)).count();
+            let minimum = of.min_isr.max(1);
+            if after == before || after >= minimum {
+                continue;
+            }
+            let settled = p.replicas.len() - p.removing.len();
+            let hopeless = settled <= minimum && (after > 0 || settled == 1);
+            let proceed = self.spec.rolling.allow_unavailable == AllowUnavailable::Proceed;
+            if !(hopeless && proceed) {
+                broken.push(format!("restart of {ids:?} takes {topic}-{at} to {after}: {p:?}"));
+            }
+        }
+        broken.into_iter().for_each(|what| self.violation(what));
+    }
+
+    fn shrink(&mut self, id: BrokerId, replicas: i32) {
+        let size = self.set.as_ref().map_or(0, |set| set.replicas);
+        if size != id.0 + 1 || replicas != id.0 {
+            self.violation(format!("removal of {id} from a set of {size}, to {replicas}"));
+        }
+        if self.hosts(id) {
+            self.violation(format!("removal of {id}, which hosts replicas"));
+        }
+        if self.voters.contains(&id) {
+            self.violation(format!("removal of {id}, which votes"));
+        }
+        self.set = Some(Set { replicas, template: self.template });
+    }
+
+    fn partition_mut(&mut self, tp: &TopicPartition) -> Option<&mut Partition> {
+        self.topics.get_mut(&*tp.topic)?.partitions.get_mut(tp.partition as usize)
+    }
+
+    fn start(&mut self, m: &Move) {
+        if self.controller.is_none() {
+            return;
+        }
+        let unique: BTreeSet<&BrokerId> = m.replicas.iter().collect();
+        let known = m.replicas.iter().all(|id| self.brokers.contains_key(id));
+        let racks =
+            |ids: &[BrokerId]| ids.iter().map(|id| self.rack(*id)).collect::<BTreeSet<_>>().len();
+        let narrower = |p: &Partition| {
+            let settled: Vec<BrokerId> =
+                p.replicas.iter().copied().filter(|id| !p.removing.contains(id)).collect();
+            let stays = settled.iter().all(|id| id.0 < self.spec.replicas);
+            stays && racks(&m.replicas) < racks(&settled)
+        };
+        let topic = self.topics.get(&*m.partition.topic);
+        let found = topic.and_then(|t| t.partitions.get(m.partition.partition as usize));
+        let Some(p) = found else { return };
+        let size = p.replicas.len() - p.removing.len();
+        if unique.len() != m.replicas.len() || !known || m.replicas.len() != size || narrower(p) {
+            return self.violation(format!("bad move {m:?} of {p:?}"));
+        }
+        let Some(p) = self.partition_mut(&m.partition) else { return };
+        let settled: Vec<BrokerId> =
+            p.replicas.iter().copied().filter(|id| !p.adding.contains(id)).collect();
+        p.removing = p.replicas.iter().copied().filter(|id| !m.replicas.contains(id)).collect();
+        p.adding = m.replicas.iter().copied().filter(|id| !settled.contains(id)).collect();
+        p.replicas = m.replicas.iter().chain(&p.removing).copied().collect();
+    }
+
+    fn cancel(&mut self, tp: &TopicPartition) {
+        if self.controller.is_none() {
+            return;
+        }
+        let minimum = self.topics.get(&*tp.topic).map_or(1, |topic| topic.min_isr);
+        let Some(p) = self.partition_mut(tp) else { return };
+        let before = p.isr.len();
+        let adding = std::mem::take(&mut p.adding);
+        p.removing.clear();
+        p.replicas.retain(|id| !adding.contains(id));
+        p.isr.retain(|id| !adding.contains(id));
+        let after = p.isr.len();
+        p.leader = p.leader.filter(|id| p.isr.contains(id)).or(p.isr.first().copied());
+        if after < before && after < minimum.min(before) {
+            self.violation(format!("taking back the move of {tp} leaves {after} in sync"));
+        }
+    }
+
+    fn throttle(&mut self, change: &ThrottleChange) {
+        for (id, rate) in &change.brokers {
+            match rate {
+                Some(_) => self.throttled.insert(*id),
+                None => self.throttled.remove(id),
+            };
+        }
+        for (topic, lists) in &change.topics {
+            match lists {
+                Some(_) => self.throttled_topics.insert(topic.clone()),
+                None => self.throttled_topics.remove(topic),
+            };
+        }
+    }
+
+    fn change_voters(&mut self, id: BrokerId, joins: bool) {
+        let legal = self.has_majority() && (!joins || self.is_active(id));
+        if joins {
+            self.voters.insert(id);
+        } else {
+            self.voters.remove(&id);
+        }
+        if !legal || !self.has_majority() {
+            self.violation(format!("voters {:?} after {id}: no majority", self.voters));
+        }
+        self.elect_controller();
+    }
+
+    fn unregister(&mut self, id: BrokerId) {
+        if self.hosts(id) || self.voters.contains(&id) || self.pods.contains_key(&id) {
+            self.violation(format!("{id} is unregistered, but not gone"));
+        }
+        self.brokers.remove(&id);
+    }
+
+    fn delete_claim(&mut self, id: BrokerId) {
+        let size = self.set.as_ref().map_or(0, |set| set.replicas);
+        let used = self.hosts(id) || self.brokers.contains_key(&id) || self.pods.contains_key(&id);
+        if used || id.0 < size || id.0 < self.spec.replicas || !self.spec.delete_claims {
+            self.violation(format!("the claim of {id} is deleted, but still of use"));
+        }
+        self.claims.remove(&id);
+    }
+}

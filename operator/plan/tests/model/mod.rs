@@ -1,0 +1,189 @@
+//! A small cluster that obeys the planner: a StatefulSet and its pods, brokers with topics that
+//! replicate at their own pace, and a quorum. Every step that the planner takes is judged when it
+//! is taken, by rules written down here and not in the planner. Failures that the planner has no
+//! part in are no violations.
+//!
+//! The model of replication: a follower that is up joins the ISR after some ticks; a broker that
+//! stops leaves every ISR; the last member is remembered and leads again when it is back; a
+//! reassignment ends when all added replicas are in sync and somebody who stays is. Without a
+//! majority of voters nothing of this changes.
+
+pub mod execute;
+mod observe;
+mod tick;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::BrokerId;
+use plan::{Desired, PodPhase};
+
+pub use observe::{Blind, Lie};
+
+/// Why pods of a template do not come up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    Unschedulable,
+    Image,
+    Crash,
+    /// It runs, but never gets as far as registering.
+    Unready,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Template {
+    pub revision: u32,
+    pub fault: Option<Fault>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Set {
+    pub replicas: i32,
+    pub template: Template,
+}
+
+#[derive(Clone, Debug)]
+pub struct Pod {
+    pub uid: u32,
+    pub template: Template,
+    pub phase: PodPhase,
+    pub ready: bool,
+    pub since: i64,
+    pub marked: bool,
+    /// Ticks that it has been running for.
+    pub age: u32,
+}
+
+impl Pod {
+    pub fn is_up(&self) -> bool {
+        self.phase == PodPhase::Running && self.template.fault.is_none()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Topic {
+    pub min_isr: usize,
+    pub partitions: Vec<Partition>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Partition {
+    pub replicas: Vec<BrokerId>,
+    pub isr: Vec<BrokerId>,
+    pub adding: Vec<BrokerId>,
+    pub removing: Vec<BrokerId>,
+    pub leader: Option<BrokerId>,
+    /// Who was in the ISR last, while nobody is.
+    pub last: Option<BrokerId>,
+    /// Ticks until a replica is in sync.
+    pub lag: BTreeMap<BrokerId, u32>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub now: i64,
+    /// What the user wants.
+    pub spec: Desired,
+    pub template: Template,
+    pub racks: i32,
+    pub set: Option<Set>,
+    pub pods: BTreeMap<BrokerId, Pod>,
+    /// Volume claims, and whether their file systems wait for a restart to grow.
+    pub claims: BTreeMap<BrokerId, bool>,
+    /// Registered brokers, and whether they are fenced.
+    pub brokers: BTreeMap<BrokerId, bool>,
+    /// Dynamic configs outlive registrations.
+    pub cordoned: BTreeSet<BrokerId>,
+    pub throttled: BTreeSet<BrokerId>,
+    pub throttled_topics: BTreeSet<String>,
+    pub topics: BTreeMap<String, Topic>,
+    pub voters: BTreeSet<BrokerId>,
+    pub controller: Option<BrokerId>,
+    pub slow: BTreeSet<BrokerId>,
+    /// The condition in the status.
+    pub rebalancing: bool,
+    pub uids: u32,
+    /// What happened, for whoever reads a failure.
+    pub log: Vec<String>,
+    /// Rules that a step broke.
+    pub violations: Vec<String>,
+}
+
+impl World {
+    pub fn new(replicas: i32, voters: i32, racks: i32) -> World {
+        let spec = Desired { replicas, voters, ..Desired::default() };
+        World { spec, racks, ..World::default() }
+    }
+
+    pub fn rack(&self, id: BrokerId) -> Option<String> {
+        (self.racks > 0).then(|| format!("rack-{}", id.0 % self.racks))
+    }
+
+    pub fn is_up(&self, id: BrokerId) -> bool {
+        self.pods.get(&id).is_some_and(Pod::is_up)
+    }
+
+    /// Registered, unfenced and running.
+    pub fn is_active(&self, id: BrokerId) -> bool {
+        self.brokers.get(&id) == Some(&false) && self.is_up(id)
+    }
+
+    /// Voters whose votes count.
+    pub fn live_voters(&self) -> usize {
+        self.voters.iter().filter(|id| self.is_up(**id)).count()
+    }
+
+    pub fn has_majority(&self) -> bool {
+        self.live_voters() * 2 > self.voters.len()
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = (&str, usize, &Topic, &Partition)> {
+        self.topics.iter().flat_map(|(name, topic)| {
+            let partitions = topic.partitions.iter().enumerate();
+            partitions.map(move |(at, partition)| (name.as_str(), at, topic, partition))
+        })
+    }
+
+    pub fn hosts(&self, id: BrokerId) -> bool {
+        self.partitions().any(|(_, _, _, p)| p.replicas.contains(&id))
+    }
+
+    /// Notes what happens; the same again and again once.
+    pub fn note(&mut self, what: String) {
+        if self.log.last() != Some(&what) {
+            self.log.push(what);
+        }
+    }
+
+    pub fn violation(&mut self, what: String) {
+        self.note(format!("VIOLATION: {what}"));
+        self.violations.push(what);
+    }
+
+    /// A user creates a topic; the controller places it on brokers that take replicas.
+    pub fn create_topic(&mut self, name: &str, partitions: usize, rf: usize, min_isr: usize) {
+        let able = self.brokers.keys().copied();
+        let able: Vec<BrokerId> =
+            able.filter(|id| self.is_active(*id) && !self.cordoned.contains(id)).collect();
+        if self.controller.is_none() || able.len() < rf || self.topics.contains_key(name) {
+            return;
+        }
+        let place = |at: usize| {
+            let replicas: Vec<BrokerId> =
+                (0..rf).map(|i| able[(at + i + name.len()) % able.len()]).collect();
+            let leader = replicas.first().copied();
+            Partition { isr: replicas.clone(), replicas, leader, ..Partition::default() }
+        };
+        let partitions = (0..partitions).map(place).collect();
+        self.topics.insert(name.to_owned(), Topic { min_isr, partitions });
+    }
+
+    /// Somebody else kills a pod.
+    pub fn kill(&mut self, id: BrokerId) {
+        if let Some(pod) = self.pods.get_mut(&id) {
+            pod.phase = PodPhase::Terminating;
+            pod.ready = false;
+            pod.since = self.now;
+        }
+        self.after_stop();
+    }
+}
