@@ -1,0 +1,1 @@
+//! Admin against scripted brokers.
