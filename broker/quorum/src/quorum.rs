@@ -35,6 +35,9 @@ const LEASE_PAUSE: Duration = Duration::from_millis(5);
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Above the data plane's threads.
 const NICE: i32 = -10;
+/// Threads for what blocks: snapshots, and looking names up. A name server that does not answer
+/// holds a thread per attempt for seconds; the others' names must not wait for it.
+const BLOCKING_THREADS_MAX: usize = 64;
 /// How much of the log stays behind a snapshot, for followers that are a little late.
 const ENTRIES_KEPT: u64 = 100;
 
@@ -81,7 +84,7 @@ impl Quorum {
         let log = LogStore::open(&config.dir).map_err(io("opening the metadata log"))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(4)
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
             .thread_name("quorum-pool")
             .build()
             .map_err(io("the quorum's runtime"))?;

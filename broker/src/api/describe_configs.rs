@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base::{BrokerId, ErrorCode};
 use metadata::config::{
-    BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, broker_keys, dynamic_broker_config,
-    resolve, topic_configs,
+    BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, broker_key, broker_keys,
+    dynamic_broker_config, dynamic_broker_configs, resolve, topic_configs,
 };
 use metadata::{ConfigMap, ConfigResource, ControllerError, Image};
 use wire::Str;
@@ -141,20 +141,25 @@ fn broker_default(image: &Image, details: Details) -> Vec<DescribeConfigsResourc
         return Vec::new();
     };
     let source = ConfigSource::DynamicDefaultBroker;
-    configs
-        .iter()
-        .map(|(name, value)| {
-            let synonym = Synonym { name: name.to_string(), value: value.to_string(), source };
-            DescribeConfigsResourceResult {
-                name: Str::from(name),
-                value: Some(Str::from(value)),
-                config_source: source.code(),
-                synonyms: synonyms(vec![synonym], details),
-                config_type: dynamic_broker_config(name).map_or(TYPE_STRING, |d| d.kind.code()),
-                ..Default::default()
-            }
-        })
-        .collect()
+    configs.iter().map(|(name, value)| altered(name, value, source, details)).collect()
+}
+
+/// A dynamic value by itself.
+fn altered(
+    name: &str,
+    value: &str,
+    source: ConfigSource,
+    details: Details,
+) -> DescribeConfigsResourceResult {
+    let synonym = Synonym { name: name.to_owned(), value: value.to_owned(), source };
+    DescribeConfigsResourceResult {
+        name: Str::from(name),
+        value: Some(Str::from(value)),
+        config_source: source.code(),
+        synonyms: synonyms(vec![synonym], details),
+        config_type: dynamic_broker_config(name).map_or(TYPE_STRING, |d| d.kind.code()),
+        ..Default::default()
+    }
 }
 
 /// All broker keys: dynamic values first, then this broker's file, then defaults.
@@ -165,7 +170,18 @@ fn broker_configs(
 ) -> Vec<DescribeConfigsResourceResult> {
     let own = image.config(&ConfigResource::Broker(broker.id));
     let all = image.config(&ConfigResource::BrokerDefault);
-    broker_keys().map(|key| broker_config(broker, key, own, all, details)).collect()
+    let known = broker_keys().map(|key| broker_config(broker, key, own, all, details));
+    // Some can be altered only (throttles): they are shown where they are set.
+    let altered_only = dynamic_broker_configs().filter(|def| broker_key(def.name).is_none());
+    let altered_only = altered_only.filter_map(|def| {
+        let layers =
+            [(own, ConfigSource::DynamicBroker), (all, ConfigSource::DynamicDefaultBroker)];
+        let set =
+            |(map, source): (Option<&ConfigMap>, _)| Some((map?.get(def.name)?.clone(), source));
+        let (value, source) = layers.into_iter().find_map(set)?;
+        Some(altered(def.name, &value, source, details))
+    });
+    known.chain(altered_only).collect()
 }
 
 fn broker_config(

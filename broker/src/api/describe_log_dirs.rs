@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::ErrorCode;
+use metadata::config::is_dir_cordoned;
 use wire::Str;
 use wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -30,8 +31,12 @@ pub async fn handle(
     partitions.retain(wanted);
     partitions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let dirs = broker.config.log_dirs.clone();
+    let cordoned = broker.image().cordoned_log_dirs(broker.id).to_owned();
     // The file system may have to ask a disk.
-    let describe = move || dirs.iter().map(|dir| describe_dir(dir, &partitions)).collect();
+    let describe = move || {
+        let dirs = dirs.iter();
+        dirs.map(|dir| describe_dir(dir, &partitions, &cordoned)).collect()
+    };
     match broker.read_ahead.run(describe).await {
         Some(results) => DescribeLogDirsResponse { results, ..Default::default() },
         None => DescribeLogDirsResponse {
@@ -41,7 +46,11 @@ pub async fn handle(
     }
 }
 
-fn describe_dir(dir: &Path, partitions: &[Arc<Partition>]) -> DescribeLogDirsResult {
+fn describe_dir(
+    dir: &Path,
+    partitions: &[Arc<Partition>],
+    cordoned: &str,
+) -> DescribeLogDirsResult {
     let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for partition in partitions.iter().filter(|p| p.log_dir().as_deref() == Some(dir)) {
         let offsets = partition.offsets();
@@ -62,7 +71,7 @@ fn describe_dir(dir: &Path, partitions: &[Arc<Partition>]) -> DescribeLogDirsRes
         topics: topics.collect(),
         total_bytes,
         usable_bytes,
-        is_cordoned: false,
+        is_cordoned: is_dir_cordoned(cordoned, &dir.to_string_lossy()),
     }
 }
 

@@ -11,7 +11,7 @@ use metadata::config::{BrokerKey, KeyError, Support, broker_key, nearest_broker_
 use super::Config;
 use super::error::ConfigError;
 use super::listener::{
-    Endpoint, parse_endpoints, parse_host_port, parse_protocol_map, parse_voters,
+    Endpoint, Voter, parse_endpoints, parse_host_port, parse_protocol_map, parse_voters,
 };
 use super::sections::{
     GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
@@ -32,6 +32,8 @@ pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, Con
     let voters = parse_voters(&values.list("controller.quorum.voters"))
         .map_err(|problem| values.invalid("controller.quorum.voters", problem))?;
     let is_controller = values.is_controller(broker_id, &voters)?;
+    let own = voters.iter().find(|voter| voter.id == broker_id);
+    let controller_advertised = listeners.controller_address(own);
     Ok(Config {
         broker_id,
         is_controller,
@@ -39,7 +41,7 @@ pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, Con
         advertised: listeners.advertised,
         inter_broker_listener: listeners.inter_broker,
         controller_listener: listeners.controller,
-        controller_advertised: listeners.controller_advertised,
+        controller_advertised,
         voters,
         cluster_id: values.text("barnabas.cluster.id").filter(|id| !id.is_empty()),
         rack: values.text("broker.rack").filter(|rack| !rack.is_empty()),
@@ -285,6 +287,8 @@ struct Listeners {
     inter_broker: String,
     controller: Endpoint,
     controller_advertised: Endpoint,
+    /// Every interface is bound and nobody said by which name others find this node.
+    controller_unnamed: bool,
 }
 
 impl Listeners {
@@ -323,13 +327,24 @@ impl Listeners {
         }
         let inter_broker = Listeners::inter_broker(values, &clients)?;
         Listeners::check_protocols(values, &clients)?;
+        let named = announced.iter().any(|e| e.name == controller.name);
         Ok(Listeners {
+            controller_unnamed: !named && is_wildcard(&controller.host),
             advertised: clients.iter().map(announce).collect(),
             controller_advertised: announce(&controller),
             clients,
             inter_broker,
             controller,
         })
+    }
+
+    /// The list of voters has an address at which the others find a voter.
+    fn controller_address(&self, own: Option<&Voter>) -> Endpoint {
+        let guess = self.controller_advertised.clone();
+        match own.filter(|_| self.controller_unnamed) {
+            Some(voter) => Endpoint { host: voter.host.clone(), port: voter.port, ..guess },
+            None => guess,
+        }
     }
 
     fn inter_broker(values: &Values, clients: &[Endpoint]) -> Result<String, ConfigError> {
@@ -371,9 +386,13 @@ impl Listeners {
     }
 }
 
+fn is_wildcard(host: &str) -> bool {
+    matches!(host, "" | "0.0.0.0" | "::")
+}
+
 /// What to tell others when only a wildcard is bound: the host name, as Kafka does.
 fn reachable_host(bound: &str) -> String {
-    if !bound.is_empty() && bound != "0.0.0.0" && bound != "::" {
+    if !is_wildcard(bound) {
         return bound.to_owned();
     }
     let name = rustix::system::uname();

@@ -115,6 +115,22 @@ fn a_wildcard_is_advertised_by_the_host_name() {
 }
 
 #[test]
+fn a_voter_on_every_interface_is_found_where_the_list_of_voters_says() {
+    let controller = |text: &str| {
+        let config = Config::from_properties(parse_properties(text).unwrap()).unwrap();
+        config.controller_advertised.to_string()
+    };
+    let dns = MINIMAL.replace("voters=1@127.0.0.1:9093", "voters=1@b-1.b.ns.svc:9093");
+    assert_eq!(controller(&dns), "CONTROLLER://127.0.0.1:9093", "it is bound to one address");
+    for wildcard in ["", "0.0.0.0", "[::]"] {
+        let text = dns.replace("CONTROLLER://127.0.0.1", &format!("CONTROLLER://{wildcard}"));
+        assert_eq!(controller(&text), "CONTROLLER://b-1.b.ns.svc:9093", "{wildcard:?}");
+        let told = "advertised.listeners=CONTROLLER://other:1\n";
+        assert_eq!(controller(&format!("{text}{told}")), "CONTROLLER://other:1");
+    }
+}
+
+#[test]
 fn overrides_win() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.properties");

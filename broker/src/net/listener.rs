@@ -111,10 +111,12 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener, budget: Budget) ->
 }
 
 fn admit(broker: &Broker, open: &Arc<Mutex<Open>>, ip: IpAddr) -> Option<Place> {
-    let limits = &broker.config.net;
+    let fixed = &broker.config.net;
+    let connections_max = limit(broker, "max.connections", fixed.connections_max);
+    let per_ip_max = limit(broker, "max.connections.per.ip", fixed.connections_per_ip_max);
     let mut all = open.lock();
     let count = all.by_ip.get(&ip).copied().unwrap_or(0);
-    if all.total >= limits.connections_max || count >= limits.connections_per_ip_max {
+    if all.total >= connections_max || count >= per_ip_max {
         tracing::warn!(%ip, total = all.total, "refuse connection: limit reached");
         return None;
     }
@@ -123,6 +125,13 @@ fn admit(broker: &Broker, open: &Arc<Mutex<Open>>, ip: IpAddr) -> Option<Place> 
     let gauge = broker.metrics.connections.clone();
     gauge.inc();
     Some(Place { open: open.clone(), ip, gauge })
+}
+
+/// A limit that may be altered at run time; `fixed` is what the file says.
+fn limit(broker: &Broker, key: &str, fixed: usize) -> usize {
+    let image = broker.image();
+    let dynamic = image.dynamic_broker_value(broker.id, key);
+    dynamic.and_then(|value| value.trim().parse().ok()).unwrap_or(fixed)
 }
 
 fn tune(broker: &Broker, stream: &TcpStream) -> io::Result<()> {

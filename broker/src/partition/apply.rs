@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use base::{TopicId, TopicPartition};
 use commitlog::{LoadState, Log, LogError, checkpoint, deleted_dir_name};
+use metadata::config::is_dir_cordoned;
 use metadata::{Changes, ConfigResource, Image, changes_between};
 use quorum::Quorum;
 use replica::{Assignment, Event};
@@ -179,9 +180,9 @@ impl Partitions {
                 let dir = log.dir().to_owned();
                 drop(log);
                 self.discard(id, dir)?;
-                (self.create_log(id, topic_id, settings.log)?, 0)
+                (self.create_log(image, id, topic_id, settings.log)?, 0)
             }
-            None => (self.create_log(id, topic_id, settings.log)?, 0),
+            None => (self.create_log(image, id, topic_id, settings.log)?, 0),
         };
         let outbox = self.outbox.clone();
         let replica = settings.replica;
@@ -190,12 +191,13 @@ impl Partitions {
 
     fn create_log(
         &self,
+        image: &Image,
         id: &TopicPartition,
         topic_id: TopicId,
         config: Arc<commitlog::LogConfig>,
     ) -> Result<Log, LogError> {
         let fs = &*self.logs.fs;
-        let dir = self.emptiest_log_dir().join(id.to_string());
+        let dir = self.emptiest_log_dir(image).join(id.to_string());
         fs.create_dir_all(&dir).map_err(|error| LogError::io("create", &dir, error))?;
         checkpoint::write_partition_metadata(fs, &dir, topic_id)?;
         let state = LoadState::default();
@@ -203,8 +205,8 @@ impl Partitions {
         Ok(log)
     }
 
-    /// The log directory with the fewest partitions.
-    fn emptiest_log_dir(&self) -> PathBuf {
+    /// The log directory with the fewest partitions, cordoned ones only if all are.
+    fn emptiest_log_dir(&self, image: &Image) -> PathBuf {
         let dirs = &self.config.log_dirs;
         if dirs.len() == 1 {
             return dirs[0].clone();
@@ -216,7 +218,10 @@ impl Partitions {
                 counts[at] += 1;
             }
         }
-        let fewest = counts.iter().enumerate().min_by_key(|(_, count)| **count);
+        let cordoned = image.cordoned_log_dirs(self.broker);
+        let is_cordoned = |at: usize| is_dir_cordoned(cordoned, &dirs[at].to_string_lossy());
+        let fewest =
+            counts.iter().enumerate().min_by_key(|(at, count)| (is_cordoned(*at), **count));
         dirs[fewest.map_or(0, |(at, _)| at)].clone()
     }
 

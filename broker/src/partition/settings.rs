@@ -21,10 +21,10 @@ pub(super) struct PartitionSettings {
 
 /// Resolves a topic's settings as this broker sees them.
 pub(super) fn of_topic(config: &Config, image: &Image, topic: &str) -> PartitionSettings {
-    from_layers(
-        config,
-        &ConfigLayers::of_topic(image, topic, Some(config.broker_id), &config.explicit),
-    )
+    let layers = ConfigLayers::of_topic(image, topic, Some(config.broker_id), &config.explicit);
+    let expiration = image.dynamic_broker_value(config.broker_id, "producer.id.expiration.ms");
+    let expiration = expiration.and_then(|value| value.trim().parse().ok());
+    from_layers(config, &layers, expiration.unwrap_or(config.log.producer_id_expiration_ms))
 }
 
 /// The settings of a log whose topic is not known yet: recovery runs before the first image.
@@ -32,10 +32,15 @@ pub(super) fn before_metadata(config: &Config) -> PartitionSettings {
     let image = Image::new("");
     let explicit: &BTreeMap<String, String> = &config.explicit;
     let broker: Option<BrokerId> = Some(config.broker_id);
-    from_layers(config, &ConfigLayers::of_broker(&image, broker, explicit))
+    let layers = ConfigLayers::of_broker(&image, broker, explicit);
+    from_layers(config, &layers, config.log.producer_id_expiration_ms)
 }
 
-fn from_layers(config: &Config, layers: &ConfigLayers<'_>) -> PartitionSettings {
+fn from_layers(
+    config: &Config,
+    layers: &ConfigLayers<'_>,
+    producer_id_expiration_ms: i64,
+) -> PartitionSettings {
     let topic = TopicSettings::resolve(layers);
     let replica = Settings {
         min_insync_replicas: usize::try_from(topic.min_insync_replicas).unwrap_or(1),
@@ -62,7 +67,7 @@ fn from_layers(config: &Config, layers: &ConfigLayers<'_>) -> PartitionSettings 
         message_timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
         flush_messages: topic.flush_messages,
         flush_ms: topic.flush_ms,
-        producer_id_expiration_ms: config.log.producer_id_expiration_ms,
+        producer_id_expiration_ms,
     };
     PartitionSettings { log: Arc::new(log), replica }
 }

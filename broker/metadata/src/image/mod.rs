@@ -201,6 +201,12 @@ impl Image {
         self.brokers.values()
     }
 
+    /// What a key of the broker's configuration was altered to: for the broker, else for all.
+    pub fn dynamic_broker_value(&self, id: BrokerId, key: &str) -> Option<&Arc<str>> {
+        let layers = [ConfigResource::Broker(id), ConfigResource::BrokerDefault];
+        layers.iter().find_map(|layer| self.configs.get(layer)?.get(key))
+    }
+
     /// The broker has no log directory for new replicas (`cordoned.log.dirs`): placement and moves
     /// pass it over, what it has stays.
     pub fn is_cordoned(&self, id: BrokerId) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,6 +26,9 @@ const IN_FLIGHT_MAX: usize = 256;
 const WRITE_QUEUE: usize = 64;
 /// Unacknowledged bytes for this long end the connection: the peer's host is gone.
 const USER_TIMEOUT_MS: u32 = 5_000;
+
+/// A name server may take longer than a peer.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,9 +63,13 @@ impl Dialer {
         address: &NodeAddress,
         channel: Channel,
     ) -> Result<Connection, ConnectError> {
+        // Anew each time: a pod that moved has another address under its name.
+        let found = tokio::net::lookup_host((address.host.as_str(), address.port));
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, found).await;
+        let found = found.map_err(|_| ConnectError::Timeout)?.map_err(ConnectError::Io)?;
+        let found: Vec<SocketAddr> = found.collect();
         let connected = tokio::time::timeout(self.connect_timeout, async {
-            let to = (address.host.as_str(), address.port);
-            let mut stream = TcpStream::connect(to).await.map_err(|e| match e.kind() {
+            let mut stream = TcpStream::connect(&found[..]).await.map_err(|e| match e.kind() {
                 io::ErrorKind::ConnectionRefused => ConnectError::Refused,
                 _ => ConnectError::Io(e),
             })?;
