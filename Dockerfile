@@ -16,7 +16,7 @@ RUN target=$(rustc -vV | sed -n 's/^host: //p') \
         --bin broker --bin operator \
     && mkdir -p /out \
     && for program in broker operator; do \
-        strip -o "/out/$program" "target/$target/release/$program" || exit 1; done
+        strip --strip-debug -o "/out/$program" "target/$target/release/$program" || exit 1; done
 
 FROM scratch AS prebuilt
 COPY target/images/ /out/

@@ -144,8 +144,9 @@ fn static_program(program: &str, out: &Path) -> Result<()> {
     let built = executable(&String::from_utf8(output.stdout)?)
         .with_context(|| format!("cargo named no executable for {program}"))?;
     let to = out.join(program);
+    // Names of functions stay: a panic in a pod is understood by them.
     let mut strip = Command::new("strip");
-    step(&format!("strip {program}"), strip.arg("-o").arg(&to).arg(&built))
+    step(&format!("strip {program}"), strip.arg("--strip-debug").arg("-o").arg(&to).arg(&built))
 }
 
 /// The last executable that cargo's messages name.
