@@ -26,12 +26,12 @@ func TestEachViolationIsCounted(t *testing.T) {
 		reads [][2]int64
 		want  pass
 	}{
-		"whole":       {[][2]int64{{5, 0}, {6, 1}, {7, 2}}, pass{Read: 3}},
+		"whole": {[][2]int64{{5, 0}, {6, 1}, {7, 2}}, pass{Read: 3}},
 		"redelivered": {[][2]int64{{5, 0}, {6, 1}, {5, 0}, {6, 1}, {7, 2}},
 			pass{Read: 3, Redelivered: 2}},
-		"lost":        {[][2]int64{{5, 0}, {6, 2}}, pass{Read: 2, Lost: 1}},
-		"duplicated":  {[][2]int64{{5, 0}, {6, 1}, {7, 1}, {8, 2}}, pass{Read: 4, Duplicated: 1}},
-		"reordered":   {[][2]int64{{5, 0}, {6, 2}, {7, 1}}, pass{Read: 3, Reordered: 1}},
+		"lost":       {[][2]int64{{5, 0}, {6, 2}}, pass{Read: 2, Lost: 1}},
+		"duplicated": {[][2]int64{{5, 0}, {6, 1}, {7, 1}, {8, 2}}, pass{Read: 4, Duplicated: 1}},
+		"reordered":  {[][2]int64{{5, 0}, {6, 2}, {7, 1}}, pass{Read: 3, Reordered: 1}},
 		"changed": {[][2]int64{{5, 0}, {6, 1}, {6, 2}},
 			pass{Read: 2, Lost: 1, Redelivered: 1, Changed: 1}},
 		"foreign": {[][2]int64{{5, 0}, {6, 1}, {7, 2}, {8, -1}}, pass{Read: 3, Foreign: 1}},
