@@ -235,6 +235,7 @@ fn build(
         groups,
         producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
+        throttles: Arc::default(),
         read_ahead: ReadAhead::start().context("start the reader pool")?,
         metrics,
         config,

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::net::ReadAhead;
 use crate::partition::Partitions;
 use crate::shutdown::Shutdown;
+use crate::throttles::Throttles;
 
 pub struct Broker {
     pub id: BrokerId,
@@ -31,6 +32,8 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     pub fetch_sessions: FetchSessions,
     pub read_ahead: ReadAhead,
+    /// Limits of replication that the metadata sets.
+    pub throttles: Arc<Throttles>,
 }
 
 impl Broker {

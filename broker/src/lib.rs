@@ -29,6 +29,8 @@ mod pod_config;
 pub mod readiness;
 pub mod request;
 pub mod shutdown;
+pub mod throttle;
+pub mod throttles;
 
 pub use broker::Broker;
 pub use request::RequestContext;

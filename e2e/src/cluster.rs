@@ -75,6 +75,16 @@ impl Cluster {
         format!("127.0.0.1:{}", self.addresses[id - 1].client)
     }
 
+    /// Where one broker answers HTTP.
+    pub fn http(&self, id: usize) -> String {
+        format!("127.0.0.1:{}", self.addresses[id - 1].http)
+    }
+
+    /// The ports of one broker.
+    pub fn addresses(&self, id: usize) -> Addresses {
+        self.addresses[id - 1]
+    }
+
     /// Asks any of the brokers.
     pub fn admin(&self) -> Result<Admin> {
         Admin::new(self.ids().map(|id| self.address(id)).collect())
@@ -99,8 +109,13 @@ impl Cluster {
         self.broker_dir(id).join("data")
     }
 
-    fn properties_file(&self, id: usize) -> PathBuf {
+    pub fn properties_file(&self, id: usize) -> PathBuf {
         self.broker_dir(id).join("server.properties")
+    }
+
+    /// Where a broker with `pod_config` looks for its place. There is no such file at first.
+    pub fn pod_file(&self, id: usize) -> PathBuf {
+        self.broker_dir(id).join("pod.properties")
     }
 
     /// Writes the configuration; Apache Kafka also wants its directories formatted.
@@ -126,6 +141,9 @@ impl Cluster {
             Target::Barnabas => {
                 let mut command = Command::new(setup::broker()?);
                 command.args(["run", "--config"]).arg(self.properties_file(id));
+                if self.config.pod_config {
+                    command.arg("--pod-config").arg(self.pod_file(id));
+                }
                 command
             }
             Target::Apache => {

@@ -31,6 +31,10 @@ pub struct ClusterConfig {
     pub brokers: usize,
     /// Whether inter-broker and controller traffic passes through links that can be cut.
     pub links: bool,
+    /// How many of the brokers begin the quorum; the others join as observers.
+    pub voters: usize,
+    /// Whether brokers follow a file that tells where they are.
+    pub pod_config: bool,
     /// Keys set on every broker, over the harness's own.
     pub properties: BTreeMap<String, String>,
 }
@@ -38,11 +42,23 @@ pub struct ClusterConfig {
 impl ClusterConfig {
     pub fn new(brokers: usize) -> ClusterConfig {
         let target = Target::from_env();
-        ClusterConfig { target, brokers, links: false, properties: BTreeMap::new() }
+        ClusterConfig {
+            target,
+            brokers,
+            links: false,
+            voters: brokers,
+            pod_config: false,
+            properties: BTreeMap::new(),
+        }
     }
 
     pub fn set(mut self, key: &str, value: impl ToString) -> ClusterConfig {
         self.properties.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    pub fn voters(mut self, voters: usize) -> ClusterConfig {
+        self.voters = voters;
         self
     }
 
@@ -60,6 +76,8 @@ pub struct Addresses {
     pub controller: u16,
     pub replication_advertised: u16,
     pub controller_advertised: u16,
+    /// Probes, metrics, and what the operator asks.
+    pub http: u16,
 }
 
 impl Addresses {
@@ -67,6 +85,7 @@ impl Addresses {
         let (replication, controller) = (ports::free()?, ports::free()?);
         Ok(Addresses {
             client: ports::free()?,
+            http: ports::free()?,
             replication,
             controller,
             replication_advertised: if links { ports::free()? } else { replication },
@@ -81,6 +100,7 @@ pub fn properties(config: &ClusterConfig, all: &[Addresses], id: usize, dir: &Pa
     let voters: Vec<String> = all
         .iter()
         .enumerate()
+        .take(config.voters)
         .map(|(i, a)| format!("{}@127.0.0.1:{}", i + 1, a.controller_advertised))
         .collect();
     let listeners = [
@@ -112,6 +132,9 @@ pub fn properties(config: &ClusterConfig, all: &[Addresses], id: usize, dir: &Pa
     set("transaction.state.log.min.isr", config.replication().div_ceil(2).to_string());
     set("auto.create.topics.enable", "false".to_owned());
     set("group.initial.rebalance.delay.ms", "200".to_owned());
+    if config.target == Target::Barnabas {
+        set("barnabas.http.listener", format!("127.0.0.1:{}", own.http));
+    }
     keys.extend(config.properties.clone());
     keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }

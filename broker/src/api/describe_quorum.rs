@@ -88,7 +88,6 @@ fn state(image: &Image, replica: &ReplicaStatus) -> response::ReplicaState {
         log_end_offset: replica.log_end_offset,
         last_fetch_timestamp: replica.last_fetch_timestamp,
         last_caught_up_timestamp: replica.last_caught_up_timestamp,
-        ..Default::default()
     }
 }
 

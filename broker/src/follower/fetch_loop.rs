@@ -56,7 +56,7 @@ pub(super) async fn run(broker: Arc<Broker>, leader: BrokerId, orders: Arc<Order
     let mut this = FetchLoop {
         applied: broker.partitions.applied(),
         ends: Ends::default(),
-        replicas: Replicas::new(broker.id, leader, &broker.config.replica),
+        replicas: Replicas::new(&broker, leader),
         broker,
         leader,
         orders,

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::broker::Broker;
 use crate::partition::FetchOrder;
+use crate::throttles::Throttles;
 use orders::{Order, Orders};
 
 /// Distributes fetch orders to the loops until connections close.
@@ -22,6 +23,7 @@ pub async fn run(broker: Arc<Broker>) {
     let closing = broker.shutdown.connections_closing();
     tokio::pin!(closing);
     let mut manager = Manager::default();
+    manager.tasks.spawn(Throttles::follow(broker.clone()));
     loop {
         let orders = tokio::select! {
             orders = broker.partitions.outbox().fetch_orders.take() => orders,

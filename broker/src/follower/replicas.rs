@@ -11,9 +11,11 @@ use wire::messages::{FetchRequest, FetchResponse};
 
 use super::orders::Order;
 use super::session::{FetchSession, Fetcher, Key, Position, fetch_answer};
+use crate::broker::Broker;
 use crate::clock;
 use crate::config::ReplicaConfig;
 use crate::partition::{FollowerProgress, Partition};
+use crate::throttles::Throttles;
 
 /// A log that diverges from its leader's, to be cut where the disk may be waited for.
 #[derive(Debug)]
@@ -43,17 +45,20 @@ pub(super) struct Replicas {
     broker: BrokerId,
     leader: BrokerId,
     backoff_ms: i64,
+    throttles: Arc<Throttles>,
     session: FetchSession,
     partitions: HashMap<Key, Arc<Partition>>,
     keys: HashMap<TopicPartition, Key>,
 }
 
 impl Replicas {
-    pub(super) fn new(broker: BrokerId, leader: BrokerId, config: &ReplicaConfig) -> Replicas {
+    pub(super) fn new(broker: &Broker, leader: BrokerId) -> Replicas {
+        let backoff_ms = broker.config.replica.fetch_backoff_ms;
         Replicas {
-            broker,
+            broker: broker.id,
             leader,
-            backoff_ms: i64::try_from(config.fetch_backoff_ms).unwrap_or(i64::MAX),
+            backoff_ms: i64::try_from(backoff_ms).unwrap_or(i64::MAX),
+            throttles: broker.throttles.clone(),
             session: FetchSession::default(),
             partitions: HashMap::new(),
             keys: HashMap::new(),
@@ -119,7 +124,21 @@ impl Replicas {
         self.session.tell_joining(now_ms, |key| {
             partitions.get(&key).is_none_or(|partition| partition.is_in_sync(broker))
         });
+        self.hold_back(now_ms);
         self.session.request(now_ms, Fetcher { broker, epoch }, config)
+    }
+
+    /// Leaves throttled replicas out of the next request while there is no room for them.
+    fn hold_back(&mut self, now_ms: i64) {
+        let side = &self.throttles.follower;
+        let Some(pause_ms) = side.pause_ms() else { return };
+        let is_held = |key: &Key| {
+            let partition = self.partitions.get(key);
+            partition.is_some_and(|p| side.names(&p.id) && !p.is_in_sync(self.broker))
+        };
+        for key in self.session.queued().filter(is_held).collect::<Vec<Key>>() {
+            self.session.pause_until(key, now_ms + pause_ms);
+        }
     }
 
     /// Appends what came, and notes what must be cut.
@@ -148,6 +167,9 @@ impl Replicas {
                 self.session.advance(key, partition.follower_position());
                 if !in_sync {
                     self.session.join(key);
+                    if self.throttles.follower.names(&partition.id) {
+                        self.throttles.follower.spend(bytes);
+                    }
                 }
             }
             FollowerProgress::Cut => {

@@ -115,7 +115,7 @@ impl FetchSession {
 
     /// There is something to fetch that the request under way does not ask for.
     pub(super) fn has_news(&self) -> bool {
-        self.queued.iter().any(|key| self.entries.get(key).is_some_and(|entry| entry.is_queued))
+        self.queued().next().is_some()
     }
 
     /// What the leader was told, and thus what its answer is an answer to.
@@ -191,7 +191,14 @@ impl FetchSession {
         self.queue(key);
     }
 
-    fn pause_until(&mut self, key: Key, until_ms: i64) {
+    /// What the next request is going to name.
+    pub(super) fn queued(&self) -> impl Iterator<Item = Key> + '_ {
+        let is_queued = |key: &Key| self.entries.get(key).is_some_and(|entry| entry.is_queued);
+        self.queued.iter().copied().filter(is_queued)
+    }
+
+    /// The partition is not fetched before this time.
+    pub(super) fn pause_until(&mut self, key: Key, until_ms: i64) {
         self.unpause(key);
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.paused_until_ms = Some(until_ms);

@@ -55,10 +55,12 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest
         if Instant::now() >= deadline {
             break;
         }
+        // What a throttle held back is looked at again when there is room for it.
+        let wake = round.held_until().map_or(deadline, |until| until.min(deadline));
         // Data below min.bytes does not complete the fetch: more of it must be told.
         round.await_more(&fetcher, &mut session);
         let news = poll_fn(|cx| session.poll_news(cx));
-        if timeout_at(deadline, news).await.is_err() {
+        if timeout_at(wake, news).await.is_err() && wake == deadline {
             break;
         }
     }

@@ -2,11 +2,13 @@
 //! moment; reading happens without it, and where it would wait for the disk, on the reader pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{BrokerId, ErrorCode, Offset};
 use bytes::Bytes;
 use commitlog::{AbortedTransaction, Access, FetchSlice, LogReader, ReadError};
 use replica::{ConsumerFetch, EpochEnd, FollowerFetch, Isolation, ReadPlan};
+use tokio::time::Instant;
 use wire::messages::FetchRequest;
 use wire::{FileRange, Records};
 
@@ -14,6 +16,7 @@ use super::want::{SessionState, Want};
 use crate::broker::Broker;
 use crate::partition::{Partition, Registration};
 use crate::request::RequestContext;
+use crate::throttles::Side;
 
 /// Slices up to this size are copied: cheaper than a system call of their own.
 const COPY_BYTES_MAX: usize = 16 * 1024;
@@ -43,6 +46,8 @@ pub(super) struct Found {
     pub(super) diverging: Option<EpochEnd>,
     pub(super) aborted: Option<Vec<AbortedTransaction>>,
     pub(super) records: Records,
+    /// There is more, for which there is no room now.
+    is_held: bool,
 }
 
 /// The results of the last look.
@@ -52,6 +57,8 @@ pub(super) struct Round {
     bytes: usize,
     /// Something must be told at once: an error or a divergence.
     is_urgent: bool,
+    /// A throttle holds a replica back until then.
+    held_until: Option<Instant>,
 }
 
 impl Limits {
@@ -119,6 +126,13 @@ impl Reader {
         }
     }
 
+    /// The throttle of a replica outside the ISR; those within it are never held back.
+    fn throttled<'a>(&self, broker: &'a Broker, partition: &Partition) -> Option<&'a Side> {
+        let Reader::Follower { id, .. } = *self else { return None };
+        let side = &broker.throttles.leader;
+        (side.names(&partition.id) && !partition.is_in_sync(id)).then_some(side)
+    }
+
     fn plan(
         &self,
         want: &Want,
@@ -147,6 +161,11 @@ impl Round {
         self.is_urgent || self.bytes >= limits.bytes_min
     }
 
+    /// When a replica that is held back may go on.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.held_until
+    }
+
     /// Looks at every partition that may have news. What was not read to its end stays marked.
     pub(super) async fn look(
         &mut self,
@@ -167,7 +186,7 @@ impl Round {
                 session.mark(index);
             } else if !found.records.is_empty() {
                 served.push(index);
-            } else if left == 0 {
+            } else if left == 0 || found.is_held {
                 session.mark(index);
             }
             self.bytes += found.records.len();
@@ -181,7 +200,7 @@ impl Round {
     }
 
     async fn look_at(
-        &self,
+        &mut self,
         broker: &Arc<Broker>,
         reader: &Reader,
         left: usize,
@@ -213,9 +232,23 @@ impl Round {
             return Some(found);
         }
         let at_least_one = self.bytes == 0;
-        let bytes_max = want.bytes_max.min(left);
+        let throttle = reader.throttled(broker, &partition);
+        if let Some(pause_ms) = throttle.and_then(Side::pause_ms) {
+            found.is_held = true;
+            let until = Instant::now() + Duration::from_millis(pause_ms.unsigned_abs());
+            self.held_until = Some(self.held_until.map_or(until, |before| before.min(until)));
+            return Some(found);
+        }
+        let bytes_max = want.bytes_max.min(left).min(throttle.map_or(usize::MAX, Side::room));
         match read(broker, partition.reader(), &plan, bytes_max, at_least_one).await {
-            Ok(slice) => found.take(slice, reader, partition.reader(), &plan),
+            Ok(slice) => {
+                found.take(slice, reader, partition.reader(), &plan);
+                // There is data, but not a batch that fits: the next round has room for it.
+                found.is_held = found.records.is_empty();
+                if let Some(side) = throttle {
+                    side.spend(found.records.len());
+                }
+            }
             Err(error) => {
                 let code = error.code();
                 if code != ErrorCode::OffsetOutOfRange {
@@ -254,6 +287,7 @@ impl Found {
             diverging: None,
             aborted: None,
             records: Records::empty(),
+            is_held: false,
         }
     }
 
