@@ -48,6 +48,16 @@ pub const RESERVED_BROKER_KEYS: [&str; 37] = [
     "zookeeper.metadata.migration.enable",
 ];
 
+/// What is no number is not for this rule to judge: the operator names the key.
+const MIN_ISR_RULE: &str = "!has(self.min__dot__insync__dot__replicas) \
+    || !has(self.default__dot__replication__dot__factor) \
+    || !string(self.min__dot__insync__dot__replicas).matches('^[0-9]{1,9}$') \
+    || !string(self.default__dot__replication__dot__factor).matches('^[0-9]{1,9}$') \
+    || int(self.min__dot__insync__dot__replicas) \
+        <= int(self.default__dot__replication__dot__factor)";
+const MIN_ISR_MESSAGE: &str = "min.insync.replicas is more than default.replication.factor: \
+    no write with acks=all would ever succeed";
+
 /// Topic keys that the operator sets itself while partitions move.
 pub const RESERVED_TOPIC_KEYS: [&str; 2] =
     ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
@@ -80,14 +90,7 @@ pub(crate) fn broker_config(_: &mut SchemaGenerator) -> Schema {
         .iter()
         .map(|key| forbidden(key, "follows from the rest of the spec"))
         .collect();
-    rules.push(json!({
-        "rule": "!has(self.min__dot__insync__dot__replicas) \
-                 || !has(self.default__dot__replication__dot__factor) \
-                 || int(self.min__dot__insync__dot__replicas) \
-                    <= int(self.default__dot__replication__dot__factor)",
-        "message": "min.insync.replicas is more than default.replication.factor: \
-                    no write with acks=all would ever succeed",
-    }));
+    rules.push(json!({ "rule": MIN_ISR_RULE, "message": MIN_ISR_MESSAGE }));
     let compared = ["min.insync.replicas", "default.replication.factor"];
     config(RESERVED_BROKER_KEYS.iter().chain(&compared), rules)
 }

@@ -49,6 +49,7 @@ use crate::{ConfigValue, schema};
         "(has(self.spec.topicName) ? self.spec.topicName : self.metadata.name) \
          == (has(oldSelf.spec.topicName) ? oldSelf.spec.topicName : oldSelf.metadata.name)"
     ).message("a topic cannot be renamed: spec.topicName stays as it was")
+        .field_path(".spec.topicName")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TopicSpec {

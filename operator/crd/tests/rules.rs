@@ -108,6 +108,7 @@ fn valid_clusters_are_taken() {
         ("/spec/rebalance", json!({ "throttleBytesPerSecond": 1 })),
         ("/spec/brokers/storage/size", json!("1.5Ti")),
         ("/spec/config/min.insync.replicas", json!("3")),
+        ("/spec/config/min.insync.replicas", json!("many")),
         ("/spec/config/unclean.leader.election.enable", json!(false)),
         ("/spec/listeners/1/advertisedHost", json!("broker-{brokerId}.example.com")),
         ("/spec/listeners/1/brokerNodePorts", json!({ "0": 31000, "12": 31012 })),

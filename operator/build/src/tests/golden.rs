@@ -1,0 +1,85 @@
+//! Whole objects against files, so that a change of any field is seen and meant.
+//! `UPDATE_GOLDEN=1 cargo test -p build` writes the files anew.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{FULL, MINIMAL, build, cluster};
+
+fn check(name: &str, spec: &str) {
+    let objects = build(&cluster(spec));
+    let built = json!({
+        "serviceAccount": objects.service_account,
+        "configMap": objects.config_map,
+        "services": objects.services,
+        "networkPolicy": objects.network_policy,
+        "podDisruptionBudget": objects.pod_disruption_budget,
+        "statefulSet": objects.stateful_set,
+    });
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/tests/golden/{name}.yaml"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&file, serde_yaml::to_string(&built).unwrap()).unwrap();
+    }
+    let golden: Value = serde_yaml::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let mut differences = Vec::new();
+    compare("", &golden, &built, &mut differences);
+    assert!(differences.is_empty(), "{name}.yaml: {}", differences.join("\n"));
+}
+
+fn compare(path: &str, golden: &Value, built: &Value, differences: &mut Vec<String>) {
+    match (golden, built) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                let of = |map: &serde_json::Map<String, Value>| {
+                    map.get(key).cloned().unwrap_or(Value::Null)
+                };
+                compare(&format!("{path}.{key}"), &of(a), &of(b), differences);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                compare(&format!("{path}[{i}]"), a, b, differences);
+            }
+        }
+        _ if golden == built => {}
+        _ => differences.push(format!("{path} was {golden}, is {built}")),
+    }
+}
+
+#[test]
+fn the_smallest_cluster() {
+    check("minimal", MINIMAL);
+}
+
+#[test]
+fn a_cluster_with_everything() {
+    check("full", FULL);
+}
+
+#[test]
+fn equal_input_gives_equal_bytes() {
+    let bytes = || serde_json::to_vec(&build(&cluster(FULL)).stateful_set).unwrap();
+    assert_eq!(bytes(), bytes());
+}
+
+/// What the restricted pod security standard asks of a pod.
+#[test]
+fn pods_are_restricted() {
+    for spec in [MINIMAL, FULL] {
+        let set = build(&cluster(spec)).stateful_set;
+        let pod = set.spec.unwrap().template.spec.unwrap();
+        let all = pod.security_context.unwrap();
+        assert_eq!(all.run_as_non_root, Some(true));
+        assert_eq!(all.seccomp_profile.unwrap().type_, "RuntimeDefault");
+        assert!(pod.host_network.is_none() && pod.host_pid.is_none() && pod.host_ipc.is_none());
+        for container in pod.containers {
+            let own = container.security_context.unwrap();
+            assert_eq!(own.allow_privilege_escalation, Some(false));
+            assert_eq!(own.read_only_root_filesystem, Some(true));
+            assert_eq!(own.capabilities.unwrap().drop.unwrap(), ["ALL"]);
+        }
+        let kinds = pod.volumes.unwrap();
+        assert!(kinds.iter().all(|volume| volume.host_path.is_none()));
+    }
+}
