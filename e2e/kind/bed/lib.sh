@@ -86,14 +86,20 @@ builds() {
 
 # The commands that every bed needs.
 tools() {
-  goinstall kind "$kind" "sigs.k8s.io/kind@$kind"
-  goinstall helm "$helm" "helm.sh/helm/v3/cmd/helm@$helm"
+  goinstall kind "$kind" "sigs.k8s.io/kind@$kind" "$cache/bin"
+  # Helm's own build tells it which Kubernetes it is of; without that, charts refuse it.
+  local minor=${kubernetes#v1.} of=helm.sh/helm/v3 name
+  local versions="-X $of/internal/version.version=$helm"
+  for name in chartutil lint/rules; do
+    versions+=" -X $of/pkg/$name.k8sVersionMajor=1 -X $of/pkg/$name.k8sVersionMinor=${minor%.*}"
+  done
+  goinstall helm "$helm" "$of/cmd/helm@$helm" "$cache/bin" "$versions"
 }
 
 goinstall() {
-  local name=$1 version=$2 package=$3 to=${4:-$cache/bin}
-  [ -x "$to/$name" ] && [ "$(cat "$to/.$name" 2> /dev/null)" = "$version" ] && return
+  local name=$1 version=$2 package=$3 to=$4 flags="-s -w ${5:-}"
+  [ -x "$to/$name" ] && [ "$(cat "$to/.$name" 2> /dev/null)" = "$version $flags" ] && return
   say "building $name $version"
-  GOBIN="$to" go install -ldflags "-s -w" "$package"
-  echo "$version" > "$to/.$name"
+  GOBIN="$to" go install -ldflags "$flags" "$package"
+  echo "$version $flags" > "$to/.$name"
 }

@@ -35,7 +35,10 @@ kubectl_of_stock() {
 # A digest of everything that the image is made from names it.
 built() {
   local stamp archive
-  stamp=$(cat "$bed"/{lib,node}.sh "$bed"/node/* "$bed"/go/*/* | sha256sum | cut -c1-16)
+  stamp=$({
+    echo "$kubernetes $coredns $local_path $etcd_image $pause_image"
+    cat "$bed/node.sh" "$bed"/node/* "$bed"/go/*/*
+  } | sha256sum | cut -c1-16)
   image=barnabas/kind-node:$stamp
   archive=$cache/node/$stamp.tar.gz
   if ! docker image inspect "$image" debian:12-slim > /dev/null 2>&1; then

@@ -4,7 +4,8 @@
 //	load run  --bootstrap HOST:PORT --topic TOPIC     until POST /stop, then serves its verdict
 //	load once --bootstrap HOST:PORT --topic TOPIC     some records there and back, then exits
 //
-// While it runs, GET /report answers with the counts so far. After POST /stop it flushes, lets the
+// While it runs, GET /report answers with the counts so far, and GET /topics/TOPIC and
+// GET /brokers/ID/config/KEY with what the cluster says of itself. After POST /stop it flushes, lets the
 // group read to the end, reads the whole log once more from its start, and the report's state turns
 // from "draining" to "done".
 package main
@@ -83,9 +84,10 @@ func run(ctx context.Context, o options) error {
 		fmt.Fprintln(w, "ok")
 	})
 	http.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(l.report())
+		reply(w, l.report())
 	})
+	http.HandleFunc("GET /topics/{topic}", l.describeTopic)
+	http.HandleFunc("GET /brokers/{broker}/config/{key}", l.describeConfig)
 	http.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
 		l.stopProducing()
 		w.WriteHeader(http.StatusAccepted)

@@ -29,6 +29,6 @@ pub mod yaml;
 
 pub use checks::PodName;
 pub use command::{Tool, run};
-pub use load::{Load, LoadOptions, Pass, Report};
+pub use load::{Load, LoadOptions, Partition, Pass, Report};
 pub use scenario::{Scenario, scenario};
-pub use wait::{CREATE, GAP_ROLL, STEP};
+pub use wait::{CREATE, GAP_LOSS, GAP_ROLL, STEP};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use crate::Scenario;
 use crate::http::Target;
 use crate::wait::STEP;
+use crate::yaml;
 
 const PORT: u16 = 8080;
 const POD_START: Duration = Duration::from_secs(60);
@@ -69,7 +70,27 @@ pub struct Pass {
     pub foreign: u64,
 }
 
+/// A partition as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Partition {
+    pub partition: i32,
+    pub leader: i32,
+    pub replicas: Vec<i32>,
+    pub isr: Vec<i32>,
+}
+
 impl Scenario {
+    /// What most scenarios begin with: the operator, a cluster `castle` with more of a spec, its
+    /// topic `orders` of six partitions kept three times, and a load on it.
+    pub async fn castle(&self, brokers: i32, more: &str) -> Result<Load<'_>> {
+        self.install_operator(&[]).await?;
+        let cluster = yaml::cluster_with("castle", brokers, more);
+        self.apply(&yaml::documents(&[&cluster, &yaml::topic("orders", "castle", 6, 3)]))?;
+        self.cluster_ready("castle", brokers).await?;
+        self.topic_ready("orders").await?;
+        self.load("castle", "orders", 6).await
+    }
+
     /// Starts the usual load on a topic of a cluster and waits until records are acknowledged and
     /// the group reads them.
     pub async fn load(&self, cluster: &str, topic: &str, partitions: u32) -> Result<Load<'_>> {
@@ -108,6 +129,18 @@ impl Load<'_> {
             Ok(now.acked >= before.0 + records && now.group.read >= before.1 + records)
         };
         self.scenario.eventually(&what, STEP, through).await
+    }
+
+    /// What the cluster tells its clients about a topic.
+    pub async fn topic(&self, name: &str) -> Result<Vec<Partition>> {
+        let text = self.target().get(&format!("topics/{name}")).await?;
+        serde_json::from_str(&text).with_context(|| text)
+    }
+
+    /// The value that a broker works with.
+    pub async fn config(&self, broker: i32, key: &str) -> Result<String> {
+        let text = self.target().get(&format!("brokers/{broker}/config/{key}")).await?;
+        serde_json::from_str(&text).with_context(|| text)
     }
 
     /// Ends the load and returns its verdict, which must be clean: nothing lost, duplicated,

@@ -171,8 +171,9 @@ impl Scenario {
             Tool::Helm.run(&["uninstall", &release, "--namespace", &self.home])?;
         }
         self.release_topics()?;
-        let both = ["delete", "namespace", &self.namespace, &self.home, "--timeout=120s"];
-        Tool::Kubectl.run(&both).map(drop)
+        let both = ["delete", "namespace", &self.namespace, &self.home];
+        let how = ["--ignore-not-found", "--timeout=120s"];
+        Tool::Kubectl.run(&[&both[..], &how].concat()).map(drop)
     }
 
     fn releases(&self) -> Result<Vec<String>> {

@@ -21,6 +21,10 @@ pub const STEP: Duration = Duration::from_secs(300);
 /// for a machine of two cores that runs three brokers, Kubernetes and the client.
 pub const GAP_ROLL: Duration = Duration::from_secs(5);
 
+/// The longest where a broker is lost without a word: until it is fenced, which takes its session's
+/// time, and clients have found the new leader.
+pub const GAP_LOSS: Duration = Duration::from_secs(20);
+
 /// Between two looks at what cannot be watched.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -96,24 +100,25 @@ impl Scenario {
         found.context("a cluster that is ready exists")
     }
 
-    /// Until the cluster's phase and message say this.
-    pub async fn cluster_says(
-        &self,
-        name: &str,
-        phase: Phase,
-        part: &str,
-        limit: Duration,
-    ) -> Result<KafkaCluster> {
-        let what = format!("{phase:?}, saying \"{part}\"");
+    /// Until the cluster's message contains this.
+    pub async fn cluster_says(&self, name: &str, part: &str) -> Result<KafkaCluster> {
         let says = |cluster: Option<&KafkaCluster>| {
             let status = cluster.and_then(|cluster| cluster.status.as_ref());
-            status.is_some_and(|status| {
-                let message = status.message.as_deref().unwrap_or_default();
-                status.phase == Some(phase) && message.contains(part)
-            })
+            let message = status.and_then(|status| status.message.as_deref());
+            message.is_some_and(|message| message.contains(part))
         };
-        let found = self.until(name, &what, limit, says).await?;
+        let found = self.until(name, &format!("saying \"{part}\""), STEP, says).await?;
         found.context("a cluster that says something exists")
+    }
+
+    /// Until the cluster is in this phase.
+    pub async fn cluster_in(&self, name: &str, phase: Phase) -> Result<KafkaCluster> {
+        let is_in = |cluster: Option<&KafkaCluster>| {
+            let status = cluster.and_then(|cluster| cluster.status.as_ref());
+            status.is_some_and(|status| status.phase == Some(phase))
+        };
+        let found = self.until(name, &format!("in phase {phase}"), STEP, is_in).await?;
+        found.context("a cluster in a phase exists")
     }
 
     /// Until a Topic is ready for its spec as it is now.

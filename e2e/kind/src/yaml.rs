@@ -1,12 +1,12 @@
 //! Resources that several scenarios begin with. Small brokers: four nodes share one machine.
 
 /// A cluster with volumes, spread over the three zones, whose topics are kept three times.
-pub fn cluster(name: &str, brokers: u32) -> String {
+pub fn cluster(name: &str, brokers: i32) -> String {
     cluster_with(name, brokers, "")
 }
 
 /// The same with more of a spec, indented by two.
-pub fn cluster_with(name: &str, brokers: u32, more: &str) -> String {
+pub fn cluster_with(name: &str, brokers: i32, more: &str) -> String {
     format!(
         "\
 apiVersion: barnabas.dev/v1alpha1
@@ -31,7 +31,7 @@ spec:
 }
 
 /// A topic of that cluster.
-pub fn topic(name: &str, cluster: &str, partitions: u32, replication_factor: u32) -> String {
+pub fn topic(name: &str, cluster: &str, partitions: i32, replication_factor: i32) -> String {
     format!(
         "\
 apiVersion: barnabas.dev/v1alpha1

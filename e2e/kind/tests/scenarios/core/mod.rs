@@ -1,3 +1,7 @@
 //! What every change must keep working.
 
+mod accident;
 mod install;
+mod roll;
+mod scale;
+mod topics;

@@ -1,1 +1,9 @@
 //! What takes too long for every change.
+
+mod bad_spec;
+mod namespace;
+mod node;
+mod operator_killed;
+mod shrink;
+mod upgrade;
+mod voters;
