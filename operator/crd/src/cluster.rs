@@ -44,7 +44,7 @@ use crate::{ConfigValue, is_default};
         priority = 1
     ),
     validation = Rule::new("self.metadata.name.size() <= 40")
-        .message("the name is longer than 40 characters: names of Services and pods follow from it"),
+        .message("the name is longer than 40 characters: names of Services and pods follow it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("the name is of lower-case letters, digits and '-', begins with a letter and \
                   does not end with '-': names of Services follow from it")
