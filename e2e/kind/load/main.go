@@ -5,9 +5,9 @@
 //	load once --bootstrap HOST:PORT --topic TOPIC     some records there and back, then exits
 //
 // While it runs, GET /report answers with the counts so far, and GET /topics/TOPIC and
-// GET /brokers/ID/config/KEY with what the cluster says of itself. After POST /stop it flushes, lets the
-// group read to the end, reads the whole log once more from its start, and the report's state turns
-// from "draining" to "done".
+// GET /brokers/ID/config/KEY with what the cluster says of itself. After POST /stop it flushes,
+// lets the group read to the end, reads the whole log once more from its start, and the report's
+// state turns from "draining" to "done".
 package main
 
 import (
