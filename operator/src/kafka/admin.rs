@@ -169,10 +169,7 @@ impl Admin {
         brokers: &[BrokerId],
         ask: impl Fn(BrokerId) -> F,
     ) -> BTreeMap<BrokerId, Result<T>> {
-        let asked = brokers.iter().map(|&id| {
-            let answer = ask(id);
-            async move { (id, answer.await) }
-        });
+        let asked = brokers.iter().map(|&id| with(id, ask(id))).collect::<Vec<_>>();
         stream::iter(asked).buffer_unordered(BROKERS_AT_A_TIME).collect().await
     }
 
@@ -280,6 +277,10 @@ impl Admin {
             Err(_) => Err(AdminError::Unreachable(format!("connect to {address}: no answer"))),
         }
     }
+}
+
+async fn with<T>(id: BrokerId, answer: impl Future<Output = T>) -> (BrokerId, T) {
+    (id, answer.await)
 }
 
 async fn exchange<R: Request>(

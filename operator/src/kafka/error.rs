@@ -98,7 +98,7 @@ impl Refused {
     }
 
     /// The response says nothing about an item of the request.
-    pub(super) fn unanswered() -> Refused {
+    pub(crate) fn unanswered() -> Refused {
         Refused::new(ErrorCode::UnknownServerError, "the broker's answer does not mention it")
     }
 

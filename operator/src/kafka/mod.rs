@@ -19,6 +19,7 @@ pub use admin::{Admin, Options};
 pub use cluster::{BrokerInfo, ClusterInfo, LogDirs};
 pub use configs::{ConfigChange, ConfigResource, ConfigSource, ConfigValue};
 pub use error::{AdminError, Refused};
+pub(crate) use moves::mark as mark_moves;
 pub use quorum::{Member, QuorumInfo};
 pub use topics::{Created, NewTopic, TopicInfo};
 

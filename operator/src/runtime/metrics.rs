@@ -28,6 +28,11 @@ pub struct Metrics {
     pub brokers_ready: IntGaugeVec,
     pub partitions_blocking: IntGaugeVec,
     pub moves_in_flight: IntGaugeVec,
+    pub degraded: IntGaugeVec,
+    /// Labels: namespace, cluster.
+    topics_ready: IntGaugeVec,
+    pub topics_not_ready: IntGaugeVec,
+    topic_requests: IntCounterVec,
     pub leading: IntGaugeVec,
 }
 
@@ -63,6 +68,22 @@ impl Metrics {
                 CLUSTER,
             ),
             moves_in_flight: gauge("moves_in_flight", "Partitions being moved", CLUSTER),
+            degraded: gauge("degraded", "1 while the cluster is degraded", CLUSTER),
+            topics_ready: gauge(
+                "topics_ready",
+                "Topic resources that are ready",
+                &["namespace", "cluster"],
+            ),
+            topic_requests: counter(
+                "topic_requests_total",
+                "Requests to brokers that change topics",
+                &[],
+            ),
+            topics_not_ready: gauge(
+                "topics_not_ready",
+                "Topic resources that are not ready",
+                &["namespace", "cluster"],
+            ),
             leading: gauge("leading", "1 if this replica holds the Lease", &[]),
             registry,
         };
@@ -109,6 +130,26 @@ impl Metrics {
         self.steady.with_label_values(&[namespace, name]).set(i64::from(steady));
     }
 
+    /// How many Topics of a cluster are ready, and how many are not.
+    pub fn topics(&self, namespace: &str, cluster: &str, ready: usize, not_ready: usize) {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.topics_ready.with_label_values(&[namespace, cluster]).set(count(ready));
+        self.topics_not_ready.with_label_values(&[namespace, cluster]).set(count(not_ready));
+    }
+
+    /// No Topic names the cluster any more.
+    pub fn forget_topics(&self, namespace: &str, cluster: &str) {
+        for gauge in [&self.topics_ready, &self.topics_not_ready] {
+            // It may never have had any.
+            let _ = gauge.remove_label_values(&[namespace, cluster]);
+        }
+    }
+
+    /// Requests to brokers that change topics.
+    pub fn sent_to_brokers(&self, requests: u64) {
+        self.topic_requests.with_label_values::<&str>(&[]).inc_by(requests);
+    }
+
     /// A cluster is gone: so are its series.
     pub fn forget_cluster(&self, namespace: &str, name: &str) {
         for gauge in [
@@ -117,6 +158,8 @@ impl Metrics {
             &self.brokers_ready,
             &self.partitions_blocking,
             &self.moves_in_flight,
+            &self.degraded,
+            &self.topics_not_ready,
         ] {
             // It may never have had any.
             let _ = gauge.remove_label_values(&[namespace, name]);

@@ -1,0 +1,235 @@
+//! From what the watches say to the queues of the workers. Runs in one task; workers run beside it
+//! and end with the last topic of their cluster.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crd::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ObjectMeta;
+use plan::topics::{TopicReason, TopicWish};
+use tokio::task::JoinSet;
+
+use super::admin::TopicAdmin;
+use super::index::{ClusterFacts, Dirty, Entry, Index, Key};
+use super::outcome::{Outcome, TopicFacts, status};
+use super::queue::Queue;
+use super::resources::{Resources, finalizers};
+use super::watch::{Kind, Listing, Object, Seen, Unreadable};
+use super::worker::{Shared, Worker};
+
+/// Keeps the index, and the workers busy.
+pub struct Controller<A, R> {
+    shared: Arc<Shared<R>>,
+    listings: Vec<Listing>,
+    /// Of each listing under way: what it has so far.
+    listed: Vec<Option<BTreeSet<Key>>>,
+    /// Listings that were never complete yet.
+    missing: BTreeSet<usize>,
+    queues: HashMap<Key, Arc<Queue>>,
+    workers: JoinSet<()>,
+    /// Makes the admin of a new worker.
+    admin: Box<dyn Fn() -> A + Send>,
+    /// Resources that cannot be read, in the version that was reported.
+    unreadable: HashMap<Key, (Option<String>, Option<i64>)>,
+}
+
+impl<A: TopicAdmin, R: Resources> Controller<A, R> {
+    pub fn new(
+        resources: R,
+        listings: Vec<Listing>,
+        admin: impl Fn() -> A + Send + 'static,
+    ) -> Controller<A, R> {
+        let index = Index::default();
+        Controller {
+            shared: Arc::new(Shared { index: index.into(), resources }),
+            listed: listings.iter().map(|_| None).collect(),
+            missing: (0..listings.len()).collect(),
+            listings,
+            queues: HashMap::new(),
+            workers: JoinSet::new(),
+            admin: Box::new(admin),
+            unreadable: HashMap::new(),
+        }
+    }
+
+    /// Takes in what a watch says.
+    pub async fn handle(&mut self, seen: Seen) {
+        match seen {
+            Seen::Begin(scope) => self.listed[scope.0] = Some(BTreeSet::new()),
+            Seen::Listed(scope, object) => {
+                if let Some(listed) = &mut self.listed[scope.0] {
+                    listed.insert(object.key());
+                }
+                self.take(object).await;
+            }
+            Seen::Complete(scope) => {
+                if let Some(listed) = self.listed[scope.0].take() {
+                    self.forget_unlisted(scope.0, &listed);
+                }
+                if self.missing.remove(&scope.0) && self.missing.is_empty() {
+                    self.begin();
+                }
+            }
+            Seen::Changed(object) => self.take(object).await,
+            Seen::Gone(kind, key) => self.forget(kind, &key),
+        }
+        while self.workers.try_join_next().is_some() {}
+    }
+
+    /// Everything was listed once: only now is what is not there known not to be.
+    fn begin(&mut self) {
+        let clusters = self.shared.index().named_clusters();
+        tracing::info!(clusters = clusters.len(), "topics listed");
+        clusters.iter().for_each(|cluster| self.look_at_all(cluster));
+    }
+
+    async fn take(&mut self, object: Object) {
+        match object {
+            Object::Topic(entry) => {
+                self.unreadable.remove(&entry.key());
+                let dirty = self.shared.index().apply(*entry);
+                self.look_at(dirty);
+            }
+            Object::Cluster(key, facts) => self.take_cluster(key, facts),
+            Object::UnreadableCluster(key) => {
+                // It is there, that much is known: nothing may be given up for its sake.
+                let known = self.shared.index().cluster(&key).cloned();
+                self.take_cluster(key, known.unwrap_or_default());
+            }
+            Object::UnreadableTopic(unreadable) => {
+                self.forget(Kind::Topics, &unreadable.key);
+                self.report(*unreadable).await;
+            }
+        }
+    }
+
+    fn take_cluster(&mut self, key: Key, facts: ClusterFacts) {
+        let changed = self.shared.index().apply_cluster(key.clone(), facts);
+        if changed {
+            self.look_at_all(&key);
+        }
+    }
+
+    fn forget(&mut self, kind: Kind, key: &Key) {
+        match kind {
+            Kind::Topics => {
+                self.unreadable.remove(key);
+                let dirty = self.shared.index().remove(key);
+                self.look_at(dirty);
+            }
+            Kind::Clusters => {
+                let known = self.shared.index().remove_cluster(key);
+                if known {
+                    self.look_at_all(key);
+                }
+            }
+        }
+    }
+
+    fn forget_unlisted(&mut self, scope: usize, listed: &BTreeSet<Key>) {
+        let Listing { namespace, kind } = self.listings[scope].clone();
+        let lost = match kind {
+            Kind::Topics => self.shared.index().unlisted(namespace.as_deref(), listed),
+            Kind::Clusters => self.shared.index().unlisted_clusters(namespace.as_deref(), listed),
+        };
+        lost.iter().for_each(|key| self.forget(kind, key));
+    }
+
+    fn look_at(&mut self, dirty: impl IntoIterator<Item = Dirty>) {
+        if !self.missing.is_empty() {
+            return;
+        }
+        for (cluster, topic) in dirty {
+            if self.shared.index().topics_of(&cluster).is_empty() {
+                if let Some(queue) = self.queues.remove(&cluster) {
+                    queue.close();
+                }
+                continue;
+            }
+            self.queue(&cluster).push(topic);
+        }
+    }
+
+    fn look_at_all(&mut self, cluster: &Key) {
+        let topics = self.shared.index().topics_of(cluster);
+        if !self.missing.is_empty() || topics.is_empty() {
+            return;
+        }
+        let queue = self.queue(cluster);
+        topics.into_iter().for_each(|topic| queue.push(topic));
+    }
+
+    /// All topics are compared with Kafka, when there is nothing more urgent.
+    pub fn resync(&mut self) {
+        for (cluster, queue) in &self.queues {
+            queue.push_resync(self.shared.index().topics_of(cluster));
+        }
+    }
+
+    /// The queue of a cluster, and with it a worker.
+    fn queue(&mut self, cluster: &Key) -> Arc<Queue> {
+        if let Some(queue) = self.queues.get(cluster) {
+            return queue.clone();
+        }
+        let queue = Arc::new(Queue::default());
+        let (shared, admin) = (self.shared.clone(), (self.admin)());
+        let worker = Worker::new(cluster.clone(), shared, queue.clone(), admin);
+        self.workers.spawn(worker.run());
+        self.queues.insert(cluster.clone(), queue.clone());
+        queue
+    }
+
+    /// Says of a resource that it cannot be read, once; lets it go if that is what is asked.
+    async fn report(&mut self, unreadable: Unreadable) {
+        let Unreadable { key, metadata, error } = unreadable;
+        let version = (metadata.uid.clone(), metadata.generation);
+        let deleting = metadata.deletion_timestamp.is_some();
+        let entry = entry_of(&key, metadata);
+        let resources = &self.shared.resources;
+        if let (true, Some(rest)) = (deleting, finalizers(&entry, false)) {
+            // Its deletion policy cannot be read: the topic stays.
+            let written = resources.write_finalizers(&entry, &rest).await;
+            tracing::warn!(topic = %key.name, %error, ?written, "unreadable and let go");
+            return;
+        }
+        if self.unreadable.insert(key.clone(), version.clone()) == Some(version) {
+            return;
+        }
+        tracing::warn!(namespace = %key.namespace, topic = %key.name, %error, "unreadable");
+        let message = format!("the resource cannot be read: {error}");
+        let (ready, reason) = (false, TopicReason::NotSupported);
+        let outcome = Outcome { ready, reason, message, facts: TopicFacts::Kept };
+        let now = Time(Timestamp::try_from(SystemTime::now()).unwrap_or_default());
+        if let Some(status) = status(&entry, &outcome, &now)
+            && let Err(error) = resources.write_status(&entry, &status).await
+        {
+            tracing::warn!(topic = %key.name, %error, "not written");
+        }
+    }
+
+    /// Lets the batches under way end.
+    pub async fn stop(mut self) {
+        self.queues.values().for_each(|queue| queue.close());
+        while self.workers.join_next().await.is_some() {}
+    }
+}
+
+/// Enough of a resource to write to it.
+fn entry_of(key: &Key, metadata: ObjectMeta) -> Entry {
+    let wish = TopicWish {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        uid: metadata.uid.unwrap_or_default(),
+        topic: key.name.clone(),
+        ..TopicWish::default()
+    };
+    Entry {
+        wish,
+        generation: metadata.generation,
+        resource_version: metadata.resource_version.unwrap_or_default(),
+        finalizers: metadata.finalizers.unwrap_or_default(),
+        ..Entry::default()
+    }
+}

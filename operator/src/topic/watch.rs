@@ -1,0 +1,164 @@
+//! The watches of Topics and KafkaClusters, in each watched namespace. Of an object only what
+//! matters is kept; one that cannot be read is reported and holds nothing up.
+
+use crd::{KafkaCluster, Topic};
+use futures::stream::{BoxStream, select_all};
+use futures::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::ObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Config, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_objects};
+use kube::{Api, Resource};
+
+use super::index::{ClusterFacts, Entry, Key};
+use crate::Context;
+
+/// The listing that an event belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Scope(pub usize);
+
+/// What a listing covers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listing {
+    /// `None`: all.
+    pub namespace: Option<String>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Topics,
+    Clusters,
+}
+
+/// A resource of ours that cannot be read.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Unreadable {
+    pub key: Key,
+    pub metadata: ObjectMeta,
+    pub error: String,
+}
+
+/// Something about one object.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Object {
+    Topic(Box<Entry>),
+    Cluster(Key, ClusterFacts),
+    UnreadableTopic(Box<Unreadable>),
+    UnreadableCluster(Key),
+}
+
+/// What a watch says.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Seen {
+    /// A new listing begins.
+    Begin(Scope),
+    Listed(Scope, Object),
+    /// What was not listed is gone.
+    Complete(Scope),
+    Changed(Object),
+    Gone(Kind, Key),
+}
+
+/// All watches as one stream.
+pub fn watch(context: &Context) -> (BoxStream<'static, Seen>, Vec<Listing>) {
+    let namespaces: Vec<Option<String>> = match context.settings.namespaces() {
+        all if all.is_empty() => vec![None],
+        some => some.into_iter().map(|name| Some(name.to_owned())).collect(),
+    };
+    let (mut streams, mut listings) = (Vec::new(), Vec::new());
+    for namespace in namespaces {
+        for kind in [Kind::Clusters, Kind::Topics] {
+            let scope = Scope(listings.len());
+            let stream = match kind {
+                Kind::Clusters => objects::<KafkaCluster>(context, namespace.as_deref())
+                    .filter_map(move |e| std::future::ready(seen(scope, kind, e, &cluster)))
+                    .boxed(),
+                Kind::Topics => objects::<Topic>(context, namespace.as_deref())
+                    .filter_map(move |e| std::future::ready(seen(scope, kind, e, &topic)))
+                    .boxed(),
+            };
+            streams.push(stream);
+            listings.push(Listing { namespace: namespace.clone(), kind });
+        }
+    }
+    (select_all(streams).boxed(), listings)
+}
+
+type Guarded<K> = watcher::Result<Event<DeserializeGuard<K>>>;
+
+fn objects<K>(
+    context: &Context,
+    namespace: Option<&str>,
+) -> impl Stream<Item = Guarded<K>> + Send + use<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let client = context.client.clone();
+    let api: Api<DeserializeGuard<K>> = match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    watch_objects(api, Config::default()).default_backoff()
+}
+
+fn seen<K: Resource>(
+    scope: Scope,
+    kind: Kind,
+    event: Guarded<K>,
+    read: &impl Fn(DeserializeGuard<K>) -> Object,
+) -> Option<Seen> {
+    Some(match event {
+        Ok(Event::Init) => Seen::Begin(scope),
+        Ok(Event::InitApply(object)) => Seen::Listed(scope, read(object)),
+        Ok(Event::InitDone) => Seen::Complete(scope),
+        Ok(Event::Apply(object)) => Seen::Changed(read(object)),
+        Ok(Event::Delete(object)) => Seen::Gone(
+            kind,
+            key(match &object.0 {
+                Ok(object) => object.meta(),
+                Err(invalid) => &invalid.metadata,
+            }),
+        ),
+        Err(error) => {
+            // It is tried again, slower each time.
+            tracing::warn!(%error, ?kind, "watch");
+            return None;
+        }
+    })
+}
+
+fn topic(object: DeserializeGuard<Topic>) -> Object {
+    match object.0 {
+        Ok(topic) => Object::Topic(Box::new(Entry::new(&topic))),
+        Err(invalid) => Object::UnreadableTopic(Box::new(Unreadable {
+            key: key(&invalid.metadata),
+            metadata: invalid.metadata,
+            error: invalid.error,
+        })),
+    }
+}
+
+fn cluster(object: DeserializeGuard<KafkaCluster>) -> Object {
+    match object.0 {
+        Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterFacts::new(&cluster)),
+        Err(invalid) => Object::UnreadableCluster(key(&invalid.metadata)),
+    }
+}
+
+fn key(metadata: &ObjectMeta) -> Key {
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    Key::new(namespace, metadata.name.clone().unwrap_or_default())
+}
+
+impl Object {
+    pub fn key(&self) -> Key {
+        match self {
+            Object::Topic(entry) => entry.key(),
+            Object::Cluster(key, _) | Object::UnreadableCluster(key) => key.clone(),
+            Object::UnreadableTopic(unreadable) => unreadable.key.clone(),
+        }
+    }
+}
