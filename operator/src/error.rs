@@ -20,6 +20,9 @@ pub enum Error {
     Incomplete(&'static str),
     #[error("{0}")]
     Build(String),
+    /// An object of a name that the operator needs is somebody else's.
+    #[error("{0}")]
+    Foreign(String),
 }
 
 /// A class of errors: label of `barnabas_operator_failures_total`.
@@ -33,6 +36,7 @@ pub enum Category {
     Api,
     Brokers,
     Timeout,
+    Foreign,
     Internal,
 }
 
@@ -45,6 +49,7 @@ impl Category {
             Category::Api => "api",
             Category::Brokers => "brokers",
             Category::Timeout => "timeout",
+            Category::Foreign => "foreign",
             Category::Internal => "internal",
         }
     }
@@ -54,6 +59,8 @@ impl Category {
         match self {
             Category::Conflict => Some(Duration::from_millis(200)),
             Category::Brokers | Category::Timeout => Some(Duration::from_secs(2)),
+            // An earlier cluster of that name may be on its way out.
+            Category::Foreign => Some(Duration::from_secs(5)),
             Category::Forbidden | Category::Rejected | Category::Api | Category::Internal => None,
         }
     }
@@ -76,6 +83,7 @@ impl Error {
             },
             Error::Brokers(_) => Category::Brokers,
             Error::Timeout(_) => Category::Timeout,
+            Error::Foreign(_) => Category::Foreign,
             Error::Incomplete(_) | Error::Build(_) => Category::Internal,
         }
     }

@@ -11,6 +11,8 @@ pub mod apply;
 pub mod cluster;
 pub mod context;
 pub mod error;
+#[cfg(test)]
+pub mod fake_api;
 pub mod kafka;
 pub mod runtime;
 pub mod topic;

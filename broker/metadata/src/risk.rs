@@ -18,9 +18,12 @@ use serde::Serialize;
 
 use crate::config::{self, ConfigLayers};
 use crate::image::{Image, Partition, Topic};
+use crate::record::ConfigResource;
 
 /// Partitions named in an answer; the rest is counted.
 pub const EXAMPLES_MAX: usize = 10;
+const THROTTLES: [&str; 2] =
+    ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
 /// Reassignments listed in an answer.
 pub const MOVES_MAX: usize = 100;
 
@@ -48,6 +51,10 @@ pub struct BrokerRisk {
     pub hosted: usize,
     /// Partitions that it leads.
     pub leading: usize,
+    /// It gets no new replicas.
+    pub cordoned: bool,
+    /// Its `leader.` or `follower.replication.throttled.rate` is set.
+    pub throttled: bool,
 }
 
 /// What the stop of all brokers of a rack would mean.
@@ -197,6 +204,11 @@ fn percent(part: usize, whole: usize) -> f64 {
     (part * 1000).checked_div(whole).map_or(100.0, |tenths| tenths as f64 / 10.0)
 }
 
+fn is_throttled(image: &Image, id: BrokerId) -> bool {
+    let own = image.config(&ConfigResource::Broker(id));
+    own.is_some_and(|own| THROTTLES.iter().any(|key| own.contains_key(*key)))
+}
+
 fn push_example(examples: &mut Vec<String>, topic: &Topic, index: usize) {
     if examples.len() < EXAMPLES_MAX {
         examples.push(format!("{}-{index}", topic.name));
@@ -277,7 +289,15 @@ impl Survey {
         let mut racks: BTreeMap<Arc<str>, RackRisk> = BTreeMap::new();
         for broker in image.brokers() {
             let (id, risk) = (broker.id, Risk::default());
-            let fresh = BrokerRisk { id, fenced: broker.fenced, risk, hosted: 0, leading: 0 };
+            let fresh = BrokerRisk {
+                id,
+                fenced: broker.fenced,
+                risk,
+                hosted: 0,
+                leading: 0,
+                cordoned: image.is_cordoned(id),
+                throttled: is_throttled(image, id),
+            };
             brokers.insert(id, fresh);
             if let Some(rack) = &broker.rack {
                 rack_of.insert(id, rack.clone());

@@ -4,8 +4,8 @@ use base::TopicId;
 
 use super::*;
 use crate::record::{
-    BrokerStateRecord, ConfigRecord, ConfigResource, MetadataRecord, PartitionRecord,
-    RegisterBrokerRecord, TopicRecord,
+    BrokerStateRecord, ConfigRecord, MetadataRecord, PartitionRecord, RegisterBrokerRecord,
+    TopicRecord,
 };
 
 fn b(id: i32) -> BrokerId {
@@ -180,6 +180,23 @@ fn a_rack_stops_as_a_whole() {
     assert_eq!(told, [("a", 1), ("b", 0), ("c", 0)]);
     assert_eq!(racks[0].brokers, ids(&[1, 4]));
     assert_eq!(racks[0].risk.examples, ["lumped-0"]);
+}
+
+#[test]
+fn cordons_and_throttles_are_told_of_each_broker() {
+    let mut world = World::new(2);
+    for (id, name, value) in
+        [(1, "cordoned.log.dirs", "*"), (2, "follower.replication.throttled.rate", "1000")]
+    {
+        world.apply(vec![MetadataRecord::Config(ConfigRecord {
+            resource: ConfigResource::Broker(b(id)),
+            name: name.into(),
+            value: Some(value.into()),
+        })]);
+    }
+    let risk = restart_risk(&world.image, &StaticConfig::new());
+    let told: Vec<(bool, bool)> = risk.brokers.iter().map(|b| (b.cordoned, b.throttled)).collect();
+    assert_eq!(told, [(true, false), (false, true)]);
 }
 
 #[test]

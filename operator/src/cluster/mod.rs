@@ -1,15 +1,227 @@
-//! The controller of `KafkaCluster`.
+//! The controller of `KafkaCluster`. Watches say when to look; a pass then reads everything anew,
+//! decides, applies, takes at most one step, and reports.
 
+mod act;
+mod children;
+mod claims;
+mod dynamic;
+mod observe;
+mod pass;
+mod status;
+
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use build::Names;
+use crd::KafkaCluster;
+use futures::stream::{BoxStream, select_all};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::core::PartialObjectMeta;
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::{Predicate, WatchStreamExt, predicates, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use parking_lot::Mutex;
 
-use crate::Context;
+use crate::error::{Category, Error};
+use crate::kafka::Admin;
 use crate::runtime::Stop;
+use crate::{Context, apply};
+use observe::Nodes;
+
+/// Churn of pods within so much time is one pass.
+const DEBOUNCE: Duration = Duration::from_millis(300);
+/// Wait after the first failure without a fixed one, and the longest.
+const BACKOFF: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(120);
+const CLUSTER_LABEL: &str = "barnabas.dev/cluster";
+
+/// What passes share.
+pub struct Operator {
+    pub context: Arc<Context>,
+    pub nodes: Arc<Nodes>,
+    /// Failures in a row of each cluster: they only stretch the wait.
+    failures: Mutex<HashMap<(String, String), u32>>,
+    /// Connections to the brokers of each cluster.
+    admins: Mutex<HashMap<(String, String), Admin>>,
+}
 
 /// Runs until stopped.
 pub async fn run(context: Arc<Context>, stop: Stop) -> Result<()> {
-    let _ = context;
-    stop.stopped().await;
+    let nodes = match context.settings.global_read {
+        true => Nodes::start(context.client.clone(), stop.clone()),
+        false => Nodes::unknown(),
+    };
+    let operator =
+        Arc::new(Operator { context, nodes, failures: Mutex::default(), admins: Mutex::default() });
+    let namespaces = operator.context.settings.namespaces();
+    let scopes: Vec<Option<String>> = match namespaces.is_empty() {
+        true => vec![None],
+        false => namespaces.into_iter().map(|n| Some(n.to_owned())).collect(),
+    };
+    let controllers = scopes.iter().map(|scope| control(&operator, scope.as_deref(), &stop));
+    futures::future::join_all(controllers).await;
     Ok(())
+}
+
+/// One controller: of one namespace, or of all.
+async fn control(operator: &Arc<Operator>, namespace: Option<&str>, stop: &Stop) {
+    let client = &operator.context.client;
+    let (store, writer) = reflector::store();
+    let changed =
+        predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
+    let clusters = watcher(api::<KafkaCluster>(client, namespace), watcher::Config::default())
+        .default_backoff()
+        .modify(|cluster| cluster.managed_fields_mut().clear())
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(changed, Default::default());
+    let config = Config::default()
+        .debounce(DEBOUNCE)
+        .concurrency(operator.context.settings.concurrent_clusters);
+    Controller::for_stream(clusters, store)
+        .with_config(config)
+        .watches_stream(children(client, namespace), |child| owner(&child))
+        .graceful_shutdown_on(stop.stopped())
+        .run(reconcile, on_error, operator.clone())
+        .for_each(async |result| {
+            if let Err(error) = result {
+                tracing::debug!(%error, "controller");
+            }
+        })
+        .await;
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// An object of ours that changed, by what it says of itself.
+type Child = PartialObjectMeta<Pod>;
+
+/// Every change of an object that bears our label. Only metadata travels.
+fn children(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl futures::Stream<Item = Result<Child, watcher::Error>> + Send + 'static + use<> {
+    select_all([
+        touched::<StatefulSet>(client, namespace),
+        touched::<Pod>(client, namespace),
+        touched::<PersistentVolumeClaim>(client, namespace),
+        touched::<Service>(client, namespace),
+        touched::<ConfigMap>(client, namespace),
+        touched::<PodDisruptionBudget>(client, namespace),
+        touched::<NetworkPolicy>(client, namespace),
+        touched::<ServiceAccount>(client, namespace),
+    ])
+}
+
+fn touched<K>(
+    client: &Client,
+    namespace: Option<&str>,
+) -> BoxStream<'static, Result<Child, watcher::Error>>
+where
+    K: apply::Child + Resource<Scope = NamespaceResourceScope> + Send + Sync + 'static,
+{
+    let config = watcher::Config::default()
+        .labels(&format!("app.kubernetes.io/managed-by={}", apply::MANAGER));
+    watcher(api::<PartialObjectMeta<K>>(client, namespace), config)
+        .default_backoff()
+        .touched_objects()
+        .map_ok(|object| Child {
+            types: object.types,
+            metadata: object.metadata,
+            _phantom: std::marker::PhantomData,
+        })
+        .boxed()
+}
+
+/// The cluster that an object belongs to, by its label.
+fn owner(child: &Child) -> Option<ObjectRef<KafkaCluster>> {
+    let name = child.labels().get(CLUSTER_LABEL)?;
+    Some(ObjectRef::new(name).within(child.namespace()?.as_str()))
+}
+
+async fn reconcile(object: Arc<KafkaCluster>, operator: Arc<Operator>) -> Result<Action, Error> {
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let begun = Instant::now();
+    let result = operator.pass(&namespace, &name).await;
+    let failure = result.as_ref().err().map(Error::category);
+    operator.context.metrics.passed("cluster", begun.elapsed(), failure);
+    if let Err(error) = &result {
+        tracing::warn!(namespace, name, %error, "pass failed");
+        operator.report_failure(&namespace, &name, error).await;
+    } else {
+        operator.failures.lock().remove(&(namespace, name));
+    }
+    result
+}
+
+fn on_error(object: Arc<KafkaCluster>, error: &Error, operator: Arc<Operator>) -> Action {
+    let key = (object.namespace().unwrap_or_default(), object.name_any());
+    let mut failures = operator.failures.lock();
+    let in_a_row = failures.entry(key).or_insert(0);
+    *in_a_row = in_a_row.saturating_add(1);
+    let wait = error.category().retry().unwrap_or_else(|| backoff(*in_a_row));
+    Action::requeue(wait)
+}
+
+fn backoff(failures: u32) -> Duration {
+    let factor = 1_u32 << failures.saturating_sub(1).min(10);
+    (BACKOFF * factor).min(BACKOFF_MAX)
+}
+
+impl Operator {
+    /// The cluster is gone: so are its connections.
+    fn forget(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.failures.lock().remove(&key);
+        self.admins.lock().remove(&key);
+    }
+}
+
+/// A user has to see what only a user can mend.
+fn reason_of(category: Category) -> Option<&'static str> {
+    match category {
+        Category::Rejected => Some("RefusedByKubernetes"),
+        Category::Forbidden => Some("Forbidden"),
+        Category::Foreign => Some("NameTaken"),
+        Category::Internal => Some("InternalError"),
+        Category::Conflict | Category::Api | Category::Brokers | Category::Timeout => None,
+    }
+}
+
+fn names(cluster: &KafkaCluster) -> Names<'_> {
+    Names {
+        cluster: cluster.metadata.name.as_deref().unwrap_or_default(),
+        namespace: cluster.metadata.namespace.as_deref().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn waits_grow_with_failures_up_to_a_limit() {
+        assert_eq!(backoff(1), Duration::from_secs(1));
+        assert_eq!(backoff(4), Duration::from_secs(8));
+        assert_eq!(backoff(u32::MAX), BACKOFF_MAX);
+    }
 }

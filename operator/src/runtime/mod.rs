@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use kube::{Client, CustomResourceExt};
+use kube::Client;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -42,9 +42,7 @@ pub fn run(settings: Settings) -> Result<()> {
 
 /// Prints the custom resource definitions as YAML.
 pub fn print_crds() -> Result<()> {
-    for crd in [crd::KafkaCluster::crd(), crd::Topic::crd()] {
-        print!("---\n{}", serde_yaml::to_string(&crd)?);
-    }
+    print!("{}", crd::all_yaml()?);
     Ok(())
 }
 

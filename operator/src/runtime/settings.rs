@@ -19,14 +19,27 @@ pub struct Settings {
     #[arg(long, env = "LEASE_NAME", default_value = "barnabas-operator")]
     pub lease_name: String,
     /// Work without a Lease; for a single replica only.
-    #[arg(long, env = "NO_LEADER_ELECTION")]
+    #[arg(
+        long, env = "NO_LEADER_ELECTION", action = clap::ArgAction::Set, default_value_t = false,
+        default_missing_value = "true", num_args = 0..=1, value_name = "BOOL"
+    )]
     pub no_leader_election: bool,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
     pub http_address: SocketAddr,
+    /// Read nodes and storage classes, which needs rights on the whole Kubernetes cluster. Without
+    /// it racks, addresses of nodes and the growth of volumes are reported as not available.
+    #[arg(
+        long, env = "GLOBAL_READ", default_value_t = true, action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
+    pub global_read: bool,
     /// Image of brokers whose cluster names none.
     #[arg(long, env = "BROKER_IMAGE")]
     pub broker_image: String,
+    /// Port on which brokers answer probes.
+    #[arg(long, hide = true, default_value_t = 9404)]
+    pub broker_http_port: u16,
     /// Seconds after which a cluster at rest is looked at again.
     #[arg(long, env = "RESYNC_SECONDS", default_value_t = 60)]
     pub resync_seconds: u64,

@@ -1,0 +1,225 @@
+//! Takes the step of a plan. Every step may be repeated: one that is done already does nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::{BrokerId, TopicPartition};
+use crd::CONTROLLER_PORT;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::{Api, ResourceExt};
+use plan::Step;
+use plan::moves::ThrottleChange;
+
+use super::children::{delete, delete_this};
+use super::observe::{Look, THROTTLED_REPLICAS};
+use super::{Operator, names};
+use crate::error::{Error, Result};
+use crate::kafka::{Admin, ConfigChange, ConfigResource, ItemResult};
+use crate::runtime::Severity;
+
+const CORDON: &str = "cordoned.log.dirs";
+const RATES: [&str; 2] =
+    ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
+/// Failures named in one message.
+const NAMED_MAX: usize = 5;
+
+impl Operator {
+    /// Takes the step of the plan. Returns whether there was one.
+    pub async fn act(&self, look: &Look) -> Result<bool> {
+        let step = &look.plan.step;
+        if *step == Step::Nothing {
+            return Ok(false);
+        }
+        let names = names(&look.cluster);
+        let (cluster, namespace) = (names.cluster, names.namespace);
+        tracing::info!(namespace, cluster, step = step.name(), detail = %look.plan.message);
+        match step {
+            // The set that was applied has the new size.
+            Step::Nothing | Step::Shrink { .. } => {}
+            Step::Restart { brokers, .. } => self.restart(look, brokers).await?,
+            Step::DeleteClaim(id) => self.delete_claim(look, *id).await?,
+            _ => kafka_step(look, step).await?,
+        }
+        if announces(step) {
+            let note = &look.plan.message;
+            self.tell(&look.cluster, Severity::Normal, step.name(), step.name(), note).await;
+        }
+        Ok(true)
+    }
+
+    async fn restart(&self, look: &Look, brokers: &[BrokerId]) -> Result<()> {
+        let namespace = names(&look.cluster).namespace;
+        let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
+        for pod in brokers.iter().filter_map(|id| look.live.pods.get(id)) {
+            self.context.metrics.wrote("Pod");
+            delete(&api, &pod.name_any(), &delete_this(pod)).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete_claim(&self, look: &Look, id: BrokerId) -> Result<()> {
+        let namespace = names(&look.cluster).namespace;
+        let api: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.context.client.clone(), namespace);
+        if let Some(claim) = look.live.claims.get(&id) {
+            self.context.metrics.wrote("PersistentVolumeClaim");
+            delete(&api, &claim.name_any(), &delete_this(claim)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Steps that repeat with every batch have the phase's Event.
+fn announces(step: &Step) -> bool {
+    !matches!(step, Step::Nothing | Step::StartMoves { .. })
+}
+
+/// A step that brokers take.
+async fn kafka_step(look: &Look, step: &Step) -> Result<()> {
+    let Some(admin) = &look.admin else {
+        return Err(Error::Brokers("the brokers cannot be reached".into()));
+    };
+    match step {
+        Step::Cordon(ids) => alter(admin, &cordon(ids, true)).await,
+        Step::Uncordon(ids) => alter(admin, &cordon(ids, false)).await,
+        Step::StartMoves { moves, throttle } => {
+            if let Some(throttle) = throttle {
+                set_throttle(admin, throttle).await?;
+            }
+            all_done(admin.reassign(moves).await?)
+        }
+        Step::CancelMoves(partitions) => all_done(admin.cancel_reassignments(partitions).await?),
+        Step::ClearThrottle(change) => set_throttle(admin, change).await,
+        Step::AddVoter(id) | Step::RemoveVoter(id) => change_voter(look, admin, *id, step).await,
+        Step::Unregister(id) => Ok(admin.unregister_broker(*id).await?),
+        Step::ElectPreferred(partitions) => {
+            // A preferred replica that cannot lead now is elected later.
+            for (partition, answer) in admin.elect_preferred(partitions).await? {
+                if let Err(refused) = answer {
+                    tracing::debug!(%partition, %refused, "not elected");
+                }
+            }
+            Ok(())
+        }
+        Step::Nothing | Step::Shrink { .. } | Step::Restart { .. } | Step::DeleteClaim(_) => Ok(()),
+    }
+}
+
+async fn change_voter(look: &Look, admin: &Admin, id: BrokerId, step: &Step) -> Result<()> {
+    let quorum = admin.describe_quorum().await?;
+    let member = quorum.voters.get(&id).or(quorum.observers.get(&id));
+    let directory = member.map(|member| member.directory).unwrap_or_default();
+    if matches!(step, Step::RemoveVoter(_)) {
+        return Ok(admin.remove_raft_voter(id, directory).await?);
+    }
+    let host = names(&look.cluster).broker_host(id.0);
+    let port = u16::try_from(CONTROLLER_PORT).unwrap_or_default();
+    Ok(admin.add_raft_voter(id, directory, &host, port).await?)
+}
+
+fn cordon(ids: &[BrokerId], on: bool) -> Vec<ConfigChange> {
+    let change = |id: &BrokerId| ConfigChange {
+        resource: ConfigResource::Broker(*id),
+        set: on.then(|| (CORDON.to_owned(), "*".to_owned())).into_iter().collect(),
+        delete: (!on).then(|| CORDON.to_owned()).into_iter().collect(),
+    };
+    ids.iter().map(change).collect()
+}
+
+/// Rates are set before the lists that they apply to, and deleted after them: while a rate is set
+/// there may be lists.
+async fn set_throttle(admin: &Admin, change: &ThrottleChange) -> Result<()> {
+    let (set, clear): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        change.brokers.iter().partition(|(_, rate)| rate.is_some());
+    alter(admin, &rates(&set)).await?;
+    alter(admin, &lists(change)).await?;
+    alter(admin, &rates(&clear)).await
+}
+
+fn rates(brokers: &BTreeMap<&BrokerId, &Option<i64>>) -> Vec<ConfigChange> {
+    let change = |(id, rate): (&&BrokerId, &&Option<i64>)| {
+        let values =
+            rate.iter().flat_map(|rate| RATES.map(|key| (key.to_owned(), rate.to_string())));
+        let delete = RATES.iter().filter(|_| rate.is_none());
+        ConfigChange {
+            resource: ConfigResource::Broker(**id),
+            set: values.collect(),
+            delete: delete.map(|key| (*key).to_owned()).collect(),
+        }
+    };
+    brokers.iter().map(change).collect()
+}
+
+fn lists(change: &ThrottleChange) -> Vec<ConfigChange> {
+    let [leader, follower] = THROTTLED_REPLICAS.map(str::to_owned);
+    let topic = |(topic, lists): (&String, &Option<plan::moves::ThrottledTopic>)| {
+        let (mut set, mut delete) = (BTreeMap::new(), BTreeSet::new());
+        match lists {
+            Some(lists) => {
+                set.insert(leader.clone(), lists.leader.clone());
+                set.insert(follower.clone(), lists.follower.clone());
+            }
+            None => delete.extend([leader.clone(), follower.clone()]),
+        }
+        ConfigChange { resource: ConfigResource::Topic(topic.clone()), set, delete }
+    };
+    change.topics.iter().map(topic).collect()
+}
+
+async fn alter(admin: &Admin, changes: &[ConfigChange]) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let answers = admin.alter_configs(changes, false).await?;
+    let failed: Vec<String> = changes
+        .iter()
+        .zip(answers)
+        .filter_map(|(change, answer)| Some((change, answer.err()?)))
+        // A topic that is gone has nothing to throttle.
+        .filter(|(_, refused)| refused.code != base::ErrorCode::UnknownTopicOrPartition)
+        .map(|(change, refused)| format!("{:?}: {refused}", change.resource))
+        .collect();
+    complain("configs were not altered", &failed)
+}
+
+fn all_done(answers: BTreeMap<TopicPartition, ItemResult<()>>) -> Result<()> {
+    let failed: Vec<String> = answers
+        .into_iter()
+        .filter_map(|(partition, answer)| Some(format!("{partition}: {}", answer.err()?)))
+        .collect();
+    complain("partitions were not moved", &failed)
+}
+
+fn complain(what: &str, failed: &[String]) -> Result<()> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let named = failed[..failed.len().min(NAMED_MAX)].join("; ");
+    Err(Error::Brokers(format!("{} {what}: {named}", failed.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_cordon_is_set_for_the_broker_alone_and_taken_back_by_deleting_it() {
+        let on = cordon(&[BrokerId(3)], true);
+        assert_eq!(on[0].resource, ConfigResource::Broker(BrokerId(3)));
+        assert_eq!(on[0].set[CORDON], "*");
+        let off = cordon(&[BrokerId(3)], false);
+        assert!(off[0].set.is_empty() && off[0].delete.contains(CORDON));
+    }
+
+    #[test]
+    fn a_throttle_sets_rates_and_lists_and_clears_both() {
+        let mut change = ThrottleChange::default();
+        change.brokers.insert(BrokerId(1), Some(1000));
+        change.topics.insert("t".into(), None);
+        let brokers: BTreeMap<_, _> = change.brokers.iter().collect();
+        let rates = rates(&brokers);
+        assert_eq!(rates[0].set.len(), 2);
+        assert!(rates[0].set.values().all(|rate| rate == "1000"));
+        assert_eq!(lists(&change)[0].delete.len(), 2);
+    }
+}

@@ -1,0 +1,189 @@
+//! Applies the objects of a cluster, and removes those that it no longer has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use build::{Names, Objects};
+use crd::KafkaCluster;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use super::observe::Live;
+use crate::apply::{Child, apply, controller_of, quantity};
+use crate::error::{Error, Result, is_not_found};
+use crate::{Context, apply as applying};
+
+/// Applies everything, the StatefulSet last: its pods need the rest. Returns whether anything was
+/// written.
+pub async fn apply_all(
+    context: &Context,
+    cluster: &KafkaCluster,
+    names: &Names<'_>,
+    live: &Live,
+    objects: &Objects,
+) -> Result<bool> {
+    let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
+    let accounts: Vec<_> = objects.service_account.iter().cloned().collect();
+    let mut wrote = writer.all(&accounts, &live.accounts).await?;
+    wrote |= writer.all(&objects.services, &live.services).await?;
+    wrote |= writer.all(std::slice::from_ref(&objects.config_map), &live.config_maps).await?;
+    wrote |= writer.all(std::slice::from_ref(&objects.network_policy), &live.policies).await?;
+    let budget = std::slice::from_ref(&objects.pod_disruption_budget);
+    wrote |= writer.all(budget, &live.budgets).await?;
+    wrote |= writer.set(&objects.stateful_set, live.set(names)).await?;
+    wrote |= writer.prune(&objects.services, &live.services).await?;
+    wrote |= writer.prune(&accounts, &live.accounts).await?;
+    Ok(wrote)
+}
+
+struct Writer<'a> {
+    context: &'a Context,
+    names: &'a Names<'a>,
+    owner: &'a str,
+}
+
+impl Writer<'_> {
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.context.client.clone(), self.names.namespace)
+    }
+
+    async fn all<K>(&self, wanted: &[K], live: &BTreeMap<String, K>) -> Result<bool>
+    where
+        K: Child + Resource<Scope = NamespaceResourceScope>,
+    {
+        let api = self.api();
+        let mut wrote = false;
+        for wanted in wanted {
+            let live = live.get(&wanted.name_any());
+            wrote |= apply(&self.context.metrics, &api, self.owner, wanted, live).await?.1;
+        }
+        Ok(wrote)
+    }
+
+    /// A field that Kubernetes does not let change: the set is made anew around its pods.
+    async fn set(&self, wanted: &StatefulSet, live: Option<&StatefulSet>) -> Result<bool> {
+        let api = self.api();
+        let Some(old) = live else {
+            return Ok(apply(&self.context.metrics, &api, self.owner, wanted, None).await?.1);
+        };
+        let wanted = same_quantities(old, wanted);
+        let Some(field) = build::immutable_difference(old, &wanted) else {
+            return Ok(apply(&self.context.metrics, &api, self.owner, &wanted, live).await?.1);
+        };
+        let name = wanted.name_any();
+        tracing::info!(name, field, "recreating the StatefulSet around its pods");
+        let params = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Orphan),
+            ..delete_this(old)
+        };
+        self.context.metrics.wrote("StatefulSet");
+        delete(&api, &name, &params).await?;
+        // It goes once its pods are orphans; the next pass creates it.
+        Ok(true)
+    }
+
+    /// Deletes what this cluster owns and no longer wants.
+    async fn prune<K>(&self, wanted: &[K], live: &BTreeMap<String, K>) -> Result<bool>
+    where
+        K: Child + Resource<Scope = NamespaceResourceScope> + Debug,
+    {
+        let wanted: BTreeSet<String> = wanted.iter().map(ResourceExt::name_any).collect();
+        let api: Api<K> = self.api();
+        let mut wrote = false;
+        for (name, object) in live.iter().filter(|(name, _)| !wanted.contains(*name)) {
+            let ours = controller_of(object).is_some_and(|owner| owner.uid == self.owner);
+            if ours && object.meta().deletion_timestamp.is_none() {
+                tracing::info!(kind = %K::kind(&()), name, "deleting what is no longer wanted");
+                self.context.metrics.wrote(&K::kind(&()));
+                delete(&api, name, &delete_this(object)).await?;
+                wrote = true;
+            }
+        }
+        Ok(wrote)
+    }
+}
+
+/// Only this very object, not one that took its name since.
+pub fn delete_this<K: Resource>(object: &K) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: object.meta().uid.clone(),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    }
+}
+
+/// Deletes; what is gone already is no error.
+pub async fn delete<K: Child>(api: &Api<K>, name: &str, params: &DeleteParams) -> Result<()> {
+    match api.delete(name, params).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_not_found(&error) => Ok(()),
+        Err(error) => Err(Error::api(format!("delete {} {name}", K::kind(&())))(error)),
+    }
+}
+
+/// The API server may write a size its own way (`1Gi` for `1024Mi`): then its text is taken, so
+/// that only a different size is a difference.
+fn same_quantities(live: &StatefulSet, wanted: &StatefulSet) -> StatefulSet {
+    let mut wanted = wanted.clone();
+    let live = live.spec.iter().flat_map(|s| s.volume_claim_templates.iter().flatten());
+    let mine = wanted.spec.iter_mut().flat_map(|s| s.volume_claim_templates.iter_mut().flatten());
+    for (live, wanted) in live.zip(mine) {
+        let of = |claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim| {
+            claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage").cloned()
+        };
+        let (Some(live), Some(now)) = (of(live), of(wanted)) else { continue };
+        if quantity(&live.0) != quantity(&now.0) {
+            continue;
+        }
+        let requests = wanted.spec.as_mut().and_then(|s| s.resources.as_mut()?.requests.as_mut());
+        if let Some(size) = requests.and_then(|requests| requests.get_mut("storage")) {
+            *size = live;
+        }
+    }
+    wanted
+}
+
+/// Sets one annotation of a pod.
+pub async fn annotate_pod(
+    context: &Context,
+    namespace: &str,
+    pod: &str,
+    key: &str,
+    value: Option<&str>,
+) -> Result<()> {
+    let api: Api<k8s_openapi::api::core::v1::Pod> =
+        Api::namespaced(context.client.clone(), namespace);
+    let part: Value = json!({"metadata": {"annotations": {key: value}}});
+    applying::patch_part(&context.metrics, &api, pod, &part).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn set(size: &str) -> StatefulSet {
+        serde_json::from_value(json!({"spec": {"selector": {}, "serviceName": "s", "template": {},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"},
+                "spec": {"resources": {"requests": {"storage": size}}}}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_set_is_recreated_for_another_size_not_for_another_spelling() {
+        let live = set("1Gi");
+        let differs =
+            |size| build::immutable_difference(&live, &same_quantities(&live, &set(size)));
+        assert_eq!(differs("1024Mi"), None);
+        assert_eq!(differs("2Gi"), Some("volumeClaimTemplates"));
+    }
+}

@@ -1,0 +1,144 @@
+//! Volume claims: they grow with the spec, and go with the cluster where the user wants that. A
+//! claim is never made smaller.
+
+use std::collections::BTreeMap;
+
+use base::BrokerId;
+use build::Names;
+use crd::KafkaCluster;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Api, ResourceExt};
+use plan::ClaimView;
+use serde_json::json;
+
+use crate::Context;
+use crate::apply::{patch_part, quantity};
+use crate::error::{Category, Result};
+
+/// A claim as the planner sees it.
+pub fn view(claim: &PersistentVolumeClaim) -> ClaimView {
+    let conditions = claim.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let pending = |c: &_| is_true(c, "FileSystemResizePending");
+    ClaimView {
+        resize_pending: conditions.into_iter().any(pending),
+        deleting: claim.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+fn is_true(
+    condition: &k8s_openapi::api::core::v1::PersistentVolumeClaimCondition,
+    kind: &str,
+) -> bool {
+    condition.type_ == kind && condition.status == "True"
+}
+
+/// What became of the claims.
+#[derive(Debug, Default)]
+pub struct Tended {
+    pub wrote: bool,
+    /// A volume cannot grow, with the API server's reason. The StatefulSet keeps the old size.
+    pub refused: Option<String>,
+}
+
+/// Gives every claim its size and its owner.
+pub async fn tend(
+    context: &Context,
+    cluster: &KafkaCluster,
+    names: &Names<'_>,
+    claims: &BTreeMap<BrokerId, PersistentVolumeClaim>,
+) -> Result<Tended> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), names.namespace);
+    let wanted = cluster.spec.brokers.storage.as_ref().map(|s| s.size.as_str());
+    let owner = build::claim_owner(cluster);
+    let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
+    let mut tended = Tended::default();
+    for claim in claims.values().filter(|c| c.metadata.deletion_timestamp.is_none()) {
+        let name = claim.name_any();
+        if let Some(owners) = owners(claim, uid, owner.as_ref()) {
+            let version = &claim.metadata.resource_version;
+            let part = json!({"metadata": {"ownerReferences": owners, "resourceVersion": version}});
+            patch_part(&context.metrics, &api, &name, &part).await?;
+            tended.wrote = true;
+        }
+        let Some(size) = wanted.filter(|size| is_smaller(claim, size)) else { continue };
+        if tended.refused.is_some() {
+            continue;
+        }
+        let part = json!({"spec": {"resources": {"requests": {"storage": size}}}});
+        match patch_part(&context.metrics, &api, &name, &part).await {
+            Ok(_) => tended.wrote = true,
+            Err(e) if matches!(e.category(), Category::Forbidden | Category::Rejected) => {
+                tended.refused = Some(format!("the volume of {name} cannot grow to {size}: {e}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tended)
+}
+
+fn is_smaller(claim: &PersistentVolumeClaim, size: &str) -> bool {
+    let now = claim.spec.as_ref().and_then(|s| s.resources.as_ref()?.requests.as_ref());
+    let now = now.and_then(|requests| quantity(&requests.get("storage")?.0));
+    matches!((now, quantity(size)), (Some(now), Some(wanted)) if now < wanted)
+}
+
+/// The claim's owners as they are to be, where they are not; those of others stay.
+fn owners(
+    claim: &PersistentVolumeClaim,
+    cluster: &str,
+    wanted: Option<&OwnerReference>,
+) -> Option<Vec<OwnerReference>> {
+    let now = claim.owner_references();
+    let mut owners: Vec<_> = now.iter().filter(|o| o.uid != cluster).cloned().collect();
+    owners.extend(wanted.cloned());
+    let has = now.iter().any(|o| o.uid == cluster);
+    (has != wanted.is_some()).then_some(owners)
+}
+
+/// Puts the live set's claim templates into the wanted one: its volumes cannot grow.
+pub fn keep_size(wanted: &mut StatefulSet, live: Option<&StatefulSet>) {
+    let live = live.and_then(|set| set.spec.as_ref()?.volume_claim_templates.as_ref());
+    let live = live.and_then(|t| t.first()?.spec.as_ref()?.resources.clone());
+    let templates = wanted.spec.as_mut().and_then(|s| s.volume_claim_templates.as_mut());
+    let spec = templates.and_then(|t| t.first_mut()?.spec.as_mut());
+    if let (Some(resources), Some(spec)) = (live, spec) {
+        spec.resources = Some(resources);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn claim(size: &str, owners: &[&str]) -> PersistentVolumeClaim {
+        let owners: Vec<_> = owners
+            .iter()
+            .map(|uid| json!({"apiVersion": "v1", "kind": "K", "name": "n", "uid": uid}))
+            .collect();
+        serde_json::from_value(json!({"metadata": {"name": "data-c-broker-0",
+            "ownerReferences": owners}, "spec": {"resources": {"requests": {"storage": size}}}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn claims_grow_and_never_shrink() {
+        assert!(is_smaller(&claim("1Gi", &[]), "2Gi"));
+        assert!(!is_smaller(&claim("2Gi", &[]), "2048Mi"));
+        assert!(!is_smaller(&claim("2Gi", &[]), "1Gi"));
+    }
+
+    #[test]
+    fn a_claim_belongs_to_the_cluster_only_while_it_goes_with_it() {
+        let ours: OwnerReference = claim("1Gi", &["c"]).owner_references()[0].clone();
+        let uids = |owners: Option<Vec<OwnerReference>>| {
+            owners.map(|all| all.into_iter().map(|o| o.uid).collect::<Vec<_>>())
+        };
+        assert_eq!(uids(owners(&claim("1Gi", &["x"]), "c", Some(&ours))).unwrap(), ["x", "c"]);
+        assert_eq!(uids(owners(&claim("1Gi", &["x", "c"]), "c", None)).unwrap(), ["x"]);
+        assert_eq!(uids(owners(&claim("1Gi", &["c"]), "c", Some(&ours))), None);
+        assert_eq!(uids(owners(&claim("1Gi", &["x"]), "c", None)), None);
+    }
+}

@@ -1,0 +1,254 @@
+//! What a pass sees: objects from the API server, then what the brokers say, and the plan that
+//! follows.
+
+mod http;
+mod live;
+mod nodes;
+mod pods;
+mod probes;
+mod quorum;
+
+pub use live::{Live, read};
+pub use nodes::Nodes;
+pub use quorum::THROTTLED_REPLICAS;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base::BrokerId;
+use build::{Facts, Names};
+use crd::{AllowUnavailable, KafkaCluster, RebalanceMode, StorageDeletionPolicy};
+use futures::stream::{self, StreamExt};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use plan::{BrokerView, ClusterView, Desired, Need, Observed, Plan, SetView};
+
+use super::{Operator, claims, status};
+use crate::error::Result;
+use crate::kafka::{self, Admin};
+use probes::Probes;
+
+/// Pods asked at once why they are not ready.
+const HEALTH_AT_ONCE: usize = 16;
+
+/// Everything that a pass stands on.
+pub struct Look {
+    pub cluster: KafkaCluster,
+    pub live: Live,
+    pub facts: Facts,
+    pub seen: Observed,
+    pub plan: Plan,
+    /// What brokers that are not ready say of themselves.
+    pub health: BTreeMap<BrokerId, String>,
+    /// Where the brokers answered.
+    pub admin: Option<Admin>,
+}
+
+impl Operator {
+    /// Sees everything anew, and plans.
+    pub async fn look(&self, cluster: KafkaCluster) -> Result<Look> {
+        let names = super::names(&cluster);
+        let live = read(&self.context.client, &names).await?;
+        self.look_at(cluster, live).await
+    }
+
+    async fn look_at(&self, cluster: KafkaCluster, live: Live) -> Result<Look> {
+        let names = super::names(&cluster);
+        let facts = self.facts(&cluster, &live);
+        let mut seen = self.observed(&cluster, &names, &live);
+        let addresses = addresses(&live);
+        let (said, health) = tokio::join!(
+            probes::ask(&addresses, self.context.settings.broker_http_port),
+            self.health(&live),
+        );
+        let mut admin = None;
+        match said {
+            Ok(probes) => {
+                let brokers = kafka_addresses(&cluster, &live, probes.controller);
+                let connected = self.admin(&names, brokers).await;
+                seen.cluster = Some(cluster_view(&connected, probes).await);
+                admin = Some(connected);
+            }
+            Err(why) => seen.unreachable = Some(why),
+        }
+        let plan = plan_with(admin.as_ref(), &mut seen).await;
+        Ok(Look { cluster, live, facts, seen, plan, health, admin })
+    }
+
+    fn facts(&self, cluster: &KafkaCluster, live: &Live) -> Facts {
+        let nodes: Vec<_> =
+            live.pods.values().filter_map(|p| self.nodes.get(node_name(p)?)).collect();
+        let nodes = nodes.iter().map(|node| &**node);
+        Facts::observe(cluster, live.pods.values(), nodes, live.services.values())
+    }
+
+    fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) -> Observed {
+        let now_ms = now_ms();
+        let set = live.set(names).map(set_view);
+        let revision = set.as_ref().and_then(|set| set.revision.clone());
+        let pods = live.pods.iter().map(|(id, pod)| {
+            let node = self.nodes.state(node_name(pod));
+            (*id, pods::view(pod, revision.as_deref(), node, now_ms))
+        });
+        Observed {
+            now_ms,
+            desired: desired(cluster),
+            pods: pods.collect(),
+            set,
+            claims: live.claims.iter().map(|(id, claim)| (*id, claims::view(claim))).collect(),
+            rebalancing: status::was_rebalancing(cluster),
+            ..Observed::default()
+        }
+    }
+
+    /// The connections to a cluster's brokers, kept from pass to pass while they work.
+    async fn admin(&self, names: &Names<'_>, brokers: Vec<String>) -> Admin {
+        let key = (names.namespace.to_owned(), names.cluster.to_owned());
+        let fresh = || Admin::new(Vec::new(), kafka::Options::default());
+        let admin = self.admins.lock().entry(key).or_insert_with(fresh).clone();
+        admin.set_bootstrap(brokers).await;
+        admin
+    }
+
+    /// What running brokers that are not ready say.
+    async fn health(&self, live: &Live) -> BTreeMap<BrokerId, String> {
+        let port = self.context.settings.broker_http_port;
+        let unready = live.pods.iter().filter(|(_, pod)| !is_ready(pod));
+        let unready = unready.filter_map(|(id, pod)| Some((*id, address(pod)?)));
+        stream::iter(unready.collect::<Vec<_>>())
+            .map(|(id, address)| async move { Some((id, probes::health(address, port).await?)) })
+            .buffer_unordered(HEALTH_AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await
+    }
+}
+
+/// Plans, and fetches what the plan needs, and plans again.
+async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Plan {
+    let mut plan = plan::next_step(seen);
+    for _ in 0..plan::ROUNDS_MAX {
+        let (Some(admin), false) = (admin, plan.needs.is_empty()) else { break };
+        for need in std::mem::take(&mut plan.needs) {
+            if let Err(error) = fetch(admin, need, seen).await {
+                tracing::warn!(?need, %error, "cannot be observed");
+                plan.message = format!("waiting for brokers to answer: {error}");
+                plan.requeue_ms = Some(2_000);
+                return plan;
+            }
+        }
+        plan = plan::next_step(seen);
+    }
+    plan
+}
+
+async fn fetch(admin: &Admin, need: Need, seen: &mut Observed) -> Result<(), String> {
+    match need {
+        Need::Partitions => seen.partitions = Some(quorum::partitions(admin).await?),
+        Need::ThrottledTopics => {
+            seen.throttled_topics = Some(quorum::throttled_topics(admin).await?);
+        }
+    }
+    Ok(())
+}
+
+async fn cluster_view(admin: &Admin, probes: Probes) -> ClusterView {
+    let incomplete = probes.moves.is_none();
+    let mut view = view_of(probes);
+    view.quorum = quorum::view(admin).await;
+    if incomplete {
+        view.moves = quorum::moves(admin).await;
+    }
+    view
+}
+
+fn view_of(probes: Probes) -> ClusterView {
+    let brokers = probes.brokers.into_iter().map(|(id, broker)| {
+        let view = BrokerView {
+            fenced: broker.fenced,
+            rack: broker.rack,
+            risk: Some(broker.risk),
+            missing: broker.missing,
+            settings: broker.settings,
+            ..BrokerView::default()
+        };
+        (id, view)
+    });
+    ClusterView {
+        brokers: brokers.collect(),
+        racks: probes.racks,
+        quorum: None,
+        moves: probes.moves,
+    }
+}
+
+fn set_view(set: &StatefulSet) -> SetView {
+    let status = set.status.as_ref();
+    let observed = status.and_then(|status| status.observed_generation);
+    let seen = observed.is_some() && observed >= set.metadata.generation;
+    SetView {
+        replicas: set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
+        revision: status.filter(|_| seen).and_then(|status| status.update_revision.clone()),
+    }
+}
+
+fn desired(cluster: &KafkaCluster) -> Desired {
+    let spec = &cluster.spec;
+    let storage = spec.brokers.storage.as_ref();
+    let delete = |s: &crd::StorageSpec| s.deletion_policy == StorageDeletionPolicy::Delete;
+    Desired {
+        replicas: spec.brokers.replicas,
+        voters: spec.voters().min(spec.brokers.replicas),
+        rolling: plan::Rolling {
+            max_unavailable: spec.rolling.max_unavailable,
+            same_rack_parallel: spec.rolling.same_rack_parallel,
+            allow_unavailable: match spec.rolling.allow_unavailable {
+                AllowUnavailable::Wait => plan::AllowUnavailable::Wait,
+                AllowUnavailable::Proceed => plan::AllowUnavailable::Proceed,
+            },
+        },
+        rebalance: plan::Rebalance {
+            auto: spec.rebalance.mode == RebalanceMode::Auto,
+            throttle: spec.rebalance.throttle_bytes_per_second,
+            moves_per_broker: spec.rebalance.max_moves_per_broker,
+        },
+        paused: spec.paused,
+        delete_claims: storage.is_some_and(delete),
+    }
+}
+
+/// Addresses of the pods, those that are ready first.
+fn addresses(live: &Live) -> Vec<(BrokerId, IpAddr)> {
+    let mut pods: Vec<_> = live.pods.iter().collect();
+    pods.sort_by_key(|(id, pod)| (!is_ready(pod), **id));
+    pods.into_iter().filter_map(|(id, pod)| Some((*id, address(pod)?))).collect()
+}
+
+/// Where the operator speaks Kafka: the internal listener at the pods' own addresses, the
+/// controller first.
+fn kafka_addresses(cluster: &KafkaCluster, live: &Live, controller: BrokerId) -> Vec<String> {
+    let listener = cluster.spec.inter_broker_listener();
+    let Some(port) = listener.and_then(|l| u16::try_from(l.port).ok()) else { return Vec::new() };
+    let mut all = addresses(live);
+    all.sort_by_key(|(id, _)| *id != controller);
+    all.into_iter().map(|(_, ip)| SocketAddr::new(ip, port).to_string()).collect()
+}
+
+fn address(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+}
+
+fn node_name(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}

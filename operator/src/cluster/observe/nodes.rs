@@ -1,0 +1,135 @@
+//! Nodes: racks come from their labels, addresses of external listeners from their status, and a
+//! node that cannot be reached explains a pod that does not answer. One watch for all clusters,
+//! pruned to what is used. Without the right to watch nodes all of that is unknown, and said so.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Node;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client};
+
+use crate::runtime::Stop;
+
+/// What is known of a pod's node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeState {
+    Fine,
+    /// It does not answer, or is gone.
+    Lost,
+    Unknown,
+}
+
+/// The nodes of the Kubernetes cluster.
+pub struct Nodes {
+    store: Store<Node>,
+    listed: AtomicBool,
+}
+
+impl Nodes {
+    /// Nothing is known, ever.
+    pub fn unknown() -> std::sync::Arc<Nodes> {
+        let (store, _) = reflector::store();
+        std::sync::Arc::new(Nodes { store, listed: AtomicBool::new(false) })
+    }
+
+    /// Watches until stopped.
+    pub fn start(client: Client, stop: Stop) -> std::sync::Arc<Nodes> {
+        let (store, writer) = reflector::store();
+        let nodes = std::sync::Arc::new(Nodes { store, listed: AtomicBool::new(false) });
+        let watched = nodes.clone();
+        let config = watcher::Config::default().any_semantic();
+        let stream = watcher(Api::<Node>::all(client), config)
+            .default_backoff()
+            .modify(prune)
+            .reflect(writer);
+        tokio::spawn(async move {
+            let mut stream = std::pin::pin!(stream.take_until(stop.stopped()));
+            let mut complained = false;
+            while let Some(event) = stream.next().await {
+                match event {
+                    Ok(watcher::Event::InitDone) => watched.listed.store(true, Ordering::Release),
+                    Ok(_) => {}
+                    Err(error) if !complained => {
+                        complained = true;
+                        tracing::warn!(%error, "nodes cannot be watched: no racks, no node states");
+                    }
+                    Err(error) => tracing::debug!(%error, "nodes cannot be watched"),
+                }
+            }
+        });
+        nodes
+    }
+
+    /// The node; `None` where there is none of the name, or none can be seen.
+    pub fn get(&self, name: &str) -> Option<std::sync::Arc<Node>> {
+        self.store.get(&ObjectRef::new(name))
+    }
+
+    /// Whether nodes can be seen at all.
+    pub fn are_known(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
+    }
+
+    pub fn state(&self, name: Option<&str>) -> NodeState {
+        match (self.are_known(), name) {
+            (true, Some(name)) => match self.get(name) {
+                Some(node) if answers(&node) => NodeState::Fine,
+                Some(_) | None => NodeState::Lost,
+            },
+            _ => NodeState::Unknown,
+        }
+    }
+}
+
+/// Its kubelet reports. One that reports `NotReady` still answers.
+fn answers(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.filter(|c| c.type_ == "Ready").all(|c| c.status != "Unknown")
+}
+
+/// Keeps names, labels, addresses and the Ready condition without its heartbeats.
+fn prune(node: &mut Node) {
+    node.metadata.managed_fields = None;
+    node.metadata.annotations = None;
+    node.spec = None;
+    if let Some(status) = &mut node.status {
+        let conditions = status
+            .conditions
+            .take()
+            .map(|all| all.into_iter().filter(|c| c.type_ == "Ready").collect());
+        let addresses = status.addresses.take();
+        *status =
+            k8s_openapi::api::core::v1::NodeStatus { conditions, addresses, ..Default::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_lost_when_its_kubelet_is_silent_and_pruning_keeps_what_is_used() {
+        let node = |ready: &str| -> Node {
+            serde_json::from_value(json!({
+                "metadata": {"name": "n", "labels": {"zone": "a"}, "annotations": {"x": "y"}},
+                "spec": {"podCIDR": "10.0.0.0/24"},
+                "status": {"images": [], "addresses": [{"type": "InternalIP", "address": "1.2.3.4"}],
+                    "conditions": [{"type": "MemoryPressure", "status": "Unknown"},
+                        {"type": "Ready", "status": ready}]},
+            }))
+            .unwrap()
+        };
+        let mut fine = node("True");
+        prune(&mut fine);
+        assert!(answers(&fine));
+        assert!(answers(&node("False")));
+        assert!(!answers(&node("Unknown")));
+        assert_eq!(fine.metadata.labels.unwrap()["zone"], "a");
+        assert_eq!(fine.status.unwrap().addresses.unwrap()[0].address, "1.2.3.4");
+    }
+}

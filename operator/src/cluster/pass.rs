@@ -1,0 +1,279 @@
+//! One pass over one cluster: see, check, decide, apply, take one step, report.
+
+use std::time::Duration;
+
+use build::ClusterInput;
+use crd::{KafkaCluster, KafkaClusterStatus, Phase, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, Resource};
+use plan::{Plan, Step};
+use serde_json::json;
+
+use super::observe::{Live, Look};
+use super::status::{self, Problem};
+use super::{Operator, children, claims, dynamic, names, reason_of};
+use crate::apply::MANAGER;
+use crate::error::{Error, Result};
+use crate::runtime::Severity;
+
+/// When a step turned out to be no longer wanted.
+const AGAIN: Duration = Duration::from_millis(500);
+
+impl Operator {
+    /// Reconciles the cluster of that name.
+    pub async fn pass(&self, namespace: &str, name: &str) -> Result<Action> {
+        let Some(cluster) = self.cluster(namespace, name).await? else {
+            self.context.metrics.forget_cluster(namespace, name);
+            self.forget(namespace, name);
+            return Ok(Action::await_change());
+        };
+        if cluster.metadata.deletion_timestamp.is_some() {
+            // Its objects go with it: they have it for an owner.
+            return Ok(Action::await_change());
+        }
+        let problems = build::check_config(&cluster);
+        if !problems.is_empty() {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            return self.invalid(&cluster, &problems).await;
+        }
+        let look = self.confirmed(self.look(cluster).await?).await?;
+        let (wrote, problems) = match look.cluster.spec.paused {
+            true => (false, Vec::new()),
+            false => self.change(&look).await?,
+        };
+        let new = status::of_pass(&look, &problems, &Time(Timestamp::now()));
+        let told = self.write_status(&look.cluster, &new).await?;
+        self.measure(&look, &new, wrote || told);
+        Ok(self.next(&look.plan, wrote))
+    }
+
+    /// The cluster as the API server has it now.
+    async fn cluster(&self, namespace: &str, name: &str) -> Result<Option<KafkaCluster>> {
+        let api = Api::namespaced(self.context.client.clone(), namespace);
+        api.get_opt(name).await.map_err(Error::api(format!("read KafkaCluster {name}")))
+    }
+
+    /// Before anything that cannot be taken back everything is seen once more, and must lead to
+    /// the same step.
+    async fn confirmed(&self, look: Look) -> Result<Look> {
+        if !look.plan.step.is_disruptive() {
+            return Ok(look);
+        }
+        let names = names(&look.cluster);
+        let Some(cluster) = self.cluster(names.namespace, names.cluster).await? else {
+            return Ok(unstepped(look));
+        };
+        let gone = cluster.metadata.deletion_timestamp.is_some();
+        let other = cluster.metadata.uid != look.cluster.metadata.uid;
+        if gone || other || !build::check_config(&cluster).is_empty() {
+            return Ok(unstepped(look));
+        }
+        let again = self.look(cluster).await?;
+        match again.plan.step == look.plan.step {
+            true => Ok(again),
+            false => Ok(unstepped(again)),
+        }
+    }
+
+    /// Applies what is wanted and takes the step. Returns whether anything was written, and what
+    /// the user has to know.
+    async fn change(&self, look: &Look) -> Result<(bool, Vec<Problem>)> {
+        let Look { cluster, live, facts, plan, .. } = look;
+        let names = names(cluster);
+        let mut problems = Vec::new();
+        let tended = claims::tend(&self.context, cluster, &names, &live.claims).await?;
+        let image = build::image(cluster, &self.context.settings.broker_image);
+        let voters = voters(look);
+        let mut objects = build::objects(&ClusterInput {
+            cluster,
+            replicas: plan.set_replicas,
+            voters: &voters,
+            begin: begins(cluster, live),
+            image: &image,
+        });
+        if let Some(message) = tended.refused {
+            claims::keep_size(&mut objects.stateful_set, live.set(&names));
+            problems.push(Problem { reason: "VolumeCannotGrow", message });
+        }
+        let mut wrote = tended.wrote;
+        wrote |= children::apply_all(&self.context, cluster, &names, live, &objects).await?;
+        wrote |= self.annotate_pods(look).await?;
+        problems.extend(self.blind_spots(cluster));
+        if let (Some(admin), Some(_)) = (&look.admin, &look.seen.cluster) {
+            match dynamic::apply(admin, cluster).await {
+                Ok(changed) => wrote |= changed,
+                Err(message) => problems.push(Problem { reason: "ConfigRefused", message }),
+            }
+        }
+        let _ = facts;
+        wrote |= self.act(look).await?;
+        Ok((wrote, problems))
+    }
+
+    /// Tells brokers their racks and addresses as soon as they are known.
+    async fn annotate_pods(&self, look: &Look) -> Result<bool> {
+        let names = names(&look.cluster);
+        let mut wrote = false;
+        for (id, pod) in &look.live.pods {
+            if pod.metadata.deletion_timestamp.is_some() {
+                continue;
+            }
+            let Some(wanted) = build::pod_properties(&look.cluster, id.0, &look.facts) else {
+                continue;
+            };
+            let key = build::BROKER_PROPERTIES_ANNOTATION;
+            let now = pod.metadata.annotations.as_ref().and_then(|all| all.get(key));
+            if now != Some(&wanted) {
+                let name = names.pod(id.0);
+                let namespace = names.namespace;
+                let done =
+                    children::annotate_pod(&self.context, namespace, &name, key, Some(&wanted));
+                match done.await {
+                    Ok(()) => wrote = true,
+                    // It was replaced in between.
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(wrote)
+    }
+
+    /// What the spec asks for and the operator may not read.
+    fn blind_spots(&self, cluster: &KafkaCluster) -> Option<Problem> {
+        let blind = cluster.spec.rack.is_some() && !self.nodes.are_known();
+        blind.then(|| Problem {
+            reason: "NodesNotReadable",
+            message: "spec.rack needs the right to read nodes, which the operator does not have: \
+                      brokers have no rack"
+                .into(),
+        })
+    }
+
+    async fn invalid(&self, cluster: &KafkaCluster, problems: &[String]) -> Result<Action> {
+        let live = super::observe::read(&self.context.client, &names(cluster)).await?;
+        let new = status::of_invalid(cluster, &live, problems, &Time(Timestamp::now()));
+        self.write_status(cluster, &new).await?;
+        Ok(Action::requeue(self.context.settings.resync()))
+    }
+
+    /// Says in the status why a pass failed, where only a user can mend that.
+    pub async fn report_failure(&self, namespace: &str, name: &str, error: &Error) {
+        let Some(reason) = reason_of(error.category()) else { return };
+        let report = async {
+            let Some(cluster) = self.cluster(namespace, name).await? else { return Ok(()) };
+            let now = Time(Timestamp::now());
+            let new = status::of_failure(&cluster, reason, &error.to_string(), &now);
+            self.write_status(&cluster, &new).await?;
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = report.await {
+            tracing::debug!(namespace, name, %error, "failure not reported");
+        }
+    }
+
+    /// Writes the status if it differs, and tells of a new phase. Returns whether it differed.
+    async fn write_status(&self, cluster: &KafkaCluster, new: &KafkaClusterStatus) -> Result<bool> {
+        if cluster.status.as_ref() == Some(new) {
+            return Ok(false);
+        }
+        let names = names(cluster);
+        let api: Api<KafkaCluster> = Api::namespaced(self.context.client.clone(), names.namespace);
+        self.context.metrics.wrote("KafkaClusterStatus");
+        let patch = json!({
+            "apiVersion": KafkaCluster::api_version(&()), "kind": KafkaCluster::kind(&()),
+            "metadata": {"name": names.cluster, "uid": cluster.metadata.uid},
+            "status": new,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        match api.patch_status(names.cluster, &params, &Patch::Apply(&patch)).await {
+            Ok(_) => {}
+            Err(error) if crate::error::is_not_found(&error) => return Ok(false),
+            Err(error) => return Err(Error::api("write the status")(error)),
+        }
+        let before = cluster.status.as_ref().and_then(|status| status.phase);
+        if let Some(phase) = new.phase.filter(|phase| Some(*phase) != before) {
+            let severity = match phase {
+                Phase::Degraded | Phase::Invalid => Severity::Warning,
+                _ => Severity::Normal,
+            };
+            let note = new.message.as_deref().unwrap_or_default();
+            tracing::info!(cluster = names.cluster, namespace = names.namespace, %phase, note);
+            self.tell(cluster, severity, &phase.to_string(), "Reconcile", note).await;
+        }
+        Ok(true)
+    }
+
+    /// Publishes an Event on the cluster.
+    pub async fn tell(
+        &self,
+        cluster: &KafkaCluster,
+        severity: Severity,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        let on = cluster.object_ref(&());
+        self.context
+            .events
+            .publish(&self.context.metrics, &on, severity, reason, action, note)
+            .await;
+    }
+
+    fn measure(&self, look: &Look, new: &KafkaClusterStatus, wrote: bool) {
+        let metrics = &self.context.metrics;
+        let names = names(&look.cluster);
+        let labels = &[names.namespace, names.cluster];
+        let degraded = crd::find_condition(&new.conditions, crd::kind::DEGRADED);
+        let degraded = degraded.is_some_and(|condition| condition.status == "True");
+        let brokers = look.seen.cluster.iter().flat_map(|c| c.brokers.values());
+        let blocking: u64 = brokers.filter_map(|b| b.missing.as_ref()).map(|m| m.count).sum();
+        let in_flight = new.rebalance.as_ref().map_or(0, |rebalance| rebalance.in_flight);
+        let desired = look.cluster.spec.brokers.replicas;
+        metrics.brokers_desired.with_label_values(labels).set(i64::from(desired));
+        let ready = i64::from(new.ready_replicas.unwrap_or(0));
+        metrics.brokers_ready.with_label_values(labels).set(ready);
+        let blocking = i64::try_from(blocking).unwrap_or(i64::MAX);
+        metrics.partitions_blocking.with_label_values(labels).set(blocking);
+        metrics.moves_in_flight.with_label_values(labels).set(in_flight);
+        metrics.degraded.with_label_values(labels).set(i64::from(degraded));
+        metrics.steady(names.namespace, names.cluster, !wrote && look.plan.step == Step::Nothing);
+    }
+
+    fn next(&self, plan: &Plan, wrote: bool) -> Action {
+        let wanted = plan.requeue_ms.map(Duration::from_millis);
+        let wanted = if wrote { Some(wanted.unwrap_or(AGAIN).min(AGAIN * 2)) } else { wanted };
+        Action::requeue(wanted.unwrap_or(self.context.settings.resync()))
+    }
+}
+
+/// The step is no longer what follows, or not for sure: nothing is done, and looked again soon.
+fn unstepped(mut look: Look) -> Look {
+    look.plan.step = Step::Nothing;
+    look.plan.set_replicas = look.seen.set.as_ref().map_or(0, |set| set.replicas);
+    look.plan.requeue_ms = Some(AGAIN.as_millis() as u64);
+    look
+}
+
+/// Ids for `controller.quorum.voters`: the quorum's own, else what the status remembers of them,
+/// else those that are to begin it.
+fn voters(look: &Look) -> Vec<i32> {
+    let quorum = look.seen.cluster.as_ref().and_then(|c| c.quorum.as_ref());
+    let known = quorum.map(|quorum| quorum.voters.keys().map(|id| id.0).collect::<Vec<_>>());
+    let status = look.cluster.status.as_ref().map(|status| status.voters.clone());
+    let known = known.or(status).filter(|voters| !voters.is_empty());
+    known.unwrap_or_else(|| (0..look.seen.desired.voters).collect())
+}
+
+/// Whether brokers with empty disks may begin the cluster: it was never seen, and no volume is
+/// older than it.
+fn begins(cluster: &KafkaCluster, live: &Live) -> bool {
+    let known = cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some());
+    let created = cluster.metadata.creation_timestamp.as_ref();
+    let older = |claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim| {
+        claim.metadata.creation_timestamp.as_ref() < created
+    };
+    !known && !live.claims.values().any(older)
+}

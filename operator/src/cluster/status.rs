@@ -1,0 +1,279 @@
+//! The status of a cluster: what is, and what it waits for. It is a function of what a pass saw
+//! and decided and of the status before, so that a cluster at rest has the same status again.
+
+use std::collections::BTreeMap;
+
+use base::BrokerId;
+use build::{Facts, Names};
+use crd::{
+    BrokerRevision, BrokerStatus, ConditionStatus, KafkaCluster, KafkaClusterStatus, NewCondition,
+    Phase, RebalanceStatus, StepStatus, Time, find_condition, kind, set_condition,
+};
+use k8s_openapi::api::core::v1::Pod;
+use plan::{Observed, Plan, Step};
+
+use super::observe::{Live, Look};
+
+/// Problems named in one message.
+const NAMED_MAX: usize = 5;
+
+/// Something that the user has to know of, beside the plan.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// CamelCase, for the condition.
+    pub reason: &'static str,
+    pub message: String,
+}
+
+/// The status after a pass.
+pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
+    let Look { cluster, live, facts, seen, plan, health, .. } = look;
+    let names = super::names(cluster);
+    let mut status = cluster.status.clone().unwrap_or_default();
+    common(&mut status, cluster, &names, live);
+    let phase = match (plan.phase, problems.is_empty()) {
+        (plan::Phase::Ready, false) => Phase::Degraded,
+        (phase, _) => phase_of(phase),
+    };
+    let message = message(plan, problems);
+    status.step = step(&status, plan, phase, &message, now);
+    status.phase = Some(phase);
+    status.message = Some(message);
+    status.version = version(live.pods.values()).or(status.version);
+    if seen.cluster.is_some() {
+        status.cluster_id = Some(build::cluster_id(cluster));
+    }
+    let size = seen.set.as_ref().map_or(0, |set| set.replicas);
+    status.listeners = build::listener_status(cluster, size, facts);
+    status.brokers = brokers(&names, live, facts, seen, plan, health);
+    if let Some(quorum) = seen.cluster.as_ref().and_then(|c| c.quorum.as_ref()) {
+        status.voters = quorum.voters.keys().map(|id| id.0).collect();
+    }
+    status.rebalance = plan.rebalance.map(|progress| RebalanceStatus {
+        in_flight: i64::try_from(progress.in_flight).unwrap_or(i64::MAX),
+        remaining: i64::try_from(progress.remaining).unwrap_or(i64::MAX),
+    });
+    conditions(&mut status, cluster, look, problems, now);
+    status
+}
+
+/// The status of a cluster whose spec cannot be had: its objects stay as they are.
+pub fn of_invalid(
+    cluster: &KafkaCluster,
+    live: &Live,
+    problems: &[String],
+    now: &Time,
+) -> KafkaClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    common(&mut status, cluster, &super::names(cluster), live);
+    let named: Vec<&str> = problems.iter().take(NAMED_MAX).map(String::as_str).collect();
+    let rest = problems.len() - named.len();
+    let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
+    let message = format!("{}{rest}; nothing is changed until this is", named.join("; "));
+    status.phase = Some(Phase::Invalid);
+    status.step = None;
+    for (kind, holds) in [(kind::VALID, false), (kind::READY, false), (kind::PROGRESSING, false)] {
+        set(&mut status, cluster, now, kind, holds.into(), "InvalidConfig", &message);
+    }
+    status.message = Some(message);
+    status
+}
+
+/// The status after a pass that failed for a reason that only a user can mend.
+pub fn of_failure(
+    cluster: &KafkaCluster,
+    reason: &str,
+    error: &str,
+    now: &Time,
+) -> KafkaClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    status.observed_generation = cluster.metadata.generation;
+    status.phase = Some(Phase::Degraded);
+    set(&mut status, cluster, now, kind::READY, ConditionStatus::False, reason, error);
+    set(&mut status, cluster, now, kind::DEGRADED, ConditionStatus::True, reason, error);
+    status.message = Some(error.into());
+    status
+}
+
+fn common(status: &mut KafkaClusterStatus, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) {
+    let ready = live.pods.values().filter(|pod| is_ready(pod)).count();
+    status.observed_generation = cluster.metadata.generation;
+    status.replicas = i32::try_from(live.pods.len()).ok();
+    status.ready_replicas = i32::try_from(ready).ok();
+    status.selector = Some(build::selector(names.cluster));
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let ready = conditions.any(|c| c.type_ == "Ready" && c.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+fn message(plan: &Plan, problems: &[Problem]) -> String {
+    let mut parts = vec![plan.message.clone()];
+    parts.extend(plan.degraded.clone());
+    parts.extend(plan.refused.as_ref().map(|refused| refused.message.clone()));
+    parts.extend(problems.iter().map(|problem| problem.message.clone()));
+    let mut said: Vec<String> = Vec::new();
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        if !said.iter().any(|other| other.contains(&part)) {
+            said.push(part);
+        }
+    }
+    said.join("; ")
+}
+
+/// The step under way, since when it has had this name.
+fn step(
+    before: &KafkaClusterStatus,
+    plan: &Plan,
+    phase: Phase,
+    message: &str,
+    now: &Time,
+) -> Option<StepStatus> {
+    let name = match &plan.step {
+        Step::Nothing if matches!(phase, Phase::Ready | Phase::Paused) => return None,
+        Step::Nothing => format!("{phase}"),
+        step => step.name().to_owned(),
+    };
+    let since = before.step.as_ref().filter(|step| step.name == name);
+    let since = since.and_then(|step| step.since.clone()).unwrap_or_else(|| now.clone());
+    Some(StepStatus { name, since: Some(since), detail: Some(message.into()) })
+}
+
+/// The tag that all brokers' images have.
+fn version<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<String> {
+    let images = pods.filter_map(|pod| pod.spec.as_ref()?.containers.first()?.image.as_deref());
+    let mut images: Vec<&str> = images.collect();
+    images.dedup();
+    let [image] = images[..] else { return None };
+    let name = image.rsplit('/').next().unwrap_or(image);
+    let (name, digest) = name.split_once('@').unwrap_or((name, ""));
+    let tag = name.split_once(':').map(|(_, tag)| tag);
+    Some(tag.unwrap_or(if digest.is_empty() { "latest" } else { digest }).to_owned())
+}
+
+fn brokers(
+    names: &Names<'_>,
+    live: &Live,
+    facts: &Facts,
+    seen: &Observed,
+    plan: &Plan,
+    health: &BTreeMap<BrokerId, String>,
+) -> Vec<BrokerStatus> {
+    let cluster = seen.cluster.as_ref();
+    let revision_known = seen.set.as_ref().is_some_and(|set| set.revision.is_some());
+    let status = |(id, state): (&BrokerId, &plan::BrokerStatus)| {
+        let view = seen.pods.get(id);
+        let known = cluster.and_then(|c| c.brokers.get(id));
+        let node_rack = facts.brokers.get(&id.0).and_then(|b| b.node.rack.clone());
+        let words = [Some(&state.message), health.get(id)].into_iter().flatten();
+        let words: Vec<&str> = words.map(String::as_str).filter(|w| !w.is_empty()).collect();
+        BrokerStatus {
+            id: id.0,
+            pod: names.pod(id.0),
+            node: view.and_then(|pod| pod.node.clone()),
+            rack: known.and_then(|broker| broker.rack.clone()).or(node_rack),
+            ready: live.pods.get(id).is_some_and(is_ready),
+            registered: cluster.map(|_| known.is_some()),
+            fenced: known.map(|broker| broker.fenced),
+            voter: cluster
+                .and_then(|c| c.quorum.as_ref())
+                .is_some_and(|quorum| quorum.voters.contains_key(id)),
+            revision: view.filter(|_| revision_known).map(|pod| match pod.outdated {
+                true => BrokerRevision::Outdated,
+                false => BrokerRevision::Current,
+            }),
+            state: Some(state.state.name().into()),
+            message: (!words.is_empty()).then(|| words.join("; ")),
+        }
+    };
+    plan.brokers.iter().map(status).collect()
+}
+
+fn conditions(
+    status: &mut KafkaClusterStatus,
+    cluster: &KafkaCluster,
+    look: &Look,
+    problems: &[Problem],
+    now: &Time,
+) {
+    let plan = &look.plan;
+    let phase = status.phase.unwrap_or_default();
+    let word = phase.to_string();
+    let text = status.message.clone().unwrap_or_default();
+    let refused = plan.refused.as_ref().map(|refused| refused.reason);
+    let degraded = problems.first().map(|p| p.reason);
+    let degraded = degraded.or(plan.degraded.as_ref().map(|_| "BrokerStuck"));
+    let reason = degraded.or(refused).unwrap_or(&word);
+    let ready = match phase {
+        Phase::Unknown => ConditionStatus::Unknown,
+        Phase::Paused => all_running(plan).into(),
+        phase => (phase == Phase::Ready).into(),
+    };
+    let progressing = !matches!(
+        phase,
+        Phase::Ready | Phase::Paused | Phase::Degraded | Phase::Invalid | Phase::Unknown
+    );
+    let said = plan.degraded.iter().cloned().chain(problems.iter().map(|p| p.message.clone()));
+    let said = said.collect::<Vec<_>>().join("; ");
+    let progressing = progressing && refused.is_none();
+    set(status, cluster, now, kind::VALID, true.into(), "Valid", "");
+    set(status, cluster, now, kind::READY, ready, reason, &text);
+    set(status, cluster, now, kind::PROGRESSING, progressing.into(), &word, &text);
+    let broken = degraded.is_some();
+    set(
+        status,
+        cluster,
+        now,
+        kind::DEGRADED,
+        broken.into(),
+        degraded.unwrap_or("AsExpected"),
+        &said,
+    );
+    let paused = cluster.spec.paused;
+    let why = if paused { "PausedByUser" } else { "NotPaused" };
+    set(status, cluster, now, kind::PAUSED, paused.into(), why, "");
+    let rebalancing = if paused { look.seen.rebalancing } else { plan.rebalancing };
+    let why = if rebalancing { "Rebalancing" } else { "Even" };
+    set(status, cluster, now, kind::REBALANCING, rebalancing.into(), why, "");
+}
+
+fn all_running(plan: &Plan) -> bool {
+    plan.brokers.values().all(|broker| broker.state == plan::BrokerState::Running)
+}
+
+fn set(
+    status: &mut KafkaClusterStatus,
+    cluster: &KafkaCluster,
+    now: &Time,
+    kind: &'static str,
+    holds: ConditionStatus,
+    reason: &str,
+    message: &str,
+) {
+    let new = NewCondition { kind, status: holds, reason: reason.into(), message: message.into() };
+    set_condition(&mut status.conditions, new, cluster.metadata.generation, now);
+}
+
+/// Whether the last pass saw a rebalance going on.
+pub fn was_rebalancing(cluster: &KafkaCluster) -> bool {
+    let conditions = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    find_condition(conditions, kind::REBALANCING).is_some_and(|c| c.status == "True")
+}
+
+fn phase_of(phase: plan::Phase) -> Phase {
+    match phase {
+        plan::Phase::Ready => Phase::Ready,
+        plan::Phase::Creating => Phase::Creating,
+        plan::Phase::Rolling => Phase::Rolling,
+        plan::Phase::ScalingUp => Phase::ScalingUp,
+        plan::Phase::ScalingDown => Phase::ScalingDown,
+        plan::Phase::ChangingVoters => Phase::ChangingVoters,
+        plan::Phase::Rebalancing => Phase::Rebalancing,
+        plan::Phase::Waiting => Phase::Waiting,
+        plan::Phase::Paused => Phase::Paused,
+        plan::Phase::Degraded => Phase::Degraded,
+        plan::Phase::Unknown => Phase::Unknown,
+    }
+}

@@ -1,0 +1,181 @@
+//! Passes against a small API server and brokers that do not answer.
+
+#![allow(clippy::unwrap_used)]
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fake_api::FakeApi;
+use crate::runtime::Settings;
+
+const CLUSTERS: &str = "/apis/barnabas.dev/v1alpha1/namespaces/ns/kafkaclusters";
+const SETS: &str = "/apis/apps/v1/namespaces/ns/statefulsets";
+const PODS: &str = "/api/v1/namespaces/ns/pods";
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+fn operator(api: &FakeApi) -> Arc<Operator> {
+    let settings = Cli::parse_from(["operator", "--broker-image", "barnabas/broker:1"]).settings;
+    let context = Arc::new(Context::new(api.client(), settings));
+    Arc::new(Operator {
+        context,
+        nodes: Nodes::unknown(),
+        failures: Mutex::default(),
+        admins: Mutex::default(),
+    })
+}
+
+fn cluster(api: &FakeApi, spec: Value) {
+    api.put(
+        &format!("{CLUSTERS}/c"),
+        json!({"apiVersion": "barnabas.dev/v1alpha1", "kind": "KafkaCluster", "spec": spec}),
+    );
+}
+
+fn status(api: &FakeApi) -> Value {
+    api.get(&format!("{CLUSTERS}/c")).unwrap()["status"].clone()
+}
+
+fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
+    let all = status["conditions"].as_array().unwrap();
+    all.iter().find(|c| c["type"] == kind).unwrap()
+}
+
+/// What the StatefulSet controller would do.
+fn start_pods(api: &FakeApi, count: usize, pod_status: &Value) {
+    let mut set = api.get(&format!("{SETS}/c-broker")).unwrap();
+    let labels = set["spec"]["template"]["metadata"]["labels"].clone();
+    set["status"] = json!({"observedGeneration": 1, "updateRevision": "r1", "replicas": count});
+    api.put(&format!("{SETS}/c-broker"), set.clone());
+    for ordinal in 0..count {
+        let mut labels = labels.clone();
+        labels["controller-revision-hash"] = json!("r1");
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "c-broker",
+            "uid": set["metadata"]["uid"], "controller": true}]);
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"labels": labels, "ownerReferences": owner},
+            "spec": set["spec"]["template"]["spec"], "status": pod_status});
+        api.put(&format!("{PODS}/c-broker-{ordinal}"), pod);
+    }
+}
+
+#[tokio::test]
+async fn a_new_cluster_gets_its_objects_and_a_second_pass_writes_nothing() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 3, "storage": {"size": "1024Mi"}}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    let set = api.get(&format!("{SETS}/c-broker")).unwrap();
+    assert_eq!(set["spec"]["replicas"], 3);
+    assert_eq!(set["metadata"]["ownerReferences"][0]["kind"], "KafkaCluster");
+    let services = api.names("/api/v1/namespaces/ns/services");
+    assert_eq!(services, ["c-bootstrap", "c-brokers"]);
+    assert_eq!(status(&api)["phase"], "Creating");
+
+    start_pods(&api, 3, &json!({"phase": "Pending"}));
+    for _ in 0..3 {
+        operator.pass("ns", "c").await.unwrap();
+    }
+    api.take_writes();
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.take_writes(), Vec::<String>::new());
+    assert_eq!(status(&api)["replicas"], 3);
+}
+
+#[tokio::test]
+async fn a_pod_that_no_node_takes_is_in_the_status_with_the_scheduler_s_words() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(
+        &api,
+        1,
+        &json!({"phase": "Pending", "conditions": [{"type": "PodScheduled",
+        "status": "False", "reason": "Unschedulable", "message": "Insufficient cpu"}]}),
+    );
+    operator.pass("ns", "c").await.unwrap();
+    let status = status(&api);
+    assert_eq!(status["brokers"][0]["state"], "Stuck");
+    assert!(status["message"].as_str().unwrap().contains("Insufficient cpu"), "{status}");
+    assert_eq!(condition(&status, "Ready")["status"], "False");
+}
+
+#[tokio::test]
+async fn what_somebody_changed_is_put_back_and_what_is_no_longer_wanted_goes() {
+    let api = FakeApi::default();
+    let listeners = json!([{"name": "plain", "port": 9092},
+        {"name": "ext", "port": 9095, "type": "NodePort"}]);
+    cluster(&api, json!({"brokers": {"replicas": 1}, "listeners": listeners}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    let services = "/api/v1/namespaces/ns/services";
+    assert_eq!(api.names(services), ["c-bootstrap", "c-brokers", "c-ext-0", "c-ext-bootstrap"]);
+    let path = format!("{services}/c-brokers");
+    let mut service = api.get(&path).unwrap();
+    service["spec"]["publishNotReadyAddresses"] = json!(false);
+    api.put(&path, service);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.get(&path).unwrap()["spec"]["publishNotReadyAddresses"], true);
+
+    let mut object = api.get(&format!("{CLUSTERS}/c")).unwrap();
+    object["spec"]["listeners"] = json!([{"name": "plain", "port": 9092}]);
+    api.put(&format!("{CLUSTERS}/c"), object);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.names(services), ["c-bootstrap", "c-brokers"]);
+}
+
+#[tokio::test]
+async fn an_invalid_config_is_named_and_the_objects_stay_as_they_are() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    let mut object = api.get(&format!("{CLUSTERS}/c")).unwrap();
+    object["spec"]["brokers"]["replicas"] = json!(3);
+    object["spec"]["config"] = json!({"min.insinc.replicas": 2});
+    api.put(&format!("{CLUSTERS}/c"), object);
+    operator.pass("ns", "c").await.unwrap();
+    let status = status(&api);
+    assert_eq!(status["phase"], "Invalid");
+    let valid = condition(&status, "Valid");
+    assert_eq!((&valid["status"], &valid["reason"]), (&json!("False"), &json!("InvalidConfig")));
+    assert!(valid["message"].as_str().unwrap().contains("min.insinc.replicas"), "{valid}");
+    assert_eq!(api.get(&format!("{SETS}/c-broker")).unwrap()["spec"]["replicas"], 1);
+}
+
+#[tokio::test]
+async fn an_object_of_somebody_else_is_not_taken_over() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let path = "/api/v1/namespaces/ns/configmaps/c-config";
+    api.put(path, json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"mine": "1"}}));
+    let operator = operator(&api);
+    let error = operator.pass("ns", "c").await.unwrap_err();
+    operator.report_failure("ns", "c", &error).await;
+    assert_eq!(api.get(path).unwrap()["data"], json!({"mine": "1"}));
+    let status = status(&api);
+    assert_eq!(condition(&status, "Degraded")["reason"], "NameTaken");
+    assert!(status["message"].as_str().unwrap().contains("c-config"), "{status}");
+}
+
+#[tokio::test]
+async fn a_paused_or_dying_cluster_is_left_alone() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}, "paused": true}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.names(SETS), Vec::<String>::new());
+    assert_eq!(status(&api)["phase"], "Paused");
+    let mut object = api.get(&format!("{CLUSTERS}/c")).unwrap();
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    object["spec"]["paused"] = json!(false);
+    api.put(&format!("{CLUSTERS}/c"), object);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.names(SETS), Vec::<String>::new());
+}

@@ -1,0 +1,186 @@
+//! An API server for tests: it keeps objects, lists them by labels, applies and merges patches,
+//! and counts writes. Nothing else: no defaults, no validation, no watches.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{Method, Request, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use kube::Client;
+use serde_json::{Value, json};
+
+/// Requests are small.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// The server; copies share their objects.
+#[derive(Clone, Default)]
+pub struct FakeApi {
+    state: Arc<Mutex<Objects>>,
+}
+
+#[derive(Default)]
+struct Objects {
+    /// By path of the object.
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    writes: Vec<String>,
+}
+
+impl FakeApi {
+    pub fn client(&self) -> Client {
+        let router = Router::new().fallback(answer).with_state(self.clone());
+        Client::new(router, "default")
+    }
+
+    /// Puts an object there, as somebody else would.
+    pub fn put(&self, path: &str, object: Value) {
+        let mut state = self.state.lock().expect("no test panics with it");
+        state.store(path, object);
+    }
+
+    pub fn get(&self, path: &str) -> Option<Value> {
+        self.state.lock().expect("no test panics with it").objects.get(path).cloned()
+    }
+
+    /// Names of all objects below a path.
+    pub fn names(&self, path: &str) -> Vec<String> {
+        let state = self.state.lock().expect("no test panics with it");
+        let prefix = format!("{path}/");
+        let names = state.objects.keys().filter_map(|key| key.strip_prefix(&prefix));
+        names.map(str::to_owned).collect()
+    }
+
+    /// `METHOD path` of the writes since the last call.
+    pub fn take_writes(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().expect("no test panics with it").writes)
+    }
+}
+
+impl Objects {
+    fn store(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        let metadata = &mut object["metadata"];
+        metadata["resourceVersion"] = json!(self.version.to_string());
+        for (key, value) in [
+            ("uid", json!(format!("uid-{path}"))),
+            ("creationTimestamp", json!("2026-01-01T00:00:00Z")),
+            ("generation", json!(1)),
+            ("namespace", json!("ns")),
+        ] {
+            if metadata[key].is_null() {
+                metadata[key] = value;
+            }
+        }
+        if let Some(name) = path.rsplit('/').next() {
+            metadata["name"] = json!(name);
+        }
+        self.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn list(&self, path: &str, selector: &str) -> Value {
+        let wanted: Vec<(&str, &str)> =
+            selector.split(',').filter_map(|pair| pair.split_once('=')).collect();
+        let prefix = format!("{path}/");
+        let items: Vec<&Value> = self
+            .objects
+            .iter()
+            .filter(|(key, _)| key.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/')))
+            .map(|(_, object)| object)
+            .filter(|object| wanted.iter().all(|(k, v)| object["metadata"]["labels"][k] == *v))
+            .collect();
+        let version = self.version.to_string();
+        json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": version},
+            "items": items})
+    }
+
+    fn patch(&mut self, path: &str, patch: &Value, applies: bool) -> Option<Value> {
+        let (target, subresource) = match path.strip_suffix("/status") {
+            Some(target) => (target, true),
+            None => (path, false),
+        };
+        let mut object = match self.objects.get(target) {
+            Some(object) => object.clone(),
+            None if applies => json!({}),
+            None => return None,
+        };
+        if subresource {
+            object["status"] = patch["status"].clone();
+        } else {
+            merge(&mut object, patch);
+        }
+        Some(self.store(target, object))
+    }
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                if value.is_null() {
+                    into.remove(key);
+                } else {
+                    merge(into.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, BODY_BYTES_MAX).await.expect("a small body");
+    let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let path = parts.uri.path().to_owned();
+    let mut state = api.state.lock().expect("no test panics with it");
+    if parts.method != Method::GET {
+        state.writes.push(format!("{} {path}", parts.method));
+    }
+    let found = match parts.method {
+        Method::GET => match state.objects.get(&path) {
+            Some(object) => Some(object.clone()),
+            None if is_collection(&path) => Some(state.list(&path, &selector(&parts.uri))),
+            None => None,
+        },
+        Method::PATCH => {
+            let kind = parts.headers.get("content-type").map(|kind| kind.as_bytes());
+            let applies = kind.is_some_and(|kind| kind.starts_with(b"application/apply"));
+            state.patch(&path, &value, applies)
+        }
+        Method::POST => {
+            let name = value["metadata"]["name"].as_str().unwrap_or("generated");
+            let path = format!("{path}/{name}");
+            Some(state.store(&path, value))
+        }
+        Method::PUT => Some(state.store(&path, value)),
+        Method::DELETE => state.objects.remove(&path),
+        _ => None,
+    };
+    match found {
+        Some(object) => axum::Json(object).into_response(),
+        None => not_found(),
+    }
+}
+
+fn not_found() -> Response {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "not found", "reason": "NotFound", "code": 404});
+    (StatusCode::NOT_FOUND, axum::Json(status)).into_response()
+}
+
+/// `…/namespaces/NS/KINDS`, without a name.
+fn is_collection(path: &str) -> bool {
+    let mut parts = path.split('/').skip_while(|part| *part != "namespaces");
+    parts.by_ref().nth(2).is_some() && parts.next().is_none()
+}
+
+fn selector(uri: &Uri) -> String {
+    let query = uri.query().unwrap_or_default();
+    let found = query.split('&').find_map(|pair| pair.strip_prefix("labelSelector="));
+    let text = found.unwrap_or_default();
+    text.replace("%2C", ",").replace("%3D", "=").replace("%2F", "/")
+}
