@@ -18,7 +18,8 @@ pub struct Observed {
     pub pods: BTreeMap<BrokerId, PodView>,
     /// Volume claims of the set by ordinal.
     pub claims: BTreeMap<BrokerId, ClaimView>,
-    /// What the brokers say; `None` where none of them answered.
+    /// What the brokers say; `None` where none of them answered at all. One that answers but knows
+    /// of no leader of the quorum is an answer: `quorum` is then `None`, or has no leader.
     pub cluster: Option<ClusterView>,
     /// Why `cluster` is `None`, for the user.
     pub unreachable: Option<String>,
@@ -127,6 +128,8 @@ pub struct PodView {
     pub ready: bool,
     /// Since when `ready` is what it is; the pod's creation where that is not known.
     pub since_ms: i64,
+    /// `metadata.creationTimestamp`.
+    pub created_ms: i64,
     /// The user asked for this pod to be replaced.
     pub restart_marked: bool,
     pub node: Option<String>,
@@ -241,7 +244,7 @@ pub struct QuorumView {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VoterView {
-    /// It follows the leader closely, or is the leader.
+    /// It follows the leader closely, or is the leader; false for all where nobody leads.
     pub caught_up: bool,
     /// Its process runs on another disk than the one that was made a voter: it has to leave
     /// before it may vote again.

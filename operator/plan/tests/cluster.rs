@@ -6,6 +6,9 @@
 
 mod model;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use base::BrokerId;
 use model::execute::Fate;
 use model::{Blind, Fault, Lie, World};
@@ -76,7 +79,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (id.clone(), any::<bool>()).prop_map(|(id, slow)| Event::Slow(id, slow)),
         2 => id.clone().prop_map(Event::Mark),
         1 => id.clone().prop_map(Event::Grow),
-        6 => (0..4u8, 1..=4usize, 1..=3usize, 1..=2usize).prop_map(
+        6 => (0..4u8, 1..=8usize, 1..=3usize, 1..=2usize).prop_map(
             |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
         ),
         1 => (0..4u8).prop_map(Event::Drop),
@@ -288,6 +291,35 @@ proptest! {
         let plan = settle(&mut world);
         check(&world, &plan)?;
     }
+}
+
+#[test]
+fn histories_reach_every_step() {
+    let seen = RefCell::new(BTreeSet::new());
+    let mut runner = TestRunner::deterministic();
+    let result = runner.run(&(start(), turns()), |((replicas, voters, racks), turns)| {
+        let mut world = World::new(replicas, voters, racks);
+        run(&mut world, &turns, Lie::None);
+        seen.borrow_mut().extend(world.taken);
+        Ok(())
+    });
+    assert!(result.is_ok());
+    let all = [
+        "AddVoter",
+        "CancelMoves",
+        "ClearThrottle",
+        "CordonBroker",
+        "DeleteVolumeClaim",
+        "ElectPreferredLeaders",
+        "MovePartitions",
+        "Nothing",
+        "RemoveBroker",
+        "RemoveVoter",
+        "RestartBroker",
+        "UncordonBroker",
+        "UnregisterBroker",
+    ];
+    assert_eq!(seen.into_inner(), BTreeSet::from(all));
 }
 
 /// Whether some history makes a planner that believes `lie` break a rule that contains `what`.

@@ -2,16 +2,20 @@
 //! A pod that does not start serves nothing, so it is replaced as soon as there is a newer spec,
 //! whatever else goes on; one that does not start on the newest is named.
 
+use std::cmp::Reverse;
+
 use base::BrokerId;
 
-use super::facts::Facts;
+use super::facts::{Facts, majority};
 use super::{Notes, Verdict};
 use crate::decision::{Phase, RestartReason, Step};
-use crate::observed::{PodPhase, QuorumView};
+use crate::observed::{PodPhase, PodView};
 
 /// A process that runs but never becomes ready, in a cluster where nothing works, may be replaced
 /// after this long.
 const UNANSWERED_MS: i64 = 120_000;
+/// Within this time of a pod's creation its condition `Ready` is set to false for the first time.
+const BEGIN_MS: i64 = 10_000;
 
 pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     let mut newest = Vec::new();
@@ -27,20 +31,32 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     if !newest.is_empty() {
         notes.degraded = Some(newest.join("; "));
     }
-    match (facts.cluster(), facts.quorum()) {
-        (None, _) => unanswered(facts, notes),
-        (Some(_), Some(quorum)) if quorum.leader.is_none() => headless(facts, notes, quorum),
-        (Some(_), _) => Verdict::Done,
+    let Some(cluster) = facts.cluster() else { return unanswered(facts, notes) };
+    let served = facts.ids().filter_map(|id| facts.pod(id)).any(|pod| pod.ready);
+    match &cluster.quorum {
+        Some(quorum) if quorum.leader.is_none() => {
+            let voters = quorum.voters.iter().filter(|(_, voter)| !voter.caught_up);
+            headless(facts, notes, voters.map(|(id, _)| *id).collect())
+        }
+        // A broker is ready only while there is a leader. Any of them may be a voter.
+        None if !served => headless(facts, notes, facts.ids().collect()),
+        _ => Verdict::Done,
     }
 }
 
 /// Without an active controller nothing can be changed, and what brokers say is old. They still
-/// serve, so only a voter that has had no part in this for long is replaced, one at a time.
-fn headless(facts: &Facts<'_>, notes: &Notes, quorum: &QuorumView) -> Verdict {
-    let voters = quorum.voters.iter().filter(|(_, voter)| !voter.caught_up);
-    let voters: Vec<BrokerId> = voters.map(|(id, _)| *id).collect();
-    let coming = voters.iter().filter_map(|id| facts.flaw(*id)).any(|flaw| flaw.fresh);
-    if let Some(id) = voters.iter().copied().find(|id| !coming && is_hopeless(facts, *id)) {
+/// serve, so a voter is replaced only if none is on its way or known to be broken, one at a time:
+/// those first that were fenced before the quorum was lost, then those that came last.
+fn headless(facts: &Facts<'_>, notes: &Notes, voters: Vec<BrokerId>) -> Verdict {
+    let coming = voters.iter().filter_map(|id| facts.flaw(*id)).any(|f| f.fresh || f.broken);
+    let fenced = |id: BrokerId| facts.broker(id).is_none_or(|broker| broker.fenced);
+    let hopeless = voters.iter().copied().filter(|&id| is_hopeless(facts, id));
+    let hopeless = hopeless.filter(|&id| fenced(id) || !is_better(facts, id, &voters));
+    let first = hopeless.min_by_key(|&id| {
+        let created = facts.pod(id).map(|pod| pod.created_ms);
+        (!fenced(id), Reverse(created), id)
+    });
+    if let Some(id) = first.filter(|_| !coming) {
         let text = format!("replacing broker {id}: the quorum has no leader without it");
         return Verdict::Act(restart(id), Phase::Rolling, text);
     }
@@ -49,6 +65,18 @@ fn headless(facts: &Facts<'_>, notes: &Notes, quorum: &QuorumView) -> Verdict {
         Some(broken) => Verdict::Hold(Phase::Degraded, format!("{text}; {broken}")),
         None => Verdict::Hold(Phase::Waiting, text),
     }
+}
+
+/// The newest spec does worse than the broker's own: one that has it was never ready although this
+/// one still was, or those that have it would be a majority by themselves.
+fn is_better(facts: &Facts<'_>, id: BrokerId, voters: &[BrokerId]) -> bool {
+    let Some(pod) = facts.pod(id) else { return false };
+    let newest = voters.iter().filter_map(|other| facts.pod(*other)).filter(|pod| !pod.outdated);
+    let newest: Vec<&PodView> = newest.collect();
+    let never_ready =
+        |other: &&PodView| !other.ready && other.since_ms - other.created_ms < BEGIN_MS;
+    let failed = newest.iter().copied().filter(never_ready).any(|p| p.created_ms < pod.since_ms);
+    failed || newest.len() >= majority(voters.len())
 }
 
 /// It runs, but has not been ready for long, and there is a newer spec.
@@ -65,11 +93,6 @@ fn unanswered(facts: &Facts<'_>, notes: &Notes) -> Verdict {
     let serving = facts.ids().filter_map(|id| facts.pod(id)).any(|pod| pod.ready);
     if serving {
         return Verdict::Hold(Phase::Unknown, format!("nothing is touched: {why}"));
-    }
-    let hopeless = facts.ids().find(|&id| is_hopeless(facts, id));
-    if let Some(id) = hopeless {
-        let text = format!("replacing broker {id}: none is ready, and its spec has changed");
-        return Verdict::Act(restart(id), Phase::Rolling, text);
     }
     match &notes.degraded {
         Some(broken) => Verdict::Hold(Phase::Degraded, broken.clone()),

@@ -47,14 +47,14 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
 
 /// No move is in flight or wanted: rates that are still set go, and the lists they applied to.
 pub(super) fn end_of_throttle(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
-    let (Some(cluster), Some([])) = (facts.cluster(), facts.moves()) else { return Verdict::Done };
-    let throttled = |id: &BrokerId| facts.broker(*id).and_then(|b| b.settings);
-    let throttled: Vec<BrokerId> = cluster
-        .brokers
-        .keys()
-        .copied()
-        .filter(|id| throttled(id).is_some_and(|settings| settings.throttled))
-        .collect();
+    match facts.moves() {
+        Some([]) => clear_throttle(facts, "all moves are done: ending their throttle"),
+        _ => Verdict::Done,
+    }
+}
+
+fn clear_throttle(facts: &Facts<'_>, text: &str) -> Verdict {
+    let throttled = throttled(facts);
     if throttled.is_empty() {
         return Verdict::Done;
     }
@@ -62,19 +62,28 @@ pub(super) fn end_of_throttle(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
         return Verdict::Need(Need::ThrottledTopics);
     };
     let change = moves::unthrottle(&throttled, topics);
-    let text = "all moves are done: ending their throttle".to_owned();
-    Verdict::Act(Step::ClearThrottle(change), Phase::Rebalancing, text)
+    Verdict::Act(Step::ClearThrottle(change), Phase::Rebalancing, text.to_owned())
 }
 
+/// Brokers with a rate of their own.
+fn throttled(facts: &Facts<'_>) -> Vec<BrokerId> {
+    let brokers = facts.cluster().into_iter().flat_map(|cluster| &cluster.brokers);
+    let throttled = brokers.filter(|(_, b)| b.settings.is_some_and(|s| s.throttled));
+    throttled.map(|(id, _)| *id).collect()
+}
+
+/// Begins moves. Where they are no longer to be throttled, what throttled the last ones goes first.
 pub(super) fn start(facts: &Facts<'_>, planned: Planned, phase: Phase, text: String) -> Verdict {
-    let throttled = |id: &BrokerId| {
-        facts.broker(*id).and_then(|b| b.settings).is_some_and(|settings| settings.throttled)
+    let Some(rate) = facts.desired().rebalance.throttle else {
+        return match clear_throttle(facts, "moves are no longer throttled") {
+            Verdict::Done => {
+                Verdict::Act(Step::StartMoves { moves: planned.moves, throttle: None }, phase, text)
+            }
+            first => first,
+        };
     };
-    let brokers = facts.cluster().map(|cluster| cluster.brokers.keys().copied());
-    let throttled: Vec<BrokerId> = brokers.into_iter().flatten().filter(throttled).collect();
     let partitions = facts.partitions().unwrap_or_default();
-    let rate = facts.desired().rebalance.throttle;
-    let throttle = moves::throttle(rate, &planned.moves, partitions, &throttled);
+    let throttle = moves::throttle(rate, &planned.moves, partitions);
     Verdict::Act(Step::StartMoves { moves: planned.moves, throttle }, phase, text)
 }
 

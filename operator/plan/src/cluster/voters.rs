@@ -3,6 +3,8 @@
 //! those that would then vote have a majority that is alive: it can be committed, and nothing is
 //! lost by it.
 
+use std::collections::BTreeSet;
+
 use base::BrokerId;
 
 use super::facts::{Facts, majority};
@@ -14,12 +16,12 @@ pub(super) fn stage(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
     let Some(quorum) = facts.quorum() else {
         return wait("the quorum does not say who votes".into());
     };
-    let wanted = facts.desired().voters.clamp(1, facts.desired().replicas.max(1));
-    let wanted = |id: BrokerId| (0..wanted).contains(&id.0);
+    let wanted: BTreeSet<BrokerId> = wanted(facts).collect();
     if let Some((&id, _)) = quorum.voters.iter().find(|(_, voter)| voter.replaced) {
         return remove(facts, quorum, id, "its disk is another one");
     }
-    let missing = facts.staying().filter(|&id| wanted(id) && !quorum.voters.contains_key(&id));
+    let missing =
+        facts.staying().filter(|id| wanted.contains(id) && !quorum.voters.contains_key(id));
     let missing: Vec<BrokerId> = missing.collect();
     for &id in &missing {
         if is_able(facts, quorum, id) {
@@ -28,7 +30,7 @@ pub(super) fn stage(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
     }
     // Those that are down first, the leader last: it would have to hand its office over.
     let mut surplus: Vec<BrokerId> =
-        quorum.voters.keys().copied().filter(|&id| !wanted(id)).collect();
+        quorum.voters.keys().copied().filter(|id| !wanted.contains(id)).collect();
     surplus.sort_by_key(|&id| {
         (facts.is_live_voter(id), quorum.leader == Some(id), std::cmp::Reverse(id))
     });
@@ -42,6 +44,12 @@ pub(super) fn stage(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
         (_, Some(&id)) => wait(format!("broker {id} is to vote: {}", unable(facts, quorum, id))),
         _ => Verdict::Done,
     }
+}
+
+/// Who is to vote.
+fn wanted(facts: &Facts<'_>) -> impl Iterator<Item = BrokerId> + use<> {
+    let wanted = facts.desired().voters.clamp(1, facts.desired().replicas.max(1));
+    (0..wanted).map(BrokerId)
 }
 
 /// It follows as an observer, closely, and its pod is whole enough to vote.

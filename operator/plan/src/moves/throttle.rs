@@ -26,18 +26,9 @@ pub struct ThrottledTopic {
     pub follower: String,
 }
 
-/// What to set before `moves` begin; `None` where nothing is to be changed. Partitions of the same
-/// topics that are in flight stay throttled. Without a rate, rates that are set are deleted.
-pub fn throttle(
-    rate: Option<i64>,
-    moves: &[Move],
-    partitions: &[PartitionView],
-    throttled: &[BrokerId],
-) -> Option<ThrottleChange> {
-    let Some(rate) = rate else {
-        let change = unthrottle(throttled, &[]);
-        return (!throttled.is_empty()).then_some(change);
-    };
+/// What to set before `moves` begin; `None` where they copy nothing. Partitions of the same topics
+/// that are in flight stay throttled.
+pub fn throttle(rate: i64, moves: &[Move], partitions: &[PartitionView]) -> Option<ThrottleChange> {
     let targets: BTreeMap<(&str, i32), &[BrokerId]> = moves
         .iter()
         .map(|m| ((&*m.partition.topic, m.partition.partition), &*m.replicas))

@@ -38,6 +38,7 @@ impl World {
             let stuck = matches!(plan.step, Step::Restart { reason: RestartReason::Stuck, .. });
             assert!(stuck || plan.step == Step::Nothing, "blind, and all the same: {plan:?}");
         }
+        self.taken.insert(plan.step.name());
         if fate != Fate::Skipped {
             self.apply(&plan);
             self.take(&plan, fate);

@@ -48,7 +48,10 @@ pub struct Pod {
     pub phase: PodPhase,
     pub ready: bool,
     pub since: i64,
+    pub created: i64,
     pub marked: bool,
+    /// Its process has registered: no other process of its broker counts.
+    pub joined: bool,
     /// Ticks that it has been running for.
     pub age: u32,
 }
@@ -102,6 +105,8 @@ pub struct World {
     /// The condition in the status.
     pub rebalancing: bool,
     pub uids: u32,
+    /// Names of the steps taken.
+    pub taken: BTreeSet<&'static str>,
     /// What happened, for whoever reads a failure.
     pub log: Vec<String>,
     /// Rules that a step broke.
@@ -124,7 +129,8 @@ impl World {
 
     /// Registered, unfenced and running.
     pub fn is_active(&self, id: BrokerId) -> bool {
-        self.brokers.get(&id) == Some(&false) && self.is_up(id)
+        let joined = self.pods.get(&id).is_some_and(|pod| pod.is_up() && pod.joined);
+        self.brokers.get(&id) == Some(&false) && joined
     }
 
     /// Voters whose votes count.

@@ -43,7 +43,8 @@ pub enum Lie {
 
 impl World {
     pub fn observe(&self, needs: &[Need], blind: Blind, lie: Lie) -> Observed {
-        let up = self.pods.values().any(Pod::is_up) && !blind.cluster;
+        let runs = |pod: &Pod| pod.phase == PodPhase::Running;
+        let up = self.pods.values().any(runs) && !blind.cluster;
         let mut seen = Observed {
             now_ms: self.now,
             desired: self.spec.clone(),
@@ -75,6 +76,7 @@ impl World {
             phase: pod.phase,
             ready: pod.ready && pod.phase == PodPhase::Running,
             since_ms: pod.since,
+            created_ms: pod.created,
             restart_marked: pod.marked,
             node: None,
             node_lost: false,
@@ -133,7 +135,9 @@ impl World {
     }
 
     fn quorum_view(&self, lie: Lie) -> QuorumView {
-        let caught_up = |id: &BrokerId| self.is_up(*id) && lie != Lie::NoQuorum;
+        // Nobody can tell who follows where nobody leads.
+        let known = self.controller.is_some() && lie != Lie::NoQuorum;
+        let caught_up = |id: &BrokerId| self.is_up(*id) && known;
         let voter = |id: &BrokerId| VoterView { caught_up: caught_up(id), replaced: false };
         let running = self.pods.iter().filter(|(id, pod)| pod.is_up() && !self.voters.contains(id));
         let observers = running.map(|(id, pod)| (*id, ObserverView { caught_up: pod.age >= 2 }));

@@ -7,8 +7,8 @@ use super::{Fault, Partition, Pod, World};
 
 const TICK_MS: i64 = 5_000;
 /// Ticks until a follower is in sync again.
-const LAG: u32 = 2;
-const LAG_SLOW: u32 = 6;
+const LAG: u32 = 3;
+const LAG_SLOW: u32 = 12;
 
 impl World {
     pub fn tick(&mut self) {
@@ -41,7 +41,9 @@ impl World {
                 phase: PodPhase::Creating,
                 ready: false,
                 since: self.now,
+                created: self.now,
                 marked: false,
+                joined: false,
                 age: 0,
             };
             self.pods.insert(id, pod);
@@ -73,8 +75,10 @@ impl World {
     }
 
     fn register(&mut self) {
-        let pods = self.pods.iter().filter(|(_, pod)| pod.is_up());
-        self.brokers.extend(pods.map(|(id, _)| (*id, false)));
+        for (id, pod) in self.pods.iter_mut().filter(|(_, pod)| pod.is_up()) {
+            pod.joined = true;
+            self.brokers.insert(*id, false);
+        }
         self.after_stop();
     }
 
