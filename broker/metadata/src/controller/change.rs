@@ -104,7 +104,8 @@ impl PartitionChange {
     }
 
     /// A reassignment is complete when all added replicas are in sync and, without the removed
-    /// ones, somebody is.
+    /// ones, somebody is. Those in sync leave only when enough others are: else what is committed
+    /// would be left to fewer replicas than it was promised to.
     fn complete_reassignment(&mut self) {
         if self.adding.is_empty() && self.removing.is_empty() {
             return;
@@ -114,7 +115,11 @@ impl PartitionChange {
         if isr.is_empty() || !self.adding.iter().all(|b| isr.contains(b)) {
             return;
         }
-        self.replicas = self.replicas.iter().copied().filter(keeps).collect();
+        let replicas: Vec<BrokerId> = self.replicas.iter().copied().filter(keeps).collect();
+        if isr.len() < self.isr.len() && isr.len() < self.rules.min_isr.min(replicas.len()) {
+            return;
+        }
+        self.replicas = replicas;
         self.isr = isr;
         self.adding.clear();
         self.removing.clear();

@@ -121,3 +121,21 @@ fn bad_targets_are_refused() {
     assert_eq!(reassign(&mut world, Some(&[1, 2, 3]), false), Ok(()));
     assert_eq!(world.image, before, "nothing to do");
 }
+
+#[test]
+fn replicas_in_sync_leave_only_when_enough_others_are() {
+    let mut world = World::new(6);
+    world.topic("t", &[1, 2, 3], &[("min.insync.replicas", "2")]);
+    world.set_isr("t", &[1, 2]);
+    // Broker 3 is behind: without 2, broker 1 alone would have what was promised to be on two.
+    reassign(&mut world, Some(&[1, 3]), true).unwrap();
+    assert_eq!(world.partition("t").removing, ids(&[2]));
+    assert_eq!(world.state("t"), (1, vec![1, 2], vec![]));
+    world.set_isr("t", &[1, 2, 3]);
+    assert_eq!(world.state("t"), (1, vec![1, 3], vec![]));
+    assert!(!world.partition("t").is_reassigning());
+    // Who is not in sync may leave at any time.
+    world.set_isr("t", &[1]);
+    reassign(&mut world, Some(&[1]), true).unwrap();
+    assert_eq!(world.partition("t").replicas, ids(&[1]));
+}
