@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod config;
 pub mod dump;
 pub mod fuzz;
+pub mod http;
 pub mod load;
 pub mod ports;
 pub mod process;
