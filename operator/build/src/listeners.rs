@@ -9,7 +9,7 @@ use crd::{
 
 use crate::facts::{BrokerFacts, Facts, ListenerFacts};
 use crate::input::names;
-use crate::names::DATA_DIR;
+use crate::names::LOG_DIR;
 use crate::properties::text_of;
 
 /// Most bootstrap addresses of a NodePort listener; a client needs one that answers.
@@ -34,7 +34,7 @@ pub(crate) fn binding(cluster: &KafkaCluster) -> Vec<(String, String)> {
         pair("listener.security.protocol.map", protocols.collect::<Vec<_>>().join(",")),
         pair("controller.listener.names", "CONTROLLER".into()),
         pair("inter.broker.listener.name", inter_broker.map_or(String::new(), kafka_name)),
-        pair("log.dirs", DATA_DIR.into()),
+        pair("log.dirs", LOG_DIR.into()),
         pair("barnabas.http.listener", format!("0.0.0.0:{HTTP_PORT}")),
     ]
 }

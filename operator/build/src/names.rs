@@ -10,6 +10,8 @@ pub const RESTART_ANNOTATION: &str = "barnabas.dev/restart";
 
 /// Where the container finds things.
 pub(crate) const DATA_DIR: &str = "/data";
+/// Below the mount: the root of a volume may hold what its file system keeps there.
+pub(crate) const LOG_DIR: &str = "/data/kafka";
 pub(crate) const CONFIG_DIR: &str = "/etc/barnabas";
 pub(crate) const POD_INFO_DIR: &str = "/etc/podinfo";
 pub(crate) const POD_INFO_FILE: &str = "broker.properties";

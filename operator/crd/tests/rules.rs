@@ -238,3 +238,23 @@ fn what_cannot_change_in_a_topic() {
     let named = topic(&[("/spec/topicName", json!("other"))]);
     refused(TOPIC, &old, Some(&named), "cannot be renamed");
 }
+
+#[test]
+fn the_samples_are_taken() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/samples");
+    let mut resources = 0;
+    for file in std::fs::read_dir(directory).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for manifest in crd::parse_manifests(&text).unwrap() {
+            match manifest {
+                crd::Manifest::Cluster(c) => {
+                    accepted(CLUSTER, &serde_json::to_value(c).unwrap(), None)
+                }
+                crd::Manifest::Topic(t) => accepted(TOPIC, &serde_json::to_value(t).unwrap(), None),
+                crd::Manifest::Other(kind) => panic!("{kind} in the samples"),
+            }
+            resources += 1;
+        }
+    }
+    assert!(resources >= 4, "{resources}");
+}
