@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod model;
+mod scenarios;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -295,16 +296,7 @@ proptest! {
 
 #[test]
 fn histories_reach_every_step() {
-    let seen = RefCell::new(BTreeSet::new());
-    let mut runner = TestRunner::deterministic();
-    let result = runner.run(&(start(), turns()), |((replicas, voters, racks), turns)| {
-        let mut world = World::new(replicas, voters, racks);
-        run(&mut world, &turns, Lie::None);
-        seen.borrow_mut().extend(world.taken);
-        Ok(())
-    });
-    assert!(result.is_ok());
-    let all = [
+    let all = BTreeSet::from([
         "AddVoter",
         "CancelMoves",
         "ClearThrottle",
@@ -318,8 +310,19 @@ fn histories_reach_every_step() {
         "RestartBroker",
         "UncordonBroker",
         "UnregisterBroker",
-    ];
-    assert_eq!(seen.into_inner(), BTreeSet::from(all));
+    ]);
+    let seen = RefCell::new(BTreeSet::new());
+    let mut runner = TestRunner::deterministic();
+    let result = runner.run(&(start(), turns()), |((replicas, voters, racks), turns)| {
+        let mut world = World::new(replicas, voters, racks);
+        if *seen.borrow() != all {
+            run(&mut world, &turns, Lie::None);
+            seen.borrow_mut().extend(world.taken);
+        }
+        Ok(())
+    });
+    assert!(result.is_ok());
+    assert_eq!(seen.into_inner(), all);
 }
 
 /// Whether some history makes a planner that believes `lie` break a rule that contains `what`.

@@ -89,12 +89,12 @@ pub(super) fn start(facts: &Facts<'_>, planned: Planned, phase: Phase, text: Str
 
 /// All brokers, and whether they may get replicas.
 pub(super) fn targets(facts: &Facts<'_>) -> Vec<MoveBroker> {
-    let stays = |id: BrokerId| facts.staying().any(|other| other == id);
+    let stay = facts.size.min(facts.desired().replicas);
     let Some(cluster) = facts.cluster() else { return Vec::new() };
     let all = cluster.brokers.iter().map(|(&id, broker)| MoveBroker {
         id,
         rack: broker.rack.clone(),
-        usable: stays(id)
+        usable: (0..stay).contains(&id.0)
             && !broker.fenced
             && broker.settings.is_some_and(|settings| !settings.cordoned),
     });

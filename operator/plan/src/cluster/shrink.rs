@@ -99,7 +99,8 @@ fn refusal(facts: &Facts<'_>, partitions: &[PartitionView]) -> Option<Refusal> {
     Some(Refusal { reason: "ReplicationFactor", message })
 }
 
-/// Opens brokers that are cordoned and stay: first what was leaving them stays, then they take
+/// Opens brokers that are cordoned and stay (whoever cordoned them: the number of brokers is how a
+/// user asks for a drain): first what was leaving them stays, then they take
 /// new replicas again. The cordon goes last, for it tells that the moves were ours.
 fn open(facts: &Facts<'_>, leaving: &BTreeSet<BrokerId>) -> Verdict {
     let stay = facts.ids().filter(|id| !leaving.contains(id));

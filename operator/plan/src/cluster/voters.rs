@@ -35,14 +35,13 @@ pub(super) fn stage(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
         (facts.is_live_voter(id), quorum.leader == Some(id), std::cmp::Reverse(id))
     });
     // A voter goes once its successor votes, unless it has none.
-    let enough = quorum.voters.len() - usize::from(!surplus.is_empty()) >= 1;
     match (surplus.first(), missing.first()) {
-        (Some(&id), None) if enough => remove(facts, quorum, id, "fewer or others are to vote"),
+        (Some(&id), None) => remove(facts, quorum, id, "fewer or others are to vote"),
         (Some(&id), Some(_)) if !facts.is_live_voter(id) => {
             remove(facts, quorum, id, "it is down, and others are to vote")
         }
         (_, Some(&id)) => wait(format!("broker {id} is to vote: {}", unable(facts, quorum, id))),
-        _ => Verdict::Done,
+        (None, None) => Verdict::Done,
     }
 }
 
