@@ -72,6 +72,10 @@ impl Writer<'_> {
         let Some(old) = live else {
             return Ok(apply(&self.context.metrics, &api, self.owner, wanted, None).await?.1);
         };
+        if old.metadata.deletion_timestamp.is_some() {
+            // It goes once its pods are orphans, and is then made anew.
+            return Ok(false);
+        }
         let wanted = same_quantities(old, wanted);
         let Some(field) = build::immutable_difference(old, &wanted) else {
             return Ok(apply(&self.context.metrics, &api, self.owner, &wanted, live).await?.1);
@@ -84,7 +88,6 @@ impl Writer<'_> {
         };
         self.context.metrics.wrote("StatefulSet");
         delete(&api, &name, &params).await?;
-        // It goes once its pods are orphans; the next pass creates it.
         Ok(true)
     }
 

@@ -24,7 +24,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service,
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -91,10 +91,13 @@ async fn control(operator: &Arc<Operator>, namespace: Option<&str>, stop: &Stop)
         .watches_stream(children(client, namespace), |child| owner(&child))
         .graceful_shutdown_on(stop.stopped())
         .run(reconcile, on_error, operator.clone())
-        .for_each(async |result| {
-            if let Err(error) = result {
-                tracing::debug!(%error, "controller");
+        .for_each(async |result| match result {
+            // Its objects still change while they go with it.
+            Err(controller::Error::ObjectNotFound(gone)) => {
+                operator.forget(gone.namespace.as_deref().unwrap_or_default(), &gone.name);
             }
+            Err(error) => tracing::debug!(%error, "controller"),
+            Ok(_) => {}
         })
         .await;
 }
@@ -185,8 +188,9 @@ fn backoff(failures: u32) -> Duration {
 }
 
 impl Operator {
-    /// The cluster is gone: so are its connections.
+    /// The cluster is gone: so are its connections and its series.
     fn forget(&self, namespace: &str, name: &str) {
+        self.context.metrics.forget_cluster(namespace, name);
         let key = (namespace.to_owned(), name.to_owned());
         self.failures.lock().remove(&key);
         self.admins.lock().remove(&key);

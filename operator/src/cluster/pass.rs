@@ -25,7 +25,6 @@ impl Operator {
     /// Reconciles the cluster of that name.
     pub async fn pass(&self, namespace: &str, name: &str) -> Result<Action> {
         let Some(cluster) = self.cluster(namespace, name).await? else {
-            self.context.metrics.forget_cluster(namespace, name);
             self.forget(namespace, name);
             return Ok(Action::await_change());
         };
@@ -252,7 +251,8 @@ impl Operator {
 /// The step is no longer what follows, or not for sure: nothing is done, and looked again soon.
 fn unstepped(mut look: Look) -> Look {
     look.plan.step = Step::Nothing;
-    look.plan.set_replicas = look.seen.set.as_ref().map_or(0, |set| set.replicas);
+    let size = look.seen.set.as_ref().map(|set| set.replicas);
+    look.plan.set_replicas = size.unwrap_or(look.seen.desired.replicas);
     look.plan.requeue_ms = Some(AGAIN.as_millis() as u64);
     look
 }

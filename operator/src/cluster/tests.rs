@@ -179,3 +179,31 @@ async fn a_paused_or_dying_cluster_is_left_alone() {
     operator.pass("ns", "c").await.unwrap();
     assert_eq!(api.names(SETS), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_volume_grows_and_the_set_is_made_anew_around_as_many_pods() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 3, "storage": {"size": "1Gi"}}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 3, &json!({"phase": "Running"}));
+    let claim = "/api/v1/namespaces/ns/persistentvolumeclaims/data-c-broker-0";
+    let set = api.get(&format!("{SETS}/c-broker")).unwrap();
+    let template = &set["spec"]["volumeClaimTemplates"][0];
+    api.put(
+        claim,
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"labels": template["metadata"]["labels"]}, "spec": template["spec"]}),
+    );
+    let mut object = api.get(&format!("{CLUSTERS}/c")).unwrap();
+    object["spec"]["brokers"]["storage"]["size"] = json!("2Gi");
+    object["spec"]["brokers"]["replicas"] = json!(1);
+    api.put(&format!("{CLUSTERS}/c"), object);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.get(claim).unwrap()["spec"]["resources"]["requests"]["storage"], "2Gi");
+    assert_eq!(api.names(SETS), Vec::<String>::new(), "deleted, its pods left alone");
+    operator.pass("ns", "c").await.unwrap();
+    let set = api.get(&format!("{SETS}/c-broker")).unwrap();
+    let size = &set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"];
+    assert_eq!((size, &set["spec"]["replicas"]), (&json!("2Gi"), &json!(3)), "none is drained yet");
+}

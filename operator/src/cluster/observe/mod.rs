@@ -85,7 +85,7 @@ impl Operator {
 
     fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) -> Observed {
         let now_ms = now_ms();
-        let set = live.set(names).map(set_view);
+        let set = live.set(names).map(set_view).or_else(|| orphaned(live));
         let revision = set.as_ref().and_then(|set| set.revision.clone());
         let pods = live.pods.iter().map(|(id, pod)| {
             let node = self.nodes.state(node_name(pod));
@@ -191,6 +191,12 @@ fn set_view(set: &StatefulSet) -> SetView {
         replicas: set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1),
         revision: status.filter(|_| seen).and_then(|status| status.update_revision.clone()),
     }
+}
+
+/// The set is gone and its pods are not, as while it is recreated: it had so many.
+fn orphaned(live: &Live) -> Option<SetView> {
+    let highest = live.pods.keys().next_back()?;
+    Some(SetView { replicas: highest.0 + 1, revision: None })
 }
 
 fn desired(cluster: &KafkaCluster) -> Desired {
