@@ -1,9 +1,9 @@
 //! The only constructor of the object graph, in start order; and the way back, in reverse.
 //!
 //! Start: configuration, listeners bound, HTTP for probes, logs recovered, quorum, broker, tasks,
-//! registration, and only then connections are served. Stop: leaderships are handed over while clients are served,
-//! connections drain, background work ends, logs are closed, and the clean-shutdown markers come
-//! last.
+//! registration, and only then connections are served. Stop: leaderships are handed over while
+//! clients are served, connections drain, background work ends, logs are closed, and the
+//! clean-shutdown markers come last.
 
 use std::io::IsTerminal;
 use std::net::TcpListener;

@@ -1,5 +1,6 @@
-//! The signals of the process, and the one signal that every long-lived task watches. It has two stages: first the broker hands its
-//! leaderships over while it still serves, then connections close and background work ends.
+//! The signals of the process, and the one signal that every long-lived task watches. It has two
+//! stages: first the broker hands its leaderships over while it still serves, then connections
+//! close and background work ends.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
