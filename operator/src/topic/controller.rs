@@ -99,7 +99,8 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
                 self.take_cluster(key, known.unwrap_or_default());
             }
             Object::UnreadableTopic(unreadable) => {
-                self.forget(Kind::Topics, &unreadable.key);
+                let dirty = self.shared.index().remove(&unreadable.key);
+                self.look_at(dirty);
                 self.report(*unreadable).await;
             }
         }
@@ -142,7 +143,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
             return;
         }
         for (cluster, topic) in dirty {
-            if self.shared.index().topics_of(&cluster).is_empty() {
+            if !self.shared.index().has_topics(&cluster) {
                 if let Some(queue) = self.queues.remove(&cluster) {
                     queue.close();
                 }

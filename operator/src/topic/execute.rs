@@ -23,8 +23,6 @@ pub struct Executed {
     pub failed: BTreeMap<String, Failure>,
     /// Requests sent that change something.
     pub requests: u64,
-    /// No broker answered: nothing further was tried.
-    pub outage: Option<AdminError>,
 }
 
 /// Sends what the plans (by topic) ask for. Moves are throttled to `throttle` bytes per second.
@@ -35,13 +33,15 @@ pub async fn execute(
     throttle: Option<i64>,
 ) -> Executed {
     let mut done = Executed::default();
+    // Once no broker answers, nothing further is tried.
+    let mut outage: Option<AdminError> = None;
     for batch in batches(plans.iter().map(|(topic, plan)| (topic.as_str(), plan)), BATCH) {
         let Batch { kind, mut items } = batch;
         items.retain(|(topic, _)| !done.failed.contains_key(*topic));
         if items.is_empty() {
             continue;
         }
-        if let Some(outage) = &done.outage {
+        if let Some(outage) = &outage {
             let failure = Failure::of_request(outage);
             fail(&mut done.failed, &items, &failure);
             continue;
@@ -59,7 +59,7 @@ pub async fn execute(
         if let Err(error) = result {
             fail(&mut done.failed, &items, &Failure::of_request(&error));
             if error.code().is_none() {
-                done.outage = Some(error);
+                outage = Some(error);
             }
         }
     }

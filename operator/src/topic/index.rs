@@ -251,6 +251,10 @@ impl Index {
         topics.into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
 
+    pub fn has_topics(&self, cluster: &Key) -> bool {
+        self.topics.contains_key(cluster)
+    }
+
     /// Clusters that topics name, whether they exist or not.
     pub fn named_clusters(&self) -> Vec<Key> {
         self.topics.keys().cloned().collect()

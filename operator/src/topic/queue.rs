@@ -43,12 +43,9 @@ impl Line {
     }
 
     fn pop(&mut self) -> Option<String> {
-        loop {
-            let name = self.order.pop_front()?;
-            if self.members.remove(&name) {
-                return Some(name);
-            }
-        }
+        let name = self.order.pop_front()?;
+        self.members.remove(&name);
+        Some(name)
     }
 }
 
@@ -136,9 +133,20 @@ impl Queue {
     }
 }
 
+#[cfg(test)]
+impl Queue {
+    /// Whether a topic is waiting, now or for its time.
+    pub fn waiting_for(&self, name: &str) -> Option<()> {
+        let state = self.state();
+        let lines = [&state.urgent, &state.resync];
+        let waits = lines.iter().any(|line| line.members.contains(name));
+        (waits || state.due.contains_key(name)).then_some(())
+    }
+}
+
 impl State {
     fn waiting(&self) -> usize {
-        self.urgent.members.len() + self.resync.members.len()
+        self.urgent.order.len() + self.resync.order.len()
     }
 
     /// What is due becomes urgent.
@@ -154,10 +162,8 @@ impl State {
         }
     }
 
-    /// A look at it counts for all that asked for one.
+    /// A look at it now is as good as one later.
     fn forget(&mut self, name: &str) {
-        self.urgent.members.remove(name);
-        self.resync.members.remove(name);
         if let Some(at) = self.due.remove(name) {
             self.later.remove(&(at, name.to_owned()));
         }

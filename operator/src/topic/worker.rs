@@ -192,9 +192,6 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         };
         let executed = execute(&self.admin, &wanted, &partitions, facts.throttle).await;
         self.shared.resources.metrics().sent_to_brokers(executed.requests);
-        if let Some(error) = &executed.outage {
-            self.went_down(error);
-        }
         let judged = jobs.into_iter().zip(plans);
         judged.flat_map(|(job, plans)| self.judge(facts, &world, &executed, job, plans)).collect()
     }
@@ -333,7 +330,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         let mut verdicts = Vec::new();
         for (at, (entry, plan)) in entries.into_iter().zip(plans).enumerate() {
             // Whose plan had the actions: what failed is the owner's.
-            let failure = failure.filter(|_| unseen.is_some() || owner == Some(at));
+            let failure = failure.filter(|_| owner == Some(at));
             let silent = plan.reason == TopicReason::WaitingForCluster;
             if let (None, Some(wait)) = (failure, self.requeue(&plan, silent)) {
                 self.queue.push_later(&topic, wait);
