@@ -8,7 +8,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A pass that did not end as it should. What waits for something is no error: it is a status.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", said(source))]
     Api { doing: String, source: Box<kube::Error> },
     /// The brokers could not be asked or refused, over Kafka's protocol or HTTP.
     #[error("{0}")]
@@ -97,6 +97,14 @@ impl Error {
     }
 }
 
+/// The API server's own words, where it answered.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// The object is not there.
 pub fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_not_found())
@@ -105,4 +113,22 @@ pub fn is_not_found(error: &kube::Error) -> bool {
 /// Somebody else wrote since it was read.
 pub fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.is_conflict())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_api_server_s_words_and_classed_by_its_code() {
+        let status: Status = serde_json::from_value(serde_json::json!({"status": "Failure",
+            "message": "spec.x: Invalid value", "reason": "Invalid", "code": 422}))
+        .unwrap();
+        let error = Error::api("apply Service a")(kube::Error::Api(Box::new(status)));
+        assert_eq!(error.to_string(), "apply Service a: spec.x: Invalid value");
+        assert_eq!(error.category(), Category::Rejected);
+    }
 }

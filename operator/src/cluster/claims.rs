@@ -8,6 +8,7 @@ use build::Names;
 use crd::KafkaCluster;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, ResourceExt};
 use plan::ClaimView;
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use crate::Context;
 use crate::apply::{patch_part, quantity};
-use crate::error::{Category, Result};
+use crate::error::{Category, Error, Result};
 
 /// A claim as the planner sees it.
 pub fn view(claim: &PersistentVolumeClaim) -> ClaimView {
@@ -66,6 +67,13 @@ pub async fn tend(
         if tended.refused.is_some() {
             continue;
         }
+        if let Some(class) = fixed_class(context, claim).await? {
+            tended.refused = Some(format!(
+                "the volume of {name} cannot grow to {size}: storage class {class} does not have \
+                 allowVolumeExpansion"
+            ));
+            continue;
+        }
         let part = json!({"spec": {"resources": {"requests": {"storage": size}}}});
         match patch_part(&context.metrics, &api, &name, &part).await {
             Ok(_) => tended.wrote = true,
@@ -76,6 +84,22 @@ pub async fn tend(
         }
     }
     Ok(tended)
+}
+
+/// The claim's storage class, if it is known not to let volumes grow. Where classes cannot be
+/// read, the API server's answer to the attempt tells.
+async fn fixed_class(context: &Context, claim: &PersistentVolumeClaim) -> Result<Option<String>> {
+    let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
+    let Some(name) = class.filter(|_| context.settings.global_read) else { return Ok(None) };
+    let api: Api<StorageClass> = Api::all(context.client.clone());
+    match api.get_opt(&name).await {
+        Ok(Some(class)) if class.allow_volume_expansion != Some(true) => Ok(Some(name)),
+        Ok(_) => Ok(None),
+        Err(error) => match Error::api(format!("read StorageClass {name}"))(error) {
+            error if error.category() == Category::Forbidden => Ok(None),
+            error => Err(error),
+        },
+    }
 }
 
 fn is_smaller(claim: &PersistentVolumeClaim, size: &str) -> bool {

@@ -48,6 +48,10 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
     status.brokers = brokers(&names, live, facts, seen, plan, health);
     if let Some(quorum) = seen.cluster.as_ref().and_then(|c| c.quorum.as_ref()) {
         status.voters = quorum.voters.keys().map(|id| id.0).collect();
+    } else if status.voters.is_empty() {
+        // Those that are to begin: another number in the spec must not make brokers that start
+        // later begin another quorum.
+        status.voters = (0..seen.desired.voters).collect();
     }
     status.rebalance = plan.rebalance.map(|progress| RebalanceStatus {
         in_flight: i64::try_from(progress.in_flight).unwrap_or(i64::MAX),
@@ -254,6 +258,12 @@ fn set(
 ) {
     let new = NewCondition { kind, status: holds, reason: reason.into(), message: message.into() };
     set_condition(&mut status.conditions, new, cluster.metadata.generation, now);
+}
+
+/// Who voted when that was last known.
+pub fn voters(cluster: &KafkaCluster) -> Vec<BrokerId> {
+    let voters = cluster.status.iter().flat_map(|status| &status.voters);
+    voters.copied().map(BrokerId).collect()
 }
 
 /// Whether the last pass saw a rebalance going on.

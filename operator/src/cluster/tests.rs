@@ -207,3 +207,42 @@ async fn a_volume_grows_and_the_set_is_made_anew_around_as_many_pods() {
     let size = &set["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"];
     assert_eq!((size, &set["spec"]["replicas"]), (&json!("2Gi"), &json!(3)), "none is drained yet");
 }
+
+#[tokio::test]
+async fn a_volume_whose_class_does_not_let_it_grow_is_named_and_nothing_else_is_held_up() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1, "storage": {"size": "1Gi"}}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &json!({"phase": "Running"}));
+    api.put(
+        "/apis/storage.k8s.io/v1/storageclasses/fixed",
+        json!({"kind": "StorageClass",
+        "apiVersion": "storage.k8s.io/v1", "provisioner": "p"}),
+    );
+    let set = api.get(&format!("{SETS}/c-broker")).unwrap();
+    let template = &set["spec"]["volumeClaimTemplates"][0];
+    let mut spec = template["spec"].clone();
+    spec["storageClassName"] = json!("fixed");
+    let claim = "/api/v1/namespaces/ns/persistentvolumeclaims/data-c-broker-0";
+    api.put(
+        claim,
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"labels": template["metadata"]["labels"]}, "spec": spec}),
+    );
+    let mut object = api.get(&format!("{CLUSTERS}/c")).unwrap();
+    object["spec"]["brokers"]["storage"]["size"] = json!("2Gi");
+    object["spec"]["image"] = json!("barnabas/broker:2");
+    api.put(&format!("{CLUSTERS}/c"), object);
+    operator.pass("ns", "c").await.unwrap();
+    let set = api.get(&format!("{SETS}/c-broker")).unwrap();
+    let spec = &set["spec"];
+    assert_eq!(spec["template"]["spec"]["containers"][0]["image"], "barnabas/broker:2");
+    let size = &spec["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"];
+    assert_eq!(size, "1Gi");
+    assert!(status(&api)["message"].as_str().unwrap().contains("allowVolumeExpansion"));
+    operator.pass("ns", "c").await.unwrap();
+    api.take_writes();
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.take_writes(), Vec::<String>::new(), "it is not tried again and again");
+}

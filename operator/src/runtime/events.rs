@@ -54,7 +54,8 @@ impl Events {
             },
             reason: reason.into(),
             note: Some(note.chars().take(NOTE_CHARS_MAX).collect()),
-            action: action.into(),
+            // Events that differ in their words only would be counted as one, with the first words.
+            action: format!("{action}{:04x}", note_hash(note)),
             secondary: None,
         };
         metrics.wrote("Event");
@@ -64,4 +65,8 @@ impl Events {
             Err(_) => tracing::debug!(reason, "event not published in time"),
         }
     }
+}
+
+fn note_hash(note: &str) -> u16 {
+    note.bytes().fold(0x811c, |hash, byte| (hash ^ u16::from(byte)).wrapping_mul(0x0193))
 }

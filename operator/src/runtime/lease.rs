@@ -19,7 +19,10 @@ use crate::error::{is_conflict, is_not_found};
 const DURATION: Duration = Duration::from_secs(15);
 /// A holder that could not renew for so long gives up.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// Between two looks of one who waits, and after a failure.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Between two renewals that succeed.
+const RENEWAL: Duration = Duration::from_secs(5);
 /// One request.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -53,11 +56,13 @@ impl Lease {
     /// Renews; returns when the Lease is lost.
     pub async fn keep(&mut self) {
         let mut renewed = Instant::now();
+        let mut wait = RENEWAL;
         while renewed.elapsed() < DEADLINE {
-            sleep(INTERVAL).await;
+            sleep(wait).await;
+            wait = INTERVAL;
             let begun = Instant::now();
             match self.attempt().await {
-                Ok(true) => renewed = begun,
+                Ok(true) => (renewed, wait) = (begun, RENEWAL),
                 Ok(false) => return tracing::error!("another replica took the Lease"),
                 Err(error) => tracing::warn!(%error, "cannot renew the Lease"),
             }

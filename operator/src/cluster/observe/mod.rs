@@ -98,6 +98,7 @@ impl Operator {
             set,
             claims: live.claims.iter().map(|(id, claim)| (*id, claims::view(claim))).collect(),
             rebalancing: status::was_rebalancing(cluster),
+            last_voters: status::voters(cluster),
             ..Observed::default()
         }
     }

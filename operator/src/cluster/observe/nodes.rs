@@ -118,7 +118,8 @@ mod tests {
             serde_json::from_value(json!({
                 "metadata": {"name": "n", "labels": {"zone": "a"}, "annotations": {"x": "y"}},
                 "spec": {"podCIDR": "10.0.0.0/24"},
-                "status": {"images": [], "addresses": [{"type": "InternalIP", "address": "1.2.3.4"}],
+                "status": {"images": [],
+                    "addresses": [{"type": "InternalIP", "address": "1.2.3.4"}],
                     "conditions": [{"type": "MemoryPressure", "status": "Unknown"},
                         {"type": "Ready", "status": ready}]},
             }))
