@@ -35,6 +35,9 @@ pub struct Observed {
     /// Whether the status said `Rebalancing` when this pass began: a rebalance that has begun goes
     /// on until the counts are even, a new one begins only when they are far from it.
     pub rebalancing: bool,
+    /// Who voted when that was last known (`status.voters`): what there is to go by while nobody
+    /// leads the quorum.
+    pub last_voters: Vec<BrokerId>,
 }
 
 /// What the user wants, validated.

@@ -100,7 +100,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn blind() -> impl Strategy<Value = Blind> {
     let rare = || prop::bool::weighted(0.05);
-    (rare(), rare(), rare(), rare(), rare(), rare()).prop_map(
+    (prop::bool::weighted(0.15), rare(), rare(), rare(), rare(), rare()).prop_map(
         |(cluster, quorum, moves, risk, settings, missing)| Blind {
             cluster,
             quorum,
@@ -122,10 +122,12 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
     prop::collection::vec(turn, 1..30)
 }
 
-/// Replicas, voters, racks at the start.
-fn start() -> impl Strategy<Value = (i32, i32, i32)> {
-    (1..=6i32, prop_oneof![Just(1), Just(3), Just(5)], 0..=3i32)
-        .prop_map(|(replicas, voters, racks)| (replicas, fitting(voters, replicas), racks))
+/// A new cluster.
+fn start() -> impl Strategy<Value = World> {
+    let voters = prop_oneof![Just(1), Just(3), Just(5)];
+    (1..=6i32, voters, 0..=3i32, any::<bool>()).prop_map(|(replicas, voters, racks, strict)| {
+        World { strict, ..World::new(replicas, fitting(voters, replicas), racks) }
+    })
 }
 
 /// What the resource's rules allow.
@@ -284,10 +286,9 @@ proptest! {
 
     #[test]
     fn every_step_is_safe_and_passes_come_to_rest(
-        (replicas, voters, racks) in start(),
+        mut world in start(),
         turns in turns(),
     ) {
-        let mut world = World::new(replicas, voters, racks);
         run(&mut world, &turns, Lie::None);
         let plan = settle(&mut world);
         check(&world, &plan)?;
@@ -313,8 +314,7 @@ fn histories_reach_every_step() {
     ]);
     let seen = RefCell::new(BTreeSet::new());
     let mut runner = TestRunner::deterministic();
-    let result = runner.run(&(start(), turns()), |((replicas, voters, racks), turns)| {
-        let mut world = World::new(replicas, voters, racks);
+    let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         if *seen.borrow() != all {
             run(&mut world, &turns, Lie::None);
             seen.borrow_mut().extend(world.taken);
@@ -328,8 +328,7 @@ fn histories_reach_every_step() {
 /// Whether some history makes a planner that believes `lie` break a rule that contains `what`.
 fn is_caught(lie: Lie, what: &'static str) -> bool {
     let mut runner = TestRunner::deterministic();
-    let result = runner.run(&(start(), turns()), |((replicas, voters, racks), turns)| {
-        let mut world = World::new(replicas, voters, racks);
+    let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         run(&mut world, &turns, lie);
         prop_assert!(!world.violations.iter().any(|violation| violation.contains(what)));
         Ok(())

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use base::BrokerId;
 
 use super::facts::{Facts, majority};
+use super::voters::wanted as wanted_voters;
 use super::{Notes, Verdict};
 use crate::decision::{Phase, RestartReason, Step};
 use crate::observed::{PodPhase, PodView};
@@ -31,25 +32,43 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     if !newest.is_empty() {
         notes.degraded = Some(newest.join("; "));
     }
-    let Some(cluster) = facts.cluster() else { return unanswered(facts, notes) };
-    let served = facts.ids().filter_map(|id| facts.pod(id)).any(|pod| pod.ready);
-    match &cluster.quorum {
-        Some(quorum) if quorum.leader.is_none() => {
+    let served = facts.is_served();
+    match (facts.cluster(), facts.quorum()) {
+        (None, _) if served => {
+            Verdict::Hold(Phase::Unknown, format!("nothing is touched: {}", silence(facts)))
+        }
+        (Some(_), Some(quorum)) if quorum.leader.is_none() => {
             let voters = quorum.voters.iter().filter(|(_, voter)| !voter.caught_up);
             headless(facts, notes, voters.map(|(id, _)| *id).collect())
         }
-        // A broker is ready only while there is a leader. Any of them may be a voter.
-        None if !served => headless(facts, notes, facts.ids().collect()),
+        // A broker is ready only while there is a leader.
+        (None, _) | (Some(_), None) if !served => headless(facts, notes, last_voters(facts)),
         _ => Verdict::Done,
     }
 }
 
-/// Without an active controller nothing can be changed, and what brokers say is old. They still
-/// serve, so a voter is replaced only if none is on its way or known to be broken, one at a time:
-/// those first that were fenced before the quorum was lost, then those that came last.
+/// As the status has them; at the very beginning, those that are to begin.
+fn last_voters(facts: &Facts<'_>) -> Vec<BrokerId> {
+    match facts.seen.last_voters.as_slice() {
+        [] => wanted_voters(facts).collect(),
+        known => known.to_vec(),
+    }
+}
+
+fn silence<'a>(facts: &Facts<'a>) -> &'a str {
+    facts.seen.unreachable.as_deref().unwrap_or("the quorum has no leader")
+}
+
+/// Without an active controller nothing can be changed, and what is known of partitions is old or
+/// nothing. Brokers may serve all the same, so a voter is replaced only if none is on its way or
+/// known to be broken, one at a time: those first that were fenced before the quorum was lost,
+/// then those that came last.
 fn headless(facts: &Facts<'_>, notes: &Notes, voters: Vec<BrokerId>) -> Verdict {
     let coming = voters.iter().filter_map(|id| facts.flaw(*id)).any(|f| f.fresh || f.broken);
-    let fenced = |id: BrokerId| facts.broker(id).is_none_or(|broker| broker.fenced);
+    let fenced = |id: BrokerId| {
+        let brokers = facts.cluster().map(|cluster| &cluster.brokers);
+        brokers.is_some_and(|brokers| brokers.get(&id).is_none_or(|broker| broker.fenced))
+    };
     let hopeless = voters.iter().copied().filter(|&id| is_hopeless(facts, id));
     let hopeless = hopeless.filter(|&id| fenced(id) || !is_better(facts, id, &voters));
     let first = hopeless.min_by_key(|&id| {
@@ -57,13 +76,14 @@ fn headless(facts: &Facts<'_>, notes: &Notes, voters: Vec<BrokerId>) -> Verdict 
         (!fenced(id), Reverse(created), id)
     });
     if let Some(id) = first.filter(|_| !coming) {
-        let text = format!("replacing broker {id}: the quorum has no leader without it");
+        let text = format!("replacing broker {id}: none is ready, and its spec has changed");
         return Verdict::Act(restart(id), Phase::Rolling, text);
     }
-    let text = "the quorum has no leader: nothing can be changed".to_owned();
+    let text = format!("waiting for the brokers: {}", silence(facts));
+    let new = facts.ids().all(|id| facts.pod(id).is_none_or(|pod| pod.was_never_ready()));
     match &notes.degraded {
         Some(broken) => Verdict::Hold(Phase::Degraded, format!("{text}; {broken}")),
-        None => Verdict::Hold(Phase::Waiting, text),
+        None => Verdict::Hold(if new { Phase::Creating } else { Phase::Waiting }, text),
     }
 }
 
@@ -73,10 +93,15 @@ fn is_better(facts: &Facts<'_>, id: BrokerId, voters: &[BrokerId]) -> bool {
     let Some(pod) = facts.pod(id) else { return false };
     let newest = voters.iter().filter_map(|other| facts.pod(*other)).filter(|pod| !pod.outdated);
     let newest: Vec<&PodView> = newest.collect();
-    let never_ready =
-        |other: &&PodView| !other.ready && other.since_ms - other.created_ms < BEGIN_MS;
-    let failed = newest.iter().copied().filter(never_ready).any(|p| p.created_ms < pod.since_ms);
+    let mut failed = newest.iter().filter(|other| other.was_never_ready());
+    let failed = failed.any(|other| other.created_ms < pod.since_ms);
     failed || newest.len() >= majority(voters.len())
+}
+
+impl PodView {
+    fn was_never_ready(&self) -> bool {
+        !self.ready && self.since_ms - self.created_ms < BEGIN_MS
+    }
 }
 
 /// It runs, but has not been ready for long, and there is a newer spec.
@@ -85,19 +110,6 @@ fn is_hopeless(facts: &Facts<'_>, id: BrokerId) -> bool {
         let long = facts.seen.now_ms - pod.since_ms >= UNANSWERED_MS;
         pod.phase == PodPhase::Running && !pod.ready && pod.outdated && long
     })
-}
-
-/// Nothing is known of any partition, so nothing that serves is touched.
-fn unanswered(facts: &Facts<'_>, notes: &Notes) -> Verdict {
-    let why = facts.seen.unreachable.as_deref().unwrap_or("no broker answers");
-    let serving = facts.ids().filter_map(|id| facts.pod(id)).any(|pod| pod.ready);
-    if serving {
-        return Verdict::Hold(Phase::Unknown, format!("nothing is touched: {why}"));
-    }
-    match &notes.degraded {
-        Some(broken) => Verdict::Hold(Phase::Degraded, broken.clone()),
-        None => Verdict::Hold(Phase::Creating, format!("waiting for the brokers: {why}")),
-    }
 }
 
 fn restart(id: BrokerId) -> Step {

@@ -132,6 +132,11 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Some broker is ready: there is a leader of the quorum, whoever can be asked.
+    pub(super) fn is_served(&self) -> bool {
+        self.ids().filter_map(|id| self.pod(id)).any(|pod| pod.ready)
+    }
+
     /// A voter whose vote counts on: caught up, and its pod is not going.
     pub(super) fn is_live_voter(&self, id: BrokerId) -> bool {
         let voter = self.quorum().and_then(|q| q.voters.get(&id));

@@ -65,10 +65,14 @@ fn votes(facts: &Facts<'_>, id: BrokerId) -> Option<bool> {
 
 /// The highest broker beyond the set that hosts replicas or votes: somebody else shrank the set.
 pub(super) fn stranded(facts: &Facts<'_>) -> Option<BrokerId> {
-    let registered = facts.cluster()?.brokers.keys();
-    let voting = facts.quorum().into_iter().flat_map(|quorum| quorum.voters.keys());
-    let beyond = registered.chain(voting).copied();
-    let beyond = beyond.filter(|id| (facts.size..ORDINAL_MAX).contains(&id.0));
-    let hosts = |id: BrokerId| facts.risk(id).is_some_and(|risk| risk.hosted > 0);
-    beyond.filter(|&id| hosts(id) || votes(facts, id) == Some(true)).max()
+    let brokers = facts.cluster().into_iter().flat_map(|cluster| cluster.brokers.keys().copied());
+    let hosting = brokers.filter(|id| facts.risk(*id).is_some_and(|risk| risk.hosted > 0));
+    let voting: Vec<BrokerId> = match facts.quorum() {
+        Some(quorum) => quorum.voters.keys().copied().collect(),
+        // What is no longer known counts only where nothing works without it.
+        None if facts.is_served() => Vec::new(),
+        None => facts.seen.last_voters.clone(),
+    };
+    let beyond = facts.size..ORDINAL_MAX;
+    hosting.chain(voting).filter(|id| beyond.contains(&id.0)).max()
 }

@@ -46,7 +46,7 @@ pub(super) fn stage(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
 }
 
 /// Who is to vote.
-fn wanted(facts: &Facts<'_>) -> impl Iterator<Item = BrokerId> + use<> {
+pub(super) fn wanted(facts: &Facts<'_>) -> impl Iterator<Item = BrokerId> + use<> {
     let wanted = facts.desired().voters.clamp(1, facts.desired().replicas.max(1));
     (0..wanted).map(BrokerId)
 }

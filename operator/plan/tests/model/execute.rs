@@ -23,7 +23,12 @@ impl World {
     /// One pass of the operator. Returns its plan.
     pub fn pass(&mut self, blind: Blind, lie: Lie, fate: Fate) -> Plan {
         let mut needs = Vec::new();
-        let mut plan = next_step(&self.observe(&needs, blind, lie));
+        let seen = self.observe(&needs, blind, lie);
+        let quorum = seen.cluster.as_ref().and_then(|cluster| cluster.quorum.as_ref());
+        if let Some(quorum) = quorum.filter(|_| fate != Fate::Skipped) {
+            self.last_voters = quorum.voters.keys().copied().collect();
+        }
+        let mut plan = next_step(&seen);
         for _ in 1..plan::ROUNDS_MAX {
             if plan.needs.is_empty() {
                 break;
@@ -54,6 +59,7 @@ impl World {
         let template = self.template;
         if self.set.is_none() {
             self.voters = (0..self.spec.voters).map(BrokerId).collect();
+            self.last_voters = self.voters.iter().copied().collect();
         }
         let before = self.set.as_ref().map_or(0, |set| set.replicas);
         let shrinks = matches!(plan.step, Step::Shrink { .. });

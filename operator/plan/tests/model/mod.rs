@@ -102,8 +102,12 @@ pub struct World {
     pub voters: BTreeSet<BrokerId>,
     pub controller: Option<BrokerId>,
     pub slow: BTreeSet<BrokerId>,
+    /// Only the controller is believed: without one, nothing is observed of brokers.
+    pub strict: bool,
     /// The condition in the status.
     pub rebalancing: bool,
+    /// The voters in the status.
+    pub last_voters: Vec<BrokerId>,
     pub uids: u32,
     /// Names of the steps taken.
     pub taken: BTreeSet<&'static str>,

@@ -45,6 +45,7 @@ impl World {
     pub fn observe(&self, needs: &[Need], blind: Blind, lie: Lie) -> Observed {
         let runs = |pod: &Pod| pod.phase == PodPhase::Running;
         let up = self.pods.values().any(runs) && !blind.cluster;
+        let up = up && (self.controller.is_some() || !self.strict);
         let mut seen = Observed {
             now_ms: self.now,
             desired: self.spec.clone(),
@@ -57,6 +58,7 @@ impl World {
             cluster: up.then(|| self.cluster_view(blind, lie)),
             unreachable: (!up).then(|| "connection refused".to_owned()),
             rebalancing: self.rebalancing,
+            last_voters: self.last_voters.clone(),
             ..Observed::default()
         };
         if up && needs.contains(&Need::Partitions) {
