@@ -95,14 +95,14 @@ async fn replicas_are_added_throttled_and_not_on_a_cordoned_broker() {
     bed.kafka.lock().brokers.insert(BrokerId(3), Default::default());
     bed.kafka.lock().cordoned.insert(BrokerId(2));
     bed.cluster_is(|facts| (facts.replicas, facts.throttle) = (4, Some(1_000)));
-    bed.kafka.put("t", 1, 2, config(&[]));
+    bed.kafka.put("t", 3, 2, config(&[]));
     bed.apply(entry("t"));
     bed.look(&["t"]).await;
     bed.look(&["t"]).await;
     assert_eq!(bed.kafka.lock().moves[0].replicas, [0, 1, 3].map(BrokerId));
     let throttled =
         bed.kafka.lock().topics["t"].config["follower.replication.throttled.replicas"].clone();
-    assert_eq!(throttled, "0:3");
+    assert_eq!(throttled, "0:3,1:3,2:3");
     bed.look(&["t"]).await;
     assert_eq!(bed.kafka.lock().topics["t"].config.len(), 2, "throttles are no drift");
 }
