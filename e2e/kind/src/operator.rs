@@ -61,13 +61,18 @@ impl Scenario {
 
     /// How often the operator has written to the API server, all its pods together.
     pub async fn operator_writes(&self) -> Result<f64> {
+        self.operator_metric("barnabas_operator_api_writes_total").await
+    }
+
+    /// A metric of the operator, summed over its labels and all its pods.
+    pub async fn operator_metric(&self, name: &str) -> Result<f64> {
         let mut sum = 0.0;
         for pod in self.operator_pods().await? {
             let pod = pod.name_any();
             let (client, namespace) = (&self.client, self.home.as_str());
             let target = Target { client, namespace, pod: &pod, port: HTTP_PORT };
             let text = target.get("metrics").await?;
-            sum += metric_sum(&text, "barnabas_operator_api_writes_total");
+            sum += metric_sum(&text, name);
         }
         Ok(sum)
     }

@@ -1,6 +1,7 @@
 //! What takes too long for every change.
 
 mod bad_spec;
+mod many_topics;
 mod namespace;
 mod node;
 mod operator_killed;
