@@ -91,7 +91,9 @@ impl World {
     fn kill(&mut self, n: usize, loss: Loss) {
         let allowed = match loss {
             Loss::Nothing => self.faults.lossy.iter().all(|&other| other == n),
-            Loss::Power | Loss::Disk => self.plan.min_isr > 1 && self.others_are_whole(n),
+            Loss::Power | Loss::Disk => {
+                self.plan.min_isr > 1 && self.others_are_whole(n) && self.is_backed(n)
+            }
         };
         if !allowed {
             return;
@@ -233,7 +235,10 @@ impl World {
         let Some(partition) = self.quorum.latest().partition(&name.topic, name.partition) else {
             return Some(format!("{name} does not exist"));
         };
-        if partition.leader.is_none() || partition.isr.len() < partition.replicas.len() {
+        if partition.is_reassigning()
+            || partition.leader.is_none()
+            || partition.isr.len() < partition.replicas.len()
+        {
             return Some(format!("{name}: {partition:?}"));
         }
         for &id in &partition.replicas {

@@ -15,6 +15,7 @@ mod message;
 mod node;
 mod plan;
 mod quorum;
+mod reassign;
 mod rng;
 mod world;
 

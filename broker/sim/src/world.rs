@@ -14,6 +14,7 @@ use crate::message::{Addr, Body, Envelope, Tp};
 use crate::node::{Disk, Node, Timer};
 use crate::plan::{Mutation, Options, Plan};
 use crate::quorum::Quorum;
+use crate::reassign::Reassigning;
 use crate::rng::Rng;
 
 /// The end of a run.
@@ -60,6 +61,7 @@ pub(crate) enum Action {
         entries: usize,
     },
     Fault,
+    Reassign,
     Restart {
         node: usize,
     },
@@ -116,6 +118,7 @@ pub struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) quorum: Quorum,
     pub(crate) faults: Faults,
+    pub(crate) reassigning: Reassigning,
     pub(crate) checks: Checks,
     /// Of each client to each broker.
     connections: Vec<Vec<Connection>>,
@@ -151,6 +154,7 @@ impl World {
             clients: Vec::new(),
             quorum: Quorum::new(rng.next()),
             faults: Faults::default(),
+            reassigning: Reassigning::new(options.seed),
             checks: Checks::new(tps.len()),
             connections: Vec::new(),
             options: options.clone(),
@@ -175,6 +179,9 @@ impl World {
             vec![vec![Connection::default(); world.plan.nodes]; world.clients.len()];
         world.schedule(world.plan.fault_every_ms + 1_500, Action::Fault);
         world.schedule(world.plan.faults_until_ms, Action::Watch);
+        if world.reassigning.every_ms > 0 {
+            world.schedule(world.reassigning.every_ms + 1_000, Action::Reassign);
+        }
         world
     }
 
@@ -219,6 +226,7 @@ impl World {
             Action::QuorumTick => self.quorum_tick(),
             Action::Metadata { node, entries } => self.metadata_arrived(node, entries),
             Action::Fault => self.inject_fault(),
+            Action::Reassign => self.reassign(),
             Action::Restart { node } => self.come_back(node),
             Action::HealLinks => self.faults.heal_links(),
             Action::DiskFreed { node } => self.free_disk(node),

@@ -20,6 +20,7 @@ pub(crate) enum Call {
     Heartbeat,
     AlterIsr { tp: Tp, partition_epoch: i32 },
     CreateTopics,
+    Reassign,
 }
 
 const HEARTBEAT_MS: i64 = 150;
@@ -123,7 +124,7 @@ impl World {
                 self.after(RETRY_MS, n, Timer::IsrUnknown { tp, partition_epoch });
             }
             Some(Call::CreateTopics) => self.create_topics(n),
-            Some(Call::Register | Call::Heartbeat) | None => {}
+            Some(Call::Register | Call::Heartbeat | Call::Reassign) | None => {}
         }
     }
 
@@ -178,6 +179,8 @@ impl World {
                     return self.after(RETRY_MS, n, Timer::CreateTopics);
                 }
             }
+            // Whatever became of it: moves are looked at by what they do.
+            (Call::Reassign, _) => {}
             _ => return self.call_failed(n, id),
         }
         self.nodes[n].calls.remove(&id);
@@ -211,7 +214,7 @@ impl World {
         let name = self.tps[tp].clone();
         let Some(partition) = image.partition(&name.topic, name.partition) else { return };
         if !partition.replicas.contains(&self.nodes[n].id) {
-            return;
+            return self.remove_replica(n, tp);
         }
         if !self.nodes[n].replicas.contains_key(&tp) && !self.open_replica(n, tp) {
             return;

@@ -154,17 +154,21 @@ impl World {
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         match replica.log.truncate_fully_and_start_at(offset, now) {
             Ok(_) => {
-                // What lies before was committed and deleted.
-                let committed = &self.checks.committed[tp];
-                let below = committed.partition_point(|batch| batch.last < offset);
-                self.disks[n].content[tp] = committed[..below].to_vec();
-                if self.checks.committed_end(tp) < offset {
-                    let detail = format!("partition {tp} node {n} restarts at {offset}");
-                    self.fail(Property::HighWatermarkContent, detail);
-                }
+                self.starts_at(n, tp, offset);
                 self.log_changed(n, tp);
             }
             Err(error) => self.abort(n, &error.to_string()),
+        }
+    }
+
+    /// The replica's log holds nothing below `offset`: what lies before was committed and deleted.
+    pub(super) fn starts_at(&mut self, n: usize, tp: Tp, offset: i64) {
+        let committed = &self.checks.committed[tp];
+        let below = committed.partition_point(|batch| batch.last < offset);
+        self.disks[n].content[tp] = committed[..below].to_vec();
+        if self.checks.committed_end(tp) < offset {
+            let detail = format!("partition {tp} node {n} restarts at {offset}");
+            self.fail(Property::HighWatermarkContent, detail);
         }
     }
 }

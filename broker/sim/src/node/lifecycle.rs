@@ -1,10 +1,11 @@
 //! How a broker's process starts and ends: booting from its disk, checkpoints, a clean stop, death
 //! with or without loss of what the disk had not synced.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use commitlog::checkpoint::{OffsetCheckpoint, take_clean_shutdown, write_clean_shutdown};
+use commitlog::fs::Fs;
 use commitlog::{LoadState, Log, LogConfig, LogContext};
 use metadata::{ControllerRequest, CreateTopic, CreateTopicsRequest};
 use replica::{Partition, Settings};
@@ -36,7 +37,7 @@ pub(crate) enum Loss {
     Disk,
 }
 
-pub(super) const LOG_DIR: &str = "/logs";
+pub(crate) const LOG_DIR: &str = "/logs";
 const CHECKPOINT_MS: i64 = 400;
 const TOPICS_RETRY_MS: i64 = 200;
 
@@ -111,9 +112,14 @@ impl World {
     pub(crate) fn open_replica(&mut self, n: usize, tp: Tp) -> bool {
         let name = self.tps[tp].clone();
         let disk = &self.disks[n];
-        let dir = PathBuf::from(LOG_DIR).join(name.to_string());
+        let dir = self.log_dir(tp);
+        let is_new = !disk.fs.exists(&dir);
         let context = LogContext::new(Arc::new(disk.fs.clone()), 64);
         let checkpointed = |kind: OffsetCheckpoint| {
+            // What is said of it is said of a log that was removed.
+            if is_new {
+                return 0;
+            }
             let offsets = kind.read(&disk.fs, Path::new(LOG_DIR)).unwrap_or_default();
             offsets.get(&name).copied().unwrap_or(0)
         };
@@ -145,13 +151,18 @@ impl World {
                 return false;
             }
         };
+        let range = log.start_offset()..log.end_offset();
+        let end = self.disks[n].content[tp].last().map_or(0, |batch| batch.last + 1);
+        if end < range.start {
+            // It died while it began anew behind what its leader had deleted.
+            self.starts_at(n, tp, range.start);
+        }
         let written = &self.disks[n].content[tp];
         let synced = if self.disks[n].torn[tp] {
             self.disks[n].synced[tp]
         } else {
             written.last().map_or(0, |batch| batch.last + 1)
         };
-        let range = log.start_offset()..log.end_offset();
         let check = recovery::recovered((tp, n), written, synced, range.clone(), &found);
         self.check(check);
         self.disks[n].content[tp].retain(|batch| batch.last < range.end);

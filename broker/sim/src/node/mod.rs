@@ -22,7 +22,7 @@ use crate::world::{World, node_id};
 
 pub(crate) use self::hosted::Replica;
 pub(crate) use control::Call;
-use lifecycle::LOG_DIR;
+pub(crate) use lifecycle::LOG_DIR;
 pub(crate) use lifecycle::Loss;
 
 /// What survives the process, and what the checks know of it.

@@ -1,0 +1,113 @@
+//! Replicas that move while everything else fails: reassignments to other brokers, with more or
+//! fewer replicas, replaced by others half-way, and cancelled. Some seeds have none.
+
+use std::path::{Path, PathBuf};
+
+use base::BrokerId;
+use commitlog::fs::Fs;
+use metadata::{AlterReassignmentsRequest, ControllerRequest, ReassignPartition};
+use replica::Event;
+
+use crate::message::Tp;
+use crate::node::{Call, LOG_DIR};
+use crate::rng::Rng;
+use crate::world::{Action, World, node_id};
+
+/// Sets this stream of chance apart from the world's, whose seeds keep their meaning.
+const STREAM: u64 = 0x5EA5_519E;
+
+pub(crate) struct Reassigning {
+    rng: Rng,
+    /// 0: never.
+    pub(crate) every_ms: i64,
+}
+
+impl Reassigning {
+    pub(crate) fn new(seed: u64) -> Reassigning {
+        let mut rng = Rng::new(seed ^ STREAM);
+        let every_ms = *rng.pick(&[0, 0, 300, 1_200]);
+        Reassigning { rng, every_ms }
+    }
+}
+
+impl World {
+    /// Asks for the next reassignment, or for the end of one, through any broker.
+    pub(crate) fn reassign(&mut self) {
+        if self.healing() || self.reassigning.every_ms == 0 {
+            return;
+        }
+        let pause = self.reassigning.rng.between(1, 2 * self.reassigning.every_ms);
+        self.schedule(pause, Action::Reassign);
+        let n = self.reassigning.rng.below(self.nodes.len());
+        let tp = self.reassigning.rng.below(self.tps.len());
+        let is_cancel = self.reassigning.rng.chance(250);
+        let target = self.draw_target();
+        if !self.nodes[n].up {
+            return;
+        }
+        let name = self.tps[tp].clone();
+        let replicas = (!is_cancel).then_some(target);
+        self.trace(|_| format!("reassign {name} to {replicas:?}"));
+        let partition =
+            ReassignPartition { topic: name.topic, partition: name.partition, replicas };
+        let request = AlterReassignmentsRequest {
+            partitions: vec![partition],
+            allow_replication_factor_change: true,
+        };
+        let request = ControllerRequest::AlterPartitionReassignments(request);
+        self.call(n, Call::Reassign, request);
+    }
+
+    /// From two brokers to all of them, in any order.
+    fn draw_target(&mut self) -> Vec<BrokerId> {
+        let rng = &mut self.reassigning.rng;
+        let mut brokers: Vec<BrokerId> = (0..self.nodes.len()).map(node_id).collect();
+        let size = rng.between(2, brokers.len() as i64) as usize;
+        for at in 0..size {
+            let other = at + rng.below(brokers.len() - at);
+            brokers.swap(at, other);
+        }
+        brokers.truncate(size);
+        brokers
+    }
+
+    /// The metadata does not name this broker a replica (any more): the log goes.
+    pub(crate) fn remove_replica(&mut self, n: usize, tp: Tp) {
+        let dir = self.log_dir(tp);
+        let is_open = self.nodes[n].replicas.contains_key(&tp);
+        if !is_open && !self.disks[n].fs.exists(&dir) {
+            return;
+        }
+        self.trace(|_| format!("  {n}/{tp} is removed"));
+        self.unload_shard(n, tp);
+        self.drive(n, tp, Event::Removed);
+        self.nodes[n].replicas.remove(&tp);
+        let disk = &mut self.disks[n];
+        let fs = &disk.fs;
+        let removed = fs.remove_dir_all(&dir).and_then(|()| fs.sync_dir(Path::new(LOG_DIR)));
+        disk.content[tp].clear();
+        disk.synced[tp] = 0;
+        disk.torn[tp] = false;
+        disk.unclean[tp] = false;
+        if let Err(error) = removed {
+            self.abort(n, &error.to_string());
+        }
+    }
+
+    pub(crate) fn log_dir(&self, tp: Tp) -> PathBuf {
+        PathBuf::from(LOG_DIR).join(self.tps[tp].to_string())
+    }
+
+    /// Whether every partition has somebody beside this broker who has all that is committed:
+    /// a move may have left it alone with that.
+    pub(crate) fn is_backed(&self, n: usize) -> bool {
+        let image = self.quorum.latest();
+        self.tps.iter().all(|tp| {
+            let partition = image.partition(&tp.topic, tp.partition);
+            partition.is_none_or(|partition| {
+                let others = partition.isr.iter().filter(|id| **id != node_id(n));
+                !partition.in_isr(node_id(n)) || others.count() > 0
+            })
+        })
+    }
+}
