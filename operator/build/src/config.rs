@@ -7,7 +7,7 @@ use std::fmt;
 use crd::{KafkaCluster, is_reserved_broker_key};
 use metadata::config::{broker_key, nearest_broker_key};
 
-use crate::listeners;
+use crate::{CLUSTER_ID_ANNOTATION, listeners};
 
 /// Most characters of a value: a ConfigMap has a limit too.
 const VALUE_CHARS_MAX: usize = 4_096;
@@ -88,9 +88,16 @@ pub fn config_hash(cluster: &KafkaCluster) -> String {
     format!("{:016x}", hash.0)
 }
 
-/// The cluster's id in Kafka, from the resource's UID: 22 characters, as Kafka writes ids.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The cluster's id in Kafka, 22 characters as Kafka writes ids: from the annotation, for volumes
+/// that outlived their cluster know its id; else from the resource's UID.
 pub fn cluster_id(cluster: &KafkaCluster) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let annotations = cluster.metadata.annotations.as_ref();
+    let given = annotations.and_then(|all| all.get(CLUSTER_ID_ANNOTATION));
+    if let Some(id) = given.filter(|id| is_cluster_id(id)) {
+        return id.clone();
+    }
     let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
     let mut bits = uid
         .chars()
@@ -104,6 +111,10 @@ pub fn cluster_id(cluster: &KafkaCluster) -> String {
         id.push(char::from(ALPHABET[index as usize]));
     }
     id
+}
+
+fn is_cluster_id(id: &str) -> bool {
+    id.len() == 22 && id.bytes().all(|byte| ALPHABET.contains(&byte))
 }
 
 /// FNV-1a: the hash has to be the same in every build of the operator, and only tells changes.

@@ -29,7 +29,8 @@ pub use listeners::{
 };
 pub use metadata_of::{labels, owner_reference, selector};
 pub use names::{
-    BROKER_PROPERTIES_ANNOTATION, CONFIG_HASH_ANNOTATION, Names, RESTART_ANNOTATION, ordinal_of_pod,
+    BROKER_PROPERTIES_ANNOTATION, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, Names,
+    RESTART_ANNOTATION, ordinal_of_pod,
 };
 pub use properties::{broker_properties, common_properties};
 pub use stateful_set::{claim_owner, immutable_difference, needs_recreation};

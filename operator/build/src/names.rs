@@ -8,6 +8,10 @@ pub const CONFIG_HASH_ANNOTATION: &str = "barnabas.dev/config-hash";
 /// On a `KafkaCluster`: any new value restarts all brokers. On a pod, `true` replaces that one.
 pub const RESTART_ANNOTATION: &str = "barnabas.dev/restart";
 
+/// On a volume claim: the id of the cluster whose data it holds. On a `KafkaCluster`: its id, for
+/// volumes that came from elsewhere.
+pub const CLUSTER_ID_ANNOTATION: &str = "barnabas.dev/cluster-id";
+
 /// Where the container finds things.
 pub(crate) const DATA_DIR: &str = "/data";
 /// Below the mount: the root of a volume may hold what its file system keeps there.

@@ -175,6 +175,8 @@ fn container(input: &ClusterInput<'_>, wishes: &PodTemplate) -> Container {
         security_context: Some(
             wishes.container_security_context.clone().unwrap_or_else(restricted_container_security),
         ),
+        // The last words of a broker that does not start reach the user by the pod's status.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(mounts(input.cluster)),
         ..Container::default()
     }

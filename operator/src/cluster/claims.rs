@@ -18,6 +18,8 @@ use crate::Context;
 use crate::apply::{patch_part, quantity};
 use crate::error::{Category, Error, Result};
 
+const ID: &str = build::CLUSTER_ID_ANNOTATION;
+
 /// A claim as the planner sees it.
 pub fn view(claim: &PersistentVolumeClaim) -> ClaimView {
     let conditions = claim.status.iter().flat_map(|s| s.conditions.iter().flatten());
@@ -35,6 +37,11 @@ fn is_true(
     condition.type_ == kind && condition.status == "True"
 }
 
+/// The id that the volumes know their cluster by, where they are older than this resource.
+pub fn cluster_id(claims: &BTreeMap<BrokerId, PersistentVolumeClaim>) -> Option<&String> {
+    claims.values().find_map(|claim| claim.annotations().get(ID))
+}
+
 /// What became of the claims.
 #[derive(Debug, Default)]
 pub struct Tended {
@@ -43,12 +50,14 @@ pub struct Tended {
     pub refused: Option<String>,
 }
 
-/// Gives every claim its size and its owner.
+/// Gives every claim its size, its owner, and the `id` of the cluster that it holds data of, once
+/// that is certain.
 pub async fn tend(
     context: &Context,
     cluster: &KafkaCluster,
     names: &Names<'_>,
     claims: &BTreeMap<BrokerId, PersistentVolumeClaim>,
+    id: Option<&str>,
 ) -> Result<Tended> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), names.namespace);
     let wanted = cluster.spec.brokers.storage.as_ref().map(|s| s.size.as_str());
@@ -60,6 +69,11 @@ pub async fn tend(
         if let Some(owners) = owners(claim, uid, owner.as_ref()) {
             let version = &claim.metadata.resource_version;
             let part = json!({"metadata": {"ownerReferences": owners, "resourceVersion": version}});
+            patch_part(&context.metrics, &api, &name, &part).await?;
+            tended.wrote = true;
+        }
+        if let Some(id) = id.filter(|_| claim.annotations().get(ID).is_none()) {
+            let part = json!({"metadata": {"annotations": {ID: id}}});
             patch_part(&context.metrics, &api, &name, &part).await?;
             tended.wrote = true;
         }

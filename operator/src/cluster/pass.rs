@@ -82,7 +82,9 @@ impl Operator {
         let Look { cluster, live, facts, plan, .. } = look;
         let names = names(cluster);
         let mut problems = Vec::new();
-        let tended = claims::tend(&self.context, cluster, &names, &live.claims).await?;
+        let id = look.seen.cluster.as_ref().map(|_| build::cluster_id(cluster));
+        let tended =
+            claims::tend(&self.context, cluster, &names, &live.claims, id.as_deref()).await?;
         let image = build::image(cluster, &self.context.settings.broker_image);
         let voters = voters(look);
         let mut objects = build::objects(&ClusterInput {

@@ -213,7 +213,8 @@ fn conditions(
     let ready = match phase {
         Phase::Unknown => ConditionStatus::Unknown,
         Phase::Paused => all_running(plan).into(),
-        phase => (phase == Phase::Ready).into(),
+        // What cannot be had beside does not make the brokers less ready.
+        _ => (plan.phase == plan::Phase::Ready).into(),
     };
     let progressing = !matches!(
         phase,

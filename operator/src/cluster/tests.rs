@@ -246,3 +246,23 @@ async fn a_volume_whose_class_does_not_let_it_grow_is_named_and_nothing_else_is_
     operator.pass("ns", "c").await.unwrap();
     assert_eq!(api.take_writes(), Vec::<String>::new(), "it is not tried again and again");
 }
+
+#[tokio::test]
+async fn volumes_that_outlived_their_cluster_give_it_its_id_again() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1, "storage": {"size": "1Gi"}}}));
+    let labels = build::labels("c");
+    api.put(
+        "/api/v1/namespaces/ns/persistentvolumeclaims/data-c-broker-0",
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {},
+            "metadata": {"labels": labels, "creationTimestamp": "2025-01-01T00:00:00Z",
+                "annotations": {"barnabas.dev/cluster-id": "Zaud-0OJTzeHgMGkccguPg"}}}),
+    );
+    operator(&api).pass("ns", "c").await.unwrap();
+    let files = api.get("/api/v1/namespaces/ns/configmaps/c-config").unwrap()["data"].clone();
+    let text = files["server.properties"].as_str().unwrap();
+    assert!(text.contains("barnabas.cluster.id=Zaud-0OJTzeHgMGkccguPg\n"), "{text}");
+    assert!(text.contains("barnabas.quorum.begin=false\n"), "{text}");
+    let object = api.get(&format!("{CLUSTERS}/c")).unwrap();
+    assert!(object["metadata"]["annotations"].is_null(), "the user's object stays theirs");
+}

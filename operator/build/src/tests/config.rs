@@ -72,6 +72,18 @@ fn a_cluster_keeps_its_id() {
 }
 
 #[test]
+fn the_id_of_volumes_that_were_there_before_wins_if_it_is_one() {
+    let mut cluster = cluster(MINIMAL);
+    let mut said = |id: &str| {
+        let annotation = (crate::CLUSTER_ID_ANNOTATION.to_owned(), id.to_owned());
+        cluster.metadata.annotations = Some([annotation].into());
+        cluster_id(&cluster)
+    };
+    assert_eq!(said("Zaud-0OJTzeHgMGkccguPg"), "Zaud-0OJTzeHgMGkccguPg");
+    assert_eq!(said("a\nnode.id=1"), "WbvQ7PjdT-GZiDkoJ8qGYA");
+}
+
+#[test]
 fn voters_and_the_right_to_begin_are_what_was_decided() {
     let cluster = cluster(FULL);
     let text = common_properties(&input(&cluster));

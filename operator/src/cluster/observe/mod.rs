@@ -50,7 +50,7 @@ impl Operator {
     pub async fn look(&self, cluster: KafkaCluster) -> Result<Look> {
         let names = super::names(&cluster);
         let live = read(&self.context.client, &names).await?;
-        self.look_at(cluster, live).await
+        self.look_at(with_id(cluster, &live), live).await
     }
 
     async fn look_at(&self, cluster: KafkaCluster, live: Live) -> Result<Look> {
@@ -182,6 +182,17 @@ fn view_of(probes: Probes) -> ClusterView {
         quorum: None,
         moves: probes.moves,
     }
+}
+
+/// Volumes that outlived an earlier resource of that name keep their cluster's id. The annotation
+/// is not written to the resource.
+fn with_id(mut cluster: KafkaCluster, live: &Live) -> KafkaCluster {
+    if let Some(id) = claims::cluster_id(&live.claims) {
+        let key = build::CLUSTER_ID_ANNOTATION.to_owned();
+        let annotations = cluster.metadata.annotations.get_or_insert_default();
+        annotations.entry(key).or_insert_with(|| id.clone());
+    }
+    cluster
 }
 
 fn set_view(set: &StatefulSet) -> SetView {

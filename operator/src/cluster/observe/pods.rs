@@ -111,10 +111,12 @@ fn ended(container: &ContainerStatus) -> String {
     let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
     let Some(last) = last else { return "its process ends again and again".into() };
     let reason = last.reason.as_deref().unwrap_or("Error");
-    let text = format!(
-        "its process ended {} times, last with exit code {} ({reason})",
-        container.restart_count, last.exit_code
-    );
+    let times = match container.restart_count {
+        count @ ..=1 => count.to_string() + " time",
+        count => format!("{count} times"),
+    };
+    let text =
+        format!("its process ended {times}, last with exit code {} ({reason})", last.exit_code);
     said(&text, last.message.as_deref())
 }
 
