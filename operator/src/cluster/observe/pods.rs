@@ -11,6 +11,8 @@ use super::nodes::NodeState;
 /// A container that ended so often, and so recently, is in a crash loop also while it runs.
 const CRASHES: i32 = 3;
 const CRASH_AGE_MS: i64 = 120_000;
+/// A pod that no node takes may only wait for its volume to be made.
+const UNSCHEDULED_MS: i64 = 10_000;
 /// A pod that ends should be gone by its grace period and this.
 const TERMINATION_SLACK_MS: i64 = 60_000;
 
@@ -59,8 +61,10 @@ fn phase(pod: &Pod, status: &PodStatus, now_ms: i64) -> (PodPhase, Option<String
     if let Some(unscheduled) = scheduled.filter(|c| c.status == "False") {
         let reason = unscheduled.reason.as_deref().unwrap_or_default();
         let said = said("no node takes it", unscheduled.message.as_deref());
+        let since = unscheduled.last_transition_time.as_ref().map(|t| t.0.as_millisecond());
+        let long = since.is_none_or(|since| now_ms.saturating_sub(since) >= UNSCHEDULED_MS);
         return match reason {
-            "Unschedulable" => (PodPhase::Unschedulable, Some(said)),
+            "Unschedulable" if long => (PodPhase::Unschedulable, Some(said)),
             _ => (PodPhase::Creating, Some(said)),
         };
     }

@@ -25,8 +25,14 @@ fn seen(status: Value) -> PodView {
 
 #[test]
 fn a_pod_that_no_node_takes_is_named_with_the_scheduler_s_words() {
-    let view = seen(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled",
-        "status": "False", "reason": "Unschedulable", "message": "0/4 nodes: Insufficient cpu"}]}));
+    let pending = |since: &str| {
+        seen(json!({"phase": "Pending", "conditions": [{"type": "PodScheduled",
+            "status": "False", "reason": "Unschedulable", "lastTransitionTime": since,
+            "message": "0/4 nodes: Insufficient cpu"}]}))
+    };
+    let moment = pending("2026-01-01T00:09:58Z");
+    assert_eq!(moment.phase, PodPhase::Creating, "its volume may be on its way");
+    let view = pending("2026-01-01T00:09:40Z");
     assert_eq!(view.phase, PodPhase::Unschedulable);
     assert_eq!(view.problem.unwrap(), "no node takes it: 0/4 nodes: Insufficient cpu");
 }
