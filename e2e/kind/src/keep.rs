@@ -21,7 +21,7 @@ impl Scenario {
     /// Best effort: a failure to explain the failure is only named.
     pub(crate) fn keep(&self, error: &anyhow::Error) {
         self.say(format!("FAILED: {error:#}"));
-        let _ = fs::write(self.logs.join("error.txt"), format!("{error:?}\n"));
+        let _ = fs::write(self.logs.join("error.txt"), format!("{error:#}\n"));
         for namespace in [&self.namespace, &self.home] {
             for (file, arguments) in OF_NAMESPACE {
                 let all = [&["--namespace", namespace.as_str()][..], arguments].concat();

@@ -44,7 +44,7 @@ pub fn scenario(name: &str, body: impl AsyncFnOnce(&Scenario) -> Result<()>) {
         Err(error) => Err(error.into()),
     };
     if let Err(error) = outcome {
-        panic!("{name}: {error:?}");
+        panic!("{name}: {error:#}");
     }
 }
 

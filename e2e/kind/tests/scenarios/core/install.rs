@@ -6,15 +6,20 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use kind_e2e::{GAP_ROLL, STEP, Scenario, scenario, yaml};
 
+/// A sample as it stands in the repository.
+fn sample(name: &str) -> Result<String> {
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/samples");
+    Ok(fs::read_to_string(format!("{samples}/{name}"))?)
+}
+
 /// What a user who follows the README does.
 #[test]
 #[ignore = "needs kind: cargo x kind test"]
 fn install() {
     scenario("install", async |s| {
         s.install_operator(&[]).await?;
-        let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/samples");
         for name in ["cluster.yaml", "topics.yaml"] {
-            s.apply(&fs::read_to_string(format!("{samples}/{name}"))?)?;
+            s.apply(&sample(name)?)?;
         }
         s.cluster_ready("castle", 3).await?;
         let messages = s.topic_ready("messages").await?.status.context("status")?;
@@ -35,13 +40,9 @@ fn install() {
 fn node_port() {
     scenario("node-port", async |s| {
         s.install_operator(&[]).await?;
-        let listeners = "  listeners:
-  - {name: plain, port: 9092, type: Internal}
-  - {name: outside, port: 9095, type: NodePort}
-";
-        let cluster = yaml::cluster_with("castle", 3, listeners);
-        s.apply(&yaml::documents(&[&cluster, &yaml::topic("orders", "castle", 3, 3)]))?;
-        s.cluster_ready("castle", 3).await?;
+        s.apply(&sample("nodeport.yaml")?)?;
+        s.apply(&yaml::topic("orders", "harbour", 3, 3))?;
+        s.cluster_ready("harbour", 3).await?;
         s.topic_ready("orders").await?;
         let bootstrap = addresses(s).await?;
         s.produce_and_consume(&bootstrap, "orders")
@@ -51,7 +52,7 @@ fn node_port() {
 /// The bootstrap servers of the listener `outside`, once status knows one for each broker.
 async fn addresses(s: &Scenario) -> Result<String> {
     let known = |cluster: Option<&crd::KafkaCluster>| outside(cluster).is_some();
-    let cluster = s.until("castle", "known by its addresses", STEP, known).await?;
+    let cluster = s.until("harbour", "known by its addresses", STEP, known).await?;
     outside(cluster.as_ref()).context("known above")
 }
 
