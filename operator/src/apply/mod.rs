@@ -80,7 +80,8 @@ pub async fn patch_part<K: Child>(
     let kind = K::kind(&());
     metrics.wrote(&kind);
     tracing::info!(kind = %kind, name, "patched");
-    api.patch(name, &PatchParams::default(), &Patch::Merge(part))
+    let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    api.patch(name, &params, &Patch::Merge(part))
         .await
         .map_err(Error::api(format!("patch {kind} {name}")))
 }

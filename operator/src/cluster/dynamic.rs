@@ -5,22 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crd::KafkaCluster;
 
-use crate::kafka::{Admin, ConfigChange, ConfigResource, ConfigSource};
+use super::status::Problem;
+use crate::kafka::{Admin, AdminError, ConfigChange, ConfigResource, ConfigSource};
 
-/// Brings the configs of all brokers to what the spec says. Returns whether anything changed; the
-/// error is for the user.
-pub async fn apply(admin: &Admin, cluster: &KafkaCluster) -> Result<bool, String> {
-    let now = admin.all_brokers_configs().await.map_err(|error| error.to_string())?;
+/// Brings the configs of all brokers to what the spec says. Returns whether anything changed.
+pub async fn apply(admin: &Admin, cluster: &KafkaCluster) -> Result<bool, Problem> {
+    let now = admin.all_brokers_configs().await.map_err(unanswered)?;
     let now = now.into_iter().filter(|(_, config)| config.source == ConfigSource::AllBrokers);
     let now: BTreeMap<String, Option<String>> =
         now.map(|(key, config)| (key, config.value)).collect();
     let Some(change) = change(&now, build::dynamic_config(cluster)) else { return Ok(false) };
     tracing::info!(set = ?change.set, delete = ?change.delete, "changing configs of all brokers");
-    let answers = admin.alter_configs(&[change], false).await.map_err(|e| e.to_string())?;
+    let answers = admin.alter_configs(&[change], false).await.map_err(unanswered)?;
     match answers.into_iter().next() {
-        Some(Err(refused)) => Err(format!("the brokers refuse spec.config: {}", refused.message)),
+        Some(Err(refused)) => Err(Problem {
+            reason: "ConfigRefused",
+            message: format!("the brokers refuse spec.config: {}", refused.message),
+            lasting: !refused.is_retriable(),
+        }),
         _ => Ok(true),
     }
+}
+
+fn unanswered(error: AdminError) -> Problem {
+    let message = format!("spec.config is not applied yet: {error}");
+    Problem { reason: "ConfigNotApplied", message, lasting: false }
 }
 
 fn change(

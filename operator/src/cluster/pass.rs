@@ -15,7 +15,7 @@ use super::observe::{Live, Look};
 use super::status::{self, Problem};
 use super::{Operator, children, claims, dynamic, names, reason_of};
 use crate::apply::MANAGER;
-use crate::error::{Error, Result};
+use crate::error::{Category, Error, Result};
 use crate::runtime::Severity;
 
 /// When a step turned out to be no longer wanted.
@@ -79,7 +79,7 @@ impl Operator {
     /// Applies what is wanted and takes the step. Returns whether anything was written, and what
     /// the user has to know.
     async fn change(&self, look: &Look) -> Result<(bool, Vec<Problem>)> {
-        let Look { cluster, live, facts, plan, .. } = look;
+        let Look { cluster, live, plan, .. } = look;
         let names = names(cluster);
         let mut problems = Vec::new();
         let id = look.seen.cluster.as_ref().map(|_| build::cluster_id(cluster));
@@ -96,7 +96,7 @@ impl Operator {
         });
         if let Some(message) = tended.refused {
             claims::keep_size(&mut objects.stateful_set, live.set(&names));
-            problems.push(Problem { reason: "VolumeCannotGrow", message });
+            problems.push(Problem { reason: "VolumeCannotGrow", message, lasting: true });
         }
         let mut wrote = tended.wrote;
         wrote |= children::apply_all(&self.context, cluster, &names, live, &objects).await?;
@@ -105,12 +105,27 @@ impl Operator {
         if let (Some(admin), Some(_)) = (&look.admin, &look.seen.cluster) {
             match dynamic::apply(admin, cluster).await {
                 Ok(changed) => wrote |= changed,
-                Err(message) => problems.push(Problem { reason: "ConfigRefused", message }),
+                Err(problem) => problems.push(problem),
             }
         }
-        let _ = facts;
-        wrote |= self.act(look).await?;
+        match self.act(look).await {
+            Ok(acted) => wrote |= acted,
+            Err(error) => problems.push(self.not_taken(look, error)?),
+        }
         Ok((wrote, problems))
+    }
+
+    /// A step that brokers did not take is tried again in the next pass; the user hears of it.
+    fn not_taken(&self, look: &Look, error: Error) -> Result<Problem> {
+        let category = error.category();
+        if !matches!(category, Category::Brokers | Category::Timeout) {
+            return Err(error);
+        }
+        let step = look.plan.step.name();
+        tracing::warn!(cluster = ?look.cluster.metadata.name, step, %error, "step not taken");
+        self.context.metrics.failed("cluster", category);
+        let message = format!("{step} is tried again: {error}");
+        Ok(Problem { reason: "StepFailed", message, lasting: false })
     }
 
     /// Tells brokers their racks and addresses as soon as they are known.
@@ -150,6 +165,7 @@ impl Operator {
             message: "spec.rack needs the right to read nodes, which the operator does not have: \
                       brokers have no rack"
                 .into(),
+            lasting: true,
         })
     }
 

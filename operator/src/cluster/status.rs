@@ -23,6 +23,8 @@ pub struct Problem {
     /// CamelCase, for the condition.
     pub reason: &'static str,
     pub message: String,
+    /// It lasts until a user does something; else it is tried again, and may be over.
+    pub lasting: bool,
 }
 
 /// The status after a pass.
@@ -31,8 +33,8 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
     let names = super::names(cluster);
     let mut status = cluster.status.clone().unwrap_or_default();
     common(&mut status, cluster, &names, live);
-    let phase = match (plan.phase, problems.is_empty()) {
-        (plan::Phase::Ready, false) => Phase::Degraded,
+    let phase = match (plan.phase, problems.iter().any(|problem| problem.lasting)) {
+        (plan::Phase::Ready, true) => Phase::Degraded,
         (phase, _) => phase_of(phase),
     };
     let message = message(plan, problems);
@@ -207,7 +209,8 @@ fn conditions(
     let word = phase.to_string();
     let text = status.message.clone().unwrap_or_default();
     let refused = plan.refused.as_ref().map(|refused| refused.reason);
-    let degraded = problems.first().map(|p| p.reason);
+    let lasting = || problems.iter().filter(|problem| problem.lasting);
+    let degraded = lasting().next().map(|problem| problem.reason);
     let degraded = degraded.or(plan.degraded.as_ref().map(|_| "BrokerStuck"));
     let reason = degraded.or(refused).unwrap_or(&word);
     let ready = match phase {
@@ -220,7 +223,7 @@ fn conditions(
         phase,
         Phase::Ready | Phase::Paused | Phase::Degraded | Phase::Invalid | Phase::Unknown
     );
-    let said = plan.degraded.iter().cloned().chain(problems.iter().map(|p| p.message.clone()));
+    let said = plan.degraded.iter().cloned().chain(lasting().map(|p| p.message.clone()));
     let said = said.collect::<Vec<_>>().join("; ");
     let progressing = progressing && refused.is_none();
     set(status, cluster, now, kind::VALID, true.into(), "Valid", "");

@@ -14,6 +14,7 @@ use kube::api::{ObjectMeta, PostParams};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::Context;
+use crate::apply::MANAGER;
 use crate::error::{is_conflict, is_not_found};
 
 const DURATION: Duration = Duration::from_secs(15);
@@ -136,7 +137,7 @@ impl Lease {
         let name = Some(self.context.settings.lease_name.clone());
         let metadata = ObjectMeta { name, ..ObjectMeta::default() };
         self.context.metrics.wrote("Lease");
-        self.api.create(&PostParams::default(), &Object { metadata, spec: Some(spec) }).await?;
+        self.api.create(&params(), &Object { metadata, spec: Some(spec) }).await?;
         Ok(true)
     }
 
@@ -144,9 +145,13 @@ impl Lease {
     async fn write(&self, object: &Object) -> kube::Result<()> {
         self.context.metrics.wrote("Lease");
         let name = &self.context.settings.lease_name;
-        self.api.replace(name, &PostParams::default(), object).await?;
+        self.api.replace(name, &params(), object).await?;
         Ok(())
     }
+}
+
+fn params() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() }
 }
 
 fn take(spec: &mut LeaseSpec, me: &str) {

@@ -114,15 +114,18 @@ impl Metrics {
         self.reconciles.with_label_values(&[controller]).inc();
         self.duration.with_label_values(&[controller]).observe(took.as_secs_f64());
         match failure {
-            Some(category) => {
-                self.failures.with_label_values(&[controller, category.name()]).inc();
-            }
+            Some(category) => self.failed(controller, category),
             None => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
                 self.last_success.with_label_values(&[controller]).set(seconds);
             }
         }
+    }
+
+    /// Something failed, in a pass that goes on.
+    pub fn failed(&self, controller: &str, category: Category) {
+        self.failures.with_label_values(&[controller, category.name()]).inc();
     }
 
     /// Whether the last pass of a cluster had nothing to do.
