@@ -127,3 +127,28 @@ async fn a_worker_ends_with_the_last_topic_of_its_cluster_and_comes_again() {
     assert!(kafka.has("a"), "the resource is gone, the topic is retained");
     controller.stop().await;
 }
+
+#[tokio::test]
+async fn ten_thousand_topics_take_a_hundred_requests_and_a_resync_changes_nothing() {
+    const MANY: usize = 10_000;
+    let (kafka, api) = (FakeKafka::new(3), FakeApi::new());
+    let mut controller = controller(&kafka, &api);
+    for scope in [CLUSTERS, TOPICS] {
+        controller.handle(Seen::Begin(scope)).await;
+    }
+    controller.handle(Seen::Listed(CLUSTERS, Object::Cluster(cluster(), facts()))).await;
+    for n in 0..MANY {
+        controller.handle(Seen::Listed(TOPICS, topic(entry(&format!("t{n}"))))).await;
+    }
+    for scope in [CLUSTERS, TOPICS] {
+        controller.handle(Seen::Complete(scope)).await;
+    }
+    until("all are made", || api.lock().statuses.len() == MANY).await;
+    assert_eq!(kafka.calls("create"), vec![100; 100]);
+    let looks = kafka.calls("describe").len();
+    controller.resync();
+    until("all are looked at", || kafka.calls("describe").len() >= looks + 100).await;
+    assert_eq!(kafka.calls("create").len(), 100);
+    assert_eq!(api.writes(), MANY, "one write for each, and none for what stays");
+    controller.stop().await;
+}

@@ -32,7 +32,7 @@ pub struct Kafka {
     /// No request is answered.
     pub down: bool,
     pub moves: Vec<Move>,
-    made: u8,
+    made: u32,
 }
 
 #[derive(Clone)]
@@ -91,7 +91,7 @@ impl FakeKafka {
 impl Kafka {
     fn next_id(&mut self) -> TopicId {
         self.made += 1;
-        TopicId([self.made; 16])
+        TopicId(u128::from(self.made).to_be_bytes())
     }
 
     fn check(&self, method: &'static str, topic: &str) -> ItemResult<()> {
