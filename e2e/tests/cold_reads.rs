@@ -136,7 +136,6 @@ fn offset_of(raw: &mut Raw, timestamp: i64) -> Result<i64> {
         partition_index: 0,
         current_leader_epoch: -1,
         timestamp,
-        ..ListOffsetsPartition::default()
     };
     let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition] };
     let request =
