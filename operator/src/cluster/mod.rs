@@ -59,6 +59,7 @@ pub async fn run(context: Arc<Context>, stop: Stop) -> Result<()> {
         true => Nodes::start(context.client.clone(), stop.clone()),
         false => Nodes::unknown(),
     };
+    nodes.settled().await;
     let operator =
         Arc::new(Operator { context, nodes, failures: Mutex::default(), admins: Mutex::default() });
     let namespaces = operator.context.settings.namespaces();

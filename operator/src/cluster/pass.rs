@@ -141,6 +141,12 @@ impl Operator {
             };
             let key = build::BROKER_PROPERTIES_ANNOTATION;
             let now = pod.metadata.annotations.as_ref().and_then(|all| all.get(key));
+            // What it was told while its node could be seen stays true while it cannot.
+            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+            let blind = node.is_none_or(|node| self.nodes.get(node).is_none());
+            if now.is_some() && blind && self.context.settings.global_read {
+                continue;
+            }
             if now != Some(&wanted) {
                 let name = names.pod(id.0);
                 let namespace = names.namespace;

@@ -266,3 +266,22 @@ async fn volumes_that_outlived_their_cluster_give_it_its_id_again() {
     let object = api.get(&format!("{CLUSTERS}/c")).unwrap();
     assert!(object["metadata"]["annotations"].is_null(), "the user's object stays theirs");
 }
+
+#[tokio::test]
+async fn a_broker_keeps_the_rack_it_was_told_while_its_node_cannot_be_seen() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}, "rack": {}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &json!({"phase": "Running"}));
+    let path = format!("{PODS}/c-broker-0");
+    let mut pod = api.get(&path).unwrap();
+    pod["spec"]["nodeName"] = json!("n1");
+    pod["metadata"]["annotations"] = json!({"barnabas.dev/broker-properties": "broker.rack=a\n"});
+    api.put(&path, pod);
+    operator.pass("ns", "c").await.unwrap();
+    let pod = api.get(&path).unwrap();
+    let told = &pod["metadata"]["annotations"]["barnabas.dev/broker-properties"];
+    assert_eq!(told, "broker.rack=a\n");
+    assert_eq!(condition(&status(&api), "Degraded")["reason"], "NodesNotReadable");
+}

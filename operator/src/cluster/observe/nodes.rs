@@ -2,13 +2,16 @@
 //! node that cannot be reached explains a pod that does not answer. One watch for all clusters,
 //! pruned to what is used. Without the right to watch nodes all of that is unknown, and said so.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Node;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::runtime::Stop;
 
@@ -21,23 +24,35 @@ pub enum NodeState {
     Unknown,
 }
 
+/// How long passes wait at the start for the first list.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The nodes of the Kubernetes cluster.
 pub struct Nodes {
     store: Store<Node>,
-    listed: AtomicBool,
+    sight: watch::Sender<Sight>,
+}
+
+/// Whether nodes can be seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sight {
+    /// Not asked yet.
+    Coming,
+    Clear,
+    Refused,
 }
 
 impl Nodes {
     /// Nothing is known, ever.
-    pub fn unknown() -> std::sync::Arc<Nodes> {
+    pub fn unknown() -> Arc<Nodes> {
         let (store, _) = reflector::store();
-        std::sync::Arc::new(Nodes { store, listed: AtomicBool::new(false) })
+        Arc::new(Nodes { store, sight: watch::Sender::new(Sight::Refused) })
     }
 
     /// Watches until stopped.
-    pub fn start(client: Client, stop: Stop) -> std::sync::Arc<Nodes> {
+    pub fn start(client: Client, stop: Stop) -> Arc<Nodes> {
         let (store, writer) = reflector::store();
-        let nodes = std::sync::Arc::new(Nodes { store, listed: AtomicBool::new(false) });
+        let nodes = Arc::new(Nodes { store, sight: watch::Sender::new(Sight::Coming) });
         let watched = nodes.clone();
         let config = watcher::Config::default().any_semantic();
         let stream = watcher(Api::<Node>::all(client), config)
@@ -49,10 +64,17 @@ impl Nodes {
             let mut complained = false;
             while let Some(event) = stream.next().await {
                 match event {
-                    Ok(watcher::Event::InitDone) => watched.listed.store(true, Ordering::Release),
+                    Ok(watcher::Event::InitDone) => {
+                        watched.sight.send_replace(Sight::Clear);
+                    }
                     Ok(_) => {}
                     Err(error) if !complained => {
                         complained = true;
+                        let first = |sight: &mut Sight| {
+                            let coming = *sight == Sight::Coming;
+                            coming.then(|| *sight = Sight::Refused).is_some()
+                        };
+                        watched.sight.send_if_modified(first);
                         tracing::warn!(%error, "nodes cannot be watched: no racks, no node states");
                     }
                     Err(error) => tracing::debug!(%error, "nodes cannot be watched"),
@@ -63,13 +85,22 @@ impl Nodes {
     }
 
     /// The node; `None` where there is none of the name, or none can be seen.
-    pub fn get(&self, name: &str) -> Option<std::sync::Arc<Node>> {
+    pub fn get(&self, name: &str) -> Option<Arc<Node>> {
         self.store.get(&ObjectRef::new(name))
+    }
+
+    /// Waits for the first list, or for its refusal.
+    pub async fn settled(&self) {
+        let mut sight = self.sight.subscribe();
+        let settled = sight.wait_for(|sight| *sight != Sight::Coming);
+        if timeout(PATIENCE, settled).await.is_err() {
+            tracing::warn!("nodes were not listed in time");
+        }
     }
 
     /// Whether nodes can be seen at all.
     pub fn are_known(&self) -> bool {
-        self.listed.load(Ordering::Acquire)
+        *self.sight.borrow() == Sight::Clear
     }
 
     pub fn state(&self, name: Option<&str>) -> NodeState {
