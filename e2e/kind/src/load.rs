@@ -137,6 +137,16 @@ impl Load<'_> {
         serde_json::from_str(&text).with_context(|| text)
     }
 
+    /// Waits until every partition of a topic has that many replicas in sync, and no others.
+    pub async fn in_sync(&self, topic: &str, replicas: usize) -> Result<()> {
+        let look = async || {
+            let partitions = self.topic(topic).await?;
+            Ok(partitions.iter().all(|p| p.isr.len() == replicas && p.replicas.len() == replicas))
+        };
+        let what = format!("{topic} has {replicas} replicas, all in sync");
+        self.scenario.eventually(&what, STEP, look).await
+    }
+
     /// The value that a broker works with.
     pub async fn config(&self, broker: i32, key: &str) -> Result<String> {
         let text = self.target().get(&format!("brokers/{broker}/config/{key}")).await?;

@@ -15,6 +15,7 @@ fn pod_killed() {
             Ok(uid.is_some() && uid != before.get("castle-broker-1"))
         };
         s.eventually("there is a new pod", kind_e2e::CREATE, replaced).await?;
+        load.in_sync("orders", 3).await?;
         s.cluster_ready("castle", 3).await?;
         load.more(500).await?;
         let report = load.end().await?;

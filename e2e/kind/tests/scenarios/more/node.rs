@@ -1,6 +1,5 @@
 //! Nodes that are drained, that vanish, and volumes that are lost with them.
 
-use anyhow::Result;
 use kind_e2e::{GAP_LOSS, GAP_ROLL, STEP, scenario};
 
 /// `kubectl drain` evicts one broker, which hands its leaders off; it comes back with the node.
@@ -31,6 +30,7 @@ fn lost() {
         s.eventually("broker 1 is out of every ISR", STEP, down).await?;
         load.more(500).await?;
         s.start_node(&node)?;
+        load.in_sync("orders", 3).await?;
         s.cluster_ready("castle", 3).await?;
         load.more(500).await?;
         let report = load.end().await?;
@@ -51,16 +51,11 @@ fn volume_lost() {
         let load = s.castle(3, "").await?;
         s.kubectl(&["delete", "pvc", "data-castle-broker-1", "--wait=false"])?;
         s.kill_pod("castle-broker-1")?;
-        all_in_sync(s, &load).await?;
+        load.in_sync("orders", 3).await?;
         s.cluster_ready("castle", 3).await?;
         load.more(500).await?;
         let report = load.end().await?;
         report.safe()?;
         report.gap_within(GAP_LOSS)
     });
-}
-
-async fn all_in_sync(s: &kind_e2e::Scenario, load: &kind_e2e::Load<'_>) -> Result<()> {
-    let look = async || Ok(load.topic("orders").await?.iter().all(|p| p.isr.len() == 3));
-    s.eventually("all replicas are in sync", STEP, look).await
 }
