@@ -132,11 +132,8 @@ fn next_offset(frame: Vec<u8>) -> Result<i64> {
 }
 
 fn offset_of(raw: &mut Raw, timestamp: i64) -> Result<i64> {
-    let partition = ListOffsetsPartition {
-        partition_index: 0,
-        current_leader_epoch: -1,
-        timestamp,
-    };
+    let partition =
+        ListOffsetsPartition { partition_index: 0, current_leader_epoch: -1, timestamp };
     let topic = ListOffsetsTopic { name: TOPIC.into(), partitions: vec![partition] };
     let request =
         ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
