@@ -286,10 +286,10 @@ fn cluster_id(config: &Config, loaded: &LoadedLogs) -> String {
     let mut voters: Vec<String> =
         config.voters.iter().map(|v| format!("{}@{}:{}", v.id, v.host, v.port)).collect();
     if voters.is_empty() {
-        return base::TopicId(*uuid::Uuid::new_v4().as_bytes()).to_string();
+        return base::TopicId::from_random(uuid::Uuid::new_v4().as_u128()).to_string();
     }
     voters.sort();
-    base::TopicId(fnv_128(voters.join(",").as_bytes()).to_be_bytes()).to_string()
+    base::TopicId::from_random(fnv_128(voters.join(",").as_bytes())).to_string()
 }
 
 fn fnv_128(bytes: &[u8]) -> u128 {

@@ -23,6 +23,14 @@ impl TopicId {
     /// "No topic": what a request or response carries where the id is unknown.
     pub const ZERO: TopicId = TopicId([0; 16]);
 
+    /// An id of 128 random bits. Its text never starts with `-`, which command lines would take for
+    /// an option, and it is none of the ids that Kafka reserves (0 and 1).
+    pub fn from_random(bits: u128) -> TopicId {
+        // The first base64 digit is the top six bits, and `-` is 62.
+        let unfit = bits >> 122 == 62 || bits <= 1;
+        TopicId((bits ^ u128::from(unfit) << 127).to_be_bytes())
+    }
+
     pub fn is_zero(&self) -> bool {
         *self == TopicId::ZERO
     }
@@ -119,6 +127,16 @@ mod tests {
         let all = TopicId([0xff; 16]);
         assert_eq!(all.to_string(), "_____________________w");
         assert_eq!(all.to_string().parse(), Ok(all));
+    }
+
+    #[test]
+    fn random_ids_are_no_options_of_a_command_line() {
+        for bits in [0, 1, 2, 62 << 122, 62 << 122 | 7, (63 << 122) - 1, 63 << 122, u128::MAX] {
+            let id = TopicId::from_random(bits);
+            assert!(!id.to_string().starts_with('-'), "{id}");
+            assert!(u128::from_be_bytes(id.0) > 1, "{id}");
+        }
+        assert_eq!(TopicId::from_random(7).0, 7u128.to_be_bytes());
     }
 
     #[test]

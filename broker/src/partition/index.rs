@@ -56,7 +56,7 @@ impl Partitions {
     ) -> Partitions {
         Partitions {
             broker: config.broker_id,
-            incarnation_id: TopicId(*uuid::Uuid::new_v4().as_bytes()),
+            incarnation_id: TopicId::from_random(uuid::Uuid::new_v4().as_u128()),
             config,
             logs,
             outbox,

@@ -100,7 +100,7 @@ fn claim_dir(
 ) -> Result<(), LoadError> {
     let problem = |problem| LoadError::Dir { dir: dir.display().to_string(), problem };
     let Some(properties) = checkpoint::read_meta_properties(&*context.fs, dir)? else {
-        loaded.directory_ids.push(TopicId(*uuid::Uuid::new_v4().as_bytes()));
+        loaded.directory_ids.push(TopicId::from_random(uuid::Uuid::new_v4().as_u128()));
         return Ok(());
     };
     if properties.node_id != config.broker_id.0 {

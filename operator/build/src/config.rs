@@ -99,18 +99,15 @@ pub fn cluster_id(cluster: &KafkaCluster) -> String {
         return id.clone();
     }
     let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
-    let mut bits = uid
-        .chars()
-        .filter_map(|c| c.to_digit(16))
-        .chain(std::iter::repeat(0))
-        .take(32)
-        .flat_map(|nibble| (0..4).rev().map(move |bit| nibble >> bit & 1));
-    let mut id = String::with_capacity(22);
-    for _ in 0..22 {
-        let index = (0..6).fold(0, |value, _| value << 1 | bits.next().unwrap_or(0));
-        id.push(char::from(ALPHABET[index as usize]));
+    let digits = uid.chars().filter_map(|c| c.to_digit(16)).chain(std::iter::repeat(0)).take(32);
+    let mut bits = digits.fold(0, |value, nibble| value << 4 | u128::from(nibble));
+    // No id begins with `-`: command lines would take it for an option.
+    if bits >> 122 == 62 {
+        bits ^= 1 << 127;
     }
-    id
+    // 22 characters hold 132 bits: the last one has two bits and four zero bits.
+    let digit = |i: u32| if i < 21 { bits >> (122 - 6 * i) } else { bits << 4 };
+    (0..22).map(|i| char::from(ALPHABET[(digit(i) & 63) as usize])).collect()
 }
 
 fn is_cluster_id(id: &str) -> bool {

@@ -72,6 +72,13 @@ fn a_cluster_keeps_its_id() {
 }
 
 #[test]
+fn an_id_is_never_taken_for_an_option() {
+    let mut cluster = cluster(MINIMAL);
+    cluster.metadata.uid = Some("fb000000-0000-4000-8000-000000000001".into());
+    assert_eq!(cluster_id(&cluster), "ewAAAAAAQACAAAAAAAAAAQ");
+}
+
+#[test]
 fn the_id_of_volumes_that_were_there_before_wins_if_it_is_one() {
     let mut cluster = cluster(MINIMAL);
     let mut said = |id: &str| {
