@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::run::{cargo, step};
-use crate::{chart, tidy};
+use crate::{chart, kind, tidy};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -17,6 +17,9 @@ pub struct Arguments {
     /// Leave out the tests with real processes and clients.
     #[arg(long)]
     no_e2e: bool,
+    /// Leave out the scenarios on Kubernetes.
+    #[arg(long)]
+    no_kind: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -48,5 +51,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.no_e2e {
         test.args(["--exclude", "e2e"]);
     }
-    step("tests", &mut test)
+    step("tests", &mut test)?;
+    if arguments.no_kind { Ok(()) } else { kind::core_set() }
 }
