@@ -3,22 +3,20 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use base::{LeaderEpoch, Offset};
-use replica::{ConsumerFetch, Isolation};
+use base::Offset;
 
-use crate::partition::{FetchWait, Partition, Registration};
+use crate::partition::{FetchWait, Partition};
 
 /// A subscription to one partition's high watermark, armed only while somebody waits for it.
 pub(super) struct HighWatermark {
     partition: Arc<Partition>,
-    epoch: LeaderEpoch,
     wait: Arc<FetchWait>,
     is_armed: bool,
 }
 
 impl HighWatermark {
-    pub(super) fn new(partition: Arc<Partition>, epoch: LeaderEpoch) -> HighWatermark {
-        HighWatermark { partition, epoch, wait: FetchWait::new(), is_armed: false }
+    pub(super) fn new(partition: Arc<Partition>) -> HighWatermark {
+        HighWatermark { partition, wait: FetchWait::new(), is_armed: false }
     }
 
     /// Where it stands.
@@ -29,18 +27,10 @@ impl HighWatermark {
     /// Asks to be told of the next rise. Look at [`HighWatermark::get`] afterwards: a rise before
     /// this call is not told of.
     pub(super) fn arm(&mut self) {
-        if self.is_armed {
-            return;
+        if !self.is_armed {
+            self.partition.register(false, &self.wait, 0);
+            self.is_armed = true;
         }
-        let fetch = ConsumerFetch {
-            current_leader_epoch: self.epoch,
-            fetch_offset: self.partition.offsets().high_watermark,
-            last_fetched_epoch: -1,
-            isolation: Isolation::ReadUncommitted,
-        };
-        let registration = Registration { wait: &self.wait, index: 0 };
-        // Refused only when leadership is lost, which ends the shard by another way.
-        self.is_armed = self.partition.plan_consumer(&fetch, Some(registration)).is_ok();
     }
 
     /// The rise that was asked for; never, if none was.

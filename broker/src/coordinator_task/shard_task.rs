@@ -44,7 +44,7 @@ impl ShardTask {
             shard = self.load() => shard,
         };
         let mut running = Running {
-            high_watermark: HighWatermark::new(self.partition.clone(), self.epoch),
+            high_watermark: HighWatermark::new(self.partition.clone()),
             partition: self.partition,
             epoch: self.epoch,
             shard,
@@ -73,7 +73,7 @@ impl ShardTask {
             let loading = tokio::task::spawn_blocking(move || load(&partition, config));
             match loading.await {
                 Ok(Ok((shard, end))) => {
-                    HighWatermark::new(self.partition.clone(), self.epoch).reaches(end).await;
+                    HighWatermark::new(self.partition.clone()).reaches(end).await;
                     let ms = clock::monotonic_ms() - started;
                     tracing::debug!(partition = %self.partition.id, end, ms, "loaded groups");
                     return shard;

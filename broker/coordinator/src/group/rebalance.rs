@@ -85,8 +85,10 @@ impl Group {
             self.remove_silently(cx, &id);
         }
         if !self.members.is_empty() && !self.elect_joined_leader() {
-            // Nobody is here, and the static members may still come: wait another time.
-            let at_ms = cx.now_ms + self.rebalance_timeout_ms();
+            // Nobody is here, and the static members may still come: wait another time, which no
+            // client can make so short that nothing else is done.
+            let least_ms = i64::from(cx.config.session_timeout_ms_min).max(1);
+            let at_ms = cx.now_ms + self.rebalance_timeout_ms().max(least_ms);
             cx.timers.set(Timer::Rebalance(self.id.clone()), at_ms);
             return;
         }

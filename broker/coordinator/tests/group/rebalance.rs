@@ -200,6 +200,18 @@ fn who_does_not_rejoin_in_time_is_out_but_static_members_have_their_session() {
 }
 
 #[test]
+fn a_timeout_of_nothing_does_not_keep_the_coordinator_busy() {
+    let mut w = World::new();
+    let (mut a, mut s) = (Client::new("a"), Client::with_instance("s"));
+    s.rebalance_timeout_ms = 0;
+    w.stabilise(&mut [&mut a, &mut s]);
+    w.ask(a.leave());
+    // Only the static member is left, and it does not rejoin: its session ends it.
+    w.advance(2 * i64::from(SESSION_MS));
+    assert_eq!(w.state(), GroupState::Empty);
+}
+
+#[test]
 fn a_follower_that_never_synchronises_is_out_after_the_rebalance_timeout() {
     let mut w = World::new();
     let (mut a, mut b) = (Client::new("a"), Client::new("b"));
