@@ -114,13 +114,15 @@ impl Scenario {
         }
     }
 
-    /// A file of a node can be had even where the node is stopped.
+    /// Of a stopped node by a copy of the file, which alone would fail while the file grows.
     fn keep_log_of(&self, node: &str, log: &str) {
         let file = format!("{node}.{log}.txt");
+        let read = format!("cat /var/log/{log}.log || journalctl --no-pager --unit {log}");
+        let text = Tool::Docker.run(&["exec", node, "sh", "-c", &read]);
         let (from, to) = (format!("{node}:/var/log/{log}.log"), self.logs.join(&file));
-        if Tool::Docker.run(&["cp", &from, &to.to_string_lossy()]).is_err() {
-            let journal = ["exec", node, "journalctl", "--no-pager", "--unit", log];
-            self.keep_text(&file, Tool::Docker.run(&journal));
+        let copy = || Tool::Docker.run(&["cp", &from, &to.to_string_lossy()]);
+        if text.is_ok() || copy().is_err() {
+            self.keep_text(&file, text);
         }
     }
 }
