@@ -58,6 +58,8 @@ pub fn run(action: &Action) -> Result<()> {
         Action::Test { filter, all, as_is, name } => {
             if !as_is {
                 up(name)?;
+                // What an interrupted scenario left behind would stand in the way of the next.
+                bed("clean.sh", name)?;
                 load(name, false)?;
             }
             test(name, filter.as_deref(), *all)
@@ -172,9 +174,16 @@ fn executable(messages: &str) -> Option<String> {
     })
 }
 
+/// The judge of every scenario is judged first: its tests are part of no cargo test.
 fn load_generator(out: &Path) -> Result<()> {
-    let mut build = Command::new("go");
-    build.current_dir(root().join("e2e/kind/load")).env("CGO_ENABLED", "0");
+    let go = || {
+        let mut go = Command::new("go");
+        go.current_dir(root().join("e2e/kind/load")).env("CGO_ENABLED", "0");
+        go
+    };
+    step("load generator: lints", go().args(["vet", "./..."]))?;
+    step("load generator: tests", go().args(["test", "./..."]))?;
+    let mut build = go();
     build.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]).arg(out.join("load")).arg(".");
     step("load generator", &mut build)
 }

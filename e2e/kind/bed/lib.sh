@@ -44,6 +44,7 @@ END
 
 start_engine() {
   say "starting dockerd"
+  stale_pids
   local runtime=()
   if ! grep -q 'CapBnd:.*ffffffffff$' /proc/self/status; then
     install -m 0755 "$bed/node/runc-bounded" "$cache/runc-bounded"
@@ -52,6 +53,26 @@ start_engine() {
   # Descriptor 9 is the lock, which the daemon must not keep.
   setsid nohup dockerd "${runtime[@]}" > "$cache/dockerd.log" 2>&1 < /dev/null 9>&- &
   answers 60 /usr/bin/docker version || { tail -n 20 "$cache/dockerd.log" >&2; return 1; }
+}
+
+# Where /run is no tmpfs it outlives the machine, and the numbers in it then belong to others: an
+# engine does not start while any process has its own old number, and takes whatever has
+# containerd's for its containerd.
+stale_pids() {
+  local file name
+  while read -r file name; do
+    [ ! -e "$file" ] || lives "$(cat "$file")" "$name" || rm -f "$file"
+  done <<'END'
+/var/run/docker.pid dockerd
+/var/run/docker/containerd/containerd.pid containerd
+END
+}
+
+# Whether the process of this number is that program, and not one that only waits to be reaped.
+lives() {
+  local name=
+  { read -r name < "/proc/$1/comm"; } 2> /dev/null
+  [ "$name" = "$2" ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2> /dev/null
 }
 
 answers() {

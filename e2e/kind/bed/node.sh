@@ -5,6 +5,7 @@
 # from there. BARNABAS_KIND_NODE=built|stock decides without trying.
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
+source "$bed/image.sh"
 
 main() {
   local choice=${BARNABAS_KIND_NODE:-$(cat "$cache/node/choice" 2> /dev/null || true)}
@@ -16,7 +17,7 @@ main() {
   fi
   if [ "$choice" = stock ]; then
     docker image inspect "$stock_node" > /dev/null 2>&1 || docker pull -q "$stock_node" >&2
-    kubectl_of_stock
+    kubectl_of "$stock_node" /usr/bin/kubectl
     echo "$stock_node stock"
   else
     built
@@ -24,12 +25,16 @@ main() {
   fi
 }
 
-kubectl_of_stock() {
-  [ -x "$cache/bin/kubectl" ] && return
+# The kubectl of an image, where there is none: building it would mean building all of Kubernetes.
+kubectl_of() {
   local box
-  box=$(docker create "$stock_node")
-  docker cp "$box:/usr/bin/kubectl" "$cache/bin/kubectl" >&2
+  [ -x "$cache/bin/kubectl" ] && return
+  # It may be a link to what is gone.
+  rm -f "$cache/bin/kubectl"
+  box=$(docker create "$1")
+  docker cp "$box:$2" "$cache/bin/kubectl.part" >&2
   docker rm "$box" > /dev/null
+  mv "$cache/bin/kubectl.part" "$cache/bin/kubectl"
 }
 
 # A digest of everything that the image is made from names it.
@@ -37,7 +42,7 @@ built() {
   local stamp archive
   stamp=$({
     echo "$kubernetes $coredns $local_path $etcd_image $pause_image"
-    cat "$bed/node.sh" "$bed"/node/* "$bed"/go/*/*
+    cat "$bed/image.sh" "$bed"/node/* "$bed"/go/*/*
   } | sha256sum | cut -c1-16)
   image=barnabas/kind-node:$stamp
   archive=$cache/node/$stamp.tar.gz
@@ -51,76 +56,20 @@ built() {
   fi
   if [ ! -e "$archive" ]; then
     say "keeping the node image in the cache"
-    rm -f "$cache"/node/*.tar.gz
+    older_archives | xargs -r rm -f
     docker save "$image" debian:12-slim | gzip -1 > "$archive.part"
     mv "$archive.part" "$archive"
   fi
-  [ -x "$cache/bin/kubectl" ] || programs
+  # The time of its last use.
+  touch "$archive"
+  # All components are this program; it is kubectl when it is called so.
+  kubectl_of "$image" /usr/local/bin/kube
 }
 
-build() {
-  programs
-  debian
-  say "building the node image"
-  local room=$cache/node/room component
-  rm -rf "$room" && mkdir "$room"
-  cp "$bed"/node/* "$room/"
-  ln "$cache"/node/bin/* "$room/"
-  : > "$room/images.tar"
-  stage components barnabas/kind-components
-  stage coredns "registry.k8s.io/coredns/coredns:$coredns"
-  stage pause "registry.k8s.io/pause:$pause_image"
-  local names=("registry.k8s.io/coredns/coredns:$coredns" "registry.k8s.io/pause:$pause_image")
-  for component in kube-{apiserver,controller-manager,scheduler,proxy}:$kubernetes \
-    etcd:$etcd_image; do
-    docker tag barnabas/kind-components "registry.k8s.io/$component"
-    names+=("registry.k8s.io/$component")
-  done
-  docker tag barnabas/kind-components barnabas/kind-tools:local
-  docker save -o "$room/images.tar" "${names[@]}" barnabas/kind-tools:local debian:12-slim
-  stage node "$image"
-  rm -rf "$room"
-}
-
-stage() {
-  local log=$cache/node/$1.log
-  docker build --progress plain --network host --build-arg "KUBERNETES_VERSION=$kubernetes" \
-    --target "$1" -t "$2" "$cache/node/room" > "$log" 2>&1 || { tail -n 30 "$log" >&2; return 1; }
-}
-
-# Go's own cache makes the second build of the same thing free.
-programs() {
-  packages <<'END'
-gcc /usr/bin/gcc
-libc6-dev /usr/include/stdio.h
-END
-  local to=$cache/node/bin version=k8s.io/component-base/version
-  say "building Kubernetes $kubernetes"
-  (cd "$bed/go/kube" && go build -trimpath -o "$to/kube" -ldflags "-s -w \
-    -X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=34 \
-    -X k8s.io/client-go/pkg/version.gitVersion=$kubernetes" .)
-  ln -sf ../node/bin/kube "$cache/bin/kubectl"
-  say "building etcd"
-  (cd "$bed/go/etcd" && go build -trimpath -o "$to/etcd" -ldflags "-s -w" .)
-  goinstall coredns "$coredns" "github.com/coredns/coredns@$coredns" "$to"
-  goinstall local-path-provisioner "$local_path" \
-    "github.com/rancher/local-path-provisioner@$local_path" "$to"
-  gcc -Os -static -s -o "$to/pause" "$bed/node/pause.c"
-}
-
-# The base image under its usual name, so that a Dockerfile works here as it does elsewhere.
-debian() {
-  docker image inspect debian:12-slim > /dev/null 2>&1 && return
-  say "making debian:12-slim"
-  packages <<'END'
-debootstrap /usr/sbin/debootstrap
-END
-  local root=$cache/debian
-  rm -rf "$root"
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" > /dev/null
-  rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/usr/share/{doc,man,locale}/*
-  tar -C "$root" -c . | docker import - debian:12-slim > /dev/null
-  rm -rf "$root"
+# All archives but the one that was used last: two branches that take turns need one each.
+older_archives() {
+  find "$cache/node" -maxdepth 1 -name '*.tar.gz' -printf '%T@ %p\n' | sort -rn | tail -n +2 \
+    | cut -d' ' -f2-
 }
 
 engine

@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"maps"
 	"net"
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kbin"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -15,24 +17,35 @@ import (
 const frameMax = 64 << 20
 
 // codes counts the error codes that brokers answer with. The client retries most of them without a
-// word, so they are read where nothing is hidden: from a copy of the bytes on its connections.
+// word, so they are read where nothing is hidden: from a copy of the bytes on its connections. How
+// many answers were read, and how many could not be, says whether the counts mean anything.
 type codes struct {
 	sync.Mutex
-	counts map[string]int64
+	counts   map[string]int64
+	answers  int64
+	unparsed int64
 }
 
 func newCodes() *codes {
 	return &codes{counts: map[string]int64{}}
 }
 
-func (c *codes) snapshot() map[string]int64 {
+// snapshot is the counts, the answers that they are of, and the answers that they lack.
+func (c *codes) snapshot() (counts map[string]int64, answers, unparsed int64) {
 	c.Lock()
 	defer c.Unlock()
-	copied := make(map[string]int64, len(c.counts))
-	for name, count := range c.counts {
-		copied[name] = count
+	return maps.Clone(c.counts), c.answers, c.unparsed
+}
+
+// seen counts one answer of a kind whose codes matter, or one that may have been such.
+func (c *codes) seen(parsed bool) {
+	c.Lock()
+	defer c.Unlock()
+	if parsed {
+		c.answers++
+	} else {
+		c.unparsed++
 	}
-	return copied
 }
 
 func (c *codes) add(api string, code int16) {
@@ -56,7 +69,10 @@ func (c *codes) dial(ctx context.Context, network, address string) (net.Conn, er
 	}
 	reader, writer := io.Pipe()
 	t := &tap{Conn: conn, copy: writer, asked: map[int32]question{}}
-	go c.listen(t, reader)
+	go func() {
+		defer reader.Close() // from here on the copy is written to nobody
+		c.listen(t, reader)
+	}()
 	return t, nil
 }
 
@@ -70,7 +86,8 @@ type tap struct {
 	asked map[int32]question
 }
 
-// Write relies on the client's writing a request as a whole, which its tests would notice.
+// Write relies on the client's writing a request as a whole: the answer to one that it does not see
+// counts as unparsed.
 func (t *tap) Write(b []byte) (int, error) {
 	if len(b) >= 12 {
 		q := question{int16(binary.BigEndian.Uint16(b[4:])), int16(binary.BigEndian.Uint16(b[6:]))}
@@ -94,9 +111,9 @@ func (t *tap) Close() error {
 	return t.Conn.Close()
 }
 
-// listen cuts the copy into answers until the connection ends or makes no sense.
-func (c *codes) listen(t *tap, r *io.PipeReader) {
-	defer r.Close()
+// listen cuts the copy into answers until the connection ends or makes no sense. An answer that the
+// connection's end cuts off is one that the client has not had either.
+func (c *codes) listen(t *tap, r io.Reader) {
 	var size [4]byte
 	for {
 		if _, err := io.ReadFull(r, size[:]); err != nil {
@@ -104,7 +121,7 @@ func (c *codes) listen(t *tap, r *io.PipeReader) {
 		}
 		length := binary.BigEndian.Uint32(size[:])
 		if length < 4 || length > frameMax {
-			c.add("unreadable", -1)
+			c.seen(false)
 			return
 		}
 		frame := make([]byte, length)
@@ -113,28 +130,46 @@ func (c *codes) listen(t *tap, r *io.PipeReader) {
 		}
 		correlation := int32(binary.BigEndian.Uint32(frame))
 		t.mu.Lock()
-		q, ok := t.asked[correlation]
+		q, asked := t.asked[correlation]
 		delete(t.asked, correlation)
 		t.mu.Unlock()
-		if ok {
+		if asked {
 			c.answer(q, frame[4:])
+		} else {
+			c.seen(false)
 		}
 	}
 }
 
+// answer reads the kinds whose codes matter. Others are left alone: what is not looked into cannot
+// fail to be understood, such as the answer to a first ApiVersions that asks for too much.
 func (c *codes) answer(q question, body []byte) {
-	response := kmsg.ResponseForKey(q.api)
-	if response == nil {
+	switch kmsg.Key(q.api) {
+	case kmsg.Produce, kmsg.Fetch, kmsg.OffsetCommit, kmsg.Heartbeat, kmsg.JoinGroup,
+		kmsg.SyncGroup, kmsg.InitProducerID:
+	default:
 		return
 	}
+	response := kmsg.ResponseForKey(q.api)
 	response.SetVersion(q.version)
-	// A flexible header ends with tags, of which there are none; ApiVersions alone has no such end.
-	if response.IsFlexible() && q.api != 18 && len(body) > 0 {
-		body = body[1:]
+	if response.IsFlexible() {
+		reader := kbin.Reader{Src: body}
+		kmsg.SkipTags(&reader)
+		if reader.Complete() != nil {
+			c.seen(false)
+			return
+		}
+		body = reader.Src
 	}
 	if response.ReadFrom(body) != nil {
+		c.seen(false)
 		return
 	}
+	c.seen(true)
+	c.count(response)
+}
+
+func (c *codes) count(response kmsg.Response) {
 	switch r := response.(type) {
 	case *kmsg.ProduceResponse:
 		for _, topic := range r.Topics {

@@ -250,13 +250,16 @@ type report struct {
 	Group     pass             `json:"group"`
 	Log       *pass            `json:"log"`
 	Codes     map[string]int64 `json:"codes"`
+	Answers   int64            `json:"answers"`
+	Unparsed  int64            `json:"unparsed"`
 	Failures  map[string]int64 `json:"failures"`
 }
 
 // report is what is known now. The gap is the longest that any one partition went without an
 // acknowledgement, a wait that still lasts included.
 func (l *load) report() *report {
-	r := &report{Codes: l.codes.snapshot()}
+	r := &report{}
+	r.Codes, r.Answers, r.Unparsed = l.codes.snapshot()
 	l.mu.Lock()
 	r.State, r.Verdict, r.Log = l.state, l.verdict, l.final
 	r.Failures = maps.Clone(l.failures)

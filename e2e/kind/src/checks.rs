@@ -45,13 +45,6 @@ impl Scenario {
         Ok(())
     }
 
-    /// Deletes a pod as a failing node would: at once, with no chance to end well.
-    pub fn kill_pod(&self, pod: &str) -> Result<()> {
-        self.say(format!("killing pod {pod}"));
-        let how = ["delete", "pod", pod, "--grace-period=0", "--force", "--wait=false"];
-        self.kubectl(&how).map(drop)
-    }
-
     /// `kubectl scale`, as an autoscaler does it.
     pub fn scale(&self, cluster: &str, replicas: i32) -> Result<()> {
         self.say(format!("scaling {cluster} to {replicas}"));

@@ -15,6 +15,7 @@
 //! });
 //! ```
 
+mod accident;
 mod checks;
 mod command;
 mod http;

@@ -13,8 +13,11 @@ use crate::http::Target;
 use crate::wait::STEP;
 use crate::yaml;
 
-const PORT: u16 = 8080;
-const POD_START: Duration = Duration::from_secs(60);
+pub(crate) const PORT: u16 = 8080;
+/// A pod of one small image on a busy machine.
+const POD_START: Duration = Duration::from_secs(180);
+/// As long as a request to the load may fail before it counts as gone.
+const REACH: Duration = Duration::from_secs(60);
 
 /// What to write where.
 #[derive(Clone, Debug)]
@@ -55,6 +58,10 @@ pub struct Report {
     /// Error codes of responses, e.g. `Produce NOT_LEADER_FOR_PARTITION`, with their number.
     pub codes: BTreeMap<String, u64>,
     pub failures: BTreeMap<String, u64>,
+    /// Responses whose codes were read.
+    pub answers: u64,
+    /// Responses that could not be read: any error may have been in them.
+    pub unparsed: u64,
 }
 
 /// One reading of the topic.
@@ -121,12 +128,14 @@ impl Load<'_> {
 
     /// Waits until so many more records are acknowledged, and the group has read as many.
     pub async fn more(&self, records: u64) -> Result<()> {
-        let before = self.report().await.map_or((0, 0), |r| (r.acked, r.group.read));
+        let report =
+            self.scenario.retried("the load's report", REACH, async || self.report().await);
+        let before = report.await?;
         let what = format!("{records} more records through");
         let through = async || {
             let now = self.report().await?;
             ensure!(now.state == "running", "{now:?}");
-            Ok(now.acked >= before.0 + records && now.group.read >= before.1 + records)
+            Ok(now.acked >= before.acked + records && now.group.read >= before.group.read + records)
         };
         self.scenario.eventually(&what, STEP, through).await
     }
@@ -165,7 +174,9 @@ impl Load<'_> {
 
     /// Ends the load and returns what it found, whatever that is.
     pub async fn end(self) -> Result<Report> {
-        self.target().post("stop").await?;
+        // Told twice, it stops once.
+        let stop = async || self.target().post("stop").await;
+        self.scenario.retried("stopping the load", REACH, stop).await?;
         let mut last = None;
         let done = async || {
             let report = self.report().await?;
@@ -199,6 +210,7 @@ impl Report {
     /// Everything that a planned operation must keep.
     pub fn clean(&self, gap_max: Duration) -> Result<()> {
         self.safe()?;
+        self.sees()?;
         let short = self.codes.iter().find(|(code, _)| code.contains("NOT_ENOUGH_REPLICAS"));
         ensure!(short.is_none(), "writes were refused: {short:?}");
         self.gap_within(gap_max)
@@ -212,6 +224,17 @@ impl Report {
             "the client gave {} records up: {:?}",
             self.failed,
             self.failures
+        );
+        Ok(())
+    }
+
+    /// Whether a refused write would have been noticed: the client says nothing of most.
+    fn sees(&self) -> Result<()> {
+        let (answers, unparsed) = (self.answers, self.unparsed);
+        let sees = answers > 0 && unparsed == 0;
+        ensure!(
+            sees,
+            "{unparsed} answers could not be read, {answers} were: refusals may be hidden"
         );
         Ok(())
     }
@@ -255,6 +278,7 @@ spec:
     - --partitions={partitions}
     - --rate={rate}
     ports: [{{containerPort: {PORT}}}]
+    resources: {{requests: {{cpu: 200m}}}}
     securityContext:
       allowPrivilegeEscalation: false
       readOnlyRootFilesystem: true
@@ -277,6 +301,7 @@ mod tests {
             "state": "done", "verdict": verdict, "seconds": 1.5, "sent": 1, "acked": 1,
             "failed": 0, "waiting": 0, "gapMs": gap_ms, "gapAt": "", "waitP99Ms": 2.5,
             "waitMaxMs": 3.0, "group": pass, "log": null, "codes": {code: 1}, "failures": {},
+            "answers": 1, "unparsed": 0,
         });
         serde_json::from_value(report).unwrap()
     }
@@ -290,5 +315,10 @@ mod tests {
         let refused = report("ok", 0, "Produce NOT_ENOUGH_REPLICAS_AFTER_APPEND");
         assert!(refused.clean(limit).is_err());
         assert!(refused.safe().is_ok());
+        let blind = [
+            Report { answers: 0, ..report("ok", 0, "x") },
+            Report { unparsed: 1, ..report("ok", 0, "x") },
+        ];
+        assert!(blind.iter().all(|report| report.clean(limit).is_err() && report.safe().is_ok()));
     }
 }

@@ -2,11 +2,17 @@
 //! scenario does to a node is undone at its end, whether it passed or not.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 
 use crate::Scenario;
 use crate::command::Tool;
+
+/// From a node's start to its first sign of life.
+const BACK: Duration = Duration::from_secs(120);
 
 impl Scenario {
     /// Names of the worker nodes, one in each zone.
@@ -59,12 +65,31 @@ impl Scenario {
         self.hurt.lock().unwrap_or_else(PoisonError::into_inner).insert(node.to_owned());
     }
 
-    pub(crate) fn heal_nodes(&self) -> Result<()> {
+    /// Every one of them, whatever became of the others.
+    pub(crate) async fn heal_nodes(&self) -> Result<()> {
         let hurt = std::mem::take(&mut *self.hurt.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut errors = Vec::new();
         for node in hurt {
-            self.start_node(&node)?;
-            self.uncordon_node(&node)?;
+            if let Err(error) = self.heal(&node).await {
+                errors.push(format!("{node}: {error:#}"));
+            }
         }
+        ensure!(errors.is_empty(), "nodes do not come back: {}", errors.join("; "));
         Ok(())
+    }
+
+    /// A node without power is listed as ready for another 40 s, so its lease says whether it is
+    /// back for the next scenario.
+    async fn heal(&self, node: &str) -> Result<()> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), "kube-node-lease");
+        let renewed = async || {
+            let lease = leases.get(node).await?;
+            Ok::<_, anyhow::Error>(lease.spec.and_then(|spec| spec.renew_time))
+        };
+        let before = renewed().await.unwrap_or_default();
+        self.start_node(node)?;
+        self.uncordon_node(node)?;
+        let is_back = async || Ok(renewed().await? != before);
+        self.eventually(&format!("node {node} is back"), BACK, is_back).await
     }
 }

@@ -8,13 +8,14 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 
 use crate::Scenario;
+use crate::accident::{crash, delete_by_force};
 use crate::command::Tool;
 use crate::http::Target;
 use crate::scenario::repository;
 
 /// The chart's release, which is also the name of its Deployment.
 const RELEASE: &str = "barnabas-operator";
-const HTTP_PORT: u16 = 9405;
+pub(crate) const HTTP_PORT: u16 = 9405;
 
 impl Scenario {
     /// Installs or upgrades the chart of this work tree to look after the scenario's namespace.
@@ -47,14 +48,16 @@ impl Scenario {
         Ok(pods.list(&selector).await?.items)
     }
 
-    /// Kills all operator pods at once, without a chance to end well.
+    /// Kills the processes of all operator pods, without a chance to end well, and then deletes the
+    /// pods, so that others take their place.
     pub async fn kill_operator(&self) -> Result<()> {
         self.say("killing the operator");
-        for pod in self.operator_pods().await? {
-            let name = pod.name_any();
-            let home = ["--namespace", self.home.as_str()];
-            let how = ["delete", "pod", &name, "--grace-period=0", "--force", "--wait=false"];
-            Tool::Kubectl.run(&[&home[..], &how].concat())?;
+        let pods = self.operator_pods().await?;
+        for pod in &pods {
+            crash(&self.home, &pod.name_any())?;
+        }
+        for pod in &pods {
+            delete_by_force(&self.home, &pod.name_any())?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use futures::FutureExt;
@@ -58,11 +58,19 @@ async fn run(name: &str, body: impl AsyncFnOnce(&Scenario) -> Result<()>) -> Res
         Err(_) => Err(anyhow!("not done after {LONGEST:?}")),
     };
     s.say("the body is done");
-    outcome = outcome.and(s.heal_nodes());
-    follower.settle().await;
-    outcome = outcome.and_then(|()| s.scan_logs());
+    // Before anything is healed: the state that failed is what explains it.
     if let Err(error) = &outcome {
-        s.keep(error);
+        s.keep(error).await;
+    }
+    let healed = s.heal_nodes().await;
+    follower.settle().await;
+    if outcome.is_ok() {
+        outcome = healed.and_then(|()| s.scan_logs());
+        if let Err(error) = &outcome {
+            s.keep(error).await;
+        }
+    } else if let Err(error) = healed {
+        s.say(format!("and besides: {error:#}"));
     }
     follower.stop();
     let keeps = std::env::var_os("BARNABAS_KIND_KEEP").is_some();
@@ -71,6 +79,9 @@ async fn run(name: &str, body: impl AsyncFnOnce(&Scenario) -> Result<()>) -> Res
         return outcome;
     }
     let removed = s.remove();
+    if let (Err(_), Err(error)) = (&outcome, &removed) {
+        s.say(format!("and besides, not all is removed: {error:#}"));
+    }
     if outcome.is_ok() && removed.is_ok() {
         // What a scenario that passed has logged explains nothing.
         let _ = fs::remove_dir_all(&s.logs);
@@ -91,8 +102,10 @@ impl Scenario {
             .join(name);
         let _ = fs::remove_dir_all(&logs);
         fs::create_dir_all(&logs)?;
-        // Runs side by side, as of two people on one cluster, do not meet.
-        let namespace = format!("{name}-{}", std::process::id());
+        // Runs side by side, as of two people on one cluster, do not meet, nor does one meet what
+        // an earlier one left; numbers of processes would begin anew with the machine.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).context("a clock before 1970")?;
+        let namespace = format!("{name}-{:x}", since.as_millis());
         let s = Self {
             client,
             home: format!("{namespace}-operator"),
@@ -105,8 +118,10 @@ impl Scenario {
         };
         for namespace in [&s.namespace, &s.home] {
             let restricted = "pod-security.kubernetes.io/enforce=restricted";
+            // By this label the next run finds what this one may leave behind.
+            let label = format!("barnabas.dev/scenario={name}");
             Tool::Kubectl.run(&["create", "namespace", namespace])?;
-            Tool::Kubectl.run(&["label", "namespace", namespace, restricted])?;
+            Tool::Kubectl.run(&["label", "namespace", namespace, restricted, &label])?;
         }
         Ok(s)
     }
@@ -171,8 +186,9 @@ impl Scenario {
             Tool::Helm.run(&["uninstall", &release, "--namespace", &self.home])?;
         }
         self.release_topics()?;
+        // Brokers have a minute to end, one after the other where a machine is busy.
         let both = ["delete", "namespace", &self.namespace, &self.home];
-        let how = ["--ignore-not-found", "--timeout=120s"];
+        let how = ["--ignore-not-found", "--timeout=300s"];
         Tool::Kubectl.run(&[&both[..], &how].concat()).map(drop)
     }
 

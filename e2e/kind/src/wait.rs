@@ -44,19 +44,27 @@ impl Scenario {
     {
         let api = self.api::<K>();
         let start = Instant::now();
-        let found = tokio::time::timeout(limit, await_condition(api.clone(), name, holds)).await;
-        match found {
-            Ok(found) => {
-                let found = found.with_context(|| format!("{name}: {what}"))?;
-                self.say(format!("{name}: {what} after {:.1?}", start.elapsed()));
-                Ok(found)
+        let mut broken = None;
+        let watch = async {
+            loop {
+                match await_condition(api.clone(), name, &holds).await {
+                    Ok(found) => return found,
+                    // An API server that is busy or restarts ends watches, and this goes by.
+                    Err(error) => broken = Some(error),
+                }
+                tokio::time::sleep(LOOK).await;
             }
-            Err(_) => {
-                let last = api.get_opt(name).await?;
-                let last = serde_yaml::to_string(&last)?;
-                bail!("{name}: not {what} after {limit:?}; it is:\n{last}")
-            }
+        };
+        if let Ok(found) = tokio::time::timeout(limit, watch).await {
+            self.say(format!("{name}: {what} after {:.1?}", start.elapsed()));
+            return Ok(found);
         }
+        let broken = broken.map(|error| format!("; a watch failed: {error}")).unwrap_or_default();
+        let last = match api.get_opt(name).await {
+            Ok(last) => serde_yaml::to_string(&last)?,
+            Err(error) => error.to_string(),
+        };
+        bail!("{name}: not {what} after {limit:?}{broken}; it is:\n{last}")
     }
 
     /// Looks again and again until it is so: for what is not a Kubernetes object.
@@ -81,6 +89,25 @@ impl Scenario {
         }
         let last = last.unwrap_or_else(|| anyhow!("it is not so"));
         Err(last.context(format!("not {what} after {limit:?}")))
+    }
+
+    /// Does again what may fail for a moment, such as a request by way of a busy API server.
+    pub async fn retried<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut act: impl AsyncFnMut() -> Result<T>,
+    ) -> Result<T> {
+        let start = Instant::now();
+        loop {
+            match act().await {
+                Ok(done) => return Ok(done),
+                Err(error) if start.elapsed() >= limit => {
+                    return Err(error.context(format!("{what}: not within {limit:?}")));
+                }
+                Err(_) => tokio::time::sleep(LOOK).await,
+            }
+        }
     }
 
     /// Until the cluster has as many brokers as its spec says, which must be this many, and

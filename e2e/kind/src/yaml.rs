@@ -19,6 +19,7 @@ spec:
     storage:
       size: 1Gi
       deletionPolicy: Delete
+    resources: {{requests: {{cpu: 100m}}}}
   rack:
     nodeLabel: topology.kubernetes.io/zone
   config:

@@ -1,0 +1,35 @@
+#!/bin/bash
+# Takes away what earlier scenarios left in the kind cluster NAME (default: dev): cordons, and
+# namespaces of runs that were interrupted or kept to be looked at.
+# Usage: clean.sh [NAME]
+set -euo pipefail
+source "$(dirname "$0")/lib.sh"
+name=${1:-dev}
+export KUBECONFIG=$cache/$name.kubeconfig
+
+clean() {
+  local space spaces release topic
+  kubectl uncordon --selector=kubernetes.io/hostname > /dev/null
+  mapfile -t spaces < <(kubectl get namespaces --selector=barnabas.dev/scenario \
+    -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}')
+  [ ${#spaces[@]} != 0 ] || return 0
+  say "removing ${spaces[*]}"
+  # Operators first, with what they have outside of namespaces; then nobody is left to release
+  # topics, and a finalizer must not hold a namespace.
+  for space in "${spaces[@]}"; do
+    for release in $(helm list --all --short --namespace "$space"); do
+      helm uninstall "$release" --namespace "$space" --wait --cascade foreground --timeout 120s \
+        > /dev/null || say "cannot uninstall $release of $space"
+    done
+  done
+  for space in "${spaces[@]}"; do
+    for topic in $(kubectl get topics --namespace "$space" -o name 2> /dev/null || true); do
+      kubectl patch "$topic" --namespace "$space" --type merge \
+        --patch '{"metadata": {"finalizers": null}}' > /dev/null || true
+    done
+  done
+  kubectl delete namespace "${spaces[@]}" --ignore-not-found --timeout=300s > /dev/null
+}
+
+exclusively
+clean
