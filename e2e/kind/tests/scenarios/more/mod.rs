@@ -1,6 +1,8 @@
 //! What takes too long for every change.
 
 mod bad_spec;
+mod crowd;
+mod many_clusters;
 mod many_topics;
 mod namespace;
 mod node;
