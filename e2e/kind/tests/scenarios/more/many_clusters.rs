@@ -65,9 +65,7 @@ async fn topics(s: &Scenario, names: &[String]) -> Result<()> {
         }
         Ok::<_, anyhow::Error>(begun.elapsed())
     };
-    let (applied, ready) = tokio::join!(create, crowd::all_ready(s, all));
-    let applied = applied?;
-    ready?;
+    let (applied, ()) = tokio::try_join!(create, crowd::all_ready(s, all))?;
     let took = begun.elapsed();
     s.say(format!(
         "{all} topics ready {took:.1?} after the first was applied, {:.1?} after the last",

@@ -39,9 +39,7 @@ async fn made(s: &Scenario, count: usize) -> Result<()> {
     let before = s.operator_metric("process_resident_memory_bytes").await?;
     let begun = Instant::now();
     let create = crowd::create(s, "castle", count, 3);
-    let (applied, ready) = tokio::join!(create, crowd::all_ready(s, count));
-    let applied = applied?;
-    ready?;
+    let (applied, ()) = tokio::try_join!(create, crowd::all_ready(s, count))?;
     let took = begun.elapsed();
     let after = s.operator_metric("process_resident_memory_bytes").await?;
     s.say(format!(
