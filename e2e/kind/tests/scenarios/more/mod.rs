@@ -7,6 +7,7 @@ mod many_topics;
 mod namespace;
 mod node;
 mod operator_killed;
+mod rbac;
 mod shrink;
 mod upgrade;
 mod voters;
