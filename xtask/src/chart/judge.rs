@@ -144,8 +144,8 @@ fn runbook(alert: &str, page: &str) -> Option<String> {
     let Ok(text) = std::fs::read_to_string(root().join(page)) else {
         return Some(format!("alert {alert}: its page {page:?} does not exist"));
     };
-    (text.lines().next() != Some(&format!("# {alert}")))
-        .then(|| format!("alert {alert}: its page {page:?} does not begin with \"# {alert}\""))
+    let about = text.lines().next().is_some_and(|line| line == format!("# {alert}"));
+    (!about).then(|| format!("alert {alert}: its page {page:?} does not begin with \"# {alert}\""))
 }
 
 fn without_wide_rights(objects: &Objects, watched: &[&str]) -> Vec<String> {
