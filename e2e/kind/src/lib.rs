@@ -24,6 +24,8 @@ mod load;
 mod logs;
 mod nodes;
 mod operator;
+mod placement;
+mod release;
 mod scenario;
 mod wait;
 pub mod yaml;

@@ -14,7 +14,7 @@ use crate::http::Target;
 use crate::scenario::repository;
 
 /// The chart's release, which is also the name of its Deployment.
-const RELEASE: &str = "barnabas-operator";
+pub(crate) const RELEASE: &str = "barnabas-operator";
 pub(crate) const HTTP_PORT: u16 = 9405;
 
 impl Scenario {

@@ -31,6 +31,29 @@ spec:
     )
 }
 
+/// The smallest cluster: one broker, nothing kept twice. For many of them, and for what one shows.
+pub fn single(name: &str) -> String {
+    format!(
+        "\
+apiVersion: barnabas.dev/v1alpha1
+kind: KafkaCluster
+metadata:
+  name: {name}
+spec:
+  brokers:
+    replicas: 1
+    storage:
+      size: 64Mi
+      deletionPolicy: Delete
+  config:
+    default.replication.factor: 1
+    min.insync.replicas: 1
+    offsets.topic.replication.factor: 1
+    offsets.topic.num.partitions: 1
+"
+    )
+}
+
 /// A topic of that cluster.
 pub fn topic(name: &str, cluster: &str, partitions: i32, replication_factor: i32) -> String {
     format!(

@@ -119,9 +119,7 @@ fn alerts(objects: &Objects) -> Vec<String> {
         for rule in &rules {
             let alert = rule["alert"].as_str().unwrap_or("?");
             let page = rule["annotations"]["runbook_url"].as_str().unwrap_or_default();
-            if !page.ends_with(&format!("/{alert}.md")) || !root().join(page).is_file() {
-                wrong.push(format!("alert {alert}: its page {page:?} does not exist"));
-            }
+            wrong.extend(runbook(alert, page));
             let whole = rule["labels"]["severity"].is_string()
                 && rule["annotations"]["summary"].is_string()
                 && rule["for"].is_string();
@@ -136,6 +134,18 @@ fn alerts(objects: &Objects) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The page that an alert links to is there and is about that alert.
+fn runbook(alert: &str, page: &str) -> Option<String> {
+    if !page.ends_with(&format!("/{alert}.md")) {
+        return Some(format!("alert {alert}: {page:?} is no page of its own"));
+    }
+    let Ok(text) = std::fs::read_to_string(root().join(page)) else {
+        return Some(format!("alert {alert}: its page {page:?} does not exist"));
+    };
+    let about = text.lines().next().is_some_and(|line| line == format!("# {alert}"));
+    (!about).then(|| format!("alert {alert}: its page {page:?} does not begin with \"# {alert}\""))
 }
 
 fn without_wide_rights(objects: &Objects, watched: &[&str]) -> Vec<String> {

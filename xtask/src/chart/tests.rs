@@ -85,6 +85,25 @@ fn weak_pods_wide_rules_and_loose_bindings_are_named() {
 }
 
 #[test]
+fn an_alert_without_a_page_about_it_is_named() {
+    let rule = |page: &str| {
+        let file = format!("charts/barnabas-operator/runbooks/{page}.md");
+        let text = format!(
+            "{OPERATOR}---{}---\nkind: PrometheusRule\nmetadata: {{name: r, namespace: barnabas}}\n\
+             spec: {{groups: [{{rules: [{{alert: BarnabasOperatorAbsent, for: 1m, \
+             labels: {{severity: warning}}, \
+             annotations: {{summary: s, runbook_url: {file}}}}}]}}]}}\n",
+            kept()
+        );
+        let found = faults("default", &text);
+        found.into_iter().filter(|fault| fault.contains("BarnabasOperatorAbsent")).count()
+    };
+    assert_eq!(rule("BarnabasOperatorAbsent"), 0);
+    assert_eq!(rule("BarnabasOperatorFailing"), 1);
+    assert_eq!(rule("sub/BarnabasOperatorAbsent"), 1);
+}
+
+#[test]
 fn metrics_are_looked_up_where_they_are_registered() {
     let sources = [
         ("barnabas_operator_", "gauge(\"leading\")".to_owned()),

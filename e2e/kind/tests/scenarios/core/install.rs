@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use kind_e2e::{GAP_ROLL, STEP, Scenario, scenario, yaml};
+use kind_e2e::{GAP_ROLL, LoadOptions, STEP, Scenario, scenario, yaml};
 
 /// A sample as it stands in the repository.
 fn sample(name: &str) -> Result<String> {
@@ -29,23 +29,35 @@ fn install() {
         let load = s.load("castle", "messages", 6).await?;
         load.more(1000).await?;
         s.assert_quiet(Duration::from_secs(60)).await?;
+        s.helm_test()?;
+        load.more(500).await?;
         load.stop(GAP_ROLL).await?;
         Ok(())
     });
 }
 
-/// Clients outside Kubernetes connect to a node and are told addresses that they can reach.
+/// Clients outside Kubernetes connect to a node and are told addresses that they can reach. The
+/// load takes the same way.
 #[test]
 #[ignore = "needs kind: cargo x kind test"]
 fn node_port() {
     scenario("node-port", async |s| {
         s.install_operator(&[]).await?;
         s.apply(&sample("nodeport.yaml")?)?;
-        s.apply(&yaml::topic("orders", "harbour", 3, 3))?;
+        let visited = yaml::topic("visited", "harbour", 3, 3);
+        s.apply(&yaml::documents(&[&yaml::topic("orders", "harbour", 3, 3), &visited]))?;
         s.cluster_ready("harbour", 3).await?;
         s.topic_ready("orders").await?;
+        s.topic_ready("visited").await?;
         let bootstrap = addresses(s).await?;
-        s.produce_and_consume(&bootstrap, "orders")
+        let (name, topic) = ("orders".to_owned(), "orders".to_owned());
+        let options =
+            LoadOptions { name, bootstrap: bootstrap.clone(), topic, partitions: 3, rate: 150 };
+        let load = s.load_with(&options).await?;
+        s.produce_and_consume(&bootstrap, "visited")?;
+        load.more(500).await?;
+        load.stop(GAP_ROLL).await?;
+        Ok(())
     });
 }
 

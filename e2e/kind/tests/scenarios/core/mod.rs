@@ -4,4 +4,5 @@ mod accident;
 mod install;
 mod roll;
 mod scale;
+mod topic_edits;
 mod topics;

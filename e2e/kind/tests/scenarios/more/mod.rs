@@ -1,10 +1,13 @@
 //! What takes too long for every change.
 
 mod bad_spec;
+mod crowd;
+mod many_clusters;
 mod many_topics;
 mod namespace;
 mod node;
 mod operator_killed;
+mod rbac;
 mod shrink;
 mod upgrade;
 mod voters;

@@ -1,7 +1,45 @@
-//! Deleting a namespace with everything in it must end, finalizers or not.
+//! Deleting a namespace with everything in it must end, finalizers or not, and must not be felt by
+//! clusters elsewhere.
 
-use kind_e2e::{scenario, yaml};
+use anyhow::Result;
+use kind_e2e::{GAP_ROLL, Scenario, Tool, scenario, yaml};
 
+/// The operator looks after all namespaces; one of them goes while another is written to.
+#[test]
+#[ignore = "needs kind: cargo x kind test"]
+fn neighbour_deleted() {
+    scenario("neighbour-deleted", async |s| {
+        let load = s.castle(3, "").await?;
+        s.install_plain(&[])?;
+        let pods = s.broker_pods("castle").await?;
+        let doomed = format!("{}-doomed", s.namespace);
+        Tool::Kubectl.run(&["create", "namespace", &doomed])?;
+        let lived = neighbour(s, &doomed);
+        let ended = Tool::Kubectl.run(&["delete", "namespace", &doomed, "--timeout=120s"]);
+        lived?;
+        ended?;
+        load.more(500).await?;
+        s.cluster_ready("castle", 3).await?;
+        s.assert_rolled("castle", &pods, false).await?;
+        load.stop(GAP_ROLL).await?;
+        Ok(())
+    });
+}
+
+/// A cluster and a Topic with a finalizer, both ready.
+fn neighbour(s: &Scenario, namespace: &str) -> Result<()> {
+    let topic = yaml::topic("orders", "tower", 3, 1) + "  deletionPolicy: Delete\n";
+    let all = yaml::documents(&[&yaml::single("tower"), &topic]);
+    Tool::Kubectl.with_input(&["--namespace", namespace, "apply", "-f", "-"], &all)?;
+    for object in ["kafkacluster/tower", "topic/orders"] {
+        let how = ["--for=condition=Ready", "--timeout=180s", "--namespace", namespace];
+        Tool::Kubectl.run(&[&["wait", object][..], &how].concat())?;
+    }
+    s.say(format!("a cluster in {namespace} is ready"));
+    Ok(())
+}
+
+/// The only namespace that is looked after goes, and with it all rights of the operator.
 #[test]
 #[ignore = "needs kind: cargo x kind test"]
 fn namespace_deleted() {
@@ -11,8 +49,11 @@ fn namespace_deleted() {
         s.apply(&yaml::documents(&[&yaml::cluster("castle", 3), &topic]))?;
         s.cluster_ready("castle", 3).await?;
         s.topic_ready("orders").await?;
-        let namespace = ["delete", "namespace", &s.namespace, "--timeout=120s"];
-        kind_e2e::Tool::Kubectl.run(&namespace)?;
+        // What was acknowledged until then is judged: the log is gone with its namespace.
+        let load = s.load("castle", "orders", 3).await?;
+        load.more(500).await?;
+        load.stop(GAP_ROLL).await?;
+        Tool::Kubectl.run(&["delete", "namespace", &s.namespace, "--timeout=120s"])?;
         Ok(())
     });
 }

@@ -1,7 +1,10 @@
 //! An operator that dies in the middle: the next one sees where things stand and goes on.
 
+use anyhow::ensure;
 use crd::Phase;
 use kind_e2e::{GAP_ROLL, scenario};
+
+use super::shrink::SLOW;
 
 #[test]
 #[ignore = "needs kind: cargo x kind test"]
@@ -27,11 +30,15 @@ fn in_a_roll() {
 #[ignore = "needs kind: cargo x kind test"]
 fn in_a_drain() {
     scenario("killed-in-a-drain", async |s| {
-        let load = s.castle(4, "").await?;
+        let load = s.castle(4, SLOW).await?;
+        load.more(3000).await?;
         s.scale("castle", 3)?;
-        s.cluster_in("castle", Phase::ScalingDown).await?;
+        s.cluster_says("castle", "draining").await?;
         s.kill_operator().await?;
+        let hosts = load.hosts("orders").await?;
+        ensure!(hosts.contains(&3), "the drain was over before the operator died: {hosts:?}");
         s.cluster_ready("castle", 3).await?;
+        s.spread_over(&load, "orders", &[0, 1, 2]).await?;
         load.stop(GAP_ROLL).await?;
         Ok(())
     });

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use kind_e2e::{GAP_ROLL, Tool, run, scenario};
+use kind_e2e::{CREATE, GAP_ROLL, Tool, run, scenario};
 
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/barnabas-operator");
 const COLUMN: &str = "name: Desired";
@@ -29,8 +29,9 @@ fn chart_upgraded() {
         changed_chart(chart)?;
         s.install_chart(chart, &["podAnnotations.release=next"]).await?;
         fs::remove_dir_all(chart)?;
-        let columns = s.kubectl(&["get", "kafkaclusters"])?;
-        ensure!(columns.contains("WANTED"), "{columns}");
+        // The API server takes a moment to serve a definition that has changed.
+        let served = async || Ok(s.kubectl(&["get", "kafkaclusters"])?.contains("WANTED"));
+        s.eventually("the changed column is served", CREATE, served).await?;
         s.cluster_ready("castle", 3).await?;
         s.assert_rolled("castle", &pods, false).await?;
 
