@@ -1,10 +1,11 @@
 //! What a test asks of a cluster: metadata, the quorum's leader, topics, elections. Blocking, over
 //! the workspace's own client; every call tries the brokers one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use base::ErrorCode;
 use client::{Connection, Options};
 use tokio::runtime::{Builder, Runtime};
@@ -12,8 +13,8 @@ use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig
 use wire::messages::describe_quorum_request::{PartitionData, TopicData};
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::{
-    CreateTopicsRequest, DescribeQuorumRequest, ElectLeadersRequest, MetadataRequest,
-    MetadataResponse,
+    CreateTopicsRequest, DescribeQuorumRequest, DescribeQuorumResponse, ElectLeadersRequest,
+    MetadataRequest, MetadataResponse,
 };
 use wire::{Request, Str};
 
@@ -80,21 +81,47 @@ impl Admin {
         partitions_of(&self.call_at(addr, &metadata_request(topics))?)
     }
 
+    /// As [`Admin::partitions`], as every broker sees it. One that just started again, or was cut
+    /// off or paused, tells for a while what it knew before, so a single view proves nothing.
+    pub fn partitions_agreed(&self, topics: &[&str]) -> Result<Partitions> {
+        self.agreed("the partitions", |addr| self.partitions_at(addr, topics))
+    }
+
+    /// The ids of the live brokers, as every broker sees them.
+    pub fn brokers_agreed(&self) -> Result<BTreeSet<usize>> {
+        self.agreed("the brokers", |addr| {
+            let metadata = self.call_at(addr, &metadata_request(&["e2e-nobody-has-this"]))?;
+            let ids = metadata.brokers.iter().map(|broker| usize::try_from(broker.node_id));
+            Ok(ids.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The active controller: the leader of the metadata quorum.
     pub fn controller(&self) -> Result<i32> {
-        let partition = PartitionData { partition_index: 0 };
-        let topic =
-            TopicData { topic_name: "__cluster_metadata".into(), partitions: vec![partition] };
-        let request = DescribeQuorumRequest { topics: vec![topic] };
-        let response = self.call(&request)?;
-        check(response.error_code, "DescribeQuorum")?;
-        let partition = response.topics.first().and_then(|topic| topic.partitions.first());
-        let partition = partition.context("DescribeQuorum without its partition")?;
-        check(partition.error_code, "DescribeQuorum")?;
-        if partition.leader_id < 0 {
-            bail!("the quorum has no leader");
+        controller_of(&self.call(&quorum_request())?)
+    }
+
+    /// As [`Admin::controller`], if every broker names the same one.
+    pub fn controller_agreed(&self) -> Result<i32> {
+        let request = quorum_request();
+        self.agreed("the controller", |addr| controller_of(&self.call_at(addr, &request)?))
+    }
+
+    /// What all brokers answer alike.
+    fn agreed<T: PartialEq + Debug>(
+        &self,
+        what: &str,
+        ask: impl Fn(&str) -> Result<T>,
+    ) -> Result<T> {
+        let mut agreed = None;
+        for addr in &self.brokers {
+            let view = ask(addr).with_context(|| format!("{what} at {addr}"))?;
+            match &agreed {
+                Some(before) => ensure!(*before == view, "{what}: {before:?}, at {addr} {view:?}"),
+                None => agreed = Some(view),
+            }
         }
-        Ok(partition.leader_id)
+        agreed.context("there is no broker")
     }
 
     /// Creates a topic and waits until every broker tells its leaders and full ISRs.
@@ -140,10 +167,10 @@ impl Admin {
     }
 
     /// Waits until every partition of the topics (all, if none is named) has a leader and all its
-    /// replicas in sync.
+    /// replicas in sync, in the view that all brokers share.
     pub fn wait_in_sync(&self, topics: &[&str], limit: Duration) -> Result<Partitions> {
         wait::until("every replica in sync", limit, || {
-            let partitions = self.partitions(topics)?;
+            let partitions = self.partitions_agreed(topics)?;
             let behind =
                 partitions.iter().find(|(_, p)| p.leader < 0 || p.isr.len() != p.replicas.len());
             match behind {
@@ -152,6 +179,23 @@ impl Admin {
             }
         })
     }
+}
+
+fn quorum_request() -> DescribeQuorumRequest {
+    let partition = PartitionData { partition_index: 0 };
+    let topic = TopicData { topic_name: "__cluster_metadata".into(), partitions: vec![partition] };
+    DescribeQuorumRequest { topics: vec![topic] }
+}
+
+fn controller_of(response: &DescribeQuorumResponse) -> Result<i32> {
+    check(response.error_code, "DescribeQuorum")?;
+    let partition = response.topics.first().and_then(|topic| topic.partitions.first());
+    let partition = partition.context("DescribeQuorum without its partition")?;
+    check(partition.error_code, "DescribeQuorum")?;
+    if partition.leader_id < 0 {
+        bail!("the quorum has no leader");
+    }
+    Ok(partition.leader_id)
 }
 
 fn metadata_request(topics: &[&str]) -> MetadataRequest {

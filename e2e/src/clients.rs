@@ -10,6 +10,9 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::cluster::java;
 use crate::{Cluster, setup, wait};
 
+/// For all scenarios of a client: each has its own, shorter limits.
+const SUITE: Duration = Duration::from_secs(900);
+
 /// Output of a tool that ended in time.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
@@ -48,7 +51,7 @@ pub fn scenarios(cluster: &mut Cluster, command: &mut Command) -> Result<()> {
     if let Ok(names) = std::env::var("BARNABAS_E2E_SCENARIOS") {
         command.args(names.split(','));
     }
-    let said = run(command, "", Duration::from_secs(400))?;
+    let said = run(command, "", SUITE)?;
     print!("{}", said.out);
     cluster.check_alive()?;
     ensure!(said.success, "scenarios failed\n{}\n{}", said.out, said.err);

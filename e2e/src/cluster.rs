@@ -2,6 +2,7 @@
 //! one. Its directory goes away with it, unless a test is failing: then the logs stay and are
 //! named.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -175,25 +176,31 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until this broker serves and sees as many brokers as there are running.
+    /// Waits until this broker serves, and it and every other running broker see all of them.
     pub fn wait_broker(&mut self, id: usize) -> Result<()> {
+        self.process(id)?;
         let addr = self.address(id);
-        let running = self.nodes.iter().filter(|node| node.is_some()).count();
-        let admin = Admin::new(vec![addr.clone()])?;
-        let process = self.nodes[id - 1].as_mut().context("not started")?;
+        let running: BTreeSet<usize> = self.running().collect();
+        let admin = Admin::new(running.iter().map(|id| self.address(*id)).collect())?;
         let deadline = Instant::now() + START;
         loop {
-            let last = match admin.metadata(&["e2e-nobody-has-this"]) {
-                Ok(metadata) if metadata.brokers.len() >= running => return Ok(()),
-                Ok(metadata) => format!("it sees {} brokers", metadata.brokers.len()),
+            // Its own view may be of the time before it went away.
+            let last = match admin.brokers_agreed() {
+                Ok(seen) if running.is_subset(&seen) => return Ok(()),
+                Ok(seen) => format!("of {running:?} these are seen: {seen:?}"),
                 Err(error) => format!("{error:#}"),
             };
-            if !process.alive() || Instant::now() > deadline {
-                let log = tail(process.log(), 40);
+            self.check_alive()?;
+            if Instant::now() > deadline {
+                let log = tail(self.process(id)?.log(), 40);
                 bail!("broker {id} at {addr} does not serve: {last}\n{log}");
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn running(&self) -> impl Iterator<Item = usize> {
+        self.ids().filter(move |id| self.nodes[id - 1].is_some())
     }
 
     /// SIGKILL, in the given instant.
@@ -240,9 +247,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until every partition has its leader and all its replicas in sync.
+    /// Waits until every partition has its leader and all its replicas in sync, as every running
+    /// broker tells.
     pub fn wait_in_sync(&self) -> Result<()> {
-        self.admin()?.wait_in_sync(&[], SYNC).map(drop)
+        let admin = Admin::new(self.running().map(|id| self.address(id)).collect())?;
+        admin.wait_in_sync(&[], SYNC).map(drop)
     }
 
     /// A broker that ended by itself, with the end of its log.

@@ -1,28 +1,32 @@
-//! Bytes that no client would send, at every request and response decoder and at the batch
-//! validator: random ones, and valid messages with a few bytes changed. The rules: no panic, no
-//! allocation from an unchecked length (the process lives in a small address space), and what was
-//! decoded encodes and decodes again to the same value. Seeded: a failure names the seed that
-//! repeats it.
+//! Bytes that no client would send, at the splitting of frames, at every decoder of requests, their
+//! headers and responses, and at the batch validator: random ones, and valid messages with a few
+//! bytes changed. The rules: no panic, no allocation from an unchecked length (the process lives in
+//! a small address space), and what was decoded encodes and decodes again to the same value.
+//! Seeded: a failure names the seed that repeats it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use record::{
     BatchBuilder, BatchOptions, Compression, Origin, Rules, TargetCompression, TimestampType,
 };
+use wire::frame::{self, Split};
+use wire::header::RequestHeader;
 use wire::{AnyRequest, AnyResponse, ApiKey, Part, Reader, Writer};
 
-/// Address space of the process: far more than the cases need, far less than an unchecked length
-/// asks for.
-const ADDRESS_SPACE_BYTES: u64 = 8 << 30;
+/// Address space of the process: far more than the cases need, and less than the `i32::MAX` bytes
+/// that an unchecked length asks for.
+const ADDRESS_SPACE_BYTES: u64 = 1 << 30;
 /// Cases made from one seed.
 const CASES_PER_SEED: u64 = 400;
 /// Accepted inputs kept to be changed further.
 const STOCK_MAX: usize = 16;
 const INPUT_BYTES_MAX: usize = 4096;
+/// What a broker allows by default.
+const FRAME_BYTES_MAX: usize = 100 << 20;
 
 /// What a run has done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,7 +95,7 @@ pub static SEED: AtomicU64 = AtomicU64::new(0);
 pub fn run_seed(seed: u64, counts: &mut Counts) -> Result<()> {
     SEED.store(seed, Ordering::Relaxed);
     let mut rng = Rng::new(seed);
-    let kind = rng.below(4);
+    let kind = rng.below(5);
     let api = any_api(&mut rng);
     let mut stock = Vec::new();
     for case in 0..CASES_PER_SEED {
@@ -110,16 +114,20 @@ fn one_case(rng: &mut Rng, kind: usize, api: (ApiKey, i16), stock: &mut Vec<Byte
     if kind == 0 {
         return batch(rng);
     }
-    let body = input(rng, stock);
+    let bytes = match kind {
+        1 => stream(rng, api, stock),
+        _ => input(rng, stock),
+    };
     let accepted = match kind {
-        1 => response(api, body.clone()),
-        _ => request(api, body.clone()),
+        1 => received(&bytes),
+        2 => response(api, bytes.clone()),
+        _ => request(api, bytes.clone()),
     };
     if accepted {
         if stock.len() >= STOCK_MAX {
             stock.swap_remove(rng.below(STOCK_MAX));
         }
-        stock.push(body);
+        stock.push(bytes);
     }
     accepted
 }
@@ -131,6 +139,35 @@ fn any_api(rng: &mut Rng) -> (ApiKey, i16) {
     let count = usize::try_from(versions.end() - versions.start() + 1).unwrap_or(1);
     let version = versions.start() + i16::try_from(rng.below(count)).unwrap_or(0);
     (api, version)
+}
+
+/// What a connection receives: frames, each of a header and of the body that the header names.
+fn received(bytes: &[u8]) -> bool {
+    let (mut buffer, mut whole) = (BytesMut::from(bytes), 0);
+    loop {
+        let frame = match frame::split(&mut buffer, FRAME_BYTES_MAX) {
+            Ok(Split::Frame(frame)) => frame,
+            // So much is reserved for the rest.
+            Ok(Split::Need(count)) => {
+                assert!((1..=FRAME_BYTES_MAX).contains(&count), "{count} bytes are asked for");
+                break;
+            }
+            Err(_) => break,
+        };
+        let mut reader = Reader::new(frame);
+        let Ok(header) = RequestHeader::decode(&mut reader) else { break };
+        if let Some(bytes) = encoded(|w| header.encode(w).is_ok()) {
+            let again = RequestHeader::decode(&mut Reader::new(bytes));
+            assert!(again.is_ok_and(|again| same(&again, &header)), "{header:?}");
+        }
+        if !header.api_key.supports(header.api_version)
+            || AnyRequest::decode(header.api_key, header.api_version, &mut reader).is_err()
+        {
+            break;
+        }
+        whole += 1;
+    }
+    whole > 0
 }
 
 fn request((api, version): (ApiKey, i16), body: Bytes) -> bool {
@@ -185,6 +222,31 @@ fn input(rng: &mut Rng, stock: &[Bytes]) -> Bytes {
     mutate(rng, &mut bytes);
     bytes.truncate(INPUT_BYTES_MAX);
     bytes.into()
+}
+
+/// Some frames with bodies of zeros, or a stream that was accepted before, with changes.
+fn stream(rng: &mut Rng, api: (ApiKey, i16), stock: &[Bytes]) -> Bytes {
+    let mut bytes = match stock.get(rng.below(stock.len() + 1)) {
+        Some(stocked) => stocked.to_vec(),
+        None => (0..=rng.below(2)).flat_map(|_| whole_frame(rng, api)).collect(),
+    };
+    mutate(rng, &mut bytes);
+    bytes.truncate(INPUT_BYTES_MAX);
+    // Half of the time the first frame is all that came, so that the changes reach its inside.
+    if bytes.len() >= frame::PREFIX_BYTES && rng.below(2) == 0 {
+        let length = u32::try_from(bytes.len() - frame::PREFIX_BYTES).unwrap_or(0);
+        bytes[..frame::PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+    }
+    bytes.into()
+}
+
+fn whole_frame(rng: &mut Rng, (api_key, api_version): (ApiKey, i16)) -> Vec<u8> {
+    let client_id = (rng.below(2) == 0).then(|| "a client".into());
+    let header = RequestHeader { api_key, api_version, correlation_id: 7, client_id };
+    let header = encoded(|w| header.encode(w).is_ok()).unwrap_or_default();
+    let body = vec![0; rng.below(64)];
+    let length = u32::try_from(header.len() + body.len()).unwrap_or(0);
+    [&length.to_be_bytes()[..], &header, &body].concat()
 }
 
 fn mutate(rng: &mut Rng, bytes: &mut Vec<u8>) {

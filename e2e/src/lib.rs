@@ -12,6 +12,7 @@ pub mod dump;
 pub mod fuzz;
 pub mod http;
 pub mod load;
+pub mod metrics;
 pub mod ports;
 pub mod process;
 pub mod proxy;

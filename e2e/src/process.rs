@@ -70,6 +70,12 @@ impl Process {
         wait::until("a process to end on SIGTERM", limit, || Ok(self.child.try_wait()?))
     }
 
+    /// SIGINT, as Ctrl-C in a terminal, and waits for the end.
+    pub fn interrupt(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.signal(Signal::INT)?;
+        wait::until("a process to end on SIGINT", limit, || Ok(self.child.try_wait()?))
+    }
+
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }

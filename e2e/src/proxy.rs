@@ -102,7 +102,8 @@ fn accept(listener: &TcpListener, real: u16, to: usize, shared: &Arc<Shared>) {
 }
 
 fn carry(incoming: &TcpStream, real: u16, to: usize, shared: &Arc<Shared>) -> Result<()> {
-    let from = owner(incoming.peer_addr()?, &shared.lock().processes.clone()).unwrap_or(0);
+    let ends = (incoming.peer_addr()?.port(), incoming.local_addr()?.port());
+    let from = owner(ends, &shared.lock().processes.clone()).unwrap_or(0);
     if !shared.wait_whole([from, to]) {
         return Ok(());
     }
@@ -135,9 +136,9 @@ fn pump(mut read: TcpStream, mut write: TcpStream, ends: [usize; 2], shared: &Sh
     let _ = read.shutdown(Shutdown::Both);
 }
 
-/// Which broker's process holds the socket at this address.
-fn owner(peer: SocketAddr, processes: &BTreeMap<usize, u32>) -> Option<usize> {
-    let inode = inode(peer)?;
+/// Which broker's process holds the socket that connects these ports, its own first.
+fn owner(ends: (u16, u16), processes: &BTreeMap<usize, u32>) -> Option<usize> {
+    let inode = inode(ends)?;
     let socket = format!("socket:[{inode}]");
     processes.iter().find(|(_, pid)| holds(**pid, &socket)).map(|(id, _)| *id)
 }
@@ -149,15 +150,17 @@ fn holds(pid: u32, socket: &str) -> bool {
     })
 }
 
-/// The socket whose local address this is, from the kernel's tables (a JVM uses the IPv6 one).
-fn inode(local: SocketAddr) -> Option<u64> {
-    let port = format!(":{:04X}", local.port());
+/// The socket from the one port to the other, from the kernel's tables (a JVM uses the IPv6 one).
+/// Its own port alone does not tell: the kernel gives one out again for another destination.
+fn inode((local, remote): (u16, u16)) -> Option<u64> {
+    let (local, remote) = (format!(":{local:04X}"), format!(":{remote:04X}"));
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = fs::read_to_string(table).unwrap_or_default();
         for line in text.lines().skip(1) {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let inode = fields.get(9).and_then(|inode| inode.parse().ok());
-            if fields.get(1).is_some_and(|address| address.ends_with(&port))
+            if fields.get(1).is_some_and(|address| address.ends_with(&local))
+                && fields.get(2).is_some_and(|address| address.ends_with(&remote))
                 && inode.is_some_and(|inode: u64| inode != 0)
             {
                 return inode;

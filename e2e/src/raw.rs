@@ -2,12 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use wire::{Message, Part, Reader, Request};
 
 use crate::wait;
+
+/// Without another byte for so long, a socket is full.
+const STILL: Duration = Duration::from_millis(300);
+/// For the rest of a frame whose length came.
+const REST: Duration = Duration::from_secs(10);
 
 /// What a broker did with what it was sent.
 #[derive(Debug)]
@@ -47,16 +52,19 @@ impl Raw {
     }
 
     /// Waits until the other side has sent all that fits between the two: more only comes once it
-    /// is read.
+    /// is read. A side that reads its files from a slow disk pauses, too, but not for that long.
     pub fn wait_full(&self) -> Result<()> {
-        let mut seen = 0;
+        let (mut seen, mut since) = (0, Instant::now());
         wait::until("a full socket", Duration::from_secs(10), || {
             let unread = rustix::io::ioctl_fionread(&self.stream)?;
-            let full = unread > 0 && unread == std::mem::replace(&mut seen, unread);
-            Ok(full.then_some(()))
+            if unread != std::mem::replace(&mut seen, unread) {
+                since = Instant::now();
+            }
+            Ok((unread > 0 && since.elapsed() >= STILL).then_some(()))
         })
     }
 
+    /// The next frame, which must begin within the limit. What has begun comes in its own time.
     pub fn answer(&mut self, limit: Duration) -> Result<Answer> {
         self.stream.set_read_timeout(Some(limit))?;
         let mut prefix = [0; 4];
@@ -69,6 +77,7 @@ impl Raw {
         }
         let length = usize::try_from(u32::from_be_bytes(prefix))?;
         anyhow::ensure!(length <= 100 << 20, "an answer of {length} bytes");
+        self.stream.set_read_timeout(Some(REST))?;
         let mut frame = vec![0; length];
         self.stream.read_exact(&mut frame)?;
         Ok(Answer::Frame(frame))

@@ -49,11 +49,15 @@ pub fn packages() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("installing {}", missing.join(" "));
+    install(&missing)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    println!("installing {}", packages.join(" "));
     run(Command::new("apt-get").args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");
     install.env("DEBIAN_FRONTEND", "noninteractive");
-    run(install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(missing))
+    run(install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
 }
 
 /// The class path of the official tools and of our Java scenarios.
@@ -107,6 +111,10 @@ pub fn python() -> Result<PathBuf> {
         let interpreter = dir.join("bin/python");
         step(&dir, "environment", std::slice::from_ref(&requirements), || {
             remove(&dir)?;
+            // Debian's Python cannot make an environment with pip in it without one package more.
+            if run(Command::new("python3").args(["-c", "import ensurepip"])).is_err() {
+                install(&["python3-venv"])?;
+            }
             run(Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
             let mut install = Command::new(&interpreter);
             install.args(["-m", "pip", "install", "-q", "--disable-pip-version-check", "-r"]);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use e2e::raw::{Answer, Raw, encode};
 use e2e::{Cluster, ClusterConfig, dump, with_cluster};
 use record::{BatchBuilder, BatchOptions};
 use rustix::fs::Advice;
+use rustix::io::Errno;
 use wire::Records;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -157,11 +159,21 @@ fn disk_reads(pid: u32) -> Result<BTreeMap<(String, String), u64>> {
     let mut reads = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?;
-        let name = fs::read_to_string(task.path().join("comm"))?.trim().to_owned();
-        let io = fs::read_to_string(task.path().join("io"))?;
+        let read = |file| fs::read_to_string(task.path().join(file));
+        let (name, io) = match read("comm").and_then(|name| Ok((name, read("io")?))) {
+            Err(error) if gone(&error) => continue,
+            read => read?,
+        };
         let line = io.lines().find_map(|line| line.strip_prefix("read_bytes: "));
         let bytes = line.context("read_bytes")?.parse()?;
-        reads.insert((task.file_name().to_string_lossy().into_owned(), name), bytes);
+        let thread = task.file_name().to_string_lossy().into_owned();
+        reads.insert((thread, name.trim().to_owned()), bytes);
     }
     Ok(reads)
+}
+
+/// The thread ended between the look at the list and the look at it.
+fn gone(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(code, Some(Errno::NOENT | Errno::SRCH))
 }

@@ -25,9 +25,20 @@ fn the_dump_tool_finds_no_fault() {
             })?;
             println!("broker {id}: {} files", dump::check(&cluster.data_dir(id))?);
         }
-        // As a crash leaves them, and as recovery and a clean shutdown leave them after it.
-        let controller = usize::try_from(cluster.admin()?.controller()?)?;
+        // As a crash leaves them (nobody writes, so no batch is torn), and as recovery and a clean
+        // shutdown leave them after it.
+        let controller = usize::try_from(cluster.admin()?.controller_agreed()?)?;
         cluster.kill(controller)?;
+        if running {
+            let files = dump::check(&cluster.data_dir(controller))?;
+            println!("broker {controller}: {files} files after its death");
+        }
+        // Or the others might tell of its former run.
+        let others = cluster.admin_without(controller)?;
+        wait::until("the others to miss it", Duration::from_secs(30), || {
+            let id = i32::try_from(controller)?;
+            Ok(others.partitions_agreed(&[])?.values().all(|p| !p.isr.contains(&id)).then_some(()))
+        })?;
         cluster.start_broker(controller)?;
         cluster.wait_broker(controller)?;
         cluster.wait_in_sync()?;

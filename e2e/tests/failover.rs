@@ -61,8 +61,9 @@ fn run(cluster: &mut Cluster, kind: Kind, faults: &Faults) -> Result<()> {
     let mut load = Load::start(&cluster.bootstrap(), TOPIC, PARTITIONS, RATE, cluster.dir())?;
     let mut windows = Vec::new();
     for round in 0..faults.rounds {
-        let (victim, controller) = choose(&admin, round % 2 == 1)?;
-        settle();
+        let controller_too = round % 2 == 1;
+        let (victim, controller) = choose(&admin, controller_too)?;
+        ensure!((victim == controller) == controller_too, "round {round}: {victim}, {controller}");
         let at = now_ns()?;
         match kind {
             Kind::Kill => cluster.kill(victim)?,
@@ -100,26 +101,31 @@ fn run(cluster: &mut Cluster, kind: Kind, faults: &Faults) -> Result<()> {
 }
 
 /// Every broker leads its share again; the victim is the active controller, or a leader that is
-/// not. Returns the victim and the active controller.
+/// not. Returns the victim and the active controller, which still are that after a quiet moment.
 fn choose(admin: &Admin, controller_too: bool) -> Result<(usize, usize)> {
-    admin.elect_preferred().ok();
-    let preferred = |p: &e2e::admin::Partition| p.replicas.first() == Some(&p.leader);
-    wait::until("preferred leaders", Duration::from_secs(20), || {
-        let partitions = admin.partitions(&[TOPIC])?;
-        if partitions.values().all(preferred) {
-            return Ok(Some(()));
-        }
-        admin.elect_preferred()?;
-        Ok(None)
-    })?;
-    let controller =
-        wait::until("a controller", Duration::from_secs(10), || admin.controller().map(Some))?;
-    let partitions = admin.partitions(&[TOPIC])?;
+    wait::until("a victim among preferred leaders", Duration::from_secs(40), || {
+        let Some(chosen) = look(admin, controller_too)? else {
+            admin.elect_preferred()?;
+            return Ok(None);
+        };
+        settle();
+        Ok((look(admin, controller_too)? == Some(chosen)).then_some(chosen))
+    })
+}
+
+/// The victim and the active controller, as all brokers tell; nothing while a partition is not led
+/// by its preferred leader.
+fn look(admin: &Admin, controller_too: bool) -> Result<Option<(usize, usize)>> {
+    let partitions = admin.partitions_agreed(&[TOPIC])?;
+    if partitions.values().any(|p| p.replicas.first() != Some(&p.leader)) {
+        return Ok(None);
+    }
+    let controller = admin.controller_agreed()?;
     let mut leaders = partitions.values().map(|p| p.leader);
     let victim = leaders
         .find(|leader| (*leader == controller) == controller_too)
         .with_context(|| format!("no leader to kill beside controller {controller}"))?;
-    Ok((usize::try_from(victim)?, usize::try_from(controller)?))
+    Ok(Some((usize::try_from(victim)?, usize::try_from(controller)?)))
 }
 
 /// Lets the load write undisturbed for a moment, so that a gap belongs to its own fault.

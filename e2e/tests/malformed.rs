@@ -9,11 +9,16 @@ use base::ErrorCode;
 use bytes::Bytes;
 use e2e::fuzz::Rng;
 use e2e::raw::{Answer, Raw, decode, encode};
-use e2e::{Cluster, ClusterConfig, Target, with_cluster};
+use e2e::{Cluster, ClusterConfig, Target, wait, with_cluster};
 use record::{BatchBuilder, BatchOptions};
 use wire::ApiKey;
+use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use wire::messages::{ApiVersionsRequest, FetchRequest, MetadataRequest, ProduceRequest};
+use wire::messages::sync_group_request::SyncGroupRequestAssignment;
+use wire::messages::{
+    ApiVersionsRequest, FetchRequest, FindCoordinatorRequest, JoinGroupRequest, MetadataRequest,
+    ProduceRequest, SyncGroupRequest,
+};
 
 const SOON: Duration = Duration::from_secs(5);
 const TOPIC: &str = "malformed";
@@ -56,6 +61,7 @@ const CASES: &[(&str, Case)] = &[
     ("a batch shorter than its length", short_batch),
     ("a gzip bomb's neighbour: bad compression", bad_compression),
     ("acks that do not exist", bad_acks),
+    ("subscriptions that are none", bad_subscriptions),
 ];
 
 /// The broker must close the connection, without an answer.
@@ -237,6 +243,73 @@ fn bad_acks(addr: &str) -> Result<()> {
     let code = produce(addr, 5, batch())?;
     ensure!(code == ErrorCode::InvalidRequiredAcks.code(), "error {code}");
     Ok(())
+}
+
+/// What a member says to its leader is bytes to the coordinator, but for the topics: it looks for
+/// them in the metadata of every new generation.
+fn bad_subscriptions(addr: &str) -> Result<()> {
+    const GOOD: &[u8] = b"\0\x01\0\0\0\x02\0\x01a\0\x02bc\xff\xff\xff\xff";
+    let mut raw = Raw::connect(addr)?;
+    let mut member = String::new();
+    wait::until("the group's first generation", Duration::from_secs(20), || {
+        // The first to look for a coordinator has the topic of the offsets created.
+        let find = FindCoordinatorRequest { key: "liars".into(), ..Default::default() };
+        raw.call(&find, 3, SOON)?;
+        let (code, id) = generation(&mut raw, "", GOOD)?;
+        ensure!(code == 0, "error {code}");
+        member = id;
+        Ok(Some(()))
+    })?;
+    let mut rng = Rng::new(7);
+    let ends = [&b"\0"[..], b"\0\x01\x7f\xff\xff\xff", b"\0\x01\0\0\0\x01\xff\xff"];
+    let noise = std::iter::repeat_with(|| {
+        let mut metadata = GOOD.to_vec();
+        for _ in 0..=rng.below(3) {
+            let at = rng.below(metadata.len());
+            metadata[at] = (rng.word() % 256) as u8;
+        }
+        metadata.truncate(rng.below(2 * GOOD.len()));
+        metadata
+    });
+    for metadata in ends.into_iter().map(<[u8]>::to_vec).chain(noise.take(200)) {
+        let (code, _) = generation(&mut raw, &member, &metadata)?;
+        ensure!(code == 0, "error {code} for {metadata:?}");
+    }
+    Ok(())
+}
+
+/// A generation of one member with this metadata, up to its assignment: an error code and the
+/// member's id.
+fn generation(raw: &mut Raw, member: &str, metadata: &[u8]) -> Result<(i16, String)> {
+    let protocol = JoinGroupRequestProtocol {
+        name: "range".into(),
+        metadata: Bytes::copy_from_slice(metadata),
+    };
+    let join = JoinGroupRequest {
+        group_id: "liars".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        member_id: member.into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![protocol],
+        ..JoinGroupRequest::default()
+    };
+    // The last version that takes a member in at its first word.
+    let joined = raw.call(&join, 3, SOON)?;
+    if joined.error_code != 0 {
+        return Ok((joined.error_code, String::new()));
+    }
+    let assignment =
+        SyncGroupRequestAssignment { member_id: joined.member_id.clone(), ..Default::default() };
+    let sync = SyncGroupRequest {
+        group_id: "liars".into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        assignments: vec![assignment],
+        ..SyncGroupRequest::default()
+    };
+    let code = raw.call(&sync, 2, SOON)?.error_code;
+    Ok((code, joined.member_id.as_str().to_owned()))
 }
 
 fn still_serving(cluster: &mut Cluster) -> Result<()> {

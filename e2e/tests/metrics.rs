@@ -1,14 +1,14 @@
 //! `/metrics` of a broker that was used: latencies by API and phase, bytes, partitions, and how far
-//! a group is behind.
+//! a group is behind; and of brokers that miss one of them.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use e2e::admin::Admin;
+use e2e::metrics::{scrape, sum};
 use e2e::raw::Raw;
-use e2e::{Cluster, ClusterConfig, ports, wait, with_cluster};
+use e2e::{Cluster, ClusterConfig, wait, with_cluster};
 use record::{BatchBuilder, BatchOptions};
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::offset_commit_request::{
@@ -22,16 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn metrics_tell_what_a_broker_does() {
-    let port = ports::free().expect("a free port");
-    let config = ClusterConfig::new(1).set("barnabas.http.listener", format!("127.0.0.1:{port}"));
-    with_cluster(config, |cluster| use_and_look(cluster, port));
+    with_cluster(ClusterConfig::new(1), use_and_look);
 }
 
-fn use_and_look(cluster: &mut Cluster, port: u16) -> Result<()> {
+fn use_and_look(cluster: &mut Cluster) -> Result<()> {
     cluster.admin()?.create_topic(TOPIC, 4, 1, &[])?;
     let mut raw = Raw::connect(&cluster.address(1))?;
     for _ in 0..5 {
-        produce(&mut raw)?;
+        produce(&mut raw, 0, -1)?;
     }
     let fetch = raw.call(&fetch(0), 12, PATIENCE)?;
     ensure!(fetch.error_code == 0, "{fetch:?}");
@@ -39,14 +37,15 @@ fn use_and_look(cluster: &mut Cluster, port: u16) -> Result<()> {
     raw.call(&self::fetch(5), 12, PATIENCE)?;
     wait::until("the group's coordinator", PATIENCE, || commit(&mut raw, 2))?;
 
-    let series = |name: &str| scrape(port)?.value(name);
+    let series = |name: &str| scrape(&cluster.http(1))?.value(name);
     for phase in ["local", "wait", "send"] {
         let name = format!("request_seconds_count{{api=\"Produce\",phase=\"{phase}\"}}");
         ensure!(series(&name)? == 5.0, "{name}: {}", series(&name)?);
     }
     let waited = series("request_seconds_sum{api=\"Fetch\",phase=\"wait\"}")?;
     ensure!((0.2..5.0).contains(&waited), "a long poll of 300 ms was counted as {waited} s");
-    ensure!(!scrape(port)?.0.contains("api=\"AlterConfigs\""), "an API that nobody called");
+    let text = scrape(&cluster.http(1))?;
+    ensure!(!text.text().contains("api=\"AlterConfigs\""), "an API that nobody called");
     ensure!(series("produced_records_total")? == 5.0, "records");
     ensure!(series("bytes_in_total")? > 500.0 && series("bytes_out_total")? > 500.0, "bytes");
     wait::until(
@@ -62,17 +61,63 @@ fn use_and_look(cluster: &mut Cluster, port: u16) -> Result<()> {
     wait::until("the group's lag", PATIENCE, || Ok((series(&lag)? == 3.0).then_some(())))
 }
 
-fn produce(raw: &mut Raw) -> Result<()> {
+/// A follower that stops fetching leaves the ISR by its leader's word while its session lives on.
+/// (One that dies is taken out by the controller, which no leader counts.)
+#[test]
+fn metrics_tell_of_a_follower_that_falls_behind() {
+    let config = ClusterConfig::new(3)
+        .set("barnabas.session.silence.ms", 60_000)
+        .set("replica.lag.time.max.ms", 1000);
+    with_cluster(config, |cluster| {
+        let admin = cluster.admin()?;
+        admin.create_topic(TOPIC, 6, 3, &[("min.insync.replicas", "3")])?;
+        // A controller that falls silent is followed by one that would fence it.
+        let controller = admin.controller_agreed()?;
+        let victim = cluster.ids().find(|id| i32::try_from(*id) != Ok(controller));
+        let victim = victim.context("another broker than the controller")?;
+        let others: Vec<usize> = cluster.ids().filter(|id| *id != victim).collect();
+        let of_others = |name: &str| sum(others.iter().map(|id| cluster.http(*id)), name);
+        let wait_for = |name: &str, holds: fn(f64) -> bool| {
+            wait::until(format!("a change of {name}"), PATIENCE, || {
+                let value = of_others(name)?;
+                ensure!(holds(value), "{value}");
+                Ok(Some(()))
+            })
+        };
+        wait_for("under_replicated_partitions", |n| n == 0.0)?;
+        cluster.pause(victim)?;
+        for ((_, index), partition) in admin_of(cluster, &others)?.partitions(&[TOPIC])? {
+            let leader = usize::try_from(partition.leader)?;
+            if leader != victim {
+                produce(&mut Raw::connect(&cluster.address(leader))?, index, 1)?;
+            }
+        }
+        for name in ["under_replicated_partitions", "under_min_isr_partitions", "isr_shrinks_total"]
+        {
+            wait_for(name, |n| n > 0.0)?;
+        }
+        cluster.resume(victim)?;
+        wait_for("isr_expands_total", |n| n > 0.0)?;
+        wait_for("under_replicated_partitions", |n| n == 0.0)?;
+        wait_for("under_min_isr_partitions", |n| n == 0.0)
+    });
+}
+
+fn admin_of(cluster: &Cluster, brokers: &[usize]) -> Result<Admin> {
+    Admin::new(brokers.iter().map(|id| cluster.address(*id)).collect())
+}
+
+fn produce(raw: &mut Raw, index: i32, acks: i16) -> Result<()> {
     let mut batch = BatchBuilder::new(BatchOptions::default());
     batch.append(1, None, Some(&[0; 100]), &[]);
-    let partition = PartitionProduceData { index: 0, records: Some(Bytes::from(batch.finish())) };
+    let partition = PartitionProduceData { index, records: Some(Bytes::from(batch.finish())) };
     let topic = TopicProduceData {
         name: TOPIC.into(),
         partition_data: vec![partition],
         ..TopicProduceData::default()
     };
     let request = ProduceRequest {
-        acks: -1,
+        acks,
         timeout_ms: 10_000,
         topic_data: vec![topic],
         ..ProduceRequest::default()
@@ -125,24 +170,4 @@ fn commit(raw: &mut Raw, committed_offset: i64) -> Result<Option<()>> {
     let response = raw.call(&request, 8, PATIENCE)?;
     let topic = response.topics.first().context("no topic in the answer")?;
     Ok(topic.partitions.iter().all(|p| p.error_code == 0).then_some(()))
-}
-
-struct Series(String);
-
-impl Series {
-    fn value(&self, name: &str) -> Result<f64> {
-        let lines = self.0.lines();
-        let mut values = lines.filter_map(|line| line.strip_prefix("barnabas_"));
-        let value = values.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.with_context(|| format!("{name} is not among the metrics"))?.parse()?)
-    }
-}
-
-fn scrape(port: u16) -> Result<Series> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(Series(text))
 }

@@ -33,11 +33,18 @@ func (c *cluster) adminTopics(ctx context.Context) error {
 	if !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("second create: %v", err)
 	}
-	listed, err := admin.ListTopics(ctx, name)
+	var detail kadm.TopicDetail
+	err = eventually(ctx, "a description of the topic", func() (bool, error) {
+		listed, err := admin.ListTopics(ctx, name)
+		if err != nil {
+			return false, err
+		}
+		detail = listed[name]
+		return detail.Err == nil, detail.Err
+	})
 	if err != nil {
 		return err
 	}
-	detail := listed[name]
 	if detail.ID != created.ID || len(detail.Partitions) != 3 {
 		return fmt.Errorf("described: %v", detail)
 	}

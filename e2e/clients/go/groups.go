@@ -227,7 +227,10 @@ func (c *cluster) groupCrash(ctx context.Context) error {
 	if err := settled(ctx, 6, one); err != nil {
 		return err
 	}
-	victim := exec.CommandContext(ctx, os.Args[0], "member", strings.Join(c.seeds, ","), topic, group)
+	limit, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	victim := exec.CommandContext(limit, os.Args[0],
+		"member", strings.Join(c.seeds, ","), topic, group)
 	output, err := victim.StdoutPipe()
 	if err != nil {
 		return err

@@ -89,6 +89,8 @@ func (c *cluster) client(opts ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(c.seeds...),
 		kgo.MetadataMinAge(100 * time.Millisecond),
+		// One try per look at the metadata: five seconds for a new topic to reach every broker.
+		kgo.UnknownTopicRetries(50),
 	}, opts...)...)
 }
 

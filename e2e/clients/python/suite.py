@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+import threading
 import time
 import traceback
 
@@ -15,11 +16,31 @@ def fresh(what):
 
 
 def eventually(what, condition, seconds=20.0):
-    """Waits until the condition holds; metadata reaches brokers one after the other."""
+    """Waits until the condition holds; metadata reaches brokers one after the other, so an error
+    of the condition (a topic that is not known yet) is a "not yet"."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never happened: {what}"
+    while True:
+        last = None
+        try:
+            if condition():
+                return
+        except Exception as error:  # named when the time is up
+            last = error
+        assert time.monotonic() < deadline, f"never happened: {what} (last error: {last!r})"
         time.sleep(0.05)
+
+
+def last_line(process, wanted, seconds=60.0):
+    """Reads what a process prints until it is `wanted`, then kills it; its last line."""
+    limit = threading.Timer(seconds, process.kill)
+    limit.start()
+    line = ""
+    for line in process.stdout:
+        if line.strip() == wanted:
+            break
+    limit.cancel()
+    process.kill()
+    return line.strip()
 
 
 def one_owner_each(owned, most, total):

@@ -13,7 +13,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import TopicAlreadyExistsError
 
-from suite import CODECS, eventually, fresh, main, one_owner_each
+from suite import CODECS, eventually, fresh, last_line, main, one_owner_each
 
 PARTITIONS = 6
 
@@ -187,11 +187,8 @@ def crash(bootstrap, replication):
     settled(6, one)
     command = [sys.executable, os.path.abspath(__file__), "member", bootstrap, where, name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
-        for line in victim.stdout:
-            if line.strip() == "3":
-                break
-        victim.kill()
-        assert line.strip() == "3", f"the process to be killed owned {line!r}"
+        owned = last_line(victim, "3")
+        assert owned == "3", f"the process to be killed owned {owned!r}"
     settled(6, one)
     one.leave()
 
@@ -204,8 +201,8 @@ def admin_calls(bootstrap, replication):
         raise AssertionError("the second create succeeded")
     except TopicAlreadyExistsError:
         pass
-    described = admin.describe_topics([where])[0]
-    assert len(described["partitions"]) == 3, described
+    eventually("three partitions",
+               lambda: len(admin.describe_topics([where])[0]["partitions"]) == 3)
     admin.create_partitions({where: 4})
     eventually("four partitions",
                lambda: len(admin.describe_topics([where])[0]["partitions"]) == 4)

@@ -20,7 +20,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from suite import CODECS, eventually, fresh, main, one_owner_each
+from suite import CODECS, eventually, fresh, last_line, main, one_owner_each
 
 PARTITIONS = 6
 
@@ -233,11 +233,8 @@ def crash(bootstrap, replication):
     settled(6, one)
     command = [sys.executable, os.path.abspath(__file__), "member", bootstrap, where, name]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
-        for line in victim.stdout:
-            if line.strip() == "3":
-                break
-        victim.kill()
-        assert line.strip() == "3", f"the process to be killed owned {line!r}"
+        owned = last_line(victim, "3")
+        assert owned == "3", f"the process to be killed owned {owned!r}"
     settled(6, one)
     one.leave()
 
@@ -245,13 +242,15 @@ def crash(bootstrap, replication):
 def admin_calls(bootstrap, replication):
     client = admin(bootstrap)
     where = topic(bootstrap, replication, "admin", 3, {"retention.ms": "3600000"})
-    described = client.list_topics(where, timeout=10).topics[where]
-    assert len(described.partitions) == 3, described
-    assert all(p.leader >= 0 and len(p.replicas) == replication
-               for p in described.partitions.values())
+
+    def partitions():
+        return client.list_topics(where, timeout=10).topics[where].partitions.values()
+
+    eventually("three partitions, led and as wide as wanted", lambda: len(partitions()) == 3
+               and all(p.leader >= 0 and len(p.replicas) == replication for p in partitions()))
     client.create_partitions([NewPartitions(where, 4)])[where].result(10)
     eventually("four partitions",
-               lambda: len(client.list_topics(where, timeout=10).topics[where].partitions) == 4)
+               lambda: len(partitions()) == 4)
     entry = ConfigEntry("retention.ms", "60000", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, where, incremental_configs=[entry])
     for future in client.incremental_alter_configs([resource]).values():

@@ -132,6 +132,7 @@ fn latency(
         Ok(rest[..end].parse()?)
     };
     note("end to end, mean", "ms", number("Avg latency")?);
+    note("end to end, p50", "ms", number("50th")?);
     note("end to end, p99", "ms", number("99th")?);
     note("end to end, p99.9", "ms", number("99.9th")?);
     Ok(())

@@ -74,7 +74,8 @@ final class Admins {
             Throwable gone = failure(() -> admin.deleteTopics(List.of(name)).all().get());
             check(gone instanceof UnknownTopicOrPartitionException, "second delete: " + gone);
             admin.createTopics(List.of(topic)).all().get();
-            check(!describe(admin, name).topicId().equals(id), "the id of the deleted topic");
+            Cluster.eventually("another id than that of the deleted topic",
+                () -> !describe(admin, name).topicId().equals(id));
         }
     }
 
@@ -97,12 +98,8 @@ final class Admins {
     private static TopicDescription describe(Admin admin, String name) throws Exception {
         TopicDescription[] found = new TopicDescription[1];
         Cluster.eventually("a description of " + name, () -> {
-            try {
-                found[0] = admin.describeTopics(List.of(name)).allTopicNames().get().get(name);
-                return true;
-            } catch (java.util.concurrent.ExecutionException e) {
-                return false;
-            }
+            found[0] = admin.describeTopics(List.of(name)).allTopicNames().get().get(name);
+            return true;
         });
         return found[0];
     }
@@ -143,7 +140,12 @@ final class Admins {
     }
 
     private static Config config(Admin admin, ConfigResource resource) throws Exception {
-        return admin.describeConfigs(List.of(resource)).all().get().get(resource);
+        Config[] found = new Config[1];
+        Cluster.eventually("the configs of " + resource, () -> {
+            found[0] = admin.describeConfigs(List.of(resource)).all().get().get(resource);
+            return true;
+        });
+        return found[0];
     }
 
     private static void alter(Admin admin, ConfigResource resource, String key, String value,

@@ -103,11 +103,23 @@ final class Cluster {
             what + ": got " + got + ", wanted " + wanted);
     }
 
-    /** Waits until the condition holds; metadata reaches brokers one after the other. */
+    /**
+     * Waits until the condition holds; metadata reaches brokers one after the other, so a call
+     * that fails (a topic is not known yet) is a "not yet".
+     */
     static void eventually(String what, Callable<Boolean> condition) throws Exception {
         long deadline = System.currentTimeMillis() + 20_000;
-        while (!condition.call()) {
-            check(System.currentTimeMillis() < deadline, "never happened: " + what);
+        while (true) {
+            Throwable last = null;
+            try {
+                if (condition.call()) {
+                    return;
+                }
+            } catch (ExecutionException e) {
+                last = e.getCause();
+            }
+            check(System.currentTimeMillis() < deadline,
+                "never happened: " + what + (last == null ? "" : " (last error: " + last + ")"));
             Thread.sleep(50);
         }
     }

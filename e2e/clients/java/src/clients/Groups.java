@@ -10,7 +10,9 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -147,6 +149,9 @@ final class Groups {
             try (Member one = new Member(cluster, topic, config(group, assignor), r -> { })) {
                 settled(List.of(one), PARTITIONS);
                 Process victim = spawn(cluster.bootstrap, topic, group, assignor);
+                // A process that never comes to own its share ends the wait by its own end.
+                CompletableFuture.delayedExecutor(60, TimeUnit.SECONDS)
+                    .execute(victim::destroyForcibly);
                 try (BufferedReader output = victim.inputReader()) {
                     String line = output.readLine();
                     while (line != null && !line.equals("3")) {

@@ -1,0 +1,173 @@
+//! `broker dev`, as the README begins with it: three brokers from the samples, the printed lines
+//! copied, Kafka's own tools, Ctrl-C, and the same data in the next run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use e2e::admin::Admin;
+use e2e::clients::{run, tool_ok};
+use e2e::process::{Process, tail};
+use e2e::{ports, setup, wait};
+
+const CONSOLE_PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
+const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
+const PRODUCER_PERF: &str = "org.apache.kafka.tools.ProducerPerformance";
+const CONSUMER_PERF: &str = "org.apache.kafka.tools.ConsumerPerformance";
+
+const BROKERS: u16 = 3;
+/// The second topic of the samples.
+const TELEMETRY: &str = "castle.telemetry";
+const RECORDS: &str = "20000";
+
+#[test]
+fn one_command_starts_a_cluster_that_keeps_its_data() -> Result<()> {
+    let _one = e2e::exclusive();
+    setup::packages()?;
+    let dir = tempfile::tempdir()?;
+    let port = ports::free_for_dev(BROKERS)?;
+    samples(dir.path(), port)?;
+    let mut dev = Dev::start(dir.path(), "first")?;
+    let done = first_run(&mut dev, port).and_then(|()| dev.stop(port));
+    done.with_context(|| dev.said())?;
+    let mut dev = Dev::start(dir.path(), "second")?;
+    let done = second_run(&mut dev).and_then(|()| dev.stop(port));
+    done.with_context(|| dev.said())
+}
+
+/// The YAML that the command takes without any, but with a port that nobody uses.
+fn samples(dir: &Path, port: u16) -> Result<()> {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/samples");
+    let cluster = fs::read_to_string(samples.join("cluster.yaml"))?;
+    ensure!(cluster.contains("port: 9092"), "the sample has another port:\n{cluster}");
+    let cluster = cluster.replace("port: 9092", &format!("port: {port}"));
+    fs::write(dir.join("cluster.yaml"), cluster)?;
+    fs::copy(samples.join("topics.yaml"), dir.join("topics.yaml"))?;
+    Ok(())
+}
+
+struct Dev {
+    process: Process,
+    dir: PathBuf,
+}
+
+impl Dev {
+    fn start(dir: &Path, name: &str) -> Result<Dev> {
+        let mut command = Command::new(setup::broker()?);
+        command.current_dir(dir).args(["dev", "-f", "cluster.yaml", "-f", "topics.yaml"]);
+        let process = Process::spawn(&mut command, &dir.join(name))?;
+        Ok(Dev { process, dir: dir.to_owned() })
+    }
+
+    /// What it printed after `start` in the line that begins so.
+    fn line(&mut self, start: &str) -> Result<String> {
+        let line = format!("a line that starts with {start:?}");
+        let found = wait::until(line, Duration::from_secs(150), || {
+            let alive = self.process.alive();
+            let text = fs::read_to_string(self.process.log())?;
+            // A line is whole when another one follows.
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            let mut rest = whole.lines().filter_map(|line| line.trim().strip_prefix(start));
+            let rest = rest.next().map(|rest| rest.trim().to_owned());
+            Ok((rest.is_some() || !alive).then_some(rest))
+        })?;
+        found.with_context(|| format!("it ended before it said {start:?}"))
+    }
+
+    /// Ctrl-C: a clean end of the command and of every broker.
+    fn stop(&mut self, port: u16) -> Result<()> {
+        let ended = self.process.interrupt(Duration::from_secs(60))?;
+        ensure!(ended.success(), "{ended}");
+        for broker in 0..BROKERS {
+            let listener = std::net::TcpStream::connect(("127.0.0.1", port + broker));
+            ensure!(listener.is_err(), "broker {broker} still listens");
+            let marker = self.broker(broker).join("data/.kafka_cleanshutdown");
+            ensure!(marker.exists(), "broker {broker} was not stopped, but ended");
+        }
+        Ok(())
+    }
+
+    fn broker(&self, id: u16) -> PathBuf {
+        self.dir.join(format!("data/castle/broker-{id}"))
+    }
+
+    fn said(&self) -> String {
+        let brokers = (0..BROKERS).map(|id| {
+            let log = self.broker(id).join("broker.log");
+            format!("--- the end of {}\n{}", log.display(), tail(&log, 25))
+        });
+        let brokers: Vec<String> = brokers.collect();
+        format!("broker dev said:\n{}\n{}", tail(self.process.log(), 60), brokers.join("\n"))
+    }
+}
+
+fn first_run(dev: &mut Dev, port: u16) -> Result<()> {
+    let bootstrap = dev.line("bootstrap address:")?;
+    let brokers: Vec<String> = (port..port + BROKERS).map(|p| format!("127.0.0.1:{p}")).collect();
+    ensure!(bootstrap == brokers.join(","), "{bootstrap}");
+    for (topic, partitions) in [("messages", 6), (TELEMETRY, 3)] {
+        let there = Admin::new(brokers.clone())?.wait_in_sync(&[topic], Duration::from_secs(30))?;
+        ensure!(there.len() == partitions, "{topic}: {there:?}");
+        ensure!(there.values().all(|p| p.replicas.len() == 3), "{topic}: {there:?}");
+    }
+    let produce = dev.line("produce:")?;
+    shell(&produce)?;
+    let consume = dev.line("consume:")?;
+    let read = shell(&consume)?;
+    ensure!(read == "hello\n", "{consume}: {read:?}");
+    let produce = dev.line("kafka-console-producer.sh")?;
+    let produce: Vec<&str> = produce.split_whitespace().collect();
+    tool_ok(CONSOLE_PRODUCER, &produce, "one\ntwo\nthree\n")?;
+    messages_are_there(dev)?;
+    let server = format!("bootstrap.servers={bootstrap}");
+    let what = ["--topic", TELEMETRY, "--num-records", RECORDS, "--record-size", "100"];
+    let how = ["--throughput", "-1", "--producer-props", &server, "acks=all"];
+    let produced = tool_ok(PRODUCER_PERF, &[&what[..], &how].concat(), "")?;
+    ensure!(produced.contains(&format!("{RECORDS} records sent")), "{produced}");
+    telemetry_is_there(&bootstrap)
+}
+
+/// With another run's lines: the same addresses, and what the first run was given.
+fn second_run(dev: &mut Dev) -> Result<()> {
+    let bootstrap = dev.line("bootstrap address:")?;
+    let messages = dev.line("topic messages:")?;
+    ensure!(messages == "exists with 6 partitions", "{messages}");
+    let consume = dev.line("consume:")?;
+    same(&shell(&consume)?)?;
+    messages_are_there(dev)?;
+    telemetry_is_there(&bootstrap)
+}
+
+/// Runs a printed line as somebody would who pastes it.
+fn shell(line: &str) -> Result<String> {
+    let said = run(Command::new("sh").args(["-c", line]), "", Duration::from_secs(60))?;
+    ensure!(said.success, "{line} failed\n{}\n{}", said.out, said.err);
+    Ok(said.out)
+}
+
+fn messages_are_there(dev: &mut Dev) -> Result<()> {
+    let consume = dev.line("kafka-console-consumer.sh")?;
+    let consume: Vec<&str> = consume.split_whitespace().collect();
+    let stop = ["--max-messages", "4", "--timeout-ms", "20000"];
+    same(&tool_ok(CONSOLE_CONSUMER, &[&consume[..], &stop].concat(), "")?)
+}
+
+/// In any order: they are spread over the partitions.
+fn same(read: &str) -> Result<()> {
+    let mut lines: Vec<&str> = read.lines().collect();
+    lines.sort_unstable();
+    ensure!(lines == ["hello", "one", "three", "two"], "{lines:?}");
+    Ok(())
+}
+
+fn telemetry_is_there(bootstrap: &str) -> Result<()> {
+    let what = ["--bootstrap-server", bootstrap, "--topic", TELEMETRY, "--num-records", RECORDS];
+    let consumed = tool_ok(CONSUMER_PERF, &[&what[..], &["--timeout", "20000"]].concat(), "")?;
+    // The second line holds start, end, MB, MB/s and the number of records.
+    let line = consumed.lines().nth(1).unwrap_or_default();
+    let count = line.split(", ").nth(4).and_then(|count| count.parse::<u32>().ok());
+    ensure!(count == RECORDS.parse().ok(), "{consumed}");
+    Ok(())
+}
