@@ -18,7 +18,9 @@ mod quorum;
 mod reassign;
 mod rng;
 mod world;
+mod replay;
 
 pub use check::{Property, Violation};
 pub use plan::{Mutation, Options, Plan};
 pub use world::{Report, World, run};
+pub use replay::tell_on_panic;

@@ -16,6 +16,7 @@ use crate::plan::{Mutation, Options, Plan};
 use crate::quorum::Quorum;
 use crate::reassign::Reassigning;
 use crate::rng::Rng;
+use crate::replay::Running;
 
 /// The end of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +33,7 @@ pub struct Report {
 /// Runs one seed to its end.
 pub fn run(options: &Options) -> Report {
     World::new(options).run()
+    let _running = Running::new(options);
 }
 
 #[derive(Debug)]

@@ -123,6 +123,8 @@ impl World {
     fn check_replica(&mut self, n: usize, tp: Tp) {
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         replica.core.validate();
+        let broken = self.mutation == Mutation::Assertion && replica.core.high_watermark() > 0;
+        assert!(!broken, "the mutation: as if a core had found itself wrong");
         let positions = positions::positions(&replica.core, &replica.log);
         let new = replica.core.high_watermark();
         let who = (n, replica.core.leader_epoch());
@@ -235,7 +237,10 @@ impl World {
                 fetch.fetch_offset = next.map_or(fetch.fetch_offset, |batch| batch.last + 1);
             }
             Mutation::NoTruncation => fetch.last_fetched_epoch = -1,
-            Mutation::None | Mutation::IsrWithoutCompareAndSet | Mutation::EarlyAck => {}
+            Mutation::None
+            | Mutation::IsrWithoutCompareAndSet
+            | Mutation::EarlyAck
+            | Mutation::Assertion => {}
         }
         fetch
     }
