@@ -152,7 +152,7 @@ impl World {
         replica.following = None;
         if let Err(error) = replica.log.assign_epoch(epoch, start) {
             // A leader that cannot record its epoch must not append in it.
-            return self.abort(n, &error.to_string());
+            return self.abort_on(n, &error);
         }
         self.load_shard(n, tp);
     }
@@ -196,7 +196,7 @@ impl World {
                 if let commitlog::AppendError::Log(error) = &error
                     && error.is_fatal()
                 {
-                    self.abort(n, &error.to_string());
+                    self.abort_on(n, error);
                 }
                 return Err(code);
             }
