@@ -1,7 +1,7 @@
 //! Consumer lag of the groups that this broker coordinates: records between what a group committed
 //! and the high watermark. Partitions that are not hosted here are asked for at their leaders.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use client::{ClientError, Connection, Options};
 use coordinator::CommittedPosition;
 use futures::future::join_all;
 use metadata::Image;
+use prometheus::IntGaugeVec;
+use prometheus::core::Collector;
 use wire::Str;
 use wire::messages::ListOffsetsRequest;
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -22,18 +24,40 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 
 type Key = (Arc<str>, i32);
 
+/// Group, topic and partition, as the gauges are labelled.
+type Series = [String; 3];
+const LABELS: [&str; 3] = ["group", "topic", "partition"];
+
 /// Sets the lag gauges anew; groups and partitions that are gone disappear.
 pub async fn update(broker: &Arc<Broker>) {
     let positions = broker.groups.positions().await;
     let watermarks = high_watermarks(broker, &positions).await;
-    let gauges = &broker.metrics.group_lag;
-    gauges.reset();
+    let mut lags = HashMap::new();
     for position in &positions {
         let key = (position.topic.clone(), position.partition);
         if let Some(high_watermark) = watermarks.get(&key) {
+            let lag = (high_watermark - position.offset).max(0);
             let partition = position.partition.to_string();
-            let labels = [&*position.group, &*position.topic, &partition];
-            gauges.with_label_values(&labels).set((high_watermark - position.offset).max(0));
+            lags.insert([position.group.to_string(), position.topic.to_string(), partition], lag);
+        }
+    }
+    replace(&broker.metrics.group_lag, &lags);
+}
+
+/// A series that stays is never away: a scrape may come at any time.
+fn replace(gauges: &IntGaugeVec, lags: &HashMap<Series, i64>) {
+    for (series, lag) in lags {
+        gauges.with_label_values(series).set(*lag);
+    }
+    for family in gauges.collect() {
+        for metric in family.get_metric() {
+            let labels: HashMap<&str, &str> =
+                metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
+            let series = LABELS.map(|name| labels.get(name).copied().unwrap_or_default().into());
+            if !lags.contains_key(&series) {
+                // Only this task removes any: it is there.
+                let _ = gauges.remove(&labels);
+            }
         }
     }
 }
@@ -92,4 +116,30 @@ async fn ask(
         answered.map(move |p| ((name.clone(), p.partition_index), p.offset)).collect::<Vec<_>>()
     });
     Ok(found.collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use prometheus::Opts;
+
+    use super::*;
+
+    #[test]
+    fn series_that_stay_are_changed_and_not_made_anew() {
+        let gauges = IntGaugeVec::new(Opts::new("lag", "Lag"), &LABELS).unwrap();
+        let series = |topic: &str| ["g".to_owned(), topic.to_owned(), "0".to_owned()];
+        replace(&gauges, &HashMap::from([(series("stays"), 1), (series("goes"), 2)]));
+        let stays = gauges.with_label_values(&series("stays"));
+        replace(&gauges, &HashMap::from([(series("stays"), 5), (series("new"), 3)]));
+        assert_eq!(stays.get(), 5, "a scrape found it all the time");
+        let families = gauges.collect();
+        let topic = |label: &prometheus::proto::LabelPair| {
+            (label.name() == "topic").then(|| label.value().to_owned())
+        };
+        let labels = families[0].get_metric().iter().flat_map(|metric| metric.get_label());
+        let mut topics: Vec<String> = labels.filter_map(topic).collect();
+        topics.sort();
+        assert_eq!(topics, ["new", "stays"]);
+    }
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use base::{BrokerId, TopicPartition};
+use base::{BrokerId, TopicId, TopicPartition};
 use metadata::Image;
 
 use crate::Broker;
@@ -77,11 +77,13 @@ pub fn of(broker: &Broker) -> Result<(), Missing> {
     if broker.quorum.leadership().borrow().leader.is_none() {
         return Err(Missing::Controller);
     }
-    in_image(&image, broker.id)
+    in_image(&image, broker.id, broker.partitions.incarnation_id)
 }
 
-fn in_image(image: &Image, id: BrokerId) -> Result<(), Missing> {
-    let registered = image.broker(id).ok_or(Missing::Registration)?;
+/// `incarnation` is this process: who else has the id, before or after it, is not the one asked.
+fn in_image(image: &Image, id: BrokerId, incarnation: TopicId) -> Result<(), Missing> {
+    let registered = image.broker(id).filter(|broker| broker.incarnation_id == incarnation);
+    let registered = registered.ok_or(Missing::Registration)?;
     if registered.fenced {
         return Err(Missing::Unfencing);
     }
@@ -125,7 +127,6 @@ pub fn count_partitions(broker: &Broker) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use base::TopicId;
     use metadata::{
         BrokerStateRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
         RegisterBrokerRecord, TopicRecord,
@@ -133,11 +134,20 @@ mod tests {
 
     use super::*;
 
+    fn incarnation(id: i32) -> TopicId {
+        TopicId([id as u8; 16])
+    }
+
+    /// How ready the process is that `joined` registered.
+    fn readiness(image: &Image, id: i32) -> Result<(), Missing> {
+        in_image(image, BrokerId(id), incarnation(id))
+    }
+
     fn joined(id: i32) -> [MetadataRecord; 2] {
         let (broker_id, broker_epoch) = (BrokerId(id), i64::from(id));
         let register = RegisterBrokerRecord {
             broker_id,
-            incarnation_id: TopicId([id as u8; 16]),
+            incarnation_id: incarnation(id),
             broker_epoch,
             listeners: Vec::new(),
             rack: None,
@@ -148,6 +158,15 @@ mod tests {
         };
         let unfence = BrokerStateRecord { broker_id, broker_epoch };
         [MetadataRecord::RegisterBroker(register), MetadataRecord::UnfenceBroker(unfence)]
+    }
+
+    #[test]
+    fn the_registration_of_another_process_with_the_id_makes_nobody_ready() {
+        let mut image = Image::new("cluster");
+        image.apply(0, &joined(1)).unwrap();
+        assert_eq!(readiness(&image, 1), Ok(()));
+        let other = TopicId([9; 16]);
+        assert_eq!(in_image(&image, BrokerId(1), other), Err(Missing::Registration));
     }
 
     #[test]
@@ -174,7 +193,7 @@ mod tests {
             ..PartitionChangeRecord::default()
         };
         image.apply(1, &[MetadataRecord::PartitionChange(moving)]).unwrap();
-        assert_eq!(in_image(&image, BrokerId(3)), Ok(()));
+        assert_eq!(readiness(&image, 3), Ok(()));
         let left = PartitionChangeRecord {
             topic_id,
             partition_epoch: 2,
@@ -182,7 +201,7 @@ mod tests {
             ..PartitionChangeRecord::default()
         };
         image.apply(2, &[MetadataRecord::PartitionChange(left)]).unwrap();
-        assert_eq!(in_image(&image, BrokerId(3)), Ok(()));
-        assert!(in_image(&image, BrokerId(2)).is_err(), "it has to keep its replica in sync");
+        assert_eq!(readiness(&image, 3), Ok(()));
+        assert!(readiness(&image, 2).is_err(), "it has to keep its replica in sync");
     }
 }

@@ -19,6 +19,7 @@ use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use wire::messages::fetch_response::PartitionData;
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 use wire::{ApiKey, Part};
@@ -68,6 +69,8 @@ impl Rig {
                 let created = connection.call(&request, 7).await.unwrap();
                 match ErrorCode::from_i16(created.topics[0].error_code).unwrap() {
                     ErrorCode::None => return created.topics[0].topic_id,
+                    // An attempt that timed out had come through.
+                    ErrorCode::TopicAlreadyExists => return topic_id(&connection).await,
                     _ => sleep(Duration::from_millis(20)).await,
                 }
             }
@@ -104,6 +107,19 @@ impl Rig {
     async fn stop(self) {
         drop(self.connection);
         self.running.stop().await.unwrap();
+    }
+}
+
+async fn topic_id(connection: &Connection) -> TopicId {
+    let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+    loop {
+        let found = connection.call(&request, 12).await.unwrap();
+        match ErrorCode::from_i16(found.topics[0].error_code).unwrap() {
+            ErrorCode::None => return found.topics[0].topic_id,
+            // The broker may not have heard of it yet.
+            _ => sleep(Duration::from_millis(20)).await,
+        }
     }
 }
 

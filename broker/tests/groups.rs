@@ -38,7 +38,8 @@ fn config(dir: &Path) -> Arc<Config> {
         ("log.dirs", &logs),
         ("offsets.topic.num.partitions", "4"),
         ("offsets.topic.replication.factor", "1"),
-        ("group.initial.rebalance.delay.ms", "100"),
+        // Two members join within it, on a busy machine too.
+        ("group.initial.rebalance.delay.ms", "1000"),
         ("group.min.session.timeout.ms", "500"),
     ];
     let own = properties.map(|(k, v)| (k.to_owned(), v.to_owned()));
@@ -281,7 +282,8 @@ async fn a_silent_member_is_out_after_its_session() {
     let dir = tempfile::tempdir().unwrap();
     let (running, connection) = start_broker(dir.path()).await;
     find_coordinator(&connection, "quick").await;
-    let short = JoinGroupRequest { session_timeout_ms: 500, ..join("quick", "", Some("static")) };
+    // From the join to the sync a member says nothing, either.
+    let short = JoinGroupRequest { session_timeout_ms: 2_000, ..join("quick", "", Some("static")) };
     let joined = connection.call(&short, 9).await.unwrap();
     assert_eq!(joined.error_code, 0);
     let synced = sync(&connection, "quick", &joined, &[(&joined.member_id, b"all")]).await;

@@ -161,6 +161,9 @@ impl Log {
     /// Appends a fetched range verbatim: whole batches with offsets and epochs set; a cut-off
     /// last batch is ignored. Headers and CRCs are checked. An empty log whose offset lies within
     /// the first batch starts anew where that batch does: the leader's start may be mid-batch.
+    ///
+    /// Where the disk takes only the first of them, that is a success of so many bytes: the caller
+    /// must hear where the log ends now. The next call meets the error, with nothing written.
     pub fn append_as_follower(
         &mut self,
         bytes: &[u8],
@@ -177,19 +180,32 @@ impl Log {
         let mut rest = &bytes[..accepted];
         let mut rolled = false;
         while !rest.is_empty() {
-            let run = self.run_until_roll(rest);
-            if run == 0 {
-                let header = BatchHeader::parse(rest).map_err(|e| self.bad_batch(e))?;
-                rolled |= self.roll_for(&header, now_ms)?;
-                self.append_run(&rest[..header.size()])?;
-                rest = &rest[header.size()..];
-            } else {
-                self.append_run(&rest[..run])?;
-                rest = &rest[run..];
+            match self.append_next(rest, now_ms, &mut rolled) {
+                Ok(size) => rest = &rest[size..],
+                Err(_) if rest.len() < accepted => break,
+                Err(error) => return Err(error),
             }
         }
         let last_epoch = self.latest_epoch().unwrap_or(-1);
-        Ok(FollowerAppend { end_offset: self.end_offset(), bytes: accepted, last_epoch, rolled })
+        let bytes = accepted - rest.len();
+        Ok(FollowerAppend { end_offset: self.end_offset(), bytes, last_epoch, rolled })
+    }
+
+    /// Appends what goes into one segment; returns how many bytes that are.
+    fn append_next(
+        &mut self,
+        bytes: &[u8],
+        now_ms: TimestampMs,
+        rolled: &mut bool,
+    ) -> Result<usize, LogError> {
+        let mut run = self.run_until_roll(bytes);
+        if run == 0 {
+            let header = BatchHeader::parse(bytes).map_err(|e| self.bad_batch(e))?;
+            *rolled |= self.roll_for(&header, now_ms)?;
+            run = header.size();
+        }
+        self.append_run(&bytes[..run])?;
+        Ok(run)
     }
 
     /// Checks all whole batches; returns how many bytes they are.

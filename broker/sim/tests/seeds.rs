@@ -1,9 +1,12 @@
 //! The simulator's own gate: seeds pass, runs repeat exactly, and broken rules are caught.
 #![allow(clippy::unwrap_used)]
 
-use sim::{Mutation, Options, Property, Report, run};
+use std::process::Command;
+
+use sim::{Mutation, Options, Property, Report, run, tell_on_panic};
 
 fn run_mutated(mutation: Mutation, seed: u64) -> Report {
+    tell_on_panic();
     run(&Options { mutation, ..Options::seed(seed) })
 }
 
@@ -16,6 +19,7 @@ fn caught(mutation: Mutation, seeds: u64) -> (u64, Property) {
 
 #[test]
 fn seeds_pass() {
+    tell_on_panic();
     for seed in 0..300 {
         let options = Options::seed(seed);
         let report = run(&options);
@@ -28,6 +32,7 @@ fn seeds_pass() {
 
 #[test]
 fn a_seed_has_one_trace() {
+    tell_on_panic();
     for seed in 0..30 {
         assert_eq!(run(&Options::seed(seed)), run(&Options::seed(seed)));
     }
@@ -61,4 +66,16 @@ fn a_follower_that_does_not_truncate_is_caught() {
         matches!(property, Property::LogMatching | Property::InSync),
         "seed {seed}: {property:?}"
     );
+}
+
+#[test]
+fn a_failed_assertion_names_its_seed() {
+    let sim = env!("CARGO_BIN_EXE_sim");
+    let run = ["run", "--seeds", "7..8", "--mutation", "assertion"];
+    let ended = Command::new(sim).args(run).output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success(), "{told}");
+    let options = Options { mutation: Mutation::Assertion, ..Options::seed(7) };
+    let line = format!("replay: {}", options.replay_command());
+    assert!(told.lines().any(|told| told == line), "{told}");
 }

@@ -17,7 +17,8 @@ const LINE_WIDTH_MAX: usize = 100;
 /// The only files with `unsafe`, each block of which argues for itself.
 const UNSAFE: &[&str] = &["broker/commitlog/src/fs/disk.rs", "broker/src/net/sendfile.rs"];
 
-/// The crates that do no input or output: no clock, task, file or socket in their sources.
+/// The crates that do no input or output: no clock, task, file, socket or random number in their
+/// sources.
 const CORES: &[&str] = &[
     "broker/record",
     "broker/wire",
@@ -42,6 +43,9 @@ const BANNED_IN_CORES: &[(&str, &str)] = &[
     ("std::net", "sockets belong to the driver"),
     ("Mutex<", "a core contains no lock"),
     ("RwLock<", "a core contains no lock"),
+    ("uuid::", "random ids are an argument"),
+    ("rand::", "random numbers are an argument"),
+    ("getrandom", "random numbers are an argument"),
 ];
 
 /// Words that mean that work was left behind; written so that this file does not contain them.
@@ -134,6 +138,8 @@ mod tests {
         assert_eq!(found, [finding("a/b.rs:2", "fn long has 72 lines, at most 70")]);
         let found = rust(Path::new("broker/replica/src/x.rs"), "fn f() { Instant::now(); }");
         assert_eq!(found.len(), 2, "{found:?}");
+        let core = Path::new("broker/metadata/src/x.rs");
+        assert_eq!(rust(core, "//! Head.\nfn f() { uuid::Uuid::new_v4(); }\n").len(), 1);
         let left = format!("a\n// {} later\n", LEFT_BEHIND[0]);
         assert_eq!(any_language(Path::new("c.go"), &left).len(), 1);
         assert!(any_language(Path::new("c.go"), "fine\n").is_empty());

@@ -222,6 +222,32 @@ fn a_follower_takes_whole_batches_only_and_in_order() {
 }
 
 #[test]
+fn a_follower_says_how_far_it_came_when_the_disk_filled_up() {
+    let mut leader = open(&mem_fs());
+    for _ in 0..30 {
+        append(&mut leader, 3);
+    }
+    let all = fetch_all(&leader, 0).concat();
+    let fs = mem_fs();
+    let mut follower = open(&fs);
+    // Room for more than the first segment, and for less than the second.
+    let capacity_bytes = Some(fs.used_bytes() + 1_500);
+    fs.set_faults(Faults { capacity_bytes, ..Faults::default() });
+    let info = follower.append_as_follower(&all, NOW).unwrap();
+    follower.check_invariants().unwrap();
+    assert!(info.end_offset > 0 && info.end_offset < leader.end_offset());
+    assert_eq!(info.end_offset, follower.end_offset());
+    assert_eq!(info.bytes as u64, follower.size());
+    let rest = fetch_all(&leader, info.end_offset).concat();
+    let error = follower.append_as_follower(&rest, NOW).unwrap_err();
+    assert!(matches!(error, LogError::Io { .. }), "{error}");
+    assert_eq!(follower.end_offset(), info.end_offset);
+    fs.set_faults(Faults::default());
+    follower.append_as_follower(&rest, NOW).unwrap();
+    assert_eq!(fetch_all(&follower, 0), fetch_all(&leader, 0));
+}
+
+#[test]
 fn a_follower_may_start_in_the_middle_of_a_batch() {
     let mut leader = open(&mem_fs());
     append(&mut leader, 3);

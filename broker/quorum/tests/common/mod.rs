@@ -15,6 +15,9 @@ use quorum::*;
 /// Long enough for a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// For what must be done again when the leadership moved meanwhile, as on a busy machine it may.
+pub const ATTEMPTS: usize = 5;
+
 #[derive(Default)]
 pub struct Controller {
     pub events: Mutex<Vec<SessionEvent>>,
@@ -152,6 +155,24 @@ impl Cluster {
             .await
             .expect("a leader is elected");
         id
+    }
+
+    /// Whoever leads, and in which term.
+    pub async fn reign(&self) -> (i32, u64) {
+        loop {
+            let leader = self.leader().await;
+            if let Some(reign) = self.reigns().find(|(id, _)| *id == leader) {
+                return reign;
+            }
+        }
+    }
+
+    /// Those who hold that they lead, and in which term.
+    pub fn reigns(&self) -> impl Iterator<Item = (i32, u64)> {
+        self.nodes.iter().filter_map(|(id, node)| {
+            let now = *node.leadership().borrow();
+            now.is_self.then_some((*id, now.term))
+        })
     }
 
     pub async fn propose(&self, level: i16) -> u64 {

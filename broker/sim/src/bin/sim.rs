@@ -57,6 +57,7 @@ fn seeds(text: &str) -> anyhow::Result<Range<u64>> {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    sim::tell_on_panic();
     let passed = match (&arguments.command, arguments.seed) {
         (Some(Command::Run { seeds, threads }), _) => {
             run_seeds(&arguments, seeds.clone(), *threads)
@@ -97,9 +98,7 @@ fn run_seeds(arguments: &Arguments, seeds: Range<u64>, threads: u64) -> bool {
                     if seed >= seeds.end {
                         break;
                     }
-                    // Told before it runs into a panic, too.
-                    let hook = PanicHint(options(arguments, seed));
-                    let report = run(&hook.0);
+                    let report = run(&options(arguments, seed));
                     steps.fetch_add(report.steps, Ordering::Relaxed);
                     if report.violation.is_some() {
                         failed.store(true, Ordering::Relaxed);
@@ -116,17 +115,6 @@ fn run_seeds(arguments: &Arguments, seeds: Range<u64>, threads: u64) -> bool {
         count as f64 / seconds
     );
     !failed.into_inner()
-}
-
-/// Names the seed when a run panics (a core's own assertion).
-struct PanicHint(Options);
-
-impl Drop for PanicHint {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("replay: {}", self.0.replay_command());
-        }
-    }
 }
 
 fn run_twice(arguments: &Arguments, seeds: Range<u64>) -> bool {

@@ -1,5 +1,6 @@
 //! A log that is opened again holds a prefix of what was written. After the death of the process
-//! alone nothing is missing; after power loss everything that was synced is there.
+//! alone nothing is missing; after power loss everything that was synced is there. Behind it there
+//! may be what a full disk took a part of: that it was cut off again can be lost with the power.
 
 use std::ops::Range;
 
@@ -9,19 +10,19 @@ use super::{Check, Property, violated};
 use crate::content::{BatchId, index_at};
 use crate::message::Tp;
 
-/// `written` is everything ever written and not truncated, deleted or not; `found` is what the
-/// log, which now spans `range`, shows.
+/// `written` is everything ever written and not truncated, deleted or not; `refused` is what failed
+/// to be written; `found` is what the log, which now spans `range`, shows.
 pub fn recovered(
     (tp, who): (Tp, usize),
-    written: &[BatchId],
+    (written, refused): (&[BatchId], &[BatchId]),
     synced: Offset,
     range: Range<Offset>,
     found: &[BatchId],
 ) -> Check {
-    let first = index_at(written, range.start);
-    let is_prefix = written[first..].starts_with(found);
-    let ends = found.last().map_or(range.start, |batch| batch.last + 1);
-    if is_prefix && ends == range.end && range.end >= synced {
+    let (kept, more) = found.split_at(kept(written, range.start, found));
+    let end_of = |found: &[BatchId]| found.last().map_or(range.start, |batch| batch.last + 1);
+    let known = more.iter().all(|batch| refused.contains(batch));
+    if known && end_of(found) == range.end && end_of(kept) >= synced {
         return Ok(());
     }
     violated(
@@ -35,4 +36,10 @@ pub fn recovered(
             written.last().map(BatchId::text)
         ),
     )
+}
+
+/// How many of the batches found are those that were written, from the log's start on.
+pub fn kept(written: &[BatchId], start: Offset, found: &[BatchId]) -> usize {
+    let written = &written[index_at(written, start)..];
+    written.iter().zip(found).take_while(|(written, found)| written == found).count()
 }

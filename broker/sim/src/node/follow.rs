@@ -1,6 +1,7 @@
 //! A follower's loop for one partition: fetch, do what the core makes of the answer, fetch again.
 
 use base::{BrokerId, LeaderEpoch};
+use commitlog::LogError;
 use replica::{Event, FetchAnswer, FollowerFetch, FollowerStep};
 
 use crate::check::Property;
@@ -89,7 +90,12 @@ impl World {
         match step {
             FollowerStep::Stale => {}
             FollowerStep::Append { log_start } => {
-                self.replicate(n, tp, answer, bytes, log_start);
+                if !self.replicate(n, tp, answer, bytes, log_start) {
+                    if mine {
+                        self.after(BACKOFF_MS, n, Timer::FetchAgain { tp });
+                    }
+                    return;
+                }
             }
             FollowerStep::Truncate { to } => self.truncate(n, tp, to),
             FollowerStep::RestartAt { offset } => self.restart_log(n, tp, offset),
@@ -105,29 +111,39 @@ impl World {
         }
     }
 
-    fn replicate(&mut self, n: usize, tp: Tp, answer: &FetchAnswer, bytes: &[u8], log_start: i64) {
+    /// False if the disk refused; as the real driver, it then tells the core nothing.
+    fn replicate(
+        &mut self,
+        n: usize,
+        tp: Tp,
+        answer: &FetchAnswer,
+        bytes: &[u8],
+        log_start: i64,
+    ) -> bool {
         let now = self.now_ms;
-        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return false };
         let end = replica.log.end_offset();
-        if !bytes.is_empty() {
-            match replica.log.append_as_follower(bytes, now) {
-                Ok(_) => {}
-                Err(error) => {
-                    let fatal = error.is_fatal();
-                    self.trace(|_| format!("  {n}/{tp} replicate: {error}"));
-                    if fatal {
-                        return self.abort(n, &error.to_string());
-                    }
+        if !bytes.is_empty()
+            && let Err(error) = replica.log.append_as_follower(bytes, now)
+        {
+            self.trace(|_| format!("  {n}/{tp} replicate: {error}"));
+            let refused = &mut self.disks[n].refused[tp];
+            for batch in batch_ids(bytes) {
+                if batch.base >= end && !refused.contains(&batch) {
+                    refused.push(batch);
                 }
             }
+            if error.is_fatal() {
+                self.abort_on(n, &error);
+            }
+            return false;
         }
-        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         if log_start > replica.log.start_offset() && log_start <= replica.log.end_offset() {
             // What its leader deleted was committed.
             let deleted = replica.log.delete_records(log_start, log_start);
             self.trace(|_| format!("  {n}/{tp} deletes below {log_start}: {deleted:?}"));
         }
-        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return false };
         let log = replica.offsets();
         let new: Vec<_> = batch_ids(bytes)
             .into_iter()
@@ -136,6 +152,7 @@ impl World {
         self.written(n, tp, &new);
         let leader_high_watermark = answer.high_watermark;
         self.drive(n, tp, Event::Replicated { log, leader_high_watermark });
+        true
     }
 
     fn truncate(&mut self, n: usize, tp: Tp, to: i64) {
@@ -145,7 +162,7 @@ impl World {
                 self.disks[n].content[tp].retain(|batch| batch.last < info.end_offset);
                 self.log_changed(n, tp);
             }
-            Err(error) => self.abort(n, &error.to_string()),
+            Err(error) => self.died_of_a_cut(n, tp, &error),
         }
     }
 
@@ -157,8 +174,15 @@ impl World {
                 self.starts_at(n, tp, offset);
                 self.log_changed(n, tp);
             }
-            Err(error) => self.abort(n, &error.to_string()),
+            Err(error) => self.died_of_a_cut(n, tp, &error),
         }
+    }
+
+    /// How much of the log is gone nobody knows: what the next process finds is where it begins.
+    fn died_of_a_cut(&mut self, n: usize, tp: Tp, error: &LogError) {
+        self.abort_on(n, error);
+        self.disks[n].synced[tp] = 0;
+        self.disks[n].torn[tp] = true;
     }
 
     /// The replica's log holds nothing below `offset`: what lies before was committed and deleted.

@@ -33,6 +33,9 @@ pub(crate) struct Shard {
     look_due: bool,
 }
 
+/// Pause before a load that failed is tried again.
+const LOAD_RETRY_MS: i64 = 100;
+
 /// The replication of the offsets must not be what groups wait for in a run of seconds.
 fn group_config() -> GroupConfig {
     GroupConfig {
@@ -54,6 +57,10 @@ impl World {
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         let mut core = GroupShard::new(group_config());
         if let Err(error) = replay(&replica.log, &mut core) {
+            if self.disks[n].spoiled {
+                self.trace(|_| format!("  {n}/{tp} load of groups: {error}"));
+                return self.after(LOAD_RETRY_MS, n, Timer::ShardLoad { tp });
+            }
             let detail = format!("node {n}: load of groups: {error}");
             return self.fail(Property::Recovery, detail);
         }
@@ -67,6 +74,13 @@ impl World {
             look_due: false,
         });
         self.shard_may_look(n, tp);
+    }
+
+    pub(crate) fn load_shard_again(&mut self, n: usize, tp: Tp) {
+        let replica = self.nodes[n].replicas.get(&tp);
+        if replica.is_some_and(|replica| replica.core.is_leader() && replica.shard.is_none()) {
+            self.load_shard(n, tp);
+        }
     }
 
     pub(crate) fn unload_shard(&mut self, n: usize, tp: Tp) {

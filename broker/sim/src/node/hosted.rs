@@ -123,6 +123,8 @@ impl World {
     fn check_replica(&mut self, n: usize, tp: Tp) {
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
         replica.core.validate();
+        let broken = self.mutation == Mutation::Assertion && replica.core.high_watermark() > 0;
+        assert!(!broken, "the mutation: as if a core had found itself wrong");
         let positions = positions::positions(&replica.core, &replica.log);
         let new = replica.core.high_watermark();
         let who = (n, replica.core.leader_epoch());
@@ -150,7 +152,7 @@ impl World {
         replica.following = None;
         if let Err(error) = replica.log.assign_epoch(epoch, start) {
             // A leader that cannot record its epoch must not append in it.
-            return self.abort(n, &error.to_string());
+            return self.abort_on(n, &error);
         }
         self.load_shard(n, tp);
     }
@@ -194,7 +196,7 @@ impl World {
                 if let commitlog::AppendError::Log(error) = &error
                     && error.is_fatal()
                 {
-                    self.abort(n, &error.to_string());
+                    self.abort_on(n, error);
                 }
                 return Err(code);
             }
@@ -235,7 +237,10 @@ impl World {
                 fetch.fetch_offset = next.map_or(fetch.fetch_offset, |batch| batch.last + 1);
             }
             Mutation::NoTruncation => fetch.last_fetched_epoch = -1,
-            Mutation::None | Mutation::IsrWithoutCompareAndSet | Mutation::EarlyAck => {}
+            Mutation::None
+            | Mutation::IsrWithoutCompareAndSet
+            | Mutation::EarlyAck
+            | Mutation::Assertion => {}
         }
         fetch
     }

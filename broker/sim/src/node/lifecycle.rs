@@ -1,17 +1,19 @@
 //! How a broker's process starts and ends: booting from its disk, checkpoints, a clean stop, death
 //! with or without loss of what the disk had not synced.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use base::Offset;
 use commitlog::checkpoint::{OffsetCheckpoint, take_clean_shutdown, write_clean_shutdown};
 use commitlog::fs::Fs;
-use commitlog::{LoadState, Log, LogConfig, LogContext};
+use commitlog::{LoadState, Log, LogConfig, LogContext, LogError};
 use metadata::{ControllerRequest, CreateTopic, CreateTopicsRequest};
 use replica::{Partition, Settings};
 
 use crate::check::recovery;
-use crate::content::{BatchId, batch_ids};
+use crate::content::{BatchId, batch_ids, index_at};
 use crate::message::Tp;
 use crate::world::{Action, DATA_TOPIC, OFFSETS_TOPIC, World};
 
@@ -139,35 +141,23 @@ impl World {
                 log
             }
             Err(error) => {
-                self.abort(n, &error.to_string());
+                self.abort_on(n, &error);
                 return false;
             }
         };
         let found = match read_all(&log) {
             Ok(found) => found,
+            Err(error) if self.disks[n].spoiled => {
+                self.abort(n, Loss::Nothing, &error);
+                return false;
+            }
             Err(error) => {
                 let detail = format!("partition {tp} node {n}: after recovery: {error}");
                 self.fail(crate::check::Property::Recovery, detail);
                 return false;
             }
         };
-        let range = log.start_offset()..log.end_offset();
-        let end = self.disks[n].content[tp].last().map_or(0, |batch| batch.last + 1);
-        if end < range.start {
-            // It died while it began anew behind what its leader had deleted.
-            self.starts_at(n, tp, range.start);
-        }
-        let written = &self.disks[n].content[tp];
-        let synced = if self.disks[n].torn[tp] {
-            self.disks[n].synced[tp]
-        } else {
-            written.last().map_or(0, |batch| batch.last + 1)
-        };
-        let check = recovery::recovered((tp, n), written, synced, range.clone(), &found);
-        self.check(check);
-        self.disks[n].content[tp].retain(|batch| batch.last < range.end);
-        self.disks[n].torn[tp] = false;
-        self.disks[n].unclean[tp] = false;
+        self.recovered(n, tp, log.start_offset()..log.end_offset(), &found);
         let settings = Settings {
             min_insync_replicas: self.plan.min_isr,
             lag_time_max_ms: self.plan.lag_time_max_ms,
@@ -177,23 +167,53 @@ impl World {
         true
     }
 
+    /// Compares what a log was found to hold with what was written to it, and goes on from that.
+    fn recovered(&mut self, n: usize, tp: Tp, range: Range<Offset>, found: &[BatchId]) {
+        let end = self.disks[n].content[tp].last().map_or(0, |batch| batch.last + 1);
+        if end < range.start {
+            // It died while it began anew behind what its leader had deleted.
+            self.starts_at(n, tp, range.start);
+        }
+        let disk = &mut self.disks[n];
+        let refused = std::mem::take(&mut disk.refused[tp]);
+        let written = &disk.content[tp];
+        let synced = if disk.torn[tp] {
+            disk.synced[tp]
+        } else {
+            written.last().map_or(0, |batch| batch.last + 1)
+        };
+        let kept = recovery::kept(written, range.start, found);
+        let sources = (written.as_slice(), refused.as_slice());
+        let check = recovery::recovered((tp, n), sources, synced, range.clone(), found);
+        let below = index_at(written, range.start);
+        disk.content[tp].truncate(below + kept);
+        disk.torn[tp] = false;
+        disk.unclean[tp] = false;
+        self.check(check);
+        self.written(n, tp, &found[kept..]);
+    }
+
     /// Writes the checkpoints; sometimes makes the logs durable, as the background flush would.
     pub(crate) fn checkpoint(&mut self, n: usize) {
-        self.after(CHECKPOINT_MS, n, Timer::Checkpoint);
         let now = self.now_ms;
+        let slow_ms = self.disks[n].slow.until_ms - now;
+        if slow_ms > 0 {
+            return self.after(slow_ms, n, Timer::Checkpoint);
+        }
+        self.after(CHECKPOINT_MS, n, Timer::Checkpoint);
         let flush = self.rng.chance(500);
         let mut fatal = None;
         for replica in self.nodes[n].replicas.values_mut().filter(|_| flush) {
             if let Some(work) = replica.log.flush_work() {
                 match work.run() {
                     Ok(offset) => replica.log.flushed(offset, now),
-                    Err(error) if error.is_fatal() => fatal = Some(error.to_string()),
+                    Err(error) if error.is_fatal() => fatal = Some(error),
                     Err(_) => {}
                 }
             }
         }
         if let Some(error) = fatal {
-            return self.abort(n, &error);
+            return self.abort_on(n, &error);
         }
         self.delete_old(n);
         self.write_checkpoints(n);
@@ -250,8 +270,16 @@ impl World {
     pub(crate) fn stop_cleanly(&mut self, n: usize) {
         // Logs that nobody opened since an unclean stop are not vouched for.
         let mut closed = self.disks[n].unclean.iter().all(|unclean| !unclean);
+        let mut loss = Loss::Nothing;
         for replica in self.nodes[n].replicas.values_mut() {
-            closed &= replica.log.close().is_ok();
+            let result = replica.log.close();
+            closed &= result.is_ok();
+            if result.is_err_and(|error| error.is_fatal()) {
+                loss = Loss::Power;
+            }
+        }
+        if loss == Loss::Power {
+            loss = self.loss_of_failed_sync(n);
         }
         let stopped = if closed { Stop::Clean } else { Stop::Unclean };
         if closed {
@@ -260,13 +288,18 @@ impl World {
             let written = write_clean_shutdown(&self.disks[n].fs, Path::new(LOG_DIR), epoch);
             self.trace(|_| format!("{n} stops cleanly: {written:?}"));
         }
-        self.end_process(n, stopped, Loss::Nothing);
+        self.end_process(n, stopped, loss);
     }
 
-    /// The process gives up, as the real one does when its disk fails it.
-    pub(crate) fn abort(&mut self, n: usize, reason: &str) {
+    /// The process gives up, as the real one does when a sync of its disk fails.
+    pub(crate) fn abort_on(&mut self, n: usize, error: &LogError) {
+        let loss = if error.is_fatal() { self.loss_of_failed_sync(n) } else { Loss::Nothing };
+        self.abort(n, loss, &error.to_string());
+    }
+
+    pub(crate) fn abort(&mut self, n: usize, loss: Loss, reason: &str) {
         self.trace(|_| format!("{n} aborts: {reason}"));
-        self.die(n, Loss::Nothing);
+        self.die(n, loss);
         let pause = self.rng.between(100, 600);
         self.schedule(pause, Action::Restart { node: n });
     }

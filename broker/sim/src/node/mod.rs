@@ -16,6 +16,7 @@ use commitlog::fs::{Fs, MemFs};
 use metadata::Image;
 
 use crate::content::BatchId;
+use crate::disk_fault::Slowness;
 use crate::message::{Addr, Body, Envelope, Tp};
 use crate::quorum::Instance;
 use crate::world::{World, node_id};
@@ -30,6 +31,8 @@ pub(crate) struct Disk {
     pub(crate) fs: MemFs,
     /// What was written to each log and not truncated.
     pub(crate) content: Vec<Vec<BatchId>>,
+    /// What could not be written to each log since it was opened.
+    pub(crate) refused: Vec<Vec<BatchId>>,
     /// Everything below is durable, as the last process knew it.
     pub(crate) synced: Vec<Offset>,
     /// Power was lost (or the disk) since the process last registered.
@@ -38,6 +41,9 @@ pub(crate) struct Disk {
     pub(crate) torn: Vec<bool>,
     /// The logs that were not closed, nor recovered since.
     pub(crate) unclean: Vec<bool>,
+    pub(crate) slow: Slowness,
+    /// It is full, or about to fail what is asked of it.
+    pub(crate) spoiled: bool,
 }
 
 impl Disk {
@@ -49,10 +55,13 @@ impl Disk {
         Disk {
             fs,
             content: vec![Vec::new(); partitions],
+            refused: vec![Vec::new(); partitions],
             synced: vec![0; partitions],
             lost: false,
             torn: vec![false; partitions],
             unclean: vec![false; partitions],
+            slow: Slowness::default(),
+            spoiled: false,
         }
     }
 }
@@ -97,6 +106,9 @@ pub(crate) enum Timer {
         ticket: u64,
     },
     ShardTick {
+        tp: Tp,
+    },
+    ShardLoad {
         tp: Tp,
     },
     ShardLook {
@@ -198,6 +210,7 @@ impl World {
             Timer::ParkTimeout { tp, id } => self.park_timed_out(n, tp, id),
             Timer::ProduceTimeout { tp, ticket } => self.produce_timed_out(n, tp, ticket),
             Timer::ShardTick { tp } => self.shard_tick(n, tp),
+            Timer::ShardLoad { tp } => self.load_shard_again(n, tp),
             Timer::ShardLook { tp } => self.shard_looks(n, tp),
         }
     }

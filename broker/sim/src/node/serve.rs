@@ -87,9 +87,10 @@ impl World {
                 answer.diverging = plan.diverging;
                 answer.high_watermark = plan.high_watermark;
                 if plan.diverging.is_none() {
-                    bytes = self.read(n, tp, plan.from, plan.max_offset);
-                    if bytes.is_empty() && !at_once {
-                        return None;
+                    match self.read(n, tp, plan.from, plan.max_offset) {
+                        Ok(read) if read.is_empty() && !at_once => return None,
+                        Ok(read) => bytes = read,
+                        Err(error) => answer.error = error,
                     }
                 }
             }
@@ -97,16 +98,23 @@ impl World {
         Some(Body::FetchAnswer { id: parked.id, tp, answer, bytes })
     }
 
-    fn read(&mut self, n: usize, tp: Tp, from: Offset, max_offset: Offset) -> Vec<u8> {
-        let Some(replica) = self.nodes[n].replicas.get(&tp) else { return Vec::new() };
-        match read_log(&replica.log, from, max_offset) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let detail = format!("partition {tp} node {n}: read at {from}: {error}");
+    fn read(
+        &mut self,
+        n: usize,
+        tp: Tp,
+        from: Offset,
+        max_offset: Offset,
+    ) -> Result<Vec<u8>, ErrorCode> {
+        let Some(replica) = self.nodes[n].replicas.get(&tp) else { return Ok(Vec::new()) };
+        read_log(&replica.log, from, max_offset).map_err(|error| {
+            let detail = format!("partition {tp} node {n}: read at {from}: {error}");
+            if self.disks[n].spoiled {
+                self.trace(|_| detail);
+            } else {
                 self.fail(Property::Recovery, detail);
-                Vec::new()
             }
-        }
+            ErrorCode::KafkaStorageError
+        })
     }
 
     pub(crate) fn wake_followers(&mut self, n: usize, tp: Tp) {
@@ -203,9 +211,9 @@ impl World {
             }
             None => Err(ErrorCode::UnknownTopicOrPartition),
         };
-        let result = plan.map(|plan| match plan.diverging {
-            Some(_) => (Vec::new(), plan),
-            None => (self.read(n, tp, plan.from, plan.max_offset), plan),
+        let result = plan.and_then(|plan| match plan.diverging {
+            Some(_) => Ok((Vec::new(), plan)),
+            None => self.read(n, tp, plan.from, plan.max_offset).map(|bytes| (bytes, plan)),
         });
         self.list_latest(n, tp);
         let start = self.nodes[n].replicas.get(&tp).map_or(-1, |r| r.log.start_offset());
