@@ -116,7 +116,13 @@ impl PartitionChange {
             return;
         }
         let replicas: Vec<BrokerId> = self.replicas.iter().copied().filter(keeps).collect();
-        if isr.len() < self.isr.len() && isr.len() < self.rules.min_isr.min(replicas.len()) {
+        // Who is fenced by this very change, or was before, has left the ISR and misses nothing.
+        let has_all = |b: &&BrokerId| {
+            let told = [&self.isr, &self.old.isr, &self.elr].iter().any(|all| all.contains(b));
+            told && self.unclean_shutdown != Some(**b)
+        };
+        let leave = self.removing.iter().any(|b| has_all(&b));
+        if leave && isr.len() < self.rules.min_isr.min(replicas.len()) {
             return;
         }
         self.replicas = replicas;

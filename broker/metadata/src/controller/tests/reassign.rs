@@ -139,3 +139,18 @@ fn replicas_in_sync_leave_only_when_enough_others_are() {
     reassign(&mut world, Some(&[1]), true).unwrap();
     assert_eq!(world.partition("t").replicas, ids(&[1]));
 }
+
+#[test]
+fn who_is_fenced_while_it_is_removed_leaves_only_when_enough_others_are_in_sync() {
+    let mut world = World::new(6);
+    world.topic("t", &[1, 2, 3], &[("min.insync.replicas", "2")]);
+    world.set_isr("t", &[1, 2]);
+    reassign(&mut world, Some(&[1, 3]), true).unwrap();
+    // Were 2 gone for good now, 1 alone would have what was promised to be on two.
+    world.kill(&[2]);
+    assert_eq!(world.state("t"), (1, vec![1], vec![2]));
+    assert_eq!(world.partition("t").removing, ids(&[2]));
+    world.set_isr("t", &[1, 3]);
+    assert_eq!(world.state("t"), (1, vec![1, 3], vec![]));
+    assert!(!world.partition("t").is_reassigning());
+}
