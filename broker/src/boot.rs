@@ -40,6 +40,8 @@ use crate::{background, dev, follower, http, isr_task};
 
 /// Segment and index files open at once.
 const OPEN_FILES_MAX: usize = 4096;
+/// Cold reads keep the disk busy with this many requests at a time.
+const READ_AHEAD_THREADS: usize = 4;
 /// How long the controller may take to move the leaderships away.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 /// Without a controller for this long, a stopping broker waits no longer for one: several
@@ -236,7 +238,9 @@ fn build(
         producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         throttles: Arc::default(),
-        read_ahead: ReadAhead::start().context("start the reader pool")?,
+        read_ahead: ReadAhead::start("read-ahead", READ_AHEAD_THREADS)
+            .context("start the reader pool")?,
+        probes: ReadAhead::start("probes", 1).context("start the thread of the probes")?,
         metrics,
         config,
     }))
