@@ -381,7 +381,7 @@ impl Running {
 
     fn start_data(&mut self, config: &Config, clients: Vec<BoundListener>) {
         self.tasks.spawn(follower::run(self.broker.clone()));
-        let budget = Budget::new(config.net.request_memory_bytes);
+        let budget = Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max);
         for listener in clients {
             let broker = self.broker.clone();
             let budget = budget.clone();
