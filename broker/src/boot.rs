@@ -32,14 +32,14 @@ use crate::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask}
 use crate::coordinator_task::GroupCoordinator;
 use crate::metrics::Metrics;
 use crate::net::{self, BoundListener, Budget, ReadAhead};
-use crate::partition::{self, LoadedLogs, Outbox, Partitions};
+use crate::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
 use crate::pod_config::PodConfig;
 use crate::readiness::Startup;
 use crate::shutdown::{Shutdown, Signals};
-use crate::{background, dev, follower, http, isr_task};
+use crate::{background, dev, follower, http, isr_task, open_files};
 
-/// Segment and index files open at once.
-const OPEN_FILES_MAX: usize = 4096;
+/// Cold reads keep the disk busy with this many requests at a time.
+const READ_AHEAD_THREADS: usize = 4;
 /// How long the controller may take to move the leaderships away.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 /// Without a controller for this long, a stopping broker waits no longer for one: several
@@ -53,6 +53,7 @@ const METADATA_DIR: &str = "__cluster_metadata-0";
 pub fn run(files: &[PathBuf], pod: Option<&Path>, overrides: &[String]) -> Result<()> {
     let config = Arc::new(Config::load(files, overrides)?);
     start_logging();
+    open_files::raise_limit();
     for key in &config.without_effect {
         tracing::warn!(key, "this configuration key has no effect here");
     }
@@ -118,6 +119,8 @@ pub struct Running {
     standing: watch::Receiver<Standing>,
     tasks: JoinSet<()>,
     threads: Vec<JoinHandle<()>>,
+    /// Until everything is written, the marker of the clean shutdown included.
+    dir_locks: Vec<DirLock>,
 }
 
 /// What is bound before anything else starts, so that a taken port is the first error.
@@ -162,13 +165,14 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     if let Some(socket) = bound.http {
         serve_http(&mut tasks, socket, &startup, &shutdown);
     }
-    let logs = LogContext::new(Arc::new(DiskFs), OPEN_FILES_MAX);
-    let loaded =
+    let logs = LogContext::new(Arc::new(DiskFs), open_files::cached_max());
+    let mut loaded =
         partition::load_logs(&config, &logs, &startup.recovery).context("open the logs")?;
     let cluster_id = cluster_id(&config, &loaded);
     let directory_ids = loaded.directory_ids.clone();
     partition::write_meta_properties(&config, &logs, &cluster_id, &directory_ids)?;
     let clean_shutdown_epoch = loaded.clean_shutdown_epoch;
+    let dir_locks = std::mem::take(&mut loaded.locks);
 
     let (mailbox, inbox) = ControllerMailbox::new();
     let quorum = start_quorum(&config, &cluster_id, bound.controller, &mailbox)?;
@@ -188,6 +192,7 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
         standing: watch::channel(Standing { epoch: -1, fenced: true, may_stop: false }).1,
         tasks,
         threads: Vec::new(),
+        dir_locks,
         broker,
     };
     running.start_threads()?;
@@ -236,7 +241,9 @@ fn build(
         producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         throttles: Arc::default(),
-        read_ahead: ReadAhead::start().context("start the reader pool")?,
+        read_ahead: ReadAhead::start("read-ahead", READ_AHEAD_THREADS)
+            .context("start the reader pool")?,
+        probes: ReadAhead::start("probes", 1).context("start the thread of the probes")?,
         metrics,
         config,
     }))
@@ -377,7 +384,7 @@ impl Running {
 
     fn start_data(&mut self, config: &Config, clients: Vec<BoundListener>) {
         self.tasks.spawn(follower::run(self.broker.clone()));
-        let budget = Budget::new(config.net.request_memory_bytes);
+        let budget = Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max);
         for listener in clients {
             let broker = self.broker.clone();
             let budget = budget.clone();
@@ -440,6 +447,7 @@ impl Running {
         });
         closed.await.context("close the logs")??;
         broker.quorum.shutdown().await;
+        drop(std::mem::take(&mut self.dir_locks));
         tracing::info!("stopped");
         Ok(())
     }

@@ -32,6 +32,9 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     pub fetch_sessions: FetchSessions,
     pub read_ahead: ReadAhead,
+    /// Answers what HTTP asks, away from network threads and from those that wait for the disk: a
+    /// broker that is busy with cold reads is alive.
+    pub probes: ReadAhead,
     /// Limits of replication that the metadata sets.
     pub throttles: Arc<Throttles>,
 }

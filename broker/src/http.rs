@@ -60,7 +60,7 @@ async fn metrics(State(startup): State<Arc<Startup>>) -> Response {
     let Some(broker) = startup.broker() else { return unavailable(startup) };
     // Encoding many series takes milliseconds: not on a network thread.
     let encoding = broker.clone();
-    match broker.read_ahead.run(move || encoding.metrics.encode()).await {
+    match broker.probes.run(move || encoding.metrics.encode()).await {
         Some(Ok(text)) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         None => unavailable(Missing::Stopping),
@@ -71,7 +71,7 @@ async fn ready(State(startup): State<Arc<Startup>>) -> Response {
     let Some(broker) = startup.broker() else { return unavailable(startup) };
     // It looks at every partition.
     let looking = broker.clone();
-    match broker.read_ahead.run(move || readiness::of(&looking)).await {
+    match broker.probes.run(move || readiness::of(&looking)).await {
         Some(Ok(())) => (StatusCode::OK, "ready\n").into_response(),
         Some(Err(missing)) => unavailable(missing),
         None => unavailable(Missing::Stopping),
@@ -104,7 +104,7 @@ async fn ask<T: Serialize + Send + 'static>(
     }
     let asked = broker.clone();
     let active_controller = broker.quorum.leadership().borrow().leader;
-    let answer = broker.read_ahead.run(move || {
+    let answer = broker.probes.run(move || {
         let body = question(&asked, &image);
         Answer { offset: image.offset(), active_controller, body }
     });

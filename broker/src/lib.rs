@@ -24,6 +24,7 @@ pub mod isr_task;
 pub mod lag;
 pub mod metrics;
 pub mod net;
+mod open_files;
 pub mod partition;
 mod pod_config;
 pub mod readiness;

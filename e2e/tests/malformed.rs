@@ -144,6 +144,10 @@ fn half_a_frame(addr: &str) -> Result<()> {
         idle.push(raw);
     }
     Raw::connect(addr)?.call(&MetadataRequest::default(), 9, SOON)?;
+    // Nor may a request wait for it that needs more than a connection has at hand.
+    let mut large = BatchBuilder::new(BatchOptions::default());
+    large.append(1, None, Some(&[7; 500_000]), &[]);
+    expect(addr, large.finish(), &[ErrorCode::None])?;
     let mut first = idle.swap_remove(0);
     first.send(&whole[whole.len() / 2..]);
     ensure!(matches!(first.answer(SOON)?, Answer::Frame(_)), "the rest of the frame is no use");

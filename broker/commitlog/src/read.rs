@@ -64,7 +64,7 @@ impl ReadError {
 }
 
 /// A byte range of one segment that a fetch may return as it is. The last batch may be cut off,
-/// as Kafka's fetch allows; the first is whole if `at_least_one` was asked for.
+/// as Kafka's fetch allows; the first is whole.
 #[derive(Clone, Debug)]
 pub struct FetchSlice {
     pub file: Arc<SegmentFile>,
@@ -119,8 +119,10 @@ impl LogReader {
 
     /// Up to `max_bytes` of batches from the one that holds `offset`, none of them at or beyond
     /// `max_offset` (exclusive: a high watermark, last stable offset or the log end). With
-    /// `at_least_one` the first batch is returned whole even if larger than `max_bytes`.
-    /// `Ok(None)`: nothing to read there yet. Never crosses into the next segment.
+    /// `at_least_one` the first batch is returned whole even if larger than `max_bytes`; without it
+    /// nothing is then, as a client takes a piece of one batch for a batch that it can never read.
+    /// `Ok(None)`: nothing to read there yet, or no room for it. Never crosses into the next
+    /// segment.
     pub fn read(
         &self,
         offset: Offset,
@@ -145,9 +147,8 @@ impl LogReader {
             }
             let end = segment.position_of(limit, context, access)?;
             let available = end.saturating_sub(first.position) as usize;
-            let wanted = if at_least_one { max_bytes.max(first.size) } else { max_bytes };
-            let len = available.min(wanted);
-            if len == 0 {
+            let len = available.min(max_bytes.max(first.size));
+            if len == 0 || !at_least_one && first.size > max_bytes {
                 break;
             }
             let file = access

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::ErrorCode;
+use base::{ErrorCode, TopicId};
 use metadata::Image;
 use quorum::{QuorumStatus, ReplicaStatus};
 use wire::Str;
@@ -17,6 +17,9 @@ use crate::{Broker, RequestContext};
 
 const METADATA_TOPIC: &str = "__cluster_metadata";
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Older versions have no place for directories and addresses, and the codec refuses to drop them
+/// silently.
+const NODES_VERSION_MIN: i16 = 2;
 
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -27,7 +30,9 @@ pub async fn handle(
         return refusal;
     }
     match active_controller(broker) {
-        Some(active) if active == broker.id => describe(&broker.image(), &broker.quorum.status()),
+        Some(active) if active == broker.id => {
+            describe(&broker.image(), &broker.quorum.status(), cx.version)
+        }
         Some(active) => {
             voters::ask(broker, active, &request, cx.version, TIMEOUT).await.unwrap_or_else(failed)
         }
@@ -57,9 +62,15 @@ fn check(request: &DescribeQuorumRequest) -> Option<DescribeQuorumResponse> {
     Some(DescribeQuorumResponse { topics: vec![topic], ..Default::default() })
 }
 
-fn describe(image: &Image, status: &QuorumStatus) -> DescribeQuorumResponse {
-    let states =
-        |replicas: &[ReplicaStatus]| replicas.iter().map(|replica| state(image, replica)).collect();
+fn describe(image: &Image, status: &QuorumStatus, version: i16) -> DescribeQuorumResponse {
+    let names_nodes = version >= NODES_VERSION_MIN;
+    let directory = |id| match names_nodes {
+        true => voters::directory_id(image, id),
+        false => TopicId::ZERO,
+    };
+    let states = |replicas: &[ReplicaStatus]| {
+        replicas.iter().map(|replica| state(replica, directory(replica.id))).collect()
+    };
     let partition = response::PartitionData {
         leader_id: status.leader.map_or(-1, |id| id.0),
         leader_epoch: status.epoch,
@@ -70,7 +81,8 @@ fn describe(image: &Image, status: &QuorumStatus) -> DescribeQuorumResponse {
     };
     let topic =
         response::TopicData { topic_name: Str::from(METADATA_TOPIC), partitions: vec![partition] };
-    let nodes = status.voters.iter().map(|voter| response::Node {
+    let named = if names_nodes { &status.voters[..] } else { &[] };
+    let nodes = named.iter().map(|voter| response::Node {
         node_id: voter.id.0,
         listeners: vec![response::Listener {
             name: Str::from("CONTROLLER"),
@@ -81,10 +93,10 @@ fn describe(image: &Image, status: &QuorumStatus) -> DescribeQuorumResponse {
     DescribeQuorumResponse { topics: vec![topic], nodes: nodes.collect(), ..Default::default() }
 }
 
-fn state(image: &Image, replica: &ReplicaStatus) -> response::ReplicaState {
+fn state(replica: &ReplicaStatus, replica_directory_id: TopicId) -> response::ReplicaState {
     response::ReplicaState {
         replica_id: replica.id.0,
-        replica_directory_id: voters::directory_id(image, replica.id),
+        replica_directory_id,
         log_end_offset: replica.log_end_offset,
         last_fetch_timestamp: replica.last_fetch_timestamp,
         last_caught_up_timestamp: replica.last_caught_up_timestamp,

@@ -7,6 +7,7 @@ use metadata::{
     ControllerError, ControllerRequest, ControllerResponse, ElectionType, TopicPartitions,
 };
 use wire::Str;
+use wire::messages::elect_leaders_request::TopicPartitions as AskedTopic;
 use wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use wire::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
@@ -15,19 +16,21 @@ use crate::{Broker, RequestContext};
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: ElectLeadersRequest,
 ) -> ElectLeadersResponse {
+    let asked = request.topic_partitions;
     let election = match request.election_type {
         0 => ElectionType::Preferred,
         1 => ElectionType::Unclean,
-        _ => return failed(&ErrorCode::InvalidRequest.into()),
+        _ => return failed(cx.version, asked, &ErrorCode::InvalidRequest.into()),
     };
-    let partitions = request.topic_partitions.map(|topics| {
-        topics
-            .into_iter()
-            .map(|t| TopicPartitions { topic: t.topic.to_arc(), partitions: t.partitions })
-            .collect()
+    let partitions = asked.as_ref().map(|topics| {
+        let own = |t: &AskedTopic| TopicPartitions {
+            topic: t.topic.to_arc(),
+            partitions: t.partitions.clone(),
+        };
+        topics.iter().map(own).collect()
     });
     let take = |response| match response {
         ControllerResponse::ElectLeaders(results) => Some(results),
@@ -35,7 +38,7 @@ pub async fn handle(
     };
     let request = metadata::ElectLeadersRequest { election, partitions };
     match forward(broker, ControllerRequest::ElectLeaders(request), take).await {
-        Err(error) => failed(&error),
+        Err(error) => failed(cx.version, asked, &error),
         Ok(results) => ElectLeadersResponse {
             replica_election_results: by_topic(results),
             ..Default::default()
@@ -59,6 +62,26 @@ fn by_topic(results: Vec<metadata::PartitionResult>) -> Vec<ReplicaElectionResul
     topics
 }
 
-fn failed(error: &ControllerError) -> ElectLeadersResponse {
-    ElectLeadersResponse { error_code: error.code.code(), ..Default::default() }
+/// The error stands for the whole and, as in Kafka, at every partition: version 0 has no other
+/// place for it.
+fn failed(
+    version: i16,
+    asked: Option<Vec<AskedTopic>>,
+    error: &ControllerError,
+) -> ElectLeadersResponse {
+    let error_code = error.code.code();
+    let partition = |partition_id| PartitionResult {
+        partition_id,
+        error_code,
+        error_message: Some(Str::from(&error.message)),
+    };
+    let topic = |t: AskedTopic| ReplicaElectionResult {
+        topic: t.topic,
+        partition_result: t.partitions.into_iter().map(partition).collect(),
+    };
+    ElectLeadersResponse {
+        error_code: if version == 0 { ErrorCode::None.code() } else { error_code },
+        replica_election_results: asked.unwrap_or_default().into_iter().map(topic).collect(),
+        ..Default::default()
+    }
 }

@@ -23,6 +23,8 @@ const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
 const UNKNOWN: i64 = -1;
 const LEADER_EPOCH_VERSION_MIN: i16 = 4;
+/// Clients of older versions do not know the error and give up; this one they try again.
+const OFFSET_NOT_AVAILABLE_VERSION_MIN: i16 = 5;
 
 /// An offset with what the response says about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,7 +105,12 @@ fn response_of(
     index: i32,
     answer: Result<Answer, ErrorCode>,
 ) -> ListOffsetsPartitionResponse {
-    let code = answer.err().unwrap_or(ErrorCode::None);
+    let code = match answer.err().unwrap_or(ErrorCode::None) {
+        ErrorCode::OffsetNotAvailable if version < OFFSET_NOT_AVAILABLE_VERSION_MIN => {
+            ErrorCode::LeaderNotAvailable
+        }
+        code => code,
+    };
     let answer = answer.unwrap_or(NOTHING);
     ListOffsetsPartitionResponse {
         partition_index: index,
@@ -112,5 +119,21 @@ fn response_of(
         offset: answer.offset,
         // Older versions cannot say it, and the codec refuses to drop it silently.
         leader_epoch: if version >= LEADER_EPOCH_VERSION_MIN { answer.leader_epoch } else { -1 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_high_watermark_that_lags_is_told_in_words_that_the_client_knows() {
+        let code = |version| response_of(version, 0, Err(ErrorCode::OffsetNotAvailable)).error_code;
+        for version in 1..=4 {
+            assert_eq!(code(version), ErrorCode::LeaderNotAvailable.code(), "v{version}");
+        }
+        for version in 5..=11 {
+            assert_eq!(code(version), ErrorCode::OffsetNotAvailable.code(), "v{version}");
+        }
     }
 }

@@ -30,6 +30,7 @@ const ZSTD_VERSION_MIN: i16 = 7;
 const LENGTH_AT: usize = 8;
 const ATTRIBUTES_AT: usize = 21;
 const CODEC_MASK: u8 = 7;
+const TRANSACTIONAL: u8 = 0x10;
 const ZSTD: u8 = 4;
 
 /// Decodes, appends, and waits where the request asks for it. Nothing keeps the frame's memory
@@ -240,6 +241,11 @@ fn check_batch(records: &[u8], version: i16) -> Result<(), ProduceError> {
     if batch < records.len() as i64 {
         return Err(invalid("a produce request must have exactly one record batch per partition"));
     }
+    // The request names no transactional id, else it was refused as a whole. Appended, the batch
+    // would open a transaction that nothing can end, and hold back the last stable offset for ever.
+    if attributes & TRANSACTIONAL != 0 {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
+    }
     if attributes & CODEC_MASK == ZSTD && version < ZSTD_VERSION_MIN {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
@@ -294,6 +300,12 @@ mod tests {
         assert_eq!(check_batch(&[0; 20], 9).unwrap_err().code, ErrorCode::CorruptMessage);
         let two = [batch(70, 0), batch(70, 0)].concat();
         assert_eq!(check_batch(&two, 9).unwrap_err().code, ErrorCode::InvalidRecord);
+    }
+
+    #[test]
+    fn a_transaction_needs_a_transactional_id() {
+        let code = check_batch(&batch(70, TRANSACTIONAL), 9).unwrap_err().code;
+        assert_eq!(code, ErrorCode::TransactionalIdAuthorizationFailed);
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, Con
     let is_controller = values.is_controller(broker_id, &voters)?;
     let own = voters.iter().find(|voter| voter.id == broker_id);
     let controller_advertised = listeners.controller_address(own);
+    values.check_bootstrap(&voters, &controller_advertised)?;
     Ok(Config {
         broker_id,
         is_controller,
@@ -100,6 +101,29 @@ pub(super) fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, C
 }
 
 impl Values {
+    /// A list of controllers tells no ids, so it cannot stand for `controller.quorum.voters`: each
+    /// broker would begin a cluster of its own. Alone, as in Kafka's sample file, one may name
+    /// itself.
+    fn check_bootstrap(
+        &self,
+        voters: &[super::Voter],
+        own: &super::Endpoint,
+    ) -> Result<(), ConfigError> {
+        const KEY: &str = "controller.quorum.bootstrap.servers";
+        for server in self.list(KEY) {
+            let (host, port) = parse_host_port(&server).map_err(|e| self.invalid(KEY, e))?;
+            let is_local = host == own.host || host == "localhost" || host == "127.0.0.1";
+            if voters.is_empty() && !(is_local && port == own.port) {
+                let problem = format!(
+                    "{server} is another controller: name all of them, with their ids, in \
+                     controller.quorum.voters"
+                );
+                return Err(self.invalid(KEY, problem));
+            }
+        }
+        Ok(())
+    }
+
     fn text(&self, name: &str) -> Option<String> {
         let default = broker_key(name).and_then(|key| key.default);
         self.0.get(name).map(String::as_str).or(default).map(str::to_owned)

@@ -86,6 +86,30 @@ fn what_has_no_effect_is_listed() {
 }
 
 #[test]
+fn a_sole_broker_may_be_its_own_bootstrap_server() {
+    let key = "controller.quorum.bootstrap.servers";
+    let own = parse("").unwrap().controller_advertised;
+    let itself = parse(&format!("{key}=localhost:{}", own.port)).unwrap();
+    assert_eq!(itself.without_effect, [key]);
+    refused(&format!("{key}=localhost:1"), "controller.quorum.voters");
+    refused(&format!("{key}=localhost:{0},other:{0}", own.port), "controller.quorum.voters");
+    refused(&format!("{key}=nonsense"), key);
+}
+
+#[test]
+fn keys_of_what_is_not_built_are_known() {
+    refused("ssl.cipher.suites=A", "ssl.cipher.suites is not supported");
+    refused("sasl.kerberos.service.name=kafka", "sasl.kerberos.service.name is not supported");
+    let ignored = "group.streams.max.size=9\nremote.log.reader.threads=3";
+    assert_eq!(
+        parse(ignored).unwrap().without_effect,
+        ["group.streams.max.size", "remote.log.reader.threads"]
+    );
+    // They tune what the broker does not have.
+    assert_eq!(parse("request.timeout.ms=9").unwrap().without_effect, ["request.timeout.ms"]);
+}
+
+#[test]
 fn required_keys_are_named() {
     let without = |key: &str| {
         let mut properties = parse_properties(MINIMAL).unwrap();

@@ -112,9 +112,8 @@ async fn attend(plan: &ClusterPlan, states: &States) -> Result<()> {
         true => screen.say(&format!("all brokers are ready after {:.1?}", started.elapsed())),
         false => screen.say("not all brokers are ready yet; going on"),
     }
-    for line in topics::apply(&plan.bootstrap(), &plan.topics).await? {
-        screen.say(&line);
-    }
+    let mut topics = PendingTopics { plan, problem: None, are_applied: false };
+    topics.attempt(&mut screen).await;
     screen.say(&format!(
         "\n{}\nCtrl-C stops the cluster and keeps its data.\n",
         view::first_steps(plan)
@@ -124,7 +123,40 @@ async fn attend(plan: &ClusterPlan, states: &States) -> Result<()> {
     loop {
         looks.tick().await;
         fail_on_ended(states)?;
+        topics.attempt(&mut screen).await;
         screen.show(observe::observe(&now(states)).await);
+    }
+}
+
+/// The topics of the YAML, until a broker took them.
+struct PendingTopics<'a> {
+    plan: &'a ClusterPlan,
+    /// What was told last.
+    problem: Option<String>,
+    are_applied: bool,
+}
+
+impl PendingTopics<'_> {
+    /// Brokers that do not answer yet are no reason to stop those that do: it is tried again.
+    async fn attempt(&mut self, screen: &mut Screen) {
+        if self.are_applied {
+            return;
+        }
+        match topics::apply(&self.plan.bootstrap(), &self.plan.topics).await {
+            Ok(lines) => {
+                self.are_applied = true;
+                for line in lines {
+                    screen.say(&line);
+                }
+            }
+            Err(error) => {
+                let problem = format!("the topics have to wait: {error:#}");
+                if self.problem.as_ref() != Some(&problem) {
+                    screen.say(&problem);
+                }
+                self.problem = Some(problem);
+            }
+        }
     }
 }
 

@@ -20,17 +20,17 @@ use wire::messages::{
 };
 
 const TIMEOUT_MS: i32 = 10_000;
+/// The brokers are on this machine: one that takes longer is stuck.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const RETRY_EVERY: Duration = Duration::from_millis(200);
 const RETRY_FOR: Duration = Duration::from_secs(30);
 const RESOURCE_TOPIC: i8 = 2;
 const OPERATION_SET: i8 = 0;
 
-/// Returns one line per topic for the user.
+/// Returns one line per topic for the user. An error means that no broker answered.
 pub async fn apply(bootstrap: &str, topics: &[Topic]) -> Result<Vec<String>> {
-    let address = bootstrap.split(',').next().unwrap_or(bootstrap);
-    let connection = Connection::open(address, Options::default())
-        .await
-        .with_context(|| format!("connect to {address}"))?;
+    let connection = connect(bootstrap).await?;
     let mut lines = Vec::with_capacity(topics.len());
     for topic in topics {
         let outcome = apply_one(&connection, topic).await;
@@ -41,6 +41,23 @@ pub async fn apply(bootstrap: &str, topics: &[Topic]) -> Result<Vec<String>> {
         });
     }
     Ok(lines)
+}
+
+/// Connects to the first of the addresses that answers.
+async fn connect(bootstrap: &str) -> Result<Connection> {
+    let mut problems = Vec::new();
+    for address in bootstrap.split(',') {
+        let options = Options {
+            connect_timeout: CONNECT_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
+            ..Options::default()
+        };
+        match Connection::open(address, options).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => problems.push(format!("{address}: {error}")),
+        }
+    }
+    Err(anyhow!("no broker answers ({})", problems.join("; ")))
 }
 
 async fn apply_one(connection: &Connection, topic: &Topic) -> Result<String> {
@@ -175,5 +192,43 @@ fn failure(code: i16, message: Option<&str>) -> anyhow::Error {
     match message {
         Some(message) => anyhow!("{name}: {message}"),
         None => anyhow!("{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// A port that nothing listens on.
+    fn free_port() -> u16 {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.local_addr().unwrap().port()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn any_broker_that_answers_is_good_enough() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().display().to_string();
+        let properties = [
+            ("node.id", "1"),
+            ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
+            ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("log.dirs", &logs),
+        ];
+        let own = properties.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = Config::from_properties(BTreeMap::from(own)).unwrap();
+        let running = crate::boot::start(Arc::new(config)).unwrap();
+        let down = format!("127.0.0.1:{}", free_port());
+        let lines = apply(&format!("{down},{}", running.addresses[0]), &[]).await.unwrap();
+        assert_eq!(lines, [""; 0]);
+        let error = apply(&down, &[]).await.unwrap_err().to_string();
+        assert!(error.contains(&down), "{error}");
+        running.stop().await.unwrap();
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Order rules: a handler is polled once when its frame is complete, so that appends of one
 //! connection happen in request order; afterwards only the oldest unanswered one is polled. Reading
-//! stops while too many requests are unanswered or too many bytes are unsent.
+//! stops while too many requests are unanswered, they and their answers occupy too much memory, or
+//! too many bytes are unsent.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,15 +16,19 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use wire::Part;
+use wire::{ApiKey, Part};
 
 use super::input::{Input, InputError};
 use super::output::Output;
 use crate::broker::Broker;
 use crate::dispatch;
+use crate::metrics::api_index;
 
 /// Unanswered requests of one connection. Kafka's clients send 5 at most unless told otherwise.
 const IN_FLIGHT_MAX: usize = 128;
+/// Bytes of unanswered requests, and of answers that others are ahead of, beyond which no request
+/// is started.
+const HELD_BYTES_MAX: usize = 8 << 20;
 /// Unsent bytes beyond which no further reply is taken up, and no request read.
 const UNSENT_BYTES_MAX: u64 = 4 << 20;
 /// Steps of one poll before other tasks of the worker get their turn.
@@ -70,6 +75,8 @@ struct Slot {
     /// When the first poll of its handler was over.
     started: Instant,
     api: usize,
+    /// What it occupies: the frame, which the handler may keep, and the answer if it is there.
+    held: usize,
 }
 
 /// Why a connection ended.
@@ -83,6 +90,8 @@ enum End {
     Request(&'static str),
     #[error("idle")]
     Idle,
+    #[error("a large request comes too slowly")]
+    Stalled,
     #[error("the broker shuts down")]
     Shutdown,
 }
@@ -94,6 +103,8 @@ pub(super) struct Connection {
     session: dispatch::Session,
     input: Input,
     replies: VecDeque<Slot>,
+    /// The sum over `replies`.
+    held: usize,
     output: Output,
     last_activity: Instant,
     idle_check: Pin<Box<Sleep>>,
@@ -118,6 +129,7 @@ impl Connection {
             info,
             input,
             replies: VecDeque::new(),
+            held: 0,
             last_activity: Instant::now(),
             idle_check: Box::pin(tokio::time::sleep(IDLE_CHECK)),
             shutdown: Box::pin(async move { signal.connections_closing().await }),
@@ -135,7 +147,7 @@ impl Connection {
             End::Input(InputError::Io(_)) | End::Write(_) => {
                 tracing::debug!(peer = %self.info.peer, reason = %end, "connection lost");
             }
-            End::Input(InputError::Frame(_)) | End::Request(_) => {
+            End::Input(InputError::Frame(_)) | End::Request(_) | End::Stalled => {
                 tracing::warn!(peer = %self.info.peer, reason = %end, "connection refused");
             }
         }
@@ -172,18 +184,24 @@ impl Connection {
             return Ok(progress);
         }
         self.stopping = self.shutdown.as_mut().poll(cx).is_ready();
-        if self.may_read() {
+        if self.may_start() {
             // Frames first that came with an earlier read and had to wait.
             progress |= self.handle_frames(cx)?;
-            if self.may_read() && self.input.poll_read(&mut self.stream, cx)?.is_ready() {
+            if self.may_start() && self.input.poll_read(&mut self.stream, cx)?.is_ready() {
                 progress = true;
             }
+        }
+        if !self.may_start() {
+            self.input.excuse();
         }
         Ok(progress | self.stopping | self.check_idle(cx)?)
     }
 
-    fn may_read(&self) -> bool {
-        self.replies.len() < IN_FLIGHT_MAX && self.output.pending() < UNSENT_BYTES_MAX
+    /// Whether there is room for one more request.
+    fn may_start(&self) -> bool {
+        self.replies.len() < IN_FLIGHT_MAX
+            && self.held < HELD_BYTES_MAX
+            && self.output.pending() < UNSENT_BYTES_MAX
     }
 
     /// Moves finished replies from the head of the queue to the output.
@@ -197,10 +215,12 @@ impl Connection {
                     Poll::Pending => break,
                 }
             }
-            let Some(Slot { state: State::Done(reply), started, api }) = self.replies.pop_front()
+            let Some(Slot { state: State::Done(reply), started, api, held }) =
+                self.replies.pop_front()
             else {
                 break;
             };
+            self.held -= held;
             self.broker.metrics.api(api).waited(started.elapsed());
             match reply {
                 Reply::Parts(parts) => self.output.push(parts, api).map_err(End::Write)?,
@@ -222,7 +242,7 @@ impl Connection {
     /// Starts the handlers of all complete frames.
     fn handle_frames(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
-        while self.replies.len() < IN_FLIGHT_MAX {
+        while self.may_start() {
             let Some(length) = self.input.frame().map_err(InputError::Frame)? else { break };
             let received = Instant::now();
             self.last_activity = received;
@@ -234,7 +254,9 @@ impl Connection {
             let state = first_poll(handler, cx);
             let started = Instant::now();
             self.broker.metrics.api(api).worked(started - received);
-            self.replies.push_back(Slot { state, started, api });
+            let held = frame_held(api, length) + reply_held(&state);
+            self.held += held;
+            self.replies.push_back(Slot { state, started, api, held });
             progress = true;
         }
         Ok(progress)
@@ -249,12 +271,30 @@ impl Connection {
         if idle >= IDLE_CHECK {
             self.input.release();
         }
+        if self.input.is_stalled() {
+            return Err(End::Stalled);
+        }
         let limit = self.broker.config.net.idle_ms_max.map(Duration::from_millis);
         if self.replies.is_empty() && limit.is_some_and(|limit| idle > limit) {
             return Err(End::Idle);
         }
         Ok(true)
     }
+}
+
+/// Records are in the log when their handler was polled; every other request may be kept until it
+/// is answered.
+fn frame_held(api: usize, length: usize) -> usize {
+    if api == api_index(ApiKey::Produce) { 0 } else { length }
+}
+
+fn reply_held(state: &State) -> usize {
+    let State::Done(Reply::Parts(parts)) = state else { return 0 };
+    let bytes = |part: &Part| match part {
+        Part::Bytes(bytes) => bytes.len(),
+        Part::File(_) => 0,
+    };
+    parts.iter().map(bytes).sum()
 }
 
 /// Polls a new handler once, in request order, whatever is ahead of it in the queue.

@@ -1,16 +1,16 @@
 //! The bounded pool that waits for the disk in place of network tasks: it brings a cold range into
 //! the page cache before sendfile, or does a cold index lookup. When all threads are busy and the
-//! queue is full, the caller waits for a place.
+//! queue is full, the caller waits until half of it is free and tries again: a place is never given
+//! to a caller that may not be polled for long, as a fetch behind others on its connection is not.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::thread;
 
 use commitlog::SegmentFile;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot};
 
-/// Cold reads keep the disk busy with this many requests at a time.
-const THREADS: usize = 4;
 const QUEUE_MAX: usize = 256;
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -20,27 +20,41 @@ type Job = Box<dyn FnOnce(&mut Vec<u8>) + Send>;
 #[derive(Clone, Debug)]
 pub struct ReadAhead {
     jobs: mpsc::Sender<Job>,
+    /// Told when half of a full queue is free again. Nobody owns what it tells of.
+    room: Arc<Notify>,
 }
 
 impl ReadAhead {
-    pub fn start() -> std::io::Result<ReadAhead> {
+    /// A pool of so many threads: as many cold reads keep the disk busy at a time.
+    pub fn start(name: &str, threads: usize) -> std::io::Result<ReadAhead> {
         let (jobs, receiver) = mpsc::channel::<Job>(QUEUE_MAX);
         let receiver = Arc::new(parking_lot::Mutex::new(receiver));
-        for index in 0..THREADS {
-            let receiver = receiver.clone();
-            thread::Builder::new().name(format!("read-ahead-{index}")).spawn(move || {
+        let room = Arc::new(Notify::new());
+        for index in 0..threads {
+            let (receiver, room) = (receiver.clone(), room.clone());
+            thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
                 let mut scratch = Vec::new();
-                loop {
-                    // One idle thread waits in the channel, the others for the lock.
-                    let job = receiver.lock().blocking_recv();
-                    match job {
-                        Some(job) => job(&mut scratch),
-                        None => break,
-                    }
+                while let Some(job) = next_job(&receiver, &room) {
+                    job(&mut scratch);
                 }
             })?;
         }
-        Ok(ReadAhead { jobs })
+        Ok(ReadAhead { jobs, room })
+    }
+
+    /// Queues a job. False when the process is stopping.
+    async fn submit(self, mut job: Job) -> bool {
+        loop {
+            let mut room = std::pin::pin!(self.room.notified());
+            // Registered before the attempt, so that no room is missed that comes in between.
+            room.as_mut().enable();
+            job = match self.jobs.try_send(job) {
+                Ok(()) => return true,
+                Err(TrySendError::Closed(_)) => return false,
+                Err(TrySendError::Full(job)) => job,
+            };
+            room.await;
+        }
     }
 
     /// Runs a piece of work that may wait for the disk. `None` when the process is stopping.
@@ -48,15 +62,17 @@ impl ReadAhead {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Option<T>> + Send + 'static {
-        let jobs = self.jobs.clone();
+        let pool = self.clone();
         async move {
             let (done, result) = oneshot::channel();
             let job: Job = Box::new(move |_| {
                 // The connection may be gone by now.
                 let _ = done.send(work());
             });
-            jobs.send(job).await.ok()?;
-            result.await.ok()
+            match pool.submit(job).await {
+                true => result.await.ok(),
+                false => None,
+            }
         }
     }
 
@@ -67,18 +83,30 @@ impl ReadAhead {
         position: u64,
         len: usize,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let jobs = self.jobs.clone();
+        let pool = self.clone();
         async move {
             let (done, result) = oneshot::channel();
             let job: Job = Box::new(move |scratch| {
                 warm_range(&file, position, len, scratch);
                 let _ = done.send(());
             });
-            if jobs.send(job).await.is_ok() {
+            if pool.submit(job).await {
                 let _ = result.await;
             }
         }
     }
+}
+
+fn next_job(receiver: &parking_lot::Mutex<mpsc::Receiver<Job>>, room: &Notify) -> Option<Job> {
+    // One idle thread waits in the channel, the others for the lock.
+    let mut receiver = receiver.lock();
+    let job = receiver.blocking_recv()?;
+    // Seen on the way down from a full queue, as each thread looks after each job. Not at every
+    // job: those who wait are woken all together.
+    if receiver.len() == QUEUE_MAX / 2 {
+        room.notify_waiters();
+    }
+    Some(job)
 }
 
 fn warm_range(file: &SegmentFile, position: u64, len: usize, scratch: &mut Vec<u8>) {
@@ -93,5 +121,34 @@ fn warm_range(file: &SegmentFile, position: u64, len: usize, scratch: &mut Vec<u
             Ok(0) | Err(_) => break,
             Ok(read) => at += read as u64,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_that_are_not_polled_keep_no_place_from_others() {
+        let pool = ReadAhead::start("test", 1).unwrap();
+        let (go, wait) = std::sync::mpsc::sync_channel::<()>(1);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut unpolled: Vec<Pin<Box<dyn Future<Output = Option<()>> + Send>>> = Vec::new();
+        unpolled.push(Box::pin(pool.run(move || wait.recv().unwrap())));
+        for _ in 0..3 * QUEUE_MAX {
+            unpolled.push(Box::pin(pool.run(|| ())));
+        }
+        for caller in &mut unpolled {
+            assert!(caller.as_mut().poll(&mut cx).is_pending());
+        }
+        let waiting = pool.run(|| 7);
+        go.send(()).unwrap();
+        let done = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        assert_eq!(done.expect("the queue is free again"), Some(7));
     }
 }

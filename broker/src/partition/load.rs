@@ -4,16 +4,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::{BrokerEpoch, Offset, TopicId, TopicPartition};
 use commitlog::checkpoint::{self, MetaProperties, OffsetCheckpoint};
+use commitlog::fs::{File, OpenMode};
 use commitlog::{LoadState, Log, LogContext, LogError, PartitionDir, classify_dir};
 use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::settings;
 use crate::clock;
 use crate::config::Config;
+
+/// Kafka's name for it.
+const LOCK_FILE: &str = ".lock";
 
 /// Why the broker cannot start on its log directories.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +38,18 @@ pub(super) struct LoadedLog {
     pub(super) high_watermark: Offset,
 }
 
+/// Keeps other brokers from a log directory for as long as it lives.
+#[derive(Debug)]
+pub struct DirLock {
+    _file: Arc<dyn File>,
+}
+
 /// What the disks hold.
 #[derive(Default)]
 pub struct LoadedLogs {
     pub(super) logs: HashMap<TopicPartition, LoadedLog>,
+    /// One per log directory. Held until the logs are closed.
+    pub locks: Vec<DirLock>,
     /// One id per log directory, in their order.
     pub directory_ids: Vec<TopicId>,
     /// The cluster that the directories belong to; `None` if they are new.
@@ -78,6 +93,7 @@ pub fn load_logs(
     for dir in &config.log_dirs {
         let io = |error| LogError::io("create", dir, error);
         context.fs.create_dir_all(dir).map_err(io)?;
+        loaded.locks.push(lock_dir(context, dir)?);
         claim_dir(config, context, dir, &mut loaded)?;
         let marker = checkpoint::take_clean_shutdown(&*context.fs, dir)?;
         markers.push(marker);
@@ -89,6 +105,25 @@ pub fn load_logs(
     recovery.total.store(found.len(), Ordering::Relaxed);
     loaded.logs = open_all(config, context, &found, threads, &recovery.done)?;
     Ok(loaded)
+}
+
+/// Two brokers on one directory would both append to its logs, and neither would notice. The lock
+/// goes with the process, however it ends; where the file system has none, it is done without.
+fn lock_dir(context: &LogContext, dir: &Path) -> Result<DirLock, LoadError> {
+    let path = dir.join(LOCK_FILE);
+    let io = |error| LogError::io("open", &path, error);
+    let file = context.fs.open(&path, OpenMode::Create).map_err(io)?;
+    if let Some(fd) = file.as_fd() {
+        match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let problem = format!("is in use by another broker, which has locked {LOCK_FILE}");
+                return Err(LoadError::Dir { dir: dir.display().to_string(), problem });
+            }
+            Err(error) => tracing::warn!(dir = %dir.display(), %error, "lock log directory"),
+        }
+    }
+    Ok(DirLock { _file: file })
 }
 
 /// Checks that a directory belongs to this broker, or notes its id if it is new.
@@ -216,7 +251,7 @@ fn open_all(
 fn open_one(
     context: &LogContext,
     found: &Found,
-    config: &std::sync::Arc<commitlog::LogConfig>,
+    config: &Arc<commitlog::LogConfig>,
 ) -> Result<Option<LoadedLog>, LoadError> {
     let Some(topic_id) = checkpoint::read_partition_metadata(&*context.fs, &found.dir)? else {
         // The creation did not finish: without an id nobody can know whose data it would be.

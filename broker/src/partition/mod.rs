@@ -20,6 +20,6 @@ pub use follower::{FollowerProgress, LogEnd};
 pub use hosted::{Offsets, Partition};
 pub use index::Partitions;
 pub use leader::{Appended, ProduceError, Registration};
-pub use load::{LoadError, LoadedLogs, Recovery, load_logs, write_meta_properties};
+pub use load::{DirLock, LoadError, LoadedLogs, Recovery, load_logs, write_meta_properties};
 pub use outbox::{FetchOrder, FetchOrders, IsrProposals, Outbox};
 pub use waits::{FetchWait, ProduceWait};

@@ -133,6 +133,11 @@ impl FetchWaiters {
     pub(super) fn add(&mut self, wait: &Arc<FetchWait>, index: u32) {
         if self.waiting.len() >= self.sweep_at {
             self.waiting.retain(|(wait, _)| !wait.is_done());
+            // A session that names an idle partition again registers again. Looking for that here
+            // costs little; looking at every registration would cost busy partitions much.
+            let key = |(wait, index): &(Arc<FetchWait>, u32)| (Arc::as_ptr(wait).addr(), *index);
+            self.waiting.sort_unstable_by_key(key);
+            self.waiting.dedup_by_key(|entry| key(entry));
             self.sweep_at = (self.waiting.len() * 2).max(SWEEP_MIN);
         }
         self.waiting.push((wait.clone(), index));
@@ -195,6 +200,24 @@ mod tests {
             wait.finish();
         }
         assert!(waiters.waiting.len() <= SWEEP_MIN + 1);
+    }
+
+    #[test]
+    fn repeated_registrations_do_not_pile_up() {
+        let mut waiters = FetchWaiters::default();
+        let waits = [FetchWait::new(), FetchWait::new()];
+        for _ in 0..1000 {
+            for wait in &waits {
+                waiters.add(wait, 0);
+                waiters.add(wait, 1);
+            }
+        }
+        assert!(waiters.waiting.len() <= SWEEP_MIN + 1);
+        let mut told = Vec::new();
+        waiters.take(&mut told);
+        for (wait, index) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            assert!(told.iter().any(|(w, i)| Arc::ptr_eq(w, &waits[wait]) && *i == index));
+        }
     }
 
     #[test]

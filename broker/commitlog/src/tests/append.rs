@@ -57,8 +57,11 @@ fn the_first_batch_comes_whole_and_the_rest_may_be_cut() {
     let reader = log.reader();
     let read = |max, one| reader.read(3, max, 10, one, Access::Blocking).unwrap();
     assert_eq!(read(1, true).unwrap().len, size);
-    assert_eq!(read(1, false).unwrap().len, 1);
-    assert!(read(0, false).is_none());
+    for max in [0, 1, size - 1] {
+        assert!(read(max, false).is_none(), "{max}: a piece of one batch is of no use");
+    }
+    assert_eq!(read(size, false).unwrap().len, size);
+    assert_eq!(read(size + 10, false).unwrap().len, size + 10);
     let slice = read(size + 10, true).unwrap();
     assert_eq!((slice.len, slice.base_offset, slice.position), (size + 10, 0, 0));
 }

@@ -1,8 +1,10 @@
-//! Every broker key of Apache Kafka 4.3 with its default, and the keys of our own
-//! (`barnabas.*`). The order is Kafka's: server, network, log, replication, groups, security.
+//! Every broker key of Apache Kafka 4.3 with its default (those of whole mechanisms that the broker
+//! does not have are in `unbuilt`), and the keys of our own (`barnabas.*`). The order is Kafka's:
+//! server, network, log, replication, groups, security.
 
 use super::key::Kind::{Bool, Double, Int, List, Long, OneOf, Password, Text};
 use super::key::{BrokerKey, harmless, harmless_null, refused, refused_null, used, used_null};
+use super::unbuilt::UNBUILT;
 
 const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
@@ -10,6 +12,7 @@ const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
 /// Server, network and controller.
 const SERVER: &[BrokerKey] = &[
     used_null("node.id", Int(0)),
+    refused("broker.id", Int(-1), "-1"),
     used("process.roles", List, "broker,controller"),
     used("listeners", List, "PLAINTEXT://:9092"),
     used_null("advertised.listeners", List),
@@ -22,11 +25,14 @@ const SERVER: &[BrokerKey] = &[
     used("controller.quorum.voters", List, ""),
     used_null("inter.broker.listener.name", Text),
     refused("security.inter.broker.protocol", Text, "PLAINTEXT"),
-    refused("controller.quorum.bootstrap.servers", List, ""),
+    // Kafka's own sample file has it. Where it names others, parsing refuses it: see there.
+    harmless("controller.quorum.bootstrap.servers", List, ""),
     harmless("controller.quorum.auto.join.enable", Bool, "false"),
     used("controller.quorum.election.timeout.ms", Int(1), "1000"),
     harmless("controller.quorum.election.backoff.max.ms", Int(0), "1000"),
     harmless("controller.quorum.fetch.timeout.ms", Int(0), "2000"),
+    harmless("controller.quorum.fetch.max.bytes", Int(1), "1048576"),
+    harmless("controller.quorum.fetch.snapshot.max.bytes", Int(1), "1048576"),
     harmless("controller.quorum.append.linger.ms", Int(0), "25"),
     harmless("controller.quorum.request.timeout.ms", Int(0), "2000"),
     harmless("controller.quorum.retry.backoff.ms", Int(0), "20"),
@@ -52,11 +58,11 @@ const SERVER: &[BrokerKey] = &[
     harmless("num.network.threads", Int(1), "3"),
     harmless("num.io.threads", Int(1), "8"),
     harmless("background.threads", Int(1), "10"),
-    harmless("num.replica.alter.log.dirs.threads", Int(1), "1"),
+    harmless_null("num.replica.alter.log.dirs.threads", Int(1)),
     used("num.recovery.threads.per.data.dir", Int(1), "2"),
     harmless("queued.max.requests", Int(1), "500"),
     harmless("queued.max.request.bytes", Long(-1), "-1"),
-    used("request.timeout.ms", Int(1), "30000"),
+    harmless("request.timeout.ms", Int(1), "30000"),
     harmless("socket.connection.setup.timeout.ms", Long(0), "10000"),
     harmless("socket.connection.setup.timeout.max.ms", Long(0), "30000"),
     used("socket.send.buffer.bytes", Int(-1), "102400"),
@@ -69,7 +75,7 @@ const SERVER: &[BrokerKey] = &[
     refused("max.connections.per.ip.overrides", Text, ""),
     refused("max.connection.creation.rate", Int(0), "2147483647"),
     used("max.request.partition.size.limit", Int(1), "2000"),
-    harmless("early.start.listeners", List, ""),
+    harmless_null("early.start.listeners", List),
     used("controlled.shutdown.enable", Bool, "true"),
     used("delete.topic.enable", Bool, "true"),
     used("auto.create.topics.enable", Bool, "true"),
@@ -79,6 +85,8 @@ const SERVER: &[BrokerKey] = &[
     harmless("unstable.api.versions.enable", Bool, "false"),
     harmless("unstable.feature.versions.enable", Bool, "false"),
     harmless("metric.reporters", List, ""),
+    harmless("kafka.metrics.reporters", List, ""),
+    harmless("kafka.metrics.polling.interval.secs", Int(1), "10"),
     harmless("metrics.num.samples", Int(1), "2"),
     harmless("metrics.sample.window.ms", Long(1), "30000"),
     harmless("metrics.recording.level", Text, "INFO"),
@@ -128,8 +136,8 @@ const LOG: &[BrokerKey] = &[
     used_null("log.flush.interval.ms", Long(0)),
     used("log.flush.scheduler.interval.ms", Long(1), "9223372036854775807"),
     used("log.flush.offset.checkpoint.interval.ms", Int(1), "60000"),
-    used("log.flush.start.offset.checkpoint.interval.ms", Int(1), "60000"),
-    used("log.initial.task.delay.ms", Long(0), "30000"),
+    harmless("log.flush.start.offset.checkpoint.interval.ms", Int(1), "60000"),
+    harmless("log.initial.task.delay.ms", Long(0), "30000"),
     used("log.preallocate", Bool, "false"),
     used("log.message.timestamp.type", OneOf(TIMESTAMP), "CreateTime"),
     used("log.message.timestamp.before.max.ms", Long(0), "9223372036854775807"),
@@ -200,18 +208,23 @@ const GROUP: &[BrokerKey] = &[
     harmless("group.consumer.assignors", List, "uniform,range"),
     harmless("group.consumer.migration.policy", Text, "bidirectional"),
     harmless("group.consumer.regex.refresh.interval.ms", Int(1), "600000"),
+    harmless("group.consumer.assignment.interval.ms", Int(0), "1000"),
+    harmless("group.consumer.min.assignment.interval.ms", Int(0), "0"),
+    harmless("group.consumer.max.assignment.interval.ms", Int(0), "15000"),
     harmless("group.share.partition.max.record.locks", Int(1), "2000"),
     harmless("group.share.record.lock.duration.ms", Int(1), "30000"),
     harmless("group.share.delivery.count.limit", Int(1), "5"),
-    used("transaction.max.timeout.ms", Int(1), "900000"),
-    used("transaction.state.log.num.partitions", Int(1), "50"),
-    used("transaction.state.log.replication.factor", Int(1), "3"),
-    used("transaction.state.log.min.isr", Int(1), "2"),
-    used("transaction.state.log.segment.bytes", Int(1), "104857600"),
+    harmless("transaction.max.timeout.ms", Int(1), "900000"),
+    harmless("transaction.state.log.num.partitions", Int(1), "50"),
+    harmless("transaction.state.log.replication.factor", Int(1), "3"),
+    harmless("transaction.state.log.min.isr", Int(1), "2"),
+    harmless("transaction.state.log.segment.bytes", Int(1), "104857600"),
     harmless("transaction.state.log.load.buffer.size", Int(1), "5242880"),
-    used("transactional.id.expiration.ms", Int(1), "604800000"),
+    harmless("transactional.id.expiration.ms", Int(1), "604800000"),
     harmless("transaction.abort.timed.out.transaction.cleanup.interval.ms", Int(1), "10000"),
     harmless("transaction.remove.expired.transaction.cleanup.interval.ms", Int(1), "3600000"),
+    harmless("add.partitions.to.txn.retry.backoff.ms", Int(1), "20"),
+    harmless("add.partitions.to.txn.retry.backoff.max.ms", Int(0), "100"),
     harmless("transaction.partition.verification.enable", Bool, "true"),
     refused("transaction.two.phase.commit.enable", Bool, "false"),
     harmless("share.coordinator.state.topic.num.partitions", Int(1), "50"),
@@ -229,7 +242,7 @@ const SECURITY: &[BrokerKey] = &[
     refused_null("sasl.jaas.config", Password),
     harmless("sasl.server.max.receive.size", Int(0), "524288"),
     harmless("connections.max.reauth.ms", Long(0), "0"),
-    harmless("failed.authentication.delay.ms", Int(0), "100"),
+    harmless("connection.failed.authentication.delay.ms", Int(0), "100"),
     refused("ssl.client.auth", Text, "none"),
     refused_null("ssl.keystore.location", Text),
     refused_null("ssl.keystore.password", Password),
@@ -249,6 +262,7 @@ const SECURITY: &[BrokerKey] = &[
     refused_null("delegation.token.secret.key", Password),
     harmless("delegation.token.max.lifetime.ms", Long(1), "604800000"),
     harmless("delegation.token.expiry.time.ms", Long(1), "86400000"),
+    harmless("delegation.token.expiry.check.interval.ms", Long(1), "3600000"),
 ];
 
 /// Our own.
@@ -278,7 +292,7 @@ const OWN: &[BrokerKey] = &[
 
 /// All keys.
 pub fn broker_keys() -> impl Iterator<Item = &'static BrokerKey> {
-    [SERVER, LOG, GROUP, SECURITY, OWN].into_iter().flatten()
+    [SERVER, LOG, GROUP, SECURITY, OWN].into_iter().chain(UNBUILT).flatten()
 }
 
 /// What is known of a key of the broker's configuration; `None`: a broker refuses to start with it.

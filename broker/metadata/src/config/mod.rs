@@ -10,6 +10,7 @@ mod keys;
 mod registry;
 mod resolve;
 mod settings;
+mod unbuilt;
 
 pub use broker::{BrokerConfigDef, dynamic_broker_config, dynamic_broker_configs, is_per_broker};
 pub use cordon::{CORDONED_LOG_DIRS, check_cordon, is_cordoned, is_dir_cordoned};

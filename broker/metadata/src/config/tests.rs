@@ -185,3 +185,20 @@ fn broker_keys_check_values_as_the_broker_and_the_controller_do() {
     let unsupported = check("authorizer.class.name", "x.Y");
     assert!(matches!(unsupported, Err(KeyError::Unsupported { .. })));
 }
+
+/// What `AbstractKafkaConfig` of Apache Kafka 4.3.1 defines, without its internal keys.
+const KAFKA_KEYS: &str = include_str!("kafka_keys.txt");
+
+#[test]
+fn every_broker_key_of_kafka_is_known_once() {
+    let unknown: Vec<&str> = KAFKA_KEYS.lines().filter(|name| broker_key(name).is_none()).collect();
+    assert_eq!(unknown, [""; 0]);
+    let mut names: Vec<&str> = broker_keys().map(|key| key.name).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    for key in broker_keys() {
+        assert!(key.default.is_none_or(|value| key.kind.check(value).is_ok()), "{}", key.name);
+    }
+}

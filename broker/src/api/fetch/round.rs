@@ -57,6 +57,8 @@ pub(super) struct Round {
     bytes: usize,
     /// Something must be told at once: an error or a divergence.
     is_urgent: bool,
+    /// There is more for which this response has no room: it gets no better by waiting.
+    is_full: bool,
     /// A throttle holds a replica back until then.
     held_until: Option<Instant>,
 }
@@ -158,7 +160,7 @@ impl Reader {
 
 impl Round {
     pub(super) fn is_enough(&self, limits: &Limits) -> bool {
-        self.is_urgent || self.bytes >= limits.bytes_min
+        self.is_urgent || self.is_full || self.bytes >= limits.bytes_min
     }
 
     /// When a replica that is held back may go on.
@@ -243,8 +245,9 @@ impl Round {
         match read(broker, partition.reader(), &plan, bytes_max, at_least_one).await {
             Ok(slice) => {
                 found.take(slice, reader, partition.reader(), &plan);
-                // There is data, but not a batch that fits: the next round has room for it.
+                // There is data, but not a batch that fits: the next fetch has room for it.
                 found.is_held = found.records.is_empty();
+                self.is_full |= found.is_held && !at_least_one;
                 if let Some(side) = throttle {
                     side.spend(found.records.len());
                 }
@@ -266,9 +269,17 @@ impl Round {
         for found in self.found.iter().filter(|found| !found.records.is_empty()) {
             let Some(Some(want)) = session.want.get(found.index as usize) else { continue };
             if let Ok(partition) = &want.hosted {
-                let fresh = partition.register(reader.is_follower(), &wait, found.index);
+                let high_watermark = partition.register(reader.is_follower(), &wait, found.index);
+                let (seen, now) = match reader {
+                    Reader::Consumer { isolation: Isolation::ReadCommitted } => {
+                        (found.last_stable, partition.offsets().last_stable)
+                    }
+                    // A follower sees the log end, which is not kept here: its fetches never wait
+                    // with data at hand (min.bytes is 1), so a spurious second look is no loss.
+                    _ => (found.high_watermark, high_watermark),
+                };
                 // It moved since it was read: look again at once.
-                if fresh > found.seen_end(reader) {
+                if now > seen {
                     wait.tell(found.index);
                 }
             }
@@ -308,16 +319,6 @@ impl Found {
             log_start: plan.log_start,
             diverging: plan.diverging,
             ..Found::error(index, ErrorCode::None)
-        }
-    }
-
-    /// The end of what the reader could see when it looked.
-    fn seen_end(&self, reader: &Reader) -> Offset {
-        match reader {
-            Reader::Consumer { isolation: Isolation::ReadCommitted } => self.last_stable,
-            // A follower sees the log end, which is not kept here: its fetches never wait with
-            // data at hand (min.bytes is 1), so a spurious second look is no loss.
-            Reader::Consumer { .. } | Reader::Follower { .. } => self.high_watermark,
         }
     }
 

@@ -151,14 +151,14 @@ impl SessionState {
         }
     }
 
-    /// Takes what is to be looked at, in order. Who is not marked again is done with.
+    /// Takes what is to be looked at, in order and each once. Who is not marked again is done with.
     pub(super) fn take_dirty(&mut self) -> Vec<u32> {
-        let dirty = std::mem::take(&mut self.dirty);
-        for &index in &dirty {
-            if let Some(Some(want)) = self.want.get_mut(index as usize) {
-                want.is_dirty = false;
-            }
-        }
+        let mut dirty = std::mem::take(&mut self.dirty);
+        // A forgotten partition leaves its index behind, and the next one in its gap adds it again.
+        dirty.retain(|&index| match self.want.get_mut(index as usize) {
+            Some(Some(want)) => std::mem::take(&mut want.is_dirty),
+            _ => false,
+        });
         dirty
     }
 

@@ -1,0 +1,190 @@
+//! One broker in this process with one topic, and short ways to ask it.
+#![allow(dead_code, reason = "every test file uses its part of this")]
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{ErrorCode, TopicId};
+use broker::boot::{Running, start};
+use broker::config::Config;
+use bytes::Bytes;
+use client::{Connection, Options};
+use record::{BatchBuilder, BatchOptions};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use wire::Part;
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::fetch_response::PartitionData;
+use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::*;
+
+pub const TOPIC: &str = "events";
+pub const FETCH: i16 = 12;
+
+pub struct Rig {
+    pub running: Running,
+    pub connection: Connection,
+    pub address: String,
+    pub topic_id: TopicId,
+    pub dir: tempfile::TempDir,
+}
+
+pub fn config(dir: &Path) -> Arc<Config> {
+    config_with(dir, &[])
+}
+
+/// The configuration of a broker on free ports, with more keys or other values.
+pub fn config_with(dir: &Path, more: &[(&str, &str)]) -> Arc<Config> {
+    let logs = dir.display().to_string();
+    let properties = [
+        ("node.id", "1"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
+        ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("controller.listener.names", "CONTROLLER"),
+        ("log.dirs", &logs),
+    ];
+    let all = properties.iter().chain(more);
+    let own: BTreeMap<String, String> =
+        all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Arc::new(Config::from_properties(own).unwrap())
+}
+
+impl Rig {
+    pub async fn start() -> Rig {
+        let dir = tempfile::tempdir().unwrap();
+        let running = start(config(dir.path())).unwrap();
+        let address = running.addresses[0].to_string();
+        let connection = Connection::connect(&address, Options::default()).await.unwrap();
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: TOPIC.into(),
+                num_partitions: 3,
+                replication_factor: 1,
+                ..Default::default()
+            }],
+            timeout_ms: 5_000,
+            ..Default::default()
+        };
+        let created = async {
+            loop {
+                let created = connection.call(&request, 7).await.unwrap();
+                match ErrorCode::from_i16(created.topics[0].error_code).unwrap() {
+                    ErrorCode::None => return created.topics[0].topic_id,
+                    // An attempt that timed out had come through.
+                    ErrorCode::TopicAlreadyExists => return topic_id(&connection).await,
+                    _ => sleep(Duration::from_millis(20)).await,
+                }
+            }
+        };
+        let topic_id = timeout(Duration::from_secs(20), created).await.unwrap();
+        Rig { running, connection, address, topic_id, dir }
+    }
+
+    pub async fn produce(&self, partition: i32, batch: Vec<u8>) -> (ErrorCode, i64) {
+        let response =
+            self.connection.call(&self.produce_request(-1, partition, batch), 9).await.unwrap();
+        let partition = &response.responses[0].partition_responses[0];
+        (ErrorCode::from_i16(partition.error_code).unwrap(), partition.base_offset)
+    }
+
+    pub fn produce_request(&self, acks: i16, index: i32, batch: Vec<u8>) -> ProduceRequest {
+        let records = Some(Bytes::from(batch));
+        ProduceRequest {
+            acks,
+            timeout_ms: 5_000,
+            topic_data: vec![TopicProduceData {
+                name: TOPIC.into(),
+                partition_data: vec![PartitionProduceData { index, records }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+    }
+
+    pub async fn fetch(&self, request: FetchRequest) -> FetchResponse {
+        self.connection.call(&request, FETCH).await.unwrap()
+    }
+
+    pub async fn stop(self) {
+        drop(self.connection);
+        self.running.stop().await.unwrap();
+    }
+}
+
+/// A batch of `count` records with values of `size` bytes.
+pub fn batch(count: usize, size: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    let now = broker::clock::wall_ms();
+    for i in 0..count {
+        builder.append(now, Some(&(i as u32).to_be_bytes()), Some(&vec![7; size]), &[]);
+    }
+    builder.finish()
+}
+
+pub fn want(partition: i32, fetch_offset: i64) -> FetchPartition {
+    let partition_max_bytes = 1 << 20;
+    FetchPartition { partition, fetch_offset, partition_max_bytes, ..Default::default() }
+}
+
+pub fn fetch(partitions: Vec<FetchPartition>) -> FetchRequest {
+    let topics = match partitions.is_empty() {
+        true => Vec::new(),
+        false => vec![FetchTopic { topic: TOPIC.into(), partitions, ..Default::default() }],
+    };
+    FetchRequest {
+        max_wait_ms: 0,
+        min_bytes: 1,
+        max_bytes: 50 << 20,
+        session_epoch: -1,
+        topics,
+        ..Default::default()
+    }
+}
+
+pub fn partitions(response: &FetchResponse) -> Vec<&PartitionData> {
+    response.responses.iter().flat_map(|topic| &topic.partitions).collect()
+}
+
+pub fn record_bytes(data: &PartitionData) -> usize {
+    data.records.len()
+}
+
+pub fn frame<R: wire::Request>(request: &R, version: i16, correlation_id: i32) -> Vec<u8> {
+    let parts = wire::encode_request(request, version, correlation_id, None).unwrap();
+    let bytes = |part| match part {
+        Part::Bytes(bytes) => bytes,
+        Part::File(_) => panic!("requests have no files"),
+    };
+    parts.into_iter().flat_map(bytes).collect()
+}
+
+/// The next frame without its length; `None` when the connection ended.
+pub async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let length = stream.read_u32().await.ok()?;
+    let mut body = vec![0; length as usize];
+    stream.read_exact(&mut body).await.ok()?;
+    Some(body)
+}
+
+pub fn correlation_id(frame: &[u8]) -> i32 {
+    i32::from_be_bytes(*frame.first_chunk().unwrap())
+}
+
+async fn topic_id(connection: &Connection) -> TopicId {
+    let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+    loop {
+        let found = connection.call(&request, 12).await.unwrap();
+        match ErrorCode::from_i16(found.topics[0].error_code).unwrap() {
+            ErrorCode::None => return found.topics[0].topic_id,
+            // The broker may not have heard of it yet.
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
