@@ -231,6 +231,7 @@ impl Partitions {
             Some(partition) => partition.with(|state| {
                 state.on(Event::Removed);
                 state.is_removed = true;
+                state.log.abandon();
                 state.log.dir().to_owned()
             }),
             None => match self.loaded.lock().logs.remove(id) {
