@@ -127,6 +127,7 @@ impl Partitions {
             let settings = settings::of_topic(&self.config, image, &partition.id.topic);
             partition.with(|state| {
                 state.log.update_config(settings.log);
+                state.note_durable();
                 state.on(Event::Settings(settings.replica));
             });
         }

@@ -167,7 +167,7 @@ impl Partition {
     pub fn flush(self: &Arc<Self>) {
         let Some(work) = self.look_mut(|state| state.log.flush_work()) else { return };
         match work.run() {
-            Ok(offset) => self.look_mut(|state| state.log.flushed(offset, clock::wall_ms())),
+            Ok(done) => self.with(|state| state.flushed(done)),
             Err(error) => {
                 storage_error(&self.id, &error);
             }

@@ -37,6 +37,10 @@ pub(super) struct State {
     pub(super) commits: CommitTickets,
     pub(super) consumers: FetchWaiters,
     pub(super) followers: FetchWaiters,
+    /// A sync of the log is posted or under way.
+    pub(super) is_sync_posted: bool,
+    /// Whom to follow, in which epoch, once the log is synced.
+    pub(super) follow_after_sync: Option<(BrokerId, LeaderEpoch)>,
     /// Deleted or moved away: the log is closed and must not be touched.
     pub(super) is_removed: bool,
 }
@@ -60,21 +64,20 @@ impl Partition {
         outbox: Arc<Outbox>,
     ) -> Arc<Partition> {
         let core = replica::Partition::new(broker, settings, log_offsets(&log), high_watermark);
-        Arc::new(Partition {
-            id: log.partition().clone(),
-            topic_id,
-            reader: log.reader(),
-            outbox,
-            state: Mutex::new(State {
-                core,
-                log,
-                effects: Vec::new(),
-                commits: CommitTickets::default(),
-                consumers: FetchWaiters::default(),
-                followers: FetchWaiters::default(),
-                is_removed: false,
-            }),
-        })
+        let (id, reader) = (log.partition().clone(), log.reader());
+        let mut state = State {
+            core,
+            log,
+            effects: Vec::new(),
+            commits: CommitTickets::default(),
+            consumers: FetchWaiters::default(),
+            followers: FetchWaiters::default(),
+            is_sync_posted: false,
+            follow_after_sync: None,
+            is_removed: false,
+        };
+        state.note_durable();
+        Arc::new(Partition { id, topic_id, reader, outbox, state: Mutex::new(state) })
     }
 
     /// Runs `work` under the lock, carries out the effects it led to, and wakes whoever waits
@@ -86,6 +89,9 @@ impl Partition {
             let result = work(&mut state);
             if !state.effects.is_empty() {
                 self.carry_out(&mut state, &mut wakes);
+            }
+            if state.log.must_sync() || state.follow_after_sync.is_some() {
+                self.arrange_sync(&mut state);
             }
             result
         };
@@ -158,6 +164,7 @@ impl State {
 
     /// To be called after every change of the log.
     pub(super) fn log_changed(&mut self) {
+        self.note_durable();
         let offsets = log_offsets(&self.log);
         self.on(Event::LogChanged(offsets));
     }

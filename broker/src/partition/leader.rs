@@ -45,17 +45,26 @@ impl Partition {
     }
 
     /// Appends what a producer sent. With `commit`, its slot is completed when the batch is
-    /// committed or cannot be any more.
+    /// committed or cannot be any more; with acks=1, it is as durable on return as the topic
+    /// wants it.
     pub fn append(
         self: &Arc<Self>,
         batches: &[u8],
         acks: i16,
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
-        self.with(|state| {
+        let (appended, must_sync) = self.with(|state| {
             let epoch = state.core.check_produce(acks)?;
-            self.append_in(state, batches, epoch, Origin::Client, commit)
-        })
+            let appended = self.append_in(state, batches, epoch, Origin::Client, commit)?;
+            let must_sync = acks == 1 && state.log.must_sync();
+            // Nobody else needs to.
+            state.is_sync_posted |= must_sync;
+            Ok::<_, ProduceError>((appended, must_sync))
+        })?;
+        if must_sync {
+            self.sync_in_place()?;
+        }
+        Ok(appended)
     }
 
     /// Appends what a coordinator of this broker wrote, if it still leads in `epoch`.
