@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use base::{BrokerId, ErrorCode, Offset, TopicId, TopicPartition};
+use commitlog::checkpoint::OffsetCheckpoint;
 use commitlog::fs::{Fs, MemFs};
 use commitlog::{LoadState, Log, LogConfig, LogContext};
 use futures::executor::block_on;
@@ -184,4 +185,22 @@ fn a_leader_that_comes_to_follow_syncs_before_it_fetches() {
     assert_eq!(rig.orders(), [false]);
     rig.partition.sync().unwrap();
     assert_eq!(rig.orders(), [true]);
+}
+
+#[test]
+fn an_idle_broker_writes_no_checkpoint_anew() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let kind = OffsetCheckpoint::HighWatermark;
+    let read = || kind.read(&rig.fs, Path::new(LOGS)).unwrap();
+    rig.partitions.write_checkpoints(&[kind]).unwrap();
+    let id = TopicPartition::new("t", 0);
+    assert_eq!(read(), BTreeMap::from([(id.clone(), 0)]));
+    rig.fs.remove_file(&Path::new(LOGS).join(kind.file_name())).unwrap();
+    rig.partitions.write_checkpoints(&[]).unwrap();
+    rig.partitions.write_checkpoints(&[kind]).unwrap();
+    assert_eq!(read(), BTreeMap::new());
+    rig.partition.append(&batch(), 1, None).unwrap();
+    rig.partitions.write_checkpoints(&[kind]).unwrap();
+    assert_eq!(read(), BTreeMap::from([(id, 1)]));
 }
