@@ -125,6 +125,7 @@ impl Partitions {
         };
         for partition in affected {
             let settings = settings::of_topic(&self.config, image, &partition.id.topic);
+            partition.log_config.store(settings.log.clone());
             partition.with(|state| {
                 state.log.update_config(settings.log);
                 state.note_durable();

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
-use commitlog::{Log, LogReader};
+use commitlog::{Log, LogConfig, LogReader};
 use parking_lot::Mutex;
 use replica::{EpochEnd, Event, LogOffsets, Settings};
 
@@ -19,6 +20,8 @@ pub struct Partition {
     pub topic_id: TopicId,
     /// Reads segments without the lock.
     pub(super) reader: LogReader,
+    /// The log's settings, for validation without the lock.
+    pub(super) log_config: ArcSwap<LogConfig>,
     pub(super) outbox: Arc<Outbox>,
     state: Mutex<State>,
 }
@@ -65,6 +68,7 @@ impl Partition {
     ) -> Arc<Partition> {
         let core = replica::Partition::new(broker, settings, log_offsets(&log), high_watermark);
         let (id, reader) = (log.partition().clone(), log.reader());
+        let log_config = ArcSwap::new(log.config().clone());
         let mut state = State {
             core,
             log,
@@ -77,7 +81,8 @@ impl Partition {
             is_removed: false,
         };
         state.note_durable();
-        Arc::new(Partition { id, topic_id, reader, outbox, state: Mutex::new(state) })
+        let state = Mutex::new(state);
+        Arc::new(Partition { id, topic_id, reader, log_config, outbox, state })
     }
 
     /// Runs `work` under the lock, carries out the effects it led to, and wakes whoever waits

@@ -204,3 +204,17 @@ fn an_idle_broker_writes_no_checkpoint_anew() {
     rig.partitions.write_checkpoints(&[kind]).unwrap();
     assert_eq!(read(), BTreeMap::from([(id, 1)]));
 }
+
+#[test]
+fn batches_are_validated_without_the_lock() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let batch = batch();
+    assert!(rig.partition.look(|_| rig.partition.validate(&batch, 1).is_ok()));
+    let mut torn = batch.clone();
+    *torn.last_mut().unwrap() ^= 1;
+    let code = |bytes| rig.partition.append(bytes, 1, None).unwrap_err().code;
+    assert_eq!(code(&torn), ErrorCode::CorruptMessage);
+    rig.assign(OTHER, 2);
+    assert_eq!(code(&torn), ErrorCode::NotLeaderOrFollower, "only a leader judges");
+}
