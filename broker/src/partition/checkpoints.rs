@@ -130,7 +130,7 @@ impl Partitions {
     /// Tells the leaders that time passed.
     pub fn tick(&self) {
         for partition in self.all() {
-            if partition.look(|state| state.core.is_leader()) {
+            if partition.leads() {
                 partition.tick();
             }
         }
@@ -159,12 +159,26 @@ impl Partitions {
 
 impl Partition {
     fn retain(self: &Arc<Self>, now_ms: i64) {
+        let rolled = self.with(|state| {
+            if state.is_removed {
+                return Ok(false);
+            }
+            state.log.expire_producers(now_ms);
+            state.log.roll_if_needed(now_ms)?;
+            Ok(state.log.flush_due(now_ms))
+        });
+        match rolled {
+            // Or deleting the segments would wait for their snapshots, under the lock.
+            Ok(true) => self.flush(),
+            Ok(false) => {}
+            Err(error) => {
+                storage_error(&self.id, &error);
+            }
+        }
         let result = self.with(|state| {
             if state.is_removed {
                 return Ok(());
             }
-            state.log.roll_if_needed(now_ms)?;
-            state.log.expire_producers(now_ms);
             let high_watermark = state.core.high_watermark();
             if state.log.retention(now_ms, high_watermark)? > 0 {
                 state.log_changed();
@@ -176,14 +190,27 @@ impl Partition {
         }
     }
 
-    /// Makes what is in the log now durable, without holding the lock meanwhile.
+    /// Makes what is in the log now durable, without holding the lock meanwhile. One at a time: of
+    /// two, the older could be the last to write the epochs.
     pub fn flush(self: &Arc<Self>) {
-        let Some(work) = self.look_mut(|state| state.log.flush_work()) else { return };
-        match work.run() {
-            Ok(done) => self.with(|state| state.flushed(done)),
-            Err(error) => {
-                storage_error(&self.id, &error);
+        let work = self.look_mut(|state| {
+            if state.is_flushing || state.is_removed {
+                return None;
             }
-        }
+            let work = state.log.flush_work();
+            state.is_flushing = work.is_some();
+            work
+        });
+        let Some(work) = work else { return };
+        let result = work.run();
+        self.with(|state| {
+            state.is_flushing = false;
+            match result {
+                Ok(done) => state.flushed(done),
+                Err(error) => {
+                    storage_error(&self.id, &error);
+                }
+            }
+        });
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
@@ -23,6 +24,9 @@ pub struct Partition {
     /// The log's settings, for validation without the lock.
     pub(super) log_config: ArcSwap<LogConfig>,
     pub(super) outbox: Arc<Outbox>,
+    /// Whether this replica leads, for the threads that go through all partitions: a follower's
+    /// lock may be held for as long as a disk takes. Only assignments change it.
+    leads: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -40,6 +44,8 @@ pub(super) struct State {
     pub(super) commits: CommitTickets,
     pub(super) consumers: FetchWaiters,
     pub(super) followers: FetchWaiters,
+    /// A flush of the log is under way.
+    pub(super) is_flushing: bool,
     /// A sync of the log is posted or under way.
     pub(super) is_sync_posted: bool,
     /// Whom to follow, in which epoch, once the log is synced.
@@ -76,13 +82,15 @@ impl Partition {
             commits: CommitTickets::default(),
             consumers: FetchWaiters::default(),
             followers: FetchWaiters::default(),
+            is_flushing: false,
             is_sync_posted: false,
             follow_after_sync: None,
             is_removed: false,
         };
         state.note_durable();
         let state = Mutex::new(state);
-        Arc::new(Partition { id, topic_id, reader, log_config, outbox, state })
+        let leads = AtomicBool::new(false);
+        Arc::new(Partition { id, topic_id, reader, log_config, outbox, leads, state })
     }
 
     /// Runs `work` under the lock, carries out the effects it led to, and wakes whoever waits
@@ -92,6 +100,7 @@ impl Partition {
         let result = {
             let mut state = self.state.lock();
             let result = work(&mut state);
+            self.leads.store(state.core.is_leader(), Ordering::Relaxed);
             if !state.effects.is_empty() {
                 self.carry_out(&mut state, &mut wakes);
             }
@@ -102,6 +111,16 @@ impl Partition {
         };
         wakes.give_out();
         result
+    }
+
+    /// Whether this replica leads. Not behind by an assignment that the asking thread made.
+    pub(super) fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
+    }
+
+    /// Somebody holds the lock, maybe for as long as a disk takes.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.is_locked()
     }
 
     /// Looks at the state without changing it.

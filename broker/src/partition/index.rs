@@ -184,7 +184,8 @@ impl Hosted {
 impl Partitions {
     /// Partitions led here that cannot commit for want of in-sync replicas.
     pub fn under_min_isr(&self) -> i64 {
-        let is_under = |p: &&Arc<Partition>| p.look(|state| state.core.is_under_min_isr());
+        let is_under =
+            |p: &&Arc<Partition>| p.leads() && p.look(|state| state.core.is_under_min_isr());
         self.all().iter().filter(is_under).count() as i64
     }
 

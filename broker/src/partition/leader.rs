@@ -98,11 +98,8 @@ impl Partition {
         let config = self.log_config.load();
         let now_ms = clock::wall_ms();
         let validate = || Validated::new(batches, &config, &self.id, Origin::Client, now_ms);
-        let validated = if Validated::takes_long(batches, &config) {
-            in_place(validate)
-        } else {
-            validate()
-        };
+        let validated =
+            if Validated::takes_long(batches, &config) { in_place(validate) } else { validate() };
         validated.map_err(|error| {
             // Only a leader judges batches.
             match self.look(|state| state.core.check_produce(acks)) {

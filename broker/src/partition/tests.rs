@@ -218,3 +218,18 @@ fn batches_are_validated_without_the_lock() {
     rig.assign(OTHER, 2);
     assert_eq!(code(&torn), ErrorCode::NotLeaderOrFollower, "only a leader judges");
 }
+
+#[test]
+fn a_follower_that_waits_for_its_disk_delays_no_news_of_brokers() {
+    let rig = Rig::new(i64::MAX);
+    assert!(!rig.partition.leads());
+    rig.assign(ME, 1);
+    assert!(rig.partition.leads());
+    rig.assign(OTHER, 2);
+    rig.partition.look(|_| {
+        assert!(rig.partition.is_busy() && !rig.partition.leads());
+        // Both go through all partitions, and would wait for the lock that is held here.
+        rig.partitions.tick();
+        assert_eq!(rig.partitions.under_min_isr(), 0);
+    });
+}
