@@ -3,9 +3,9 @@
 //! bytes are neither copied nor changed, and nothing is allocated. No fsync, no index write and
 //! no other file happens here, except that a full segment creates its successor.
 //!
-//! Validation needs nothing of the log but its settings, so that it runs before the partition's lock
-//! is taken ([`Validated::new`]): a batch may expand to hundreds of megabytes. What depends on the
-//! log's state (offsets, epoch, sequence numbers) is decided when it is appended.
+//! Validation needs nothing of the log but its settings, so that it runs before the partition's
+//! lock is taken ([`Validated::new`]): a batch may expand to hundreds of megabytes. What depends
+//! on the log's state (offsets, epoch, sequence numbers) is decided when it is appended.
 //!
 //! Order: everything is validated, then a segment is rolled if needed, then the file is written,
 //! then indexes and producer state are updated, and last the end offset is published. An error

@@ -94,6 +94,9 @@ impl FlushWork {
     }
 
     fn run_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        if *self.history.lock() != self.truncations {
+            return Ok(());
+        }
         for segment in &self.segments {
             if !segment.aborted.is_empty() {
                 sync(segment.aborted.file(), &self.context)?;

@@ -35,7 +35,7 @@ impl Partitions {
         &self,
         kind: OffsetCheckpoint,
         dir: PathBuf,
-        positions: &Positions,
+        positions: &[(TopicPartition, Offset)],
     ) -> Result<(), LogError> {
         let mut hasher = DefaultHasher::new();
         positions.hash(&mut hasher);
