@@ -1,5 +1,7 @@
-//! Work that waits for the disk or comes by the clock, on two threads of its own: one for
-//! checkpoints, flushes and time, one for retention and deletions, which may take long.
+//! Work that waits for the disk or comes by the clock, on threads of its own: one for time, which
+//! never waits for a disk, so that a slow one cannot keep a lagging follower in an ISR; one for
+//! checkpoints and flushes; one for retention and deletions, which may take long; and a few for the
+//! syncs that appends wait for (`flush.messages`).
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -18,17 +20,24 @@ const DELETE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long segment files stay open unused.
 const IDLE_FILES_INTERVAL: Duration = Duration::from_secs(10);
 const GAUGES_INTERVAL: Duration = Duration::from_secs(1);
+/// Partitions synced at the same time.
+const SYNC_THREADS: usize = 4;
 
 /// Starts the threads; they end when connections close.
 pub fn start(broker: &Arc<Broker>) -> std::io::Result<Vec<JoinHandle<()>>> {
-    let checkpoints = broker.clone();
-    let retention = broker.clone();
-    Ok(vec![
-        thread::Builder::new().name("checkpoints".into()).spawn(move || {
-            run_checkpoints(&checkpoints);
-        })?,
-        thread::Builder::new().name("retention".into()).spawn(move || run_retention(&retention))?,
-    ])
+    let spawn = |name: &str, run: fn(&Broker)| {
+        let broker = broker.clone();
+        thread::Builder::new().name(name.into()).spawn(move || run(&broker))
+    };
+    let mut threads = vec![
+        spawn("time", run_time)?,
+        spawn("checkpoints", run_checkpoints)?,
+        spawn("retention", run_retention)?,
+    ];
+    for _ in 0..SYNC_THREADS {
+        threads.push(spawn("sync", |broker| broker.partitions.outbox().syncs.run())?);
+    }
+    Ok(threads)
 }
 
 /// Something that comes due again and again.
@@ -55,12 +64,8 @@ impl Schedule {
     }
 }
 
-fn run_checkpoints(broker: &Broker) {
-    let config = &broker.config;
-    let lag_ms = config.replica.lag_time_ms_max.max(2).unsigned_abs();
-    let mut high_watermarks = Schedule::every_ms(config.replica.hw_checkpoint_interval_ms);
-    let mut recovery_points = Schedule::every_ms(config.log.flush_checkpoint_interval_ms);
-    let mut flush = Schedule::every(FLUSH_INTERVAL);
+fn run_time(broker: &Broker) {
+    let lag_ms = broker.config.replica.lag_time_ms_max.max(2).unsigned_abs();
     let mut tick = Schedule::every_ms((lag_ms / 2).min(5_000));
     let mut gauges = Schedule::every(GAUGES_INTERVAL);
     while !broker.shutdown.is_closing() {
@@ -69,6 +74,22 @@ fn run_checkpoints(broker: &Broker) {
         if tick.is_due(now) {
             broker.partitions.tick();
         }
+        if gauges.is_due(now) {
+            http::update_gauges(broker);
+        }
+    }
+    // The threads that sync have no clock to see the end by.
+    broker.partitions.outbox().syncs.close();
+}
+
+fn run_checkpoints(broker: &Broker) {
+    let config = &broker.config;
+    let mut high_watermarks = Schedule::every_ms(config.replica.hw_checkpoint_interval_ms);
+    let mut recovery_points = Schedule::every_ms(config.log.flush_checkpoint_interval_ms);
+    let mut flush = Schedule::every(FLUSH_INTERVAL);
+    while !broker.shutdown.is_closing() {
+        thread::park_timeout(STEP);
+        let now = Instant::now();
         if flush.is_due(now) {
             broker.partitions.flush_due();
         }
@@ -82,9 +103,6 @@ fn run_checkpoints(broker: &Broker) {
         if let Err(error) = broker.partitions.write_checkpoints(&kinds) {
             tracing::error!(%error, "write checkpoints");
             broker.metrics.errors.with_label_values(&["checkpoint"]).inc();
-        }
-        if gauges.is_due(now) {
-            http::update_gauges(broker);
         }
     }
 }

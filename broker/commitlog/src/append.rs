@@ -3,26 +3,34 @@
 //! bytes are neither copied nor changed, and nothing is allocated. No fsync, no index write and
 //! no other file happens here, except that a full segment creates its successor.
 //!
+//! Validation needs nothing of the log but its settings, so that it runs before the partition's
+//! lock is taken ([`Validated::new`]): a batch may expand to hundreds of megabytes. What depends
+//! on the log's state (offsets, epoch, sequence numbers) is decided when it is appended.
+//!
 //! Order: everything is validated, then a segment is rolled if needed, then the file is written,
 //! then indexes and producer state are updated, and last the end offset is published. An error
 //! before the publication leaves the log as it was.
 
 use std::io::IoSlice;
 
-use base::{ErrorCode, LeaderEpoch, TimestampMs};
+use base::{ErrorCode, LeaderEpoch, TimestampMs, TopicPartition};
 use record::{
-    Batch, BatchError, BatchHeader, ControlRecord, HEADER_BYTES, Origin, Rules, TimestampType,
-    Verdict, batches, records, validate,
+    Batch, BatchError, BatchHeader, Compression, ControlRecord, HEADER_BYTES, Origin, Rules,
+    TargetCompression, TimestampType, Verdict, batches, records, validate,
 };
 
 use crate::log::{AppendInfo, FollowerAppend, Log};
 use crate::producer_state::{CompletedTxn, Sequence};
-use crate::{AppendError, LogError};
+use crate::{AppendError, LogConfig, LogError};
 
 /// Positions in a segment are Kafka's signed 32-bit integers.
 const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
 /// A control batch holds one tiny record.
 const CONTROL_BYTES_MAX: usize = 64 * 1024;
+/// From this size on, decompressing or compressing a batch takes longer than moving it to another
+/// thread costs by far: about a millisecond.
+const LONG_COMPRESSED_BYTES: usize = 256 * 1024;
+const LONG_REBUILT_BYTES: usize = 16 * 1024;
 
 impl Log {
     /// Appends what a producer or a coordinator sent: one or more whole batches, uncopied. The
@@ -35,77 +43,32 @@ impl Log {
         origin: Origin,
         now_ms: TimestampMs,
     ) -> Result<AppendInfo, AppendError> {
-        let first = self.check(bytes, origin, now_ms)?;
-        if first.batch.bytes.len() == bytes.len() {
-            return self.append_checked(&first, epoch, origin, now_ms);
-        }
-        let mut checked = vec![first];
-        let mut rest = &bytes[checked[0].batch.bytes.len()..];
-        while !rest.is_empty() {
-            let next = self.check(rest, origin, now_ms)?;
-            rest = &rest[next.batch.bytes.len()..];
-            checked.push(next);
-        }
-        let mut total: Option<AppendInfo> = None;
-        for item in &checked {
-            let info = self.append_checked(item, epoch, origin, now_ms)?;
-            total = Some(match total {
-                None => info,
-                Some(total) => AppendInfo {
-                    last_offset: info.last_offset,
-                    duplicate: total.duplicate && info.duplicate,
-                    bytes: total.bytes + info.bytes,
-                    records: total.records + info.records,
-                    rolled: total.rolled || info.rolled,
-                    ..total
-                },
-            });
-        }
-        total.ok_or_else(|| {
-            AppendError::invalid(ErrorCode::InvalidRecord, "The request carries no batch")
-        })
+        let (config, partition) = (&self.config, &self.partition);
+        let validated = Validated::new(bytes, config, partition, origin, now_ms)?;
+        self.append_validated(&validated, epoch, now_ms)
     }
 
-    fn check<'a>(
-        &self,
-        bytes: &'a [u8],
-        origin: Origin,
+    /// As [`Log::append_as_leader`], for what was validated before.
+    pub fn append_validated(
+        &mut self,
+        validated: &Validated<'_>,
+        epoch: LeaderEpoch,
         now_ms: TimestampMs,
-    ) -> Result<Checked<'a>, AppendError> {
-        let batch = Batch::parse(bytes).map_err(record::Invalid::from)?;
-        self.check_size(batch.bytes.len())?;
-        let rules = Rules {
-            origin,
-            compacted: self.config.compact,
-            timestamp_type: self.config.message_timestamp_type,
-            timestamp_before_max_ms: self.config.message_timestamp_before_max_ms,
-            timestamp_after_max_ms: self.config.message_timestamp_after_max_ms,
-            compression: self.config.compression,
-            now_ms,
-        };
-        let verdict = validate(&batch, &rules)?;
-        if let Some(rebuilt) = &verdict.rebuilt {
-            self.check_size(rebuilt.len())?;
+    ) -> Result<AppendInfo, AppendError> {
+        let Validated { first, rest, origin } = validated;
+        let mut total = self.append_checked(first, epoch, *origin, now_ms)?;
+        for item in rest {
+            let info = self.append_checked(item, epoch, *origin, now_ms)?;
+            total = AppendInfo {
+                last_offset: info.last_offset,
+                duplicate: total.duplicate && info.duplicate,
+                bytes: total.bytes + info.bytes,
+                records: total.records + info.records,
+                rolled: total.rolled || info.rolled,
+                ..total
+            };
         }
-        let marker = if batch.header.is_control() { parse_marker(&batch) } else { None };
-        Ok(Checked { batch, verdict, marker })
-    }
-
-    fn check_size(&self, size: usize) -> Result<(), AppendError> {
-        let max = self.config.max_message_bytes as usize;
-        if size > max {
-            let message = format!(
-                "The record batch size in the append to {} is {size} bytes which exceeds the \
-                 maximum configured value of {max}",
-                self.partition
-            );
-            return Err(AppendError::invalid(ErrorCode::MessageTooLarge, message));
-        }
-        if size as u64 > u64::from(self.config.segment_bytes).min(SEGMENT_BYTES_MAX) {
-            let message = format!("The record batch of {size} bytes is larger than a segment");
-            return Err(AppendError::invalid(ErrorCode::RecordListTooLarge, message));
-        }
-        Ok(())
+        Ok(total)
     }
 
     fn append_checked(
@@ -116,9 +79,22 @@ impl Log {
         now_ms: TimestampMs,
     ) -> Result<AppendInfo, AppendError> {
         let mut header = checked.verdict.header;
+        let body = match &checked.verdict.rebuilt {
+            Some(rebuilt) => &rebuilt[HEADER_BYTES..],
+            None => checked.batch.body(),
+        };
         let log_append_time = match header.attributes.timestamp_type() {
             TimestampType::CreateTime => -1,
-            TimestampType::LogAppendTime => header.max_timestamp,
+            TimestampType::LogAppendTime => {
+                // Stamped when it was validated; what overtook it since was stamped later. (The
+                // clock bounds what producers may have stamped before the topic did.)
+                let latest = self.active.max_timestamp().min(now_ms);
+                if header.max_timestamp < latest {
+                    header.max_timestamp = latest;
+                    header = header.with_crc_of(body);
+                }
+                header.max_timestamp
+            }
         };
         let info = AppendInfo {
             first_offset: 0,
@@ -146,10 +122,6 @@ impl Log {
         header.base_offset = self.end_offset();
         header.leader_epoch = epoch;
         let rolled = self.roll_for(&header, now_ms)?;
-        let body = match &checked.verdict.rebuilt {
-            Some(rebuilt) => &rebuilt[HEADER_BYTES..],
-            None => checked.batch.body(),
-        };
         let mut head = [0; HEADER_BYTES];
         header.write(&mut head);
         self.write(&[IoSlice::new(&head), IoSlice::new(body)])?;
@@ -356,6 +328,102 @@ impl Log {
             _ => Ok(()),
         }
     }
+}
+
+/// Batches of a request that passed every check which needs nothing of the log but its settings.
+pub struct Validated<'a> {
+    first: Checked<'a>,
+    rest: Vec<Checked<'a>>,
+    origin: Origin,
+}
+
+impl<'a> Validated<'a> {
+    /// Checks one or more whole batches by the settings of the log that they are for. Allocates
+    /// nothing for a single one that stays as it is.
+    pub fn new(
+        bytes: &'a [u8],
+        config: &LogConfig,
+        partition: &TopicPartition,
+        origin: Origin,
+        now_ms: TimestampMs,
+    ) -> Result<Validated<'a>, AppendError> {
+        let check = |bytes| Checked::new(bytes, config, partition, origin, now_ms);
+        let first = check(bytes)?;
+        let mut left = &bytes[first.batch.bytes.len()..];
+        let mut rest = Vec::new();
+        while !left.is_empty() {
+            let next = check(left)?;
+            left = &left[next.batch.bytes.len()..];
+            rest.push(next);
+        }
+        Ok(Validated { first, rest, origin })
+    }
+
+    /// Whether [`Validated::new`] may take so long that others must not wait for it: a large
+    /// compressed batch, or one that is to be compressed anew.
+    pub fn takes_long(bytes: &[u8], config: &LogConfig) -> bool {
+        if bytes.len() < LONG_REBUILT_BYTES {
+            return false;
+        }
+        let source = BatchHeader::parse(bytes).ok().and_then(|header| header.compression().ok());
+        let target = match config.compression {
+            TargetCompression::Producer => source,
+            TargetCompression::Codec(codec, _) => Some(codec),
+        };
+        match source {
+            Some(_) if source != target => true,
+            Some(Compression::None) | None => false,
+            Some(_) => bytes.len() >= LONG_COMPRESSED_BYTES,
+        }
+    }
+}
+
+impl<'a> Checked<'a> {
+    fn new(
+        bytes: &'a [u8],
+        config: &LogConfig,
+        partition: &TopicPartition,
+        origin: Origin,
+        now_ms: TimestampMs,
+    ) -> Result<Checked<'a>, AppendError> {
+        let batch = Batch::parse(bytes).map_err(record::Invalid::from)?;
+        check_size(batch.bytes.len(), config, partition)?;
+        let rules = Rules {
+            origin,
+            compacted: config.compact,
+            timestamp_type: config.message_timestamp_type,
+            timestamp_before_max_ms: config.message_timestamp_before_max_ms,
+            timestamp_after_max_ms: config.message_timestamp_after_max_ms,
+            compression: config.compression,
+            now_ms,
+        };
+        let verdict = validate(&batch, &rules)?;
+        if let Some(rebuilt) = &verdict.rebuilt {
+            check_size(rebuilt.len(), config, partition)?;
+        }
+        let marker = if batch.header.is_control() { parse_marker(&batch) } else { None };
+        Ok(Checked { batch, verdict, marker })
+    }
+}
+
+fn check_size(
+    size: usize,
+    config: &LogConfig,
+    partition: &TopicPartition,
+) -> Result<(), AppendError> {
+    let max = config.max_message_bytes as usize;
+    if size > max {
+        let message = format!(
+            "The record batch size in the append to {partition} is {size} bytes which exceeds the \
+             maximum configured value of {max}"
+        );
+        return Err(AppendError::invalid(ErrorCode::MessageTooLarge, message));
+    }
+    if size as u64 > u64::from(config.segment_bytes).min(SEGMENT_BYTES_MAX) {
+        let message = format!("The record batch of {size} bytes is larger than a segment");
+        return Err(AppendError::invalid(ErrorCode::RecordListTooLarge, message));
+    }
+    Ok(())
 }
 
 /// A batch that passed validation.

@@ -61,7 +61,13 @@ pub(crate) fn replace_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(),
 
 pub(crate) fn sync_parent(fs: &dyn Fs, path: &Path) -> Result<(), LogError> {
     let Some(dir) = path.parent() else { return Ok(()) };
-    fs.sync_dir(dir).map_err(|source| LogError::Fsync { path: dir.to_owned(), source })
+    sync_dir(fs, dir)
+}
+
+/// Only the sync itself fails fatally: see [`crate::fs::OpenDir`].
+pub(crate) fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<(), LogError> {
+    let open = fs.open_dir(dir).map_err(|e| LogError::io("open", dir, e))?;
+    open.sync().map_err(|source| LogError::Fsync { path: dir.to_owned(), source })
 }
 
 fn corrupt(path: &Path, reason: &str) -> LogError {

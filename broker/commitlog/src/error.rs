@@ -40,6 +40,11 @@ impl LogError {
         LogError::Io { operation, path: path.to_owned(), source }
     }
 
+    /// A file or directory is not there (any more).
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// The broker must abort at once, see [`LogError::Fsync`].
     pub fn is_fatal(&self) -> bool {
         matches!(self, LogError::Fsync { .. })

@@ -68,8 +68,20 @@ impl FlushWork {
         self.offset
     }
 
-    /// [`LogError::Fsync`] is fatal to the process.
+    /// [`LogError::Fsync`] is fatal to the process. A log that was deleted meanwhile is done with:
+    /// nobody will ask what of it is durable.
     pub fn run(&self) -> Result<Flushed, LogError> {
+        match self.make_durable() {
+            Err(error) if error.is_not_found() && !self.context.fs.exists(&self.dir) => {}
+            made => made?,
+        }
+        let checkpointed = self.checkpoint.is_some();
+        let FlushWork { offset, epochs_version, truncations, .. } = *self;
+        let named = self.active.base_offset;
+        Ok(Flushed { offset, named, checkpointed, epochs_version, truncations })
+    }
+
+    fn make_durable(&self) -> Result<(), LogError> {
         for segment in &self.segments {
             sync(&segment.log, &self.context)?;
         }
@@ -78,13 +90,13 @@ impl FlushWork {
             None if self.sync_names => sync_dir(&self.dir, &self.context)?,
             None => {}
         }
-        let checkpointed = self.checkpoint.is_some();
-        let FlushWork { offset, epochs_version, truncations, .. } = *self;
-        let named = self.active.base_offset;
-        Ok(Flushed { offset, named, checkpointed, epochs_version, truncations })
+        Ok(())
     }
 
     fn run_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        if *self.history.lock() != self.truncations {
+            return Ok(());
+        }
         for segment in &self.segments {
             if !segment.aborted.is_empty() {
                 sync(segment.aborted.file(), &self.context)?;
@@ -193,7 +205,7 @@ impl Log {
             checkpoint,
             epochs_version: self.epochs_version,
             history: self.history.clone(),
-            truncations: *self.history.lock(),
+            truncations: self.truncations,
         }
     }
 
@@ -213,6 +225,14 @@ impl Log {
         stale
     }
 
+    /// Records enough for `flush.messages` are not durable: none of them may be acknowledged before
+    /// they are.
+    #[inline]
+    pub fn must_sync(&self) -> bool {
+        let unsynced = self.end_offset() - self.synced;
+        unsynced > 0 && unsynced >= self.config.flush_messages
+    }
+
     /// A segment was sealed since the last full flush, or `flush.messages` or `flush.ms` ask for
     /// a sync now. Without the first, recovery after a crash would read the whole log.
     pub fn flush_due(&self, now_ms: TimestampMs) -> bool {
@@ -227,7 +247,7 @@ impl Log {
 
     /// The work is done. Work from before a truncation proves nothing and is ignored.
     pub fn flushed(&mut self, done: Flushed, now_ms: TimestampMs) {
-        if done.truncations != *self.history.lock() {
+        if done.truncations != self.truncations {
             return;
         }
         self.last_sync_ms = now_ms;
@@ -238,6 +258,14 @@ impl Log {
             self.sealed = self.sealed.max(done.named);
             self.epochs_flushed = self.epochs_flushed.max(done.epochs_version);
         }
+    }
+
+    /// The log's directory is about to be renamed, and another log may get its name: flush work
+    /// that is under way writes no file into it any more. Waits for one that is being written.
+    pub fn abandon(&mut self) {
+        let mut history = self.history.lock();
+        *history += 1;
+        self.truncations = *history;
     }
 
     /// Flushes, writes the producer snapshot and all indexes. After it the clean-shutdown marker

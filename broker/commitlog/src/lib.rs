@@ -29,6 +29,7 @@ mod truncate;
 #[cfg(test)]
 mod tests;
 
+pub use append::Validated;
 pub use config::{LogConfig, LogContext};
 pub use error::{AppendError, LogError};
 pub use flush::{FlushWork, Flushed};

@@ -140,6 +140,8 @@ pub struct Log {
     /// Counts truncations. Flush work holds the lock while it writes snapshots, so that none of
     /// a history that was cut off reaches the directory.
     pub(crate) history: Arc<Mutex<u64>>,
+    /// The same count. Only this log changes it, and reading it here waits for no snapshot.
+    pub(crate) truncations: u64,
 }
 
 // Tens of thousands of idle partitions: their cost is a few of these.

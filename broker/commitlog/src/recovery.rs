@@ -142,6 +142,7 @@ impl Log {
             snapshots: Snapshots { on_disk, pending: Vec::new() },
             deletions: Vec::new(),
             history: Arc::new(Mutex::new(0)),
+            truncations: 0,
             config,
         };
         Ok((log, report))
@@ -492,5 +493,5 @@ pub(crate) fn remove_segment(segment: &Segment, context: &LogContext) -> Result<
 }
 
 pub(crate) fn sync_dir(dir: &Path, context: &LogContext) -> Result<(), LogError> {
-    context.fs.sync_dir(dir).map_err(|source| LogError::Fsync { path: dir.to_path_buf(), source })
+    checkpoint::sync_dir(&*context.fs, dir)
 }

@@ -147,6 +147,7 @@ impl Log {
     fn begin_history(&mut self, end: Offset, snapshots_up_to: Offset) -> Result<(), LogError> {
         let mut history = self.history.lock();
         *history += 1;
+        self.truncations = *history;
         self.recovery_point = self.recovery_point.min(end);
         self.synced = self.synced.min(end);
         self.epochs_version += u64::from(self.epochs.truncate_from_end(end));

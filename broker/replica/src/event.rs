@@ -57,6 +57,10 @@ pub enum Event {
     /// The log changed: appended (either role), truncated, deleted from, or transactions ended.
     /// On a leader it may move the high watermark and wakes the followers.
     LogChanged(LogOffsets),
+    /// Nothing at or above this offset is durable enough here to count for the high watermark
+    /// (`flush.messages`); `Offset::MAX` where the topic does not ask for that. To be told before
+    /// the log's end moves past it.
+    Durable(Offset),
     /// A follower appended (or had nothing to append from) a fetch answer of its leader.
     Replicated {
         log: LogOffsets,

@@ -2,6 +2,7 @@
 //! The high watermark is the smallest log end of the *maximal* ISR (committed members, plus those
 //! of a pending expansion; members of a pending shrink still count), plus any eligible replica
 //! that is caught up and could join: otherwise a steady load would keep it out for ever.
+//! The leader's own log counts as far as it is durable, where the topic asks for that.
 
 use base::{BrokerEpoch, BrokerId, Offset};
 
@@ -134,7 +135,7 @@ impl Partition {
         if self.is_under_min_isr() {
             return;
         }
-        let mut bound = self.log.end;
+        let mut bound = self.log.end.min(self.durable_end);
         for follower in &leader.followers {
             let in_maximal_isr = self.isr.contains(&follower.id)
                 || leader.pending.as_ref().is_some_and(|pending| pending.contains(follower.id));

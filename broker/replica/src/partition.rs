@@ -26,6 +26,8 @@ pub struct Partition {
     pub(crate) settings: Settings,
     pub(crate) log: LogOffsets,
     pub(crate) high_watermark: Offset,
+    /// What of the own log counts for the high watermark, see [`Event::Durable`].
+    pub(crate) durable_end: Offset,
     /// High watermark and last stable offset when consumers were last woken.
     pub(crate) noted_readable: (Offset, Offset),
     leader: Option<BrokerId>,
@@ -52,6 +54,7 @@ impl Partition {
             settings,
             log,
             high_watermark,
+            durable_end: Offset::MAX,
             noted_readable: (high_watermark, stable_offset(log, high_watermark)),
             leader: None,
             leader_epoch: -1,
@@ -72,6 +75,10 @@ impl Partition {
                 self.settle(now_ms, effects);
             }
             Event::LogChanged(log) => self.log_changed(now_ms, log, effects),
+            Event::Durable(end) => {
+                self.durable_end = end;
+                self.settle(now_ms, effects);
+            }
             Event::Replicated { log, leader_high_watermark } => {
                 self.log_changed(now_ms, log, effects);
                 if !self.is_leader() {
@@ -273,6 +280,11 @@ impl Partition {
 
     pub fn last_stable_offset(&self) -> Offset {
         stable_offset(self.log, self.high_watermark)
+    }
+
+    /// As last told by [`Event::Durable`].
+    pub fn durable_end(&self) -> Offset {
+        self.durable_end
     }
 
     pub fn log(&self) -> LogOffsets {

@@ -161,10 +161,17 @@ impl Replicas {
         let Some(partition) = self.partitions.get(&key) else { return };
         let answer = fetch_answer(self.leader, told, &data);
         let records = data.records.into_bytes().unwrap_or_default();
-        match partition.take_fetched(self.broker, &answer, &records) {
-            FollowerProgress::Continue { bytes, in_sync } => {
+        let progress = partition.take_fetched(self.broker, &answer, &records);
+        match progress {
+            FollowerProgress::Continue { bytes, in_sync }
+            | FollowerProgress::Sync { bytes, in_sync } => {
                 processed.bytes += bytes;
-                self.session.advance(key, partition.follower_position());
+                if matches!(progress, FollowerProgress::Sync { .. }) {
+                    self.session.hold(key);
+                    processed.cuts.push(Cut { key, partition: partition.clone(), answer });
+                } else {
+                    self.session.advance(key, partition.follower_position());
+                }
                 if !in_sync {
                     self.session.join(key);
                     if self.throttles.follower.names(&partition.id) {

@@ -82,7 +82,7 @@ impl Partitions {
     }
 
     fn apply_partitions(&self, image: &Image, changes: &Changes) {
-        let mut missing = Vec::new();
+        let (mut missing, mut busy) = (Vec::new(), Vec::new());
         for id in &changes.partitions {
             let Some(topic) = image.topic(&id.topic) else { continue };
             let Some(state) = topic.partition(id.partition) else { continue };
@@ -91,9 +91,14 @@ impl Partitions {
                 continue;
             }
             match self.get(&id.topic, id.partition) {
+                // A log that is being cut keeps nobody else waiting for its role.
+                Some(partition) if partition.is_busy() => busy.push((partition, state)),
                 Some(partition) => partition.on(Event::Assign(assignment(state))),
                 None => missing.push((id, topic.id, state.clone())),
             }
+        }
+        for (partition, state) in busy {
+            partition.on(Event::Assign(assignment(state)));
         }
         for (id, topic_id, state) in missing {
             match self.create(image, id, topic_id) {
@@ -125,8 +130,10 @@ impl Partitions {
         };
         for partition in affected {
             let settings = settings::of_topic(&self.config, image, &partition.id.topic);
+            partition.log_config.store(settings.log.clone());
             partition.with(|state| {
                 state.log.update_config(settings.log);
+                state.note_durable();
                 state.on(Event::Settings(settings.replica));
             });
         }
@@ -143,7 +150,9 @@ impl Partitions {
         if changed.is_empty() {
             return;
         }
-        for partition in self.all() {
+        // Followers are not even locked: one may be cutting its log, which waits for the disk, and
+        // all failovers would wait with it.
+        for partition in self.all().into_iter().filter(|partition| partition.leads()) {
             partition.with(|state| {
                 for &(broker, eligible) in &changed {
                     if state.core.is_leader() && state.core.replicas().contains(&broker) {
@@ -231,6 +240,7 @@ impl Partitions {
             Some(partition) => partition.with(|state| {
                 state.on(Event::Removed);
                 state.is_removed = true;
+                state.log.abandon();
                 state.log.dir().to_owned()
             }),
             None => match self.loaded.lock().logs.remove(id) {

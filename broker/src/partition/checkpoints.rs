@@ -1,71 +1,84 @@
 //! Background work on logs, on threads that may wait for the disk: flushing what rolled or is due,
 //! the checkpoints of recovery points, log starts and high watermarks, retention, deletions.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{BrokerEpoch, Offset, TopicPartition};
-use commitlog::LogError;
 use commitlog::checkpoint::{self, OffsetCheckpoint};
+use commitlog::{Log, LogError};
 
 use super::hosted::{Partition, storage_error};
 use super::index::Partitions;
 use crate::clock;
 
-/// The checkpoint files of all log directories, written as wholes.
-#[derive(Debug, Default)]
-struct Positions {
-    recovery_points: Vec<(TopicPartition, Offset)>,
-    log_starts: Vec<(TopicPartition, Offset)>,
-    high_watermarks: Vec<(TopicPartition, Offset)>,
-}
+/// What one checkpoint file is to say.
+type Positions = Vec<(TopicPartition, Offset)>;
+
+/// A hash of what each checkpoint file says, so that an idle broker writes none of them anew.
+pub(super) type Written = HashMap<(PathBuf, &'static str), u64>;
 
 impl Partitions {
     /// Writes the checkpoint files of every log directory.
     pub fn write_checkpoints(&self, kinds: &[OffsetCheckpoint]) -> Result<(), LogError> {
-        for (dir, positions) in self.positions() {
-            for &kind in kinds {
-                let offsets = match kind {
-                    OffsetCheckpoint::RecoveryPoint => &positions.recovery_points,
-                    OffsetCheckpoint::LogStart => &positions.log_starts,
-                    OffsetCheckpoint::HighWatermark => &positions.high_watermarks,
-                    OffsetCheckpoint::Cleaner => continue,
-                };
-                let offsets = offsets.iter().map(|(id, offset)| (id, *offset));
-                kind.write(&*self.logs.fs, &dir, offsets)?;
+        for &kind in kinds {
+            for (dir, positions) in self.positions(kind) {
+                self.write_checkpoint(kind, dir, &positions)?;
             }
         }
         Ok(())
     }
 
-    fn positions(&self) -> BTreeMap<PathBuf, Positions> {
+    fn write_checkpoint(
+        &self,
+        kind: OffsetCheckpoint,
+        dir: PathBuf,
+        positions: &[(TopicPartition, Offset)],
+    ) -> Result<(), LogError> {
+        let mut hasher = DefaultHasher::new();
+        positions.hash(&mut hasher);
+        let hash = hasher.finish();
+        let file = (dir, kind.file_name());
+        let mut written = self.written.lock();
+        if written.get(&file) == Some(&hash) {
+            return Ok(());
+        }
+        written.remove(&file);
+        let offsets = positions.iter().map(|(id, offset)| (id, *offset));
+        kind.write(&*self.logs.fs, &file.0, offsets)?;
+        written.insert(file, hash);
+        Ok(())
+    }
+
+    fn positions(&self, kind: OffsetCheckpoint) -> BTreeMap<PathBuf, Positions> {
+        let position = |log: &Log, high_watermark: Offset| match kind {
+            OffsetCheckpoint::RecoveryPoint => Some(log.recovery_point()),
+            OffsetCheckpoint::HighWatermark => Some(high_watermark),
+            // As in Kafka: only where the log file names do not say it.
+            OffsetCheckpoint::LogStart => Some(log.start_offset()).filter(|start| *start > 0),
+            OffsetCheckpoint::Cleaner => None,
+        };
         let mut by_dir: BTreeMap<PathBuf, Positions> = BTreeMap::new();
         for dir in &self.config.log_dirs {
             by_dir.insert(dir.clone(), Positions::default());
         }
+        let mut note = |id: &TopicPartition, log: &Log, high_watermark: Offset| {
+            let Some(dir) = log.dir().parent() else { return };
+            let Some(offset) = position(log, high_watermark) else { return };
+            // No copy of the path for each partition.
+            match by_dir.get_mut(dir) {
+                Some(positions) => positions.push((id.clone(), offset)),
+                None => drop(by_dir.insert(dir.to_owned(), vec![(id.clone(), offset)])),
+            }
+        };
         for partition in self.all() {
-            partition.look(|state| {
-                let Some(dir) = state.log.dir().parent().map(Path::to_path_buf) else { return };
-                let positions = by_dir.entry(dir).or_default();
-                let id = &partition.id;
-                positions.recovery_points.push((id.clone(), state.log.recovery_point()));
-                positions.high_watermarks.push((id.clone(), state.core.high_watermark()));
-                // As in Kafka: only where the log file names do not say it.
-                if state.log.start_offset() > 0 {
-                    positions.log_starts.push((id.clone(), state.log.start_offset()));
-                }
-            });
+            partition.look(|state| note(&partition.id, &state.log, state.core.high_watermark()));
         }
         // Logs that no image has claimed yet keep what they had.
         for (id, loaded) in &self.loaded.lock().logs {
-            let Some(dir) = loaded.log.dir().parent().map(Path::to_path_buf) else { continue };
-            let positions = by_dir.entry(dir).or_default();
-            positions.recovery_points.push((id.clone(), loaded.log.recovery_point()));
-            positions.high_watermarks.push((id.clone(), loaded.high_watermark));
-            if loaded.log.start_offset() > 0 {
-                positions.log_starts.push((id.clone(), loaded.log.start_offset()));
-            }
+            note(id, &loaded.log, loaded.high_watermark);
         }
         by_dir
     }
@@ -117,7 +130,7 @@ impl Partitions {
     /// Tells the leaders that time passed.
     pub fn tick(&self) {
         for partition in self.all() {
-            if partition.look(|state| state.core.is_leader()) {
+            if partition.leads() {
                 partition.tick();
             }
         }
@@ -146,12 +159,26 @@ impl Partitions {
 
 impl Partition {
     fn retain(self: &Arc<Self>, now_ms: i64) {
+        let rolled = self.with(|state| {
+            if state.is_removed {
+                return Ok(false);
+            }
+            state.log.expire_producers(now_ms);
+            state.log.roll_if_needed(now_ms)?;
+            Ok(state.log.flush_due(now_ms))
+        });
+        match rolled {
+            // Or deleting the segments would wait for their snapshots, under the lock.
+            Ok(true) => self.flush(),
+            Ok(false) => {}
+            Err(error) => {
+                storage_error(&self.id, &error);
+            }
+        }
         let result = self.with(|state| {
             if state.is_removed {
                 return Ok(());
             }
-            state.log.roll_if_needed(now_ms)?;
-            state.log.expire_producers(now_ms);
             let high_watermark = state.core.high_watermark();
             if state.log.retention(now_ms, high_watermark)? > 0 {
                 state.log_changed();
@@ -163,14 +190,27 @@ impl Partition {
         }
     }
 
-    /// Makes what is in the log now durable, without holding the lock meanwhile.
+    /// Makes what is in the log now durable, without holding the lock meanwhile. One at a time: of
+    /// two, the older could be the last to write the epochs.
     pub fn flush(self: &Arc<Self>) {
-        let Some(work) = self.look_mut(|state| state.log.flush_work()) else { return };
-        match work.run() {
-            Ok(offset) => self.look_mut(|state| state.log.flushed(offset, clock::wall_ms())),
-            Err(error) => {
-                storage_error(&self.id, &error);
+        let work = self.look_mut(|state| {
+            if state.is_flushing || state.is_removed {
+                return None;
             }
-        }
+            let work = state.log.flush_work();
+            state.is_flushing = work.is_some();
+            work
+        });
+        let Some(work) = work else { return };
+        let result = work.run();
+        self.with(|state| {
+            state.is_flushing = false;
+            match result {
+                Ok(done) => state.flushed(done),
+                Err(error) => {
+                    storage_error(&self.id, &error);
+                }
+            }
+        });
     }
 }

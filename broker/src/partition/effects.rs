@@ -30,6 +30,7 @@ impl Partition {
                 if let Err(error) = state.log.assign_epoch(epoch, start_offset) {
                     storage_error(&self.id, &error);
                 }
+                state.follow_after_sync = None;
                 self.outbox.metrics.leader_changes.inc();
                 self.outbox.fetch_orders.post(&self.id, FetchOrder::Stop);
                 if &*self.id.topic == OFFSETS_TOPIC {
@@ -38,12 +39,20 @@ impl Partition {
                 tracing::debug!(partition = %self.id, epoch, start_offset, "lead");
             }
             Effect::Follow { leader, epoch } => {
-                let order = FetchOrder::Follow { partition: self.clone(), leader, epoch };
+                let order = if state.log.must_sync() {
+                    // Its fetches would report what is not durable.
+                    state.follow_after_sync = Some((leader, epoch));
+                    FetchOrder::Stop
+                } else {
+                    state.follow_after_sync = None;
+                    FetchOrder::Follow { partition: self.clone(), leader, epoch }
+                };
                 self.outbox.fetch_orders.post(&self.id, order);
                 self.not_leading();
                 tracing::debug!(partition = %self.id, %leader, epoch, "follow");
             }
             Effect::Idle => {
+                state.follow_after_sync = None;
                 self.outbox.fetch_orders.post(&self.id, FetchOrder::Stop);
                 self.not_leading();
             }

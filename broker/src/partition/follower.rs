@@ -27,6 +27,12 @@ pub enum FollowerProgress {
         bytes: usize,
         in_sync: bool,
     },
+    /// As `Continue`, once [`Partition::cut`] was called where waiting for the disk may be: what
+    /// was appended must be durable before a fetch reports it.
+    Sync {
+        bytes: usize,
+        in_sync: bool,
+    },
     /// The log must be cut, which waits for the disk: call [`Partition::cut`] where that may be.
     Cut,
     Pause(ErrorCode),
@@ -56,6 +62,7 @@ impl Partition {
                 FollowerStep::Stale => {}
                 FollowerStep::Append { log_start } => {
                     bytes = append(&mut state.log, records, log_start)?;
+                    state.note_durable();
                     let log = log_offsets(&state.log);
                     let leader_high_watermark = answer.high_watermark;
                     state.on(Event::Replicated { log, leader_high_watermark });
@@ -66,13 +73,23 @@ impl Partition {
                 FollowerStep::Backoff(code) => return Ok(FollowerProgress::Pause(code)),
             }
             let in_sync = state.core.isr().contains(&broker);
-            Ok(FollowerProgress::Continue { bytes, in_sync })
+            Ok(if state.log.must_sync() {
+                FollowerProgress::Sync { bytes, in_sync }
+            } else {
+                FollowerProgress::Continue { bytes, in_sync }
+            })
         })
     }
 
-    /// Truncates the log, or starts it anew, as the leader's answer demands. Waits for the disk.
-    /// The answer is judged again: the role may have changed since `take_fetched`.
+    /// Truncates the log, or starts it anew, as the leader's answer demands, and syncs it if it
+    /// must be. Waits for the disk. The answer is judged again: the role may have changed since
+    /// `take_fetched`.
     pub fn cut(self: &Arc<Self>, answer: &FetchAnswer) -> FollowerProgress {
+        if self.look(|state| state.log.must_sync())
+            && let Err(code) = self.sync()
+        {
+            return FollowerProgress::Pause(code);
+        }
         self.follow(answer, |state, step| {
             let before = log_end(&state.log);
             match step {

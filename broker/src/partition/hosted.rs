@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
-use commitlog::{Log, LogReader};
+use commitlog::{Log, LogConfig, LogReader};
 use parking_lot::Mutex;
 use replica::{EpochEnd, Event, LogOffsets, Settings};
 
@@ -19,7 +21,12 @@ pub struct Partition {
     pub topic_id: TopicId,
     /// Reads segments without the lock.
     pub(super) reader: LogReader,
+    /// The log's settings, for validation without the lock.
+    pub(super) log_config: ArcSwap<LogConfig>,
     pub(super) outbox: Arc<Outbox>,
+    /// Whether this replica leads, for the threads that go through all partitions: a follower's
+    /// lock may be held for as long as a disk takes. Only assignments change it.
+    leads: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -37,6 +44,12 @@ pub(super) struct State {
     pub(super) commits: CommitTickets,
     pub(super) consumers: FetchWaiters,
     pub(super) followers: FetchWaiters,
+    /// A flush of the log is under way.
+    pub(super) is_flushing: bool,
+    /// A sync of the log is posted or under way.
+    pub(super) is_sync_posted: bool,
+    /// Whom to follow, in which epoch, once the log is synced.
+    pub(super) follow_after_sync: Option<(BrokerId, LeaderEpoch)>,
     /// Deleted or moved away: the log is closed and must not be touched.
     pub(super) is_removed: bool,
 }
@@ -60,21 +73,24 @@ impl Partition {
         outbox: Arc<Outbox>,
     ) -> Arc<Partition> {
         let core = replica::Partition::new(broker, settings, log_offsets(&log), high_watermark);
-        Arc::new(Partition {
-            id: log.partition().clone(),
-            topic_id,
-            reader: log.reader(),
-            outbox,
-            state: Mutex::new(State {
-                core,
-                log,
-                effects: Vec::new(),
-                commits: CommitTickets::default(),
-                consumers: FetchWaiters::default(),
-                followers: FetchWaiters::default(),
-                is_removed: false,
-            }),
-        })
+        let (id, reader) = (log.partition().clone(), log.reader());
+        let log_config = ArcSwap::new(log.config().clone());
+        let mut state = State {
+            core,
+            log,
+            effects: Vec::new(),
+            commits: CommitTickets::default(),
+            consumers: FetchWaiters::default(),
+            followers: FetchWaiters::default(),
+            is_flushing: false,
+            is_sync_posted: false,
+            follow_after_sync: None,
+            is_removed: false,
+        };
+        state.note_durable();
+        let state = Mutex::new(state);
+        let leads = AtomicBool::new(false);
+        Arc::new(Partition { id, topic_id, reader, log_config, outbox, leads, state })
     }
 
     /// Runs `work` under the lock, carries out the effects it led to, and wakes whoever waits
@@ -84,13 +100,27 @@ impl Partition {
         let result = {
             let mut state = self.state.lock();
             let result = work(&mut state);
+            self.leads.store(state.core.is_leader(), Ordering::Relaxed);
             if !state.effects.is_empty() {
                 self.carry_out(&mut state, &mut wakes);
+            }
+            if state.log.must_sync() || state.follow_after_sync.is_some() {
+                self.arrange_sync(&mut state);
             }
             result
         };
         wakes.give_out();
         result
+    }
+
+    /// Whether this replica leads. Not behind by an assignment that the asking thread made.
+    pub(super) fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
+    }
+
+    /// Somebody holds the lock, maybe for as long as a disk takes.
+    pub(super) fn is_busy(&self) -> bool {
+        self.state.is_locked()
     }
 
     /// Looks at the state without changing it.
@@ -158,6 +188,7 @@ impl State {
 
     /// To be called after every change of the log.
     pub(super) fn log_changed(&mut self) {
+        self.note_durable();
         let offsets = log_offsets(&self.log);
         self.on(Event::LogChanged(offsets));
     }

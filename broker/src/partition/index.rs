@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::Partition;
+use super::checkpoints::Written;
 use super::load::LoadedLogs;
 use super::outbox::Outbox;
 use crate::config::Config;
@@ -42,6 +43,8 @@ pub struct Partitions {
     pub(super) loaded: Mutex<LoadedLogs>,
     /// Directories of deleted partitions, with the time to remove them.
     pub(super) deleted_dirs: Mutex<Vec<(i64, PathBuf)>>,
+    /// What the checkpoint files say.
+    pub(super) written: Mutex<Written>,
     index: RwLock<Index>,
     image: ArcSwap<Image>,
     applied: watch::Sender<i64>,
@@ -62,6 +65,7 @@ impl Partitions {
             outbox,
             loaded: Mutex::new(loaded),
             deleted_dirs: Mutex::new(Vec::new()),
+            written: Mutex::default(),
             index: RwLock::default(),
             image: ArcSwap::from_pointee(Image::new("")),
             applied: watch::channel(-1).0,
@@ -180,7 +184,8 @@ impl Hosted {
 impl Partitions {
     /// Partitions led here that cannot commit for want of in-sync replicas.
     pub fn under_min_isr(&self) -> i64 {
-        let is_under = |p: &&Arc<Partition>| p.look(|state| state.core.is_under_min_isr());
+        let is_under =
+            |p: &&Arc<Partition>| p.leads() && p.look(|state| state.core.is_under_min_isr());
         self.all().iter().filter(is_under).count() as i64
     }
 

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use base::{ErrorCode, LeaderEpoch, Offset};
-use commitlog::{AppendError, AppendInfo, InvalidRecord, LogReader, Origin, TimestampOffset};
+use commitlog::{
+    AppendError, AppendInfo, InvalidRecord, LogReader, Origin, TimestampOffset, Validated,
+};
 use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswer, ReadPlan};
 
 use super::hosted::{Partition, State, epoch_end, storage_error};
+use super::syncs::in_place;
 use super::waits::{FetchWait, ProduceWait};
 use crate::clock;
 
@@ -45,17 +48,27 @@ impl Partition {
     }
 
     /// Appends what a producer sent. With `commit`, its slot is completed when the batch is
-    /// committed or cannot be any more.
+    /// committed or cannot be any more; with acks=1, it is as durable on return as the topic
+    /// wants it.
     pub fn append(
         self: &Arc<Self>,
         batches: &[u8],
         acks: i16,
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
-        self.with(|state| {
+        let validated = self.validate(batches, acks)?;
+        let (appended, must_sync) = self.with(|state| {
             let epoch = state.core.check_produce(acks)?;
-            self.append_in(state, batches, epoch, Origin::Client, commit)
-        })
+            let appended = self.append_in(state, &validated, epoch, commit)?;
+            let must_sync = acks == 1 && state.log.must_sync();
+            // Nobody else needs to.
+            state.is_sync_posted |= must_sync;
+            Ok::<_, ProduceError>((appended, must_sync))
+        })?;
+        if must_sync {
+            self.sync_in_place()?;
+        }
+        Ok(appended)
     }
 
     /// Appends what a coordinator of this broker wrote, if it still leads in `epoch`.
@@ -69,21 +82,43 @@ impl Partition {
             if state.core.check_produce(-1)? != epoch {
                 return Err(ErrorCode::NotLeaderOrFollower.into());
             }
-            self.append_in(state, batches, epoch, Origin::Coordinator, commit)
+            let (config, origin) = (state.log.config(), Origin::Coordinator);
+            let validated = Validated::new(batches, config, &self.id, origin, clock::wall_ms());
+            let validated = validated.map_err(|error| self.append_error(error))?;
+            self.append_in(state, &validated, epoch, commit)
+        })
+    }
+
+    /// Checks all that needs no state of the partition, before its lock is taken.
+    pub(super) fn validate<'a>(
+        &self,
+        batches: &'a [u8],
+        acks: i16,
+    ) -> Result<Validated<'a>, ProduceError> {
+        let config = self.log_config.load();
+        let now_ms = clock::wall_ms();
+        let validate = || Validated::new(batches, &config, &self.id, Origin::Client, now_ms);
+        let validated =
+            if Validated::takes_long(batches, &config) { in_place(validate) } else { validate() };
+        validated.map_err(|error| {
+            // Only a leader judges batches.
+            match self.look(|state| state.core.check_produce(acks)) {
+                Ok(_) => self.append_error(error),
+                Err(code) => code.into(),
+            }
         })
     }
 
     fn append_in(
         &self,
         state: &mut State,
-        batches: &[u8],
+        validated: &Validated<'_>,
         epoch: LeaderEpoch,
-        origin: Origin,
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
         let info = state
             .log
-            .append_as_leader(batches, epoch, origin, clock::wall_ms())
+            .append_validated(validated, epoch, clock::wall_ms())
             .map_err(|error| self.append_error(error))?;
         if !info.duplicate {
             state.log_changed();

@@ -12,6 +12,9 @@ mod leader;
 mod load;
 mod outbox;
 mod settings;
+mod syncs;
+#[cfg(test)]
+mod tests;
 mod waits;
 
 pub use apply::run_applier;
@@ -22,4 +25,5 @@ pub use index::Partitions;
 pub use leader::{Appended, ProduceError, Registration};
 pub use load::{DirLock, LoadError, LoadedLogs, Recovery, load_logs, write_meta_properties};
 pub use outbox::{FetchOrder, FetchOrders, IsrProposals, Outbox};
+pub use syncs::SyncQueue;
 pub use waits::{FetchWait, ProduceWait};

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use replica::IsrProposal;
 use tokio::sync::Notify;
 
-use super::Partition;
+use super::{Partition, SyncQueue};
 use crate::coordinator_task::GroupCoordinator;
 
 /// What a follower task has to do for a partition.
@@ -74,13 +74,14 @@ impl IsrProposals {
 pub struct Outbox {
     pub fetch_orders: FetchOrders,
     pub isr_proposals: IsrProposals,
+    pub syncs: SyncQueue,
     pub groups: GroupCoordinator,
     pub metrics: Arc<crate::metrics::Metrics>,
 }
 
 impl Outbox {
     pub fn new(groups: GroupCoordinator, metrics: Arc<crate::metrics::Metrics>) -> Outbox {
-        let (fetch_orders, isr_proposals) = Default::default();
-        Outbox { fetch_orders, isr_proposals, groups, metrics }
+        let (fetch_orders, isr_proposals, syncs) = Default::default();
+        Outbox { fetch_orders, isr_proposals, syncs, groups, metrics }
     }
 }

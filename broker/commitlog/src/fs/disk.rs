@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{File, Fs, OpenMode};
+use super::{File, Fs, OpenDir, OpenMode};
 
 /// Files of the operating system.
 #[derive(Clone, Copy, Default, Debug)]
@@ -57,8 +57,8 @@ impl Fs for DiskFs {
         std::fs::remove_dir_all(dir)
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        std::fs::File::open(dir)?.sync_all()
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn OpenDir>> {
+        Ok(Box::new(DiskDir(std::fs::File::open(dir)?)))
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -69,6 +69,14 @@ impl Fs for DiskFs {
         let modified = std::fs::metadata(path)?.modified()?;
         let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+struct DiskDir(std::fs::File);
+
+impl OpenDir for DiskDir {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{File, Fs, OpenMode};
+use super::{File, Fs, OpenDir, OpenMode};
 
 const SECTOR_BYTES: usize = 512;
 
@@ -375,14 +375,11 @@ impl Fs for MemFs {
         Ok(())
     }
 
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn OpenDir>> {
         let mut state = self.state.lock();
-        take_fault(&mut state.faults.fail_syncs, "injected sync failure")?;
         let node = state.find(dir).ok_or(io::ErrorKind::NotFound)?;
-        let dir = state.dir_mut(node)?;
-        dir.durable.clone_from(&dir.current);
-        dir.unsynced.clear();
-        Ok(())
+        state.dir_mut(node)?;
+        Ok(Box::new(MemDir { state: self.state.clone(), node }))
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -401,6 +398,22 @@ fn take_fault(counter: &mut u32, what: &'static str) -> io::Result<()> {
             Err(eio(what))
         }
         None => Ok(()),
+    }
+}
+
+struct MemDir {
+    state: Arc<Mutex<State>>,
+    node: u64,
+}
+
+impl OpenDir for MemDir {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        take_fault(&mut state.faults.fail_syncs, "injected sync failure")?;
+        let dir = state.dir_mut(self.node)?;
+        dir.durable.clone_from(&dir.current);
+        dir.unsynced.clear();
+        Ok(())
     }
 }
 

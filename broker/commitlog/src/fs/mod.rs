@@ -39,11 +39,23 @@ pub trait Fs: Send + Sync + Debug {
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes a directory and all that is in it.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Opens a directory to sync it.
+    fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn OpenDir>>;
     /// Makes creations, renames and removals in `dir` durable.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.open_dir(dir)?.sync()
+    }
     fn exists(&self, path: &Path) -> bool;
     /// Milliseconds since the epoch of the last write; 0 where the file system keeps none.
     fn modified_ms(&self, path: &Path) -> io::Result<i64>;
+}
+
+/// An open directory. Opening and syncing are two steps because their errors differ: a directory
+/// that cannot be opened (it was deleted, descriptors ran out) lost nothing, while after a failed
+/// sync nobody knows what is on disk.
+pub trait OpenDir {
+    /// Returns once creations, renames and removals in the directory are durable.
+    fn sync(&self) -> io::Result<()>;
 }
 
 #[expect(clippy::len_without_is_empty, reason = "a file is not a collection")]

@@ -5,7 +5,7 @@ use record::{Compression, TargetCompression, TimestampType, end_transaction_mark
 
 use super::*;
 use crate::fs::Faults;
-use crate::{AbortedTransaction, AppendError, LogError, ReadError};
+use crate::{AbortedTransaction, AppendError, LogError, ReadError, Validated};
 
 fn code(result: Result<AppendInfo, AppendError>) -> ErrorCode {
     result.unwrap_err().code()
@@ -305,4 +305,46 @@ fn idle_files_are_closed_and_opened_again() {
     assert_eq!(context.files.open_files(), 0);
     append(&mut log, 3);
     assert_eq!(contents(&log, 100), expected(100, 183));
+}
+
+#[test]
+fn what_was_validated_before_is_appended_in_any_order() {
+    let fs = mem_fs();
+    let log_config = LogConfig {
+        message_timestamp_type: TimestampType::LogAppendTime,
+        compression: TargetCompression::Codec(Compression::Lz4, None),
+        ..config()
+    };
+    let mut log = open_with(&fs, log_config, LoadState::default()).0;
+    let (config, partition) = (log.config().clone(), log.partition().clone());
+    let batches = [batch(2, 1), batch(0, 2)];
+    let at = |i: usize| {
+        let now_ms = NOW + i as i64;
+        Validated::new(&batches[i], &config, &partition, Origin::Client, now_ms).unwrap()
+    };
+    let (early, late) = (at(0), at(1));
+    let info = log.append_validated(&late, 1, NOW + 5).unwrap();
+    assert_eq!((info.first_offset, info.log_append_time), (0, NOW + 1));
+    let info = log.append_validated(&early, 1, NOW + 5).unwrap();
+    assert_eq!((info.first_offset, info.log_append_time), (2, NOW + 1), "time does not go back");
+    assert_eq!(contents(&log, 0), expected(0, 3));
+}
+
+#[test]
+fn only_what_must_be_unpacked_takes_long() {
+    let of = |compression, len: usize| {
+        let options = BatchOptions { compression, ..BatchOptions::default() };
+        let mut bytes = batch_with(options, NOW, 0, 1);
+        bytes.resize(len, 0);
+        bytes
+    };
+    let producers = LogConfig::kafka_defaults();
+    let compression = TargetCompression::Codec(Compression::Zstd, None);
+    let own = LogConfig { compression, ..LogConfig::kafka_defaults() };
+    assert!(!Validated::takes_long(&of(Compression::None, 1 << 20), &producers));
+    assert!(!Validated::takes_long(&of(Compression::Lz4, 1 << 16), &producers));
+    assert!(Validated::takes_long(&of(Compression::Lz4, 1 << 20), &producers));
+    assert!(!Validated::takes_long(&of(Compression::None, 1 << 10), &own));
+    assert!(Validated::takes_long(&of(Compression::None, 1 << 16), &own));
+    assert!(!Validated::takes_long(&of(Compression::Zstd, 1 << 16), &own));
 }

@@ -228,3 +228,20 @@ fn flush_work_moves_the_recovery_point_and_sync_work_only_the_synced_offset() {
     let error = log.flush_work().unwrap().run().unwrap_err();
     assert!(error.is_fatal(), "{error}");
 }
+
+#[test]
+fn a_log_that_is_deleted_while_it_is_flushed_stops_nobody() {
+    let fs = mem_fs();
+    let mut log = open(&fs);
+    append(&mut log, 3);
+    let sync = log.sync_work().unwrap();
+    let flush = log.flush_work().unwrap();
+    log.abandon();
+    fs.rename(&dir(), &dir().with_file_name("t-0.1234-delete")).unwrap();
+    assert!(sync.run().is_ok(), "a directory that is gone is no failed fsync");
+    assert!(flush.run().is_ok());
+    // The topic is created again: what the old log had to say must not reach the new one.
+    fs.create_dir_all(&dir()).unwrap();
+    assert!(flush.run().is_ok());
+    assert_eq!(files(&fs, ""), [] as [String; 0]);
+}

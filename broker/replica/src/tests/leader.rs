@@ -132,6 +132,20 @@ fn an_open_transaction_bounds_the_stable_offset() {
 }
 
 #[test]
+fn what_is_not_durable_here_is_not_committed() {
+    let mut replica = Replica::leader(1, &[1, 2]);
+    replica.append(3);
+    replica.on(Event::Durable(3));
+    assert_eq!(replica.append(5), [Effect::WakeFollowers]);
+    replica.on(Event::AwaitCommit { ticket: 1, required: 5 });
+    replica.fetch(B2, 5);
+    assert_eq!((replica.hw(), replica.core.waiting()), (3, 1));
+    let effects = replica.on(Event::Durable(Offset::MAX));
+    assert!(effects.contains(&Effect::Complete { ticket: 1, result: Ok(()) }));
+    assert_eq!(replica.hw(), 5);
+}
+
+#[test]
 fn an_idle_replica_is_small() {
     assert!(size_of::<Partition>() <= 224, "{}", size_of::<Partition>());
 }

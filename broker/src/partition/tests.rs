@@ -1,0 +1,235 @@
+//! One hosted partition over the file system in memory, which loses power.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use base::{BrokerId, ErrorCode, Offset, TopicId, TopicPartition};
+use commitlog::checkpoint::OffsetCheckpoint;
+use commitlog::fs::{Fs, MemFs};
+use commitlog::{LoadState, Log, LogConfig, LogContext};
+use futures::executor::block_on;
+use record::{BatchBuilder, BatchHeader, BatchOptions};
+use replica::{Assignment, Event, FetchAnswer, Settings};
+
+use super::*;
+use crate::config::Config;
+use crate::coordinator_task::GroupCoordinator;
+use crate::metrics::Metrics;
+
+const LOGS: &str = "/data";
+const ME: BrokerId = BrokerId(1);
+const OTHER: BrokerId = BrokerId(2);
+
+struct Rig {
+    fs: MemFs,
+    partitions: Partitions,
+    partition: Arc<Partition>,
+}
+
+fn dir() -> PathBuf {
+    Path::new(LOGS).join("t-0")
+}
+
+fn open(fs: &MemFs, flush_messages: i64) -> Log {
+    let config = LogConfig { flush_messages, ..LogConfig::kafka_defaults() };
+    let context = LogContext::new(Arc::new(fs.clone()), 8);
+    let (id, state) = (TopicPartition::new("t", 0), LoadState::default());
+    Log::open(&context, &dir(), id, Arc::new(config), state, 0).unwrap().0
+}
+
+impl Rig {
+    /// An idle partition of a topic with this `flush.messages`.
+    fn new(flush_messages: i64) -> Rig {
+        let properties = [
+            ("node.id", "1"),
+            ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
+            ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
+            ("controller.listener.names", "CONTROLLER"),
+            ("log.dirs", LOGS),
+        ];
+        let own = properties.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = Arc::new(Config::from_properties(BTreeMap::from(own)).unwrap());
+        let fs = MemFs::new();
+        fs.create_dir_all(Path::new(LOGS)).unwrap();
+        fs.sync_dir(Path::new("/")).unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let outbox = Arc::new(Outbox::new(GroupCoordinator::new(&config), metrics));
+        let context = LogContext::new(Arc::new(fs.clone()), 8);
+        let loaded = LoadedLogs::default();
+        let partitions = Partitions::new(config, context, outbox.clone(), loaded);
+        let settings = Settings { min_insync_replicas: 1, lag_time_max_ms: 30_000 };
+        let log = open(&fs, flush_messages);
+        let partition = Partition::new(ME, TopicId([1; 16]), log, settings, 0, outbox);
+        partitions.insert(partition.clone());
+        Rig { fs, partitions, partition }
+    }
+
+    fn assign(&self, leader: BrokerId, epoch: i32) {
+        self.partition.on(Event::Assign(Assignment {
+            leader: Some(leader),
+            leader_epoch: epoch,
+            partition_epoch: epoch,
+            replicas: vec![ME, OTHER],
+            isr: vec![leader],
+        }));
+    }
+
+    /// Takes what a leader of this epoch sent.
+    fn fetched(&self, leader_epoch: i32, records: &[u8]) -> (FetchAnswer, FollowerProgress) {
+        let end = self.partition.follower_position();
+        let answer = FetchAnswer {
+            leader: OTHER,
+            leader_epoch,
+            fetch_offset: end.offset,
+            last_fetched_epoch: end.last_epoch,
+            error: ErrorCode::None,
+            diverging: None,
+            high_watermark: 0,
+            log_start: 0,
+        };
+        (answer, self.partition.take_fetched(ME, &answer, records))
+    }
+
+    /// What a log has that lost power now.
+    fn end_after_power_loss(&self, seed: u64) -> Offset {
+        self.fs.crash(&mut (seed + 1));
+        open(&self.fs, 1).end_offset()
+    }
+
+    fn orders(&self) -> Vec<bool> {
+        let orders = block_on(self.partitions.outbox().fetch_orders.take());
+        orders.values().map(|order| matches!(order, FetchOrder::Follow { .. })).collect()
+    }
+}
+
+fn batch() -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder.append(crate::clock::wall_ms(), Some(b"k"), Some(b"v"), &[]);
+    builder.finish()
+}
+
+fn replicated(offset: Offset, epoch: i32) -> Vec<u8> {
+    let mut bytes = batch();
+    let header = BatchHeader::parse(&bytes).unwrap();
+    let header = BatchHeader { base_offset: offset, leader_epoch: epoch, ..header };
+    header.write(bytes.first_chunk_mut().unwrap());
+    bytes
+}
+
+#[test]
+fn what_flush_messages_acknowledged_survives_the_loss_of_power() {
+    for seed in 0..40 {
+        let rig = Rig::new(1);
+        rig.assign(ME, 1);
+        let (acks, appends) = (if seed % 2 == 0 { 1 } else { -1 }, 1 + seed as Offset % 5);
+        let outbox = rig.partitions.outbox().clone();
+        let syncing = thread::spawn(move || outbox.syncs.run());
+        for _ in 0..appends {
+            let wait = ProduceWait::new(1);
+            let commit = (acks == -1).then_some((&wait, 0));
+            rig.partition.append(&batch(), acks, commit).unwrap();
+            wait.registered();
+            block_on(poll_fn(|cx| wait.poll(cx)));
+            assert!(acks == 1 || wait.result(0) == ErrorCode::None);
+        }
+        rig.partitions.outbox().syncs.close();
+        syncing.join().unwrap();
+        assert_eq!(rig.end_after_power_loss(seed), appends, "acks {acks}, seed {seed}");
+    }
+}
+
+#[test]
+fn records_below_flush_messages_wait_for_no_sync() {
+    let rig = Rig::new(3);
+    rig.assign(ME, 1);
+    let append = || {
+        let wait = ProduceWait::new(1);
+        rig.partition.append(&batch(), -1, Some((&wait, 0))).unwrap();
+        wait.registered();
+        wait
+    };
+    assert!(append().is_over() && append().is_over());
+    let (third, fourth) = (append(), append());
+    assert!(!third.is_over() && !fourth.is_over());
+    assert_eq!(rig.partition.offsets().high_watermark, 2);
+    rig.partition.sync().unwrap();
+    assert!(third.is_over() && fourth.is_over() && append().is_over());
+    assert_eq!(rig.partition.offsets().high_watermark, 5);
+}
+
+#[test]
+fn a_follower_reports_its_end_once_it_is_durable() {
+    for seed in 0..20 {
+        let rig = Rig::new(1);
+        rig.assign(OTHER, 1);
+        assert_eq!(rig.orders(), [true]);
+        let (answer, progress) = rig.fetched(1, &replicated(0, 1));
+        assert!(matches!(progress, FollowerProgress::Sync { bytes, .. } if bytes > 0));
+        let progress = rig.partition.cut(&answer);
+        assert!(matches!(progress, FollowerProgress::Continue { .. }), "{progress:?}");
+        assert_eq!(rig.partition.follower_position().offset, 1);
+        assert_eq!(rig.end_after_power_loss(seed), 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_leader_that_comes_to_follow_syncs_before_it_fetches() {
+    let rig = Rig::new(1);
+    rig.assign(ME, 1);
+    rig.partition.append(&batch(), -1, None).unwrap();
+    rig.assign(OTHER, 2);
+    assert_eq!(rig.orders(), [false]);
+    rig.partition.sync().unwrap();
+    assert_eq!(rig.orders(), [true]);
+}
+
+#[test]
+fn an_idle_broker_writes_no_checkpoint_anew() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let kind = OffsetCheckpoint::HighWatermark;
+    let read = || kind.read(&rig.fs, Path::new(LOGS)).unwrap();
+    rig.partitions.write_checkpoints(&[kind]).unwrap();
+    let id = TopicPartition::new("t", 0);
+    assert_eq!(read(), BTreeMap::from([(id.clone(), 0)]));
+    rig.fs.remove_file(&Path::new(LOGS).join(kind.file_name())).unwrap();
+    rig.partitions.write_checkpoints(&[]).unwrap();
+    rig.partitions.write_checkpoints(&[kind]).unwrap();
+    assert_eq!(read(), BTreeMap::new());
+    rig.partition.append(&batch(), 1, None).unwrap();
+    rig.partitions.write_checkpoints(&[kind]).unwrap();
+    assert_eq!(read(), BTreeMap::from([(id, 1)]));
+}
+
+#[test]
+fn batches_are_validated_without_the_lock() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let batch = batch();
+    assert!(rig.partition.look(|_| rig.partition.validate(&batch, 1).is_ok()));
+    let mut torn = batch.clone();
+    *torn.last_mut().unwrap() ^= 1;
+    let code = |bytes| rig.partition.append(bytes, 1, None).unwrap_err().code;
+    assert_eq!(code(&torn), ErrorCode::CorruptMessage);
+    rig.assign(OTHER, 2);
+    assert_eq!(code(&torn), ErrorCode::NotLeaderOrFollower, "only a leader judges");
+}
+
+#[test]
+fn a_follower_that_waits_for_its_disk_delays_no_news_of_brokers() {
+    let rig = Rig::new(i64::MAX);
+    assert!(!rig.partition.leads());
+    rig.assign(ME, 1);
+    assert!(rig.partition.leads());
+    rig.assign(OTHER, 2);
+    rig.partition.look(|_| {
+        assert!(rig.partition.is_busy() && !rig.partition.leads());
+        // Both go through all partitions, and would wait for the lock that is held here.
+        rig.partitions.tick();
+        assert_eq!(rig.partitions.under_min_isr(), 0);
+    });
+}
