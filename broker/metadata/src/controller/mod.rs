@@ -18,10 +18,11 @@ use std::sync::Arc;
 
 use base::{BrokerId, ErrorCode};
 
+use crate::config::{self, ConfigLayers};
 use crate::entropy::Entropy;
 use crate::image::Image;
 use crate::liveness::{Liveness, LivenessSettings, SessionId};
-use crate::record::{ControllerRecord, MetadataRecord};
+use crate::record::{ConfigResource, ControllerRecord, MetadataRecord};
 use crate::request::{ControllerError, ControllerRequest, ControllerResponse};
 use draft::Draft;
 
@@ -102,8 +103,18 @@ impl Controller {
         let predecessor = image.controller().filter(|previous| *previous != id);
         let liveness = Liveness::new(settings.liveness.clone(), image, predecessor, now_ms);
         let next_rebalance_at = now_ms + settings.rebalance_interval_ms;
-        let record = ControllerRecord { controller_id: id, controller_epoch: epoch };
-        let mut records = vec![MetadataRecord::Controller(record)];
+        let mut draft = Draft::new(&settings, image);
+        let file = ConfigLayers::of_file(&settings.static_config);
+        let min_isr = config::min_insync_replicas(&file);
+        draft.push(MetadataRecord::Controller(ControllerRecord {
+            controller_id: id,
+            controller_epoch: epoch,
+            min_insync_replicas: Some(min_isr),
+        }));
+        if image.file_min_isr != Some(min_isr) {
+            draft.reconsider_elr(&ConfigResource::BrokerDefault);
+        }
+        let mut records = draft.records;
         if image.features().next().is_none() {
             records.extend(features::bootstrap_records(&settings.bootstrap_features));
         }
