@@ -43,6 +43,12 @@ impl Default for LivenessSettings {
     }
 }
 
+/// The longest interval between heartbeats at which a broker that lives never counts as silent,
+/// even if some of them are late.
+pub fn heartbeat_interval_ms_max(silence_ms: i64) -> u64 {
+    (silence_ms / 5).max(1).unsigned_abs()
+}
+
 #[derive(Clone, Debug)]
 struct Contact {
     epoch: BrokerEpoch,

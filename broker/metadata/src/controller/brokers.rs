@@ -126,7 +126,8 @@ impl Draft<'_> {
             self.elect_leaderless();
         }
         let fenced = self.image.broker(id).is_none_or(|b| b.fenced);
-        Ok(HeartbeatResponse { caught_up, fenced, should_shut_down })
+        let silence_ms = self.settings.liveness.silence_ms;
+        Ok(HeartbeatResponse { caught_up, fenced, should_shut_down, silence_ms })
     }
 
     /// Moves the broker's leaderships, once. It may stop when it leads nothing and every other
