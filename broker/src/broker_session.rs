@@ -7,10 +7,11 @@ use std::time::Duration;
 use base::{BrokerEpoch, BrokerId, ErrorCode, TopicId};
 use metadata::{
     ControllerError, ControllerRequest, ControllerResponse, Endpoint, HeartbeatRequest,
-    HeartbeatResponse, RegisterBrokerRequest,
+    HeartbeatResponse, RegisterBrokerRequest, heartbeat_interval_ms_max,
 };
 use quorum::Session;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::controller_client::ControllerClient;
 use crate::partition::Partitions;
@@ -56,7 +57,10 @@ pub struct BrokerSession {
     presence: watch::Receiver<Presence>,
     controller: ControllerClient,
     partitions: Arc<Partitions>,
+    /// As configured; the controller's silence limit may ask for more.
     heartbeat_interval: Duration,
+    /// The silence limit of the active controller; 0 before it told.
+    silence_ms: i64,
     quorum_session: watch::Receiver<Session>,
     standing: watch::Sender<Standing>,
     want_shutdown: bool,
@@ -79,6 +83,7 @@ impl BrokerSession {
             controller,
             partitions,
             heartbeat_interval: Duration::from_millis(heartbeat_interval_ms),
+            silence_ms: 0,
             quorum_session,
             standing,
             want_shutdown: false,
@@ -162,6 +167,8 @@ impl BrokerSession {
             let image_offset = *applied.borrow_and_update();
             self.quorum_session.borrow_and_update();
             let mut settled = false;
+            // From beat to beat, not from answer to beat: what the answer waits for is no silence.
+            let sent_at = Instant::now();
             match self.heartbeat(epoch, image_offset).await {
                 Ok(response) => {
                     let before = *self.standing.borrow();
@@ -175,14 +182,16 @@ impl BrokerSession {
                         may_stop,
                     });
                     settled = !response.fenced && !self.want_shutdown;
+                    self.silence_ms = response.silence_ms;
                 }
                 Err(error) if is_transient(error.code) => {}
                 Err(error) => return Err(error),
             }
             // While something is expected (unfencing, permission to stop), every new image is told
             // at once; else the interval is enough.
+            let interval = beat_interval(self.heartbeat_interval, self.silence_ms);
             tokio::select! {
-                () = tokio::time::sleep(self.heartbeat_interval) => {}
+                () = tokio::time::sleep_until(sent_at + interval) => {}
                 _ = applied.changed(), if !settled => {}
                 _ = self.quorum_session.changed() => {}
                 () = news(&mut self.presence) => moved = true,
@@ -226,6 +235,15 @@ impl BrokerSession {
     }
 }
 
+/// The interval that suits the active controller: while a cluster is rolled to other session times
+/// its limit is not the one in this broker's file.
+fn beat_interval(configured: Duration, silence_ms: i64) -> Duration {
+    if silence_ms <= 0 {
+        return configured;
+    }
+    configured.min(Duration::from_millis(heartbeat_interval_ms_max(silence_ms)))
+}
+
 /// Resolves when there is something new. Without a sender there never is.
 async fn news<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
@@ -246,4 +264,17 @@ fn is_transient(code: ErrorCode) -> bool {
 fn unexpected(response: &ControllerResponse) -> ControllerError {
     tracing::error!(?response, "unexpected answer of the controller");
     ControllerError::new(ErrorCode::UnknownServerError, "unexpected answer of the controller")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_active_controllers_silence_limit_bounds_the_interval() {
+        let ms = Duration::from_millis;
+        assert_eq!(beat_interval(ms(1800), 0), ms(1800), "it did not say");
+        assert_eq!(beat_interval(ms(1800), 1000), ms(200));
+        assert_eq!(beat_interval(ms(50), 1000), ms(50));
+    }
 }

@@ -1,8 +1,12 @@
 //! The active controller: one task that takes requests one after the other while this broker leads
 //! the quorum. Requests that queue up while a proposal is in flight are validated against the image
 //! that the ones before them lead to and are committed together; answers go out after the commit.
+//!
+//! Signs of life have a lane of their own and are taken at once, also while a proposal is in
+//! flight: a slow commit is not the brokers' silence. What time demands comes before any request,
+//! and after every sign of life that is there: no load keeps a dead broker in its leaderships.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,21 +46,38 @@ enum Command {
     SessionClosed(u64),
 }
 
+impl Command {
+    fn is_sign_of_life(&self) -> bool {
+        use ControllerRequest::{Heartbeat, RegisterBroker};
+        match self {
+            Command::SessionClosed(_) => true,
+            Command::Request { request, .. } => matches!(request, Heartbeat(_) | RegisterBroker(_)),
+        }
+    }
+}
+
 /// Handle for sending requests to this broker's controller task.
 #[derive(Clone)]
 pub struct ControllerMailbox {
-    commands: mpsc::Sender<Command>,
+    /// Heartbeats, registrations and ends of sessions, in their order.
+    life: mpsc::Sender<Command>,
+    requests: mpsc::Sender<Command>,
     /// The newest session of each broker, to name the caller of a request.
     sessions: Arc<Mutex<HashMap<BrokerId, u64>>>,
 }
 
 /// The receiving end, for the task.
-pub struct ControllerInbox(mpsc::Receiver<Command>);
+pub struct ControllerInbox {
+    life: mpsc::Receiver<Command>,
+    requests: mpsc::Receiver<Command>,
+}
 
 impl ControllerMailbox {
     pub fn new() -> (ControllerMailbox, ControllerInbox) {
-        let (commands, receiver) = mpsc::channel(MAILBOX_MAX);
-        (ControllerMailbox { commands, sessions: Arc::default() }, ControllerInbox(receiver))
+        let (life, life_inbox) = mpsc::channel(MAILBOX_MAX);
+        let (requests, requests_inbox) = mpsc::channel(MAILBOX_MAX);
+        let inbox = ControllerInbox { life: life_inbox, requests: requests_inbox };
+        (ControllerMailbox { life, requests, sessions: Arc::default() }, inbox)
     }
 
     /// `None`: the task does not run or did not take the request.
@@ -66,7 +87,9 @@ impl ControllerMailbox {
         request: ControllerRequest,
     ) -> Option<ControllerResponse> {
         let (reply, response) = oneshot::channel();
-        self.commands.send(Command::Request { session, request, reply }).await.ok()?;
+        let command = Command::Request { session, request, reply };
+        let lane = if command.is_sign_of_life() { &self.life } else { &self.requests };
+        lane.send(command).await.ok()?;
         response.await.ok()
     }
 }
@@ -96,7 +119,7 @@ impl ControllerHandler for ControllerMailbox {
                     sessions.remove(&broker);
                 }
                 // A full mailbox loses the strong hint only: silence is noticed later.
-                let _ = self.commands.try_send(Command::SessionClosed(session));
+                let _ = self.life.try_send(Command::SessionClosed(session));
             }
         }
     }
@@ -108,12 +131,40 @@ impl Default for ControllerMailbox {
     }
 }
 
+/// What the task needs of the quorum; tests have another.
+trait MetadataLog: Send + Sync {
+    fn image(&self) -> Arc<Image>;
+    /// Commits the records and waits until the image has them.
+    fn propose(
+        &self,
+        term: u64,
+        records: Vec<MetadataRecord>,
+    ) -> BoxFuture<Result<u64, ProposeError>>;
+}
+
+impl MetadataLog for Quorum {
+    fn image(&self) -> Arc<Image> {
+        Quorum::image(self)
+    }
+
+    fn propose(
+        &self,
+        term: u64,
+        records: Vec<MetadataRecord>,
+    ) -> BoxFuture<Result<u64, ProposeError>> {
+        let quorum = self.clone();
+        Box::pin(async move { Quorum::propose(&quorum, term, records).await })
+    }
+}
+
 /// What the task owns.
 pub struct ControllerTask {
     id: BrokerId,
     settings: ControllerSettings,
-    quorum: Quorum,
-    inbox: mpsc::Receiver<Command>,
+    log: Box<dyn MetadataLog>,
+    inbox: ControllerInbox,
+    /// Signs of life that make records: they go into the next batch.
+    deferred: VecDeque<Command>,
     leadership: watch::Receiver<Leadership>,
     entropy: Entropy,
     metrics: Arc<Metrics>,
@@ -136,8 +187,9 @@ impl ControllerTask {
             id: config.broker_id,
             settings: settings(config),
             leadership: quorum.leadership(),
-            quorum,
-            inbox: inbox.0,
+            log: Box::new(quorum),
+            inbox,
+            deferred: VecDeque::new(),
             entropy: Entropy::from_seed(uuid::Uuid::new_v4().as_u128()),
             metrics,
         }
@@ -152,25 +204,46 @@ impl ControllerTask {
             let leadership = *self.leadership.borrow_and_update();
             active = self.follow_leadership(active, leadership).await;
             self.metrics.is_active_controller.set(i64::from(active.is_some()));
+            while let Ok(command) = self.inbox.life.try_recv() {
+                self.note_life(active.as_mut(), command);
+            }
+            if self.is_due(active.as_ref()) {
+                self.tick(&mut active).await;
+            }
             let pause = self.until_tick(active.as_ref(), leadership.is_self);
             tokio::select! {
                 biased;
                 () = &mut closing => return,
                 changed = self.leadership.changed() => if changed.is_err() { return },
-                command = self.inbox.recv() => match command {
-                    Some(command) => self.work(&mut active, command).await,
+                command = self.inbox.life.recv() => match command {
+                    Some(command) => self.note_life(active.as_mut(), command),
                     None => return,
                 },
-                () = tokio::time::sleep(pause) => self.tick(&mut active).await,
+                () = std::future::ready(()), if !self.deferred.is_empty() => {
+                    self.work(&mut active).await;
+                }
+                command = self.inbox.requests.recv() => match command {
+                    Some(command) => {
+                        self.deferred.push_back(command);
+                        self.work(&mut active).await;
+                    }
+                    None => return,
+                },
+                () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    fn is_due(&self, active: Option<&Active>) -> bool {
+        let deadline = active.map(|active| active.controller.next_deadline(&self.log.image()));
+        deadline.is_some_and(|deadline| deadline <= clock::monotonic_ms())
     }
 
     fn until_tick(&self, active: Option<&Active>, leads: bool) -> Duration {
         let Some(active) = active else {
             return if leads { ACTIVATION_RETRY } else { Duration::from_secs(60) };
         };
-        let deadline = active.controller.next_deadline(&self.quorum.image());
+        let deadline = active.controller.next_deadline(&self.log.image());
         // At least a millisecond, so that an overdue action whose proposal failed does not spin.
         let wait_ms = (deadline - clock::monotonic_ms()).max(1);
         Duration::from_millis(wait_ms.unsigned_abs())
@@ -193,13 +266,13 @@ impl ControllerTask {
     }
 
     async fn activate(&mut self, term: u64) -> Option<Active> {
-        let image = self.quorum.image();
+        let image = self.log.image();
         let epoch = i64::try_from(term).unwrap_or(i64::MAX);
         let now_ms = clock::monotonic_ms();
         let (controller, records) =
             Controller::activate(self.settings.clone(), self.id, epoch, &image, now_ms);
         // Without this record the image may lack an entry of a proposal whose outcome is unknown.
-        if let Err(error) = self.quorum.propose(term, records).await {
+        if let Err(error) = self.log.propose(term, records).await {
             tracing::warn!(term, %error, "announce the active controller");
             return None;
         }
@@ -207,11 +280,44 @@ impl ControllerTask {
         Some(Active { term, controller })
     }
 
-    /// Handles one command and whatever else is queued, as one proposal.
-    async fn work(&mut self, is_active: &mut Option<Active>, first: Command) {
+    /// Takes a sign of life at once if nothing has to be committed for it. It is judged by what is
+    /// committed, whatever is in flight.
+    fn note_life(&mut self, active: Option<&mut Active>, command: Command) {
+        let Some(active) = active else { return refuse(command) };
+        let now_ms = clock::monotonic_ms();
+        match command {
+            // The end of a session must not overtake what came on it.
+            Command::SessionClosed(session) if self.deferred.is_empty() => {
+                active.controller.session_closed(session, now_ms);
+            }
+            Command::Request {
+                session,
+                request: request @ ControllerRequest::Heartbeat(_),
+                reply,
+            } => {
+                let (image, caller) = (self.log.image(), Caller { session });
+                let entropy = &mut self.entropy;
+                let heartbeat = request.clone();
+                let outcome = active.controller.handle(&image, now_ms, caller, entropy, heartbeat);
+                if outcome.records.is_empty() {
+                    // Who asked may have given up.
+                    let _ = reply.send(outcome.response);
+                } else {
+                    self.deferred.push_back(Command::Request { session, request, reply });
+                }
+            }
+            command => self.deferred.push_back(command),
+        }
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        self.deferred.pop_front().or_else(|| self.inbox.requests.try_recv().ok())
+    }
+
+    /// Handles whatever is queued, as one proposal.
+    async fn work(&mut self, is_active: &mut Option<Active>) {
         let Some(active) = is_active else {
-            refuse(first);
-            while let Ok(command) = self.inbox.try_recv() {
+            while let Some(command) = self.next_command() {
                 refuse(command);
             }
             return;
@@ -219,16 +325,17 @@ impl ControllerTask {
         let mut batch = Batch::default();
         // Each batch starts from what is committed; within it, from what it adds.
         let mut working: Option<Image> = None;
-        let committed = self.quorum.image();
-        let mut next = Some(first);
-        while let Some(command) = next {
+        let committed = self.log.image();
+        while !batch.is_full()
+            && let Some(command) = self.next_command()
+        {
+            let now_ms = clock::monotonic_ms();
             match command {
                 Command::SessionClosed(session) => {
-                    active.controller.session_closed(session, clock::monotonic_ms());
+                    active.controller.session_closed(session, now_ms);
                 }
                 Command::Request { session, request, reply } => {
                     let image = working.as_ref().unwrap_or(&committed);
-                    let now_ms = clock::monotonic_ms();
                     let caller = Caller { session };
                     let outcome =
                         active.controller.handle(image, now_ms, caller, &mut self.entropy, request);
@@ -237,22 +344,19 @@ impl ControllerTask {
                     working = Some(outcome.image);
                 }
             }
-            let is_full =
-                batch.replies.len() >= BATCH_MAX || batch.records.len() >= BATCH_RECORDS_MAX;
-            next = if is_full { None } else { self.inbox.try_recv().ok() };
         }
-        if !self.commit(active.term, batch).await {
+        if !self.commit(active, batch).await {
             *is_active = None;
         }
     }
 
     /// False where the records were not committed, or may still be: then nothing may be decided on
     /// this image before a new activation is committed behind them.
-    async fn commit(&self, term: u64, batch: Batch) -> bool {
+    async fn commit(&mut self, active: &mut Active, batch: Batch) -> bool {
         let result = if batch.records.is_empty() {
             Ok(0)
         } else {
-            self.quorum.propose(term, batch.records).await
+            self.propose(active, batch.records).await
         };
         for (reply, response) in batch.replies {
             let response = match &result {
@@ -265,13 +369,31 @@ impl ControllerTask {
         result.is_ok()
     }
 
+    /// Proposes the records, and takes the brokers' signs of life until they are committed.
+    async fn propose(
+        &mut self,
+        active: &mut Active,
+        records: Vec<MetadataRecord>,
+    ) -> Result<u64, ProposeError> {
+        let mut committed = self.log.propose(active.term, records);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut committed => return result,
+                Some(command) = self.inbox.life.recv() => {
+                    self.note_life(Some(&mut *active), command);
+                }
+            }
+        }
+    }
+
     async fn tick(&mut self, is_active: &mut Option<Active>) {
         let Some(active) = is_active else { return };
-        let records = active.controller.tick(&self.quorum.image(), clock::monotonic_ms());
+        let records = active.controller.tick(&self.log.image(), clock::monotonic_ms());
         if records.is_empty() {
             return;
         }
-        if let Err(error) = self.quorum.propose(active.term, records).await {
+        if let Err(error) = self.propose(active, records).await {
             tracing::warn!(%error, "commit what time demands");
             *is_active = None;
         }
@@ -282,6 +404,12 @@ impl ControllerTask {
 struct Batch {
     records: Vec<MetadataRecord>,
     replies: Vec<(oneshot::Sender<ControllerResponse>, ControllerResponse)>,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.replies.len() >= BATCH_MAX || self.records.len() >= BATCH_RECORDS_MAX
+    }
 }
 
 fn refuse(command: Command) {
@@ -317,3 +445,8 @@ fn settings(config: &Config) -> ControllerSettings {
         ..defaults
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "controller_task_tests.rs"]
+mod tests;

@@ -56,7 +56,6 @@ async fn propose(broker: &Broker, proposals: Proposals) {
                         IsrAnswer::Accepted {
                             leader_epoch: state.leader_epoch,
                             partition_epoch: state.partition_epoch,
-                            isr: state.isr,
                         }
                     }
                     Some(Err(error)) => {

@@ -89,6 +89,8 @@ struct Snapshot {
     cluster_id: Arc<str>,
     offset: i64,
     controller: Option<(BrokerId, i64)>,
+    #[serde(default)]
+    file_min_isr: Option<i32>,
     next_producer_id: ProducerId,
     next_broker_epoch: BrokerEpoch,
     brokers: Vec<Arc<Broker>>,
@@ -116,6 +118,7 @@ impl Image {
             cluster_id: self.cluster_id.clone(),
             offset: self.offset,
             controller: self.controller,
+            file_min_isr: self.file_min_isr,
             next_producer_id: self.next_producer_id,
             next_broker_epoch: self.next_broker_epoch,
             brokers: self.brokers.values().cloned().collect(),
@@ -140,6 +143,7 @@ impl Image {
         let mut image = Image::new(snapshot.cluster_id);
         image.offset = snapshot.offset;
         image.controller = snapshot.controller;
+        image.file_min_isr = snapshot.file_min_isr;
         image.next_producer_id = snapshot.next_producer_id;
         image.next_broker_epoch = snapshot.next_broker_epoch;
         image.brokers = snapshot.brokers.into_iter().map(|b| (b.id, b)).collect();

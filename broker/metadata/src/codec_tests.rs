@@ -10,6 +10,7 @@ fn records() -> Vec<MetadataRecord> {
         MetadataRecord::Controller(ControllerRecord {
             controller_id: broker(1),
             controller_epoch: 3,
+            min_insync_replicas: Some(2),
         }),
         MetadataRecord::RegisterBroker(RegisterBrokerRecord {
             broker_id: broker(1),

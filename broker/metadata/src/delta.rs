@@ -56,6 +56,10 @@ pub fn changes_between(old: &Image, new: &Image) -> Changes {
     }
     changes.brokers = old.brokers.diff(&new.brokers).map(|item| *key(&item)).collect();
     changes.configs = old.configs.diff(&new.configs).map(|item| key(&item).clone()).collect();
+    if old.file_min_isr != new.file_min_isr {
+        // Stands below the default of all brokers, and concerns as many topics.
+        changes.configs.insert(ConfigResource::BrokerDefault);
+    }
     changes
 }
 

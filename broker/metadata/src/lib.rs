@@ -36,7 +36,7 @@ pub use controller::{
 pub use delta::{Changes, changes_between};
 pub use entropy::Entropy;
 pub use image::{ApplyError, Broker, ConfigMap, Image, Partition, Topic, topic_is_internal};
-pub use liveness::{Liveness, LivenessSettings, SessionId};
+pub use liveness::{Expired, Liveness, LivenessSettings, SessionId, heartbeat_interval_ms_max};
 pub use placement::{PlacementBroker, PlacementError, place};
 pub use record::{
     BrokerStateRecord, ConfigRecord, ConfigResource, ControllerRecord, Endpoint,

@@ -1,9 +1,13 @@
 //! Which brokers are alive, as the active controller sees it. A broken session is a strong hint:
 //! after a short grace without a new heartbeat the broker is fenced. Silence is the weak one.
 //!
-//! All of it is soft state: a new controller starts anew and gives every broker the time to open a
-//! session. Its predecessor's broker gets less, since the quorum elected a new leader because the
-//! old one was gone: so a broker that dies while it is the controller is fenced as quickly as any.
+//! All of it is soft state: a new controller starts anew and gives every broker as long as it may
+//! be silent to open a session. Its predecessor's broker gets less, since the quorum elected a new
+//! leader because the old one was gone: so a broker that dies while it is the controller is fenced
+//! as quickly as any.
+//!
+//! Where fencing would do more harm than the silence does, the controller puts it off: up to
+//! [`SILENCES_MAX`] times the silence, and never after the session broke.
 //!
 //! A controller that was itself paused must not take its own silence for the brokers': when the
 //! calls stop for longer than `stall_ms`, every deadline moves by the gap.
@@ -14,6 +18,9 @@ use base::{BrokerEpoch, BrokerId};
 
 use crate::image::Image;
 
+/// Silences after which a broker is fenced, whatever that does to its partitions.
+pub(crate) const SILENCES_MAX: i64 = 3;
+
 /// A connection of a broker to the controller, numbered by whoever accepts connections.
 pub type SessionId = u64;
 
@@ -23,7 +30,8 @@ pub struct LivenessSettings {
     pub reconnect_grace_ms: i64,
     /// Time without a heartbeat.
     pub silence_ms: i64,
-    /// Time that a new controller gives brokers to send their first heartbeat.
+    /// Time that a new controller gives brokers to send their first heartbeat; never less than
+    /// the silence.
     pub failover_grace_ms: i64,
     /// The same for the broker that was the controller before.
     pub predecessor_grace_ms: i64,
@@ -36,11 +44,17 @@ impl Default for LivenessSettings {
         LivenessSettings {
             reconnect_grace_ms: 100,
             silence_ms: 1000,
-            failover_grace_ms: 500,
+            failover_grace_ms: 1000,
             predecessor_grace_ms: 150,
             stall_ms: 300,
         }
     }
+}
+
+/// The longest interval between heartbeats at which a broker that lives never counts as silent,
+/// even if some of them are late.
+pub fn heartbeat_interval_ms_max(silence_ms: i64) -> u64 {
+    (silence_ms / 5).max(1).unsigned_abs()
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +65,29 @@ struct Contact {
     /// The session broke and no heartbeat came since.
     broken: bool,
     deadline: i64,
+    /// Its fencing is put off until then, and is asked for again.
+    put_off_until: i64,
     image_offset: i64,
+}
+
+impl Contact {
+    fn fresh(epoch: BrokerEpoch, deadline: i64) -> Contact {
+        let (session, broken, image_offset) = (None, false, -1);
+        Contact { epoch, session, broken, deadline, put_off_until: deadline, image_offset }
+    }
+
+    /// When it is to be fenced, or its fencing to be thought of again.
+    fn due(&self) -> i64 {
+        if self.broken { self.deadline } else { self.deadline.max(self.put_off_until) }
+    }
+}
+
+/// A broker whose time is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expired {
+    pub broker: BrokerId,
+    /// It is only silent, and not for so long that its fencing could not be put off.
+    pub may_wait: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -71,15 +107,12 @@ impl Liveness {
     ) -> Liveness {
         let contact = |id: BrokerId, epoch: BrokerEpoch| {
             let gone = predecessor == Some(id);
-            let grace =
-                if gone { settings.predecessor_grace_ms } else { settings.failover_grace_ms };
-            Contact {
-                epoch,
-                session: None,
-                broken: gone,
-                deadline: now_ms + grace,
-                image_offset: -1,
-            }
+            let grace = if gone {
+                settings.predecessor_grace_ms
+            } else {
+                settings.failover_grace_ms.max(settings.silence_ms)
+            };
+            Contact { broken: gone, ..Contact::fresh(epoch, now_ms + grace) }
         };
         let contacts =
             image.brokers().filter(|b| !b.fenced).map(|b| (b.id, contact(b.id, b.epoch))).collect();
@@ -97,7 +130,7 @@ impl Liveness {
     ) {
         self.observe(now_ms);
         let deadline = now_ms + self.settings.silence_ms;
-        let contact = Contact { epoch, session, broken: false, deadline, image_offset };
+        let contact = Contact { session, image_offset, ..Contact::fresh(epoch, deadline) };
         self.contacts.insert(broker, contact);
     }
 
@@ -123,32 +156,35 @@ impl Liveness {
     }
 
     /// Unfenced brokers whose time is up. They are reported again until the image has them fenced.
-    pub fn expired(&mut self, image: &Image, now_ms: i64) -> Vec<BrokerId> {
+    pub fn expired(&mut self, image: &Image, now_ms: i64) -> Vec<Expired> {
         self.observe(now_ms);
         for broker in image.brokers().filter(|b| !b.fenced) {
             // Unfenced by a record that this tracker never saw: time starts now.
             let deadline = now_ms + self.settings.silence_ms;
-            let fresh = || Contact {
-                epoch: broker.epoch,
-                session: None,
-                broken: false,
-                deadline,
-                image_offset: -1,
-            };
+            let fresh = || Contact::fresh(broker.epoch, deadline);
             self.contacts.entry(broker.id).or_insert_with(fresh);
         }
-        let unfenced = image.brokers().filter(|b| !b.fenced);
-        unfenced
-            .filter(|b| self.contacts.get(&b.id).is_some_and(|c| c.deadline <= now_ms))
-            .map(|b| b.id)
-            .collect()
+        let more_ms = (SILENCES_MAX - 1) * self.settings.silence_ms;
+        let expired = |id: BrokerId| {
+            let contact = self.contacts.get(&id).filter(|c| c.due() <= now_ms)?;
+            let may_wait = !contact.broken && now_ms < contact.deadline + more_ms;
+            Some(Expired { broker: id, may_wait })
+        };
+        image.brokers().filter(|b| !b.fenced).filter_map(|b| expired(b.id)).collect()
+    }
+
+    /// The broker, which may wait, is not fenced now. It is reported again in a moment.
+    pub fn put_off(&mut self, broker: BrokerId, now_ms: i64) {
+        if let Some(contact) = self.contacts.get_mut(&broker) {
+            contact.put_off_until = now_ms + self.settings.stall_ms / 3;
+        }
     }
 
     /// When [`Liveness::expired`] must be asked next, at the latest. Also bounds the time between
     /// calls well below `stall_ms`.
     pub fn next_deadline(&self, image: &Image) -> i64 {
         let unfenced = image.brokers().filter(|b| !b.fenced);
-        let deadlines = unfenced.filter_map(|b| self.contacts.get(&b.id)).map(|c| c.deadline);
+        let deadlines = unfenced.filter_map(|b| self.contacts.get(&b.id)).map(Contact::due);
         deadlines.fold(self.last_call + self.settings.stall_ms / 3, i64::min)
     }
 
@@ -164,6 +200,7 @@ impl Liveness {
         if gap > self.settings.stall_ms {
             for contact in self.contacts.values_mut() {
                 contact.deadline += gap;
+                contact.put_off_until += gap;
             }
         }
         self.last_call = self.last_call.max(now_ms);

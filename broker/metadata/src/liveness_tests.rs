@@ -30,6 +30,10 @@ fn beat(liveness: &mut Liveness, broker: i32, session: u64, now: i64) {
     liveness.heartbeat(BrokerId(broker), i64::from(broker), Some(session), 0, now);
 }
 
+fn ids(expired: &[Expired]) -> Vec<BrokerId> {
+    expired.iter().map(|expired| expired.broker).collect()
+}
+
 /// Steps of 50 ms with heartbeats of `beating`; returns when each broker first expired.
 fn run(
     liveness: &mut Liveness,
@@ -41,7 +45,7 @@ fn run(
     let mut expired = Vec::new();
     for now in (from..=to).step_by(50) {
         beating.iter().for_each(|b| beat(liveness, *b, *b as u64, now));
-        for broker in liveness.expired(image, now) {
+        for broker in ids(&liveness.expired(image, now)) {
             if expired.iter().all(|(b, _)| *b != broker.0) {
                 expired.push((broker.0, now));
             }
@@ -78,7 +82,12 @@ fn a_new_controller_gives_everybody_time_but_little_to_its_predecessor() {
     let mut liveness = Liveness::new(LivenessSettings::default(), &image, Some(BrokerId(3)), 1000);
     assert!(!liveness.is_live(BrokerId(3), 1000));
     let expired = run(&mut liveness, &image, 1000, 2000, &[1]);
-    assert_eq!(expired, [(3, 1150), (2, 1500)]);
+    // As long as it may be silent: a broker that is just back has to find the new controller.
+    assert_eq!(expired, [(3, 1150), (2, 2000)]);
+    let patient = LivenessSettings { silence_ms: 9000, ..LivenessSettings::default() };
+    let mut liveness = Liveness::new(patient, &image, Some(BrokerId(3)), 1000);
+    let expired = run(&mut liveness, &image, 1000, 11_000, &[1]);
+    assert_eq!(expired, [(3, 1150), (2, 10_000)]);
 }
 
 #[test]
@@ -100,7 +109,7 @@ fn the_next_deadline_is_never_late_and_bounds_the_calls() {
     assert!(liveness.expired(&image, 90).is_empty());
     liveness.session_closed(1, 95);
     assert_eq!(liveness.next_deadline(&image), 195);
-    assert_eq!(liveness.expired(&image, 195), [BrokerId(1)]);
+    assert_eq!(ids(&liveness.expired(&image, 195)), [BrokerId(1)]);
     // Fenced brokers have no deadline.
     let mut fenced = image.clone();
     let record = BrokerStateRecord { broker_id: BrokerId(1), broker_epoch: 1 };
@@ -118,4 +127,29 @@ fn an_offset_is_reached_when_every_unfenced_broker_says_so() {
     assert!(!liveness.all_reached(&image, 9, BrokerId(3)));
     liveness.heartbeat(BrokerId(2), 2, Some(2), 9, 0);
     assert!(liveness.all_reached(&image, 9, BrokerId(3)));
+}
+
+#[test]
+fn fencing_can_be_put_off_for_silence_only_and_not_for_ever() {
+    let image = image(&[1, 2]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    (1..=2).for_each(|b| beat(&mut liveness, b, b as u64, 0));
+    let silent = Expired { broker: BrokerId(1), may_wait: true };
+    assert_eq!(run(&mut liveness, &image, 0, 950, &[2]), []);
+    beat(&mut liveness, 2, 2, 1000);
+    assert_eq!(liveness.expired(&image, 1000), [silent]);
+    liveness.put_off(BrokerId(1), 1000);
+    assert_eq!(liveness.expired(&image, 1050), []);
+    assert_eq!(liveness.next_deadline(&image), 1100);
+    assert!(!liveness.is_live(BrokerId(1), 1050), "another process may take its place");
+    assert_eq!(liveness.expired(&image, 1100), [silent]);
+    // Its session breaks: it is gone.
+    let mut broken = liveness.clone();
+    broken.put_off(BrokerId(1), 1100);
+    broken.session_closed(1, 1150);
+    let gone = Expired { broker: BrokerId(1), may_wait: false };
+    assert_eq!(broken.expired(&image, 1150), [gone]);
+    assert_eq!(run(&mut liveness, &image, 1150, 2950, &[2]), [(1, 1150)]);
+    assert!(liveness.expired(&image, 2999).iter().any(|e| e.may_wait));
+    assert_eq!(liveness.expired(&image, 3000)[0], gone);
 }

@@ -205,4 +205,8 @@ pub struct FeatureLevelRecord {
 pub struct ControllerRecord {
     pub controller_id: BrokerId,
     pub controller_epoch: i64,
+    /// `min.insync.replicas` by its own file. From now on this counts in place of what is in
+    /// anybody's file: leaders and controller must not disagree on it.
+    #[serde(default)]
+    pub min_insync_replicas: Option<i32>,
 }

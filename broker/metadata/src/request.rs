@@ -122,6 +122,10 @@ pub struct HeartbeatResponse {
     pub fenced: bool,
     /// Controlled shutdown is complete: the broker leads nothing and everybody knows.
     pub should_shut_down: bool,
+    /// How long this controller lets a broker be silent; 0 if it does not say. Its file may not be
+    /// the broker's.
+    #[serde(default)]
+    pub silence_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -148,6 +148,19 @@ pub fn stop_risk(
     risk
 }
 
+/// What the stop of these brokers would mean for this partition.
+pub(crate) fn stop_verdict(
+    image: &Image,
+    static_config: &StaticConfig,
+    tp: &TopicPartition,
+    brokers: &BTreeSet<BrokerId>,
+) -> Verdict {
+    let Some(topic) = image.topic(&tp.topic) else { return Verdict::Safe };
+    let Some(partition) = topic.partition(tp.partition) else { return Verdict::Safe };
+    let minimum = minimum_isr(image, topic, static_config);
+    Counted::of(image, partition, minimum).verdict(|b| brokers.contains(&b))
+}
+
 /// Whether everything that has a replica on the broker is in sync again.
 pub fn caught_up(image: &Image, id: BrokerId) -> CaughtUp {
     let broker = image.broker(id);
@@ -216,7 +229,7 @@ fn push_example(examples: &mut Vec<String>, topic: &Topic, index: usize) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Verdict {
+pub(crate) enum Verdict {
     Safe,
     AtRisk,
     Unavoidable,

@@ -92,21 +92,14 @@ pub enum Event {
 /// How the controller answered an ISR proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum IsrAnswer {
-    Accepted {
-        leader_epoch: LeaderEpoch,
-        partition_epoch: PartitionEpoch,
-        isr: Vec<BrokerId>,
-    },
+    /// The change is made and comes with the image that has it, not before: with the configs
+    /// that it was decided by.
+    Accepted { leader_epoch: LeaderEpoch, partition_epoch: PartitionEpoch },
     /// A definite error for this partition.
-    Rejected {
-        partition_epoch: PartitionEpoch,
-        error: ErrorCode,
-    },
+    Rejected { partition_epoch: PartitionEpoch, error: ErrorCode },
     /// No answer (timeout, no controller, connection lost): the change may or may not have been
     /// made. The core emits the same proposal again; the driver paces it (about 50 ms).
-    Unknown {
-        partition_epoch: PartitionEpoch,
-    },
+    Unknown { partition_epoch: PartitionEpoch },
 }
 
 /// A fetch of a follower, as it reached the leader.

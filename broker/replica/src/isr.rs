@@ -68,13 +68,17 @@ impl Partition {
 
     pub(crate) fn isr_answer(&mut self, now_ms: i64, answer: IsrAnswer, effects: &mut Vec<Effect>) {
         match answer {
-            IsrAnswer::Accepted { leader_epoch, partition_epoch, isr } => {
-                // An image may have overtaken the answer; then it has told the same or more.
-                if leader_epoch == self.leader_epoch && partition_epoch > self.partition_epoch {
-                    self.partition_epoch = partition_epoch;
-                    self.adopt_isr(isr);
-                    self.settle(now_ms, effects);
-                    self.expand_isr(now_ms, effects);
+            IsrAnswer::Accepted { leader_epoch, partition_epoch } => {
+                // An image may have overtaken the answer; then it has told the same or more. Else
+                // the change waits for its image: who stays eligible outside the ISR was decided
+                // by configs that this broker may not have yet, above all a raised minimum, and
+                // under the old one the new ISR might commit what those lack.
+                let pending = self.leader_state.as_mut().and_then(|leader| leader.pending.as_mut());
+                if let Some(pending) = pending
+                    && leader_epoch == self.leader_epoch
+                    && partition_epoch > self.partition_epoch
+                {
+                    pending.awaits_metadata_since_ms = Some(now_ms);
                 }
             }
             IsrAnswer::Rejected { partition_epoch, error } => {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use base::BrokerId;
 use metadata::config::{BrokerKey, KeyError, Support, broker_key, nearest_broker_key};
+use metadata::heartbeat_interval_ms_max;
 
 use super::Config;
 use super::error::ConfigError;
@@ -19,6 +20,8 @@ use super::sections::{
 };
 
 const MINUTE_MS: i64 = 60_000;
+/// The least silence that says anything: five of the shortest heartbeat intervals.
+const SILENCE_MS_MIN: i64 = 50;
 
 /// Explicit values over defaults, every value already checked against its kind.
 struct Values(BTreeMap<String, String>);
@@ -288,19 +291,27 @@ impl Values {
         })
     }
 
-    /// Kafka's own keys win if set; its defaults (2 s and 9 s) would only slow failover down.
+    /// Kafka's own keys win if set; its defaults (2 s and 9 s) would only slow failover down. A
+    /// heartbeat interval that does not fit the silence limit is shortened, not refused: Kafka's
+    /// own default is longer than our limit.
     fn session(&self) -> Result<SessionConfig, ConfigError> {
-        let explicit = |name: &str| self.0.get(name).and_then(|text| text.parse::<i64>().ok());
-        let heartbeat = explicit("broker.heartbeat.interval.ms").and_then(|ms| ms.try_into().ok());
-        let heartbeat_interval_ms = match heartbeat {
-            Some(ms) => ms,
-            None => self.get("barnabas.heartbeat.interval.ms")?,
-        };
-        let silence_ms = match explicit("broker.session.timeout.ms") {
-            Some(ms) => ms,
-            None => self.get("barnabas.session.silence.ms")?,
-        };
-        let grace_ms = self.get("barnabas.session.grace.ms")?;
+        let is_set = |name: &str| self.0.contains_key(name);
+        let either = |kafkas, ours| if is_set(kafkas) { kafkas } else { ours };
+        let silence = either("broker.session.timeout.ms", "barnabas.session.silence.ms");
+        let silence_ms: i64 = self.get(silence)?;
+        if silence_ms < SILENCE_MS_MIN {
+            let problem = format!("no broker is heard so often: needs {SILENCE_MS_MIN} or more");
+            return Err(self.invalid(silence, problem));
+        }
+        let grace = "barnabas.session.grace.ms";
+        let grace_ms: i64 = self.get(grace)?;
+        if is_set(grace) && grace_ms > silence_ms {
+            let problem = format!("never takes effect beyond {silence} ({silence_ms})");
+            return Err(self.invalid(grace, problem));
+        }
+        let heartbeat = either("broker.heartbeat.interval.ms", "barnabas.heartbeat.interval.ms");
+        let heartbeat_ms: u64 = self.get(heartbeat)?;
+        let heartbeat_interval_ms = heartbeat_ms.min(heartbeat_interval_ms_max(silence_ms));
         Ok(SessionConfig { heartbeat_interval_ms, grace_ms, silence_ms })
     }
 }

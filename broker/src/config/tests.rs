@@ -37,6 +37,34 @@ fn defaults_are_kafkas() {
     assert_eq!(parse("broker.session.timeout.ms=9000").unwrap().session.silence_ms, 9000);
 }
 
+/// Whatever is set, a broker is heard several times before it counts as silent.
+#[test]
+fn a_heartbeat_is_never_slower_than_the_silence_limit_allows() {
+    let session = |extra: &str| {
+        let session = parse(extra).unwrap().session;
+        (session.heartbeat_interval_ms, session.silence_ms)
+    };
+    assert_eq!(session(""), (200, 1000));
+    assert_eq!(session("broker.heartbeat.interval.ms=1500"), (200, 1000));
+    assert_eq!(session("broker.heartbeat.interval.ms=50"), (50, 1000));
+    assert_eq!(session("barnabas.heartbeat.interval.ms=5000"), (200, 1000));
+    assert_eq!(session("barnabas.session.silence.ms=300"), (60, 300));
+    assert_eq!(session("broker.session.timeout.ms=9000"), (200, 9000));
+    let kafkas = "broker.heartbeat.interval.ms=2000\nbroker.session.timeout.ms=9000";
+    assert_eq!(session(kafkas), (1800, 9000));
+    // What the user wrote is what is described.
+    let explicit = parse("broker.heartbeat.interval.ms=1500").unwrap().explicit;
+    assert_eq!(explicit["broker.heartbeat.interval.ms"], "1500");
+}
+
+#[test]
+fn session_times_that_can_never_work_are_refused_by_name() {
+    refused("broker.session.timeout.ms=49", "broker.session.timeout.ms");
+    refused("barnabas.session.silence.ms=49", "barnabas.session.silence.ms");
+    refused("barnabas.session.grace.ms=1001", "barnabas.session.grace.ms");
+    assert!(parse("barnabas.session.silence.ms=60").is_ok(), "the default grace is above it");
+}
+
 #[test]
 fn every_default_is_valid_and_every_name_is_unique() {
     let mut names = std::collections::BTreeSet::new();

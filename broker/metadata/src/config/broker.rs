@@ -37,6 +37,9 @@ const LIMITS: &[BrokerConfigDef] = &[
 const PER_BROKER: &[BrokerConfigDef] =
     &[BrokerConfigDef { name: CORDONED_LOG_DIRS, kind: ConfigKind::List, valid: Valid::Any }];
 
+/// The key of the minimum, for topics and brokers.
+pub(crate) const MIN_ISR: &str = "min.insync.replicas";
+
 /// All dynamic broker configs. Keys with which no broker would start cannot be altered either.
 pub fn dynamic_broker_configs() -> impl Iterator<Item = BrokerConfigDef> {
     let of_topics = topic_configs().iter().filter_map(|def| {
@@ -50,6 +53,13 @@ pub fn dynamic_broker_configs() -> impl Iterator<Item = BrokerConfigDef> {
 /// Whether the config can be set for one broker only, not for all of them.
 pub fn is_per_broker(name: &str) -> bool {
     PER_BROKER.iter().any(|def| def.name == name)
+}
+
+/// Whether the config can be set for all brokers only, not for one of them. The controller keeps
+/// replicas eligible by the minimum at which it knows the high watermark to stand still: a leader
+/// with another one would commit what they lack (KIP-966).
+pub fn is_cluster_wide(name: &str) -> bool {
+    name == MIN_ISR
 }
 
 /// The definition of a dynamic broker config; `None` where the key is unknown or fixed at start.

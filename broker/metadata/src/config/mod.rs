@@ -12,7 +12,10 @@ mod resolve;
 mod settings;
 mod unbuilt;
 
-pub use broker::{BrokerConfigDef, dynamic_broker_config, dynamic_broker_configs, is_per_broker};
+pub(crate) use broker::MIN_ISR;
+pub use broker::{
+    BrokerConfigDef, dynamic_broker_config, dynamic_broker_configs, is_cluster_wide, is_per_broker,
+};
 pub use cordon::{CORDONED_LOG_DIRS, check_cordon, is_cordoned, is_dir_cordoned};
 pub use key::{BrokerKey, KeyError, Kind, Support};
 pub use keys::{broker_key, broker_keys, nearest_broker_key};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base::BrokerId;
 
-use super::TopicConfigDef;
+use super::{MIN_ISR, TopicConfigDef, is_cluster_wide};
 use crate::image::{ConfigMap, Image};
 use crate::record::ConfigResource;
 
@@ -40,6 +40,8 @@ pub struct ConfigLayers<'a> {
     pub broker_default: Option<&'a ConfigMap>,
     /// The broker's configuration file, only what it sets, by broker keys.
     pub static_config: &'a BTreeMap<String, String>,
+    /// `min.insync.replicas` by the active controller's file: it counts in place of this file's.
+    pub file_min_isr: Option<i32>,
 }
 
 impl<'a> ConfigLayers<'a> {
@@ -55,6 +57,7 @@ impl<'a> ConfigLayers<'a> {
             broker: broker.and_then(|id| image.config(&ConfigResource::Broker(id))),
             broker_default: image.config(&ConfigResource::BrokerDefault),
             static_config,
+            file_min_isr: image.file_min_isr,
         }
     }
 
@@ -65,6 +68,12 @@ impl<'a> ConfigLayers<'a> {
         static_config: &'a BTreeMap<String, String>,
     ) -> ConfigLayers<'a> {
         ConfigLayers { topic: None, ..ConfigLayers::of_topic(image, "", broker, static_config) }
+    }
+
+    /// What a broker's file says, whatever the cluster says.
+    pub(crate) fn of_file(static_config: &'a BTreeMap<String, String>) -> ConfigLayers<'a> {
+        let (topic, broker, broker_default) = (None, None, None);
+        ConfigLayers { topic, broker, broker_default, static_config, file_min_isr: None }
     }
 }
 
@@ -113,21 +122,27 @@ fn candidates<'a>(
         get(layers.topic, name).map(|value| (name, Cow::Borrowed(&**value), ConfigSource::Topic));
     // Only the first key can be set dynamically.
     let dynamic_key = keys.first().map(|key| key.name);
+    // What all must agree on is never one broker's own.
+    let broker = layers.broker.filter(|_| !is_cluster_wide(name));
     let dynamic = [
-        (layers.broker, ConfigSource::DynamicBroker),
+        (broker, ConfigSource::DynamicBroker),
         (layers.broker_default, ConfigSource::DynamicDefaultBroker),
     ];
     let dynamic = dynamic.into_iter().filter_map(move |(map, source)| {
         let key = dynamic_key?;
         Some((key, Cow::Borrowed(&**map?.get(key)?), source))
     });
-    let fixed = keys.iter().filter_map(move |key| {
+    let agreed = layers.file_min_isr.filter(|_| name == MIN_ISR);
+    let told = agreed.map(|value| value.to_string()).filter(|value| value != default);
+    let told = told.map(|value| (name, Cow::Owned(value), ConfigSource::StaticBroker));
+    let own_file = if agreed.is_none() { keys } else { &[] };
+    let fixed = own_file.iter().filter_map(move |key| {
         let value = layers.static_config.get(key.name)?;
         Some((key.name, in_unit(value, key.unit), ConfigSource::StaticBroker))
     });
     let default_name = dynamic_key.unwrap_or(name);
     let default = (default_name, Cow::Borrowed(default), ConfigSource::Default);
-    topic.into_iter().chain(dynamic).chain(fixed).chain([default])
+    topic.into_iter().chain(dynamic).chain(told).chain(fixed).chain([default])
 }
 
 /// Hours and minutes become milliseconds; negative numbers mean "no limit" in every unit.

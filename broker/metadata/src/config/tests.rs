@@ -35,6 +35,7 @@ fn every_layer_wins_over_those_below() {
         broker: Some(&broker),
         broker_default: Some(&all),
         static_config: &fixed,
+        file_min_isr: None,
     };
     let resolved = resolve(def, &layers);
     assert_eq!((resolved.value.as_str(), resolved.source), ("9", ConfigSource::Topic));
@@ -68,8 +69,13 @@ fn every_layer_wins_over_those_below() {
 #[test]
 fn no_limit_in_hours_stays_no_limit() {
     let fixed = statics(&[("log.retention.hours", "-1")]);
-    let layers =
-        ConfigLayers { topic: None, broker: None, broker_default: None, static_config: &fixed };
+    let layers = ConfigLayers {
+        topic: None,
+        broker: None,
+        broker_default: None,
+        static_config: &fixed,
+        file_min_isr: None,
+    };
     assert_eq!(TopicSettings::resolve(&layers).retention_ms, -1);
 }
 
@@ -89,6 +95,7 @@ fn settings_are_typed_and_an_invalid_value_counts_as_not_set() {
         broker: None,
         broker_default: None,
         static_config: &fixed,
+        file_min_isr: None,
     };
     let settings = TopicSettings::resolve(&layers);
     assert_eq!(settings.cleanup_policy, CleanupPolicy { delete: true, compact: true });
@@ -201,4 +208,20 @@ fn every_broker_key_of_kafka_is_known_once() {
     for key in broker_keys() {
         assert!(key.default.is_none_or(|value| key.kind.check(value).is_ok()), "{}", key.name);
     }
+}
+
+#[test]
+fn the_minimum_of_in_sync_replicas_is_the_clusters_not_one_brokers() {
+    let fixed = statics(&[("min.insync.replicas", "3")]);
+    let own = map(&[("min.insync.replicas", "4")]);
+    let mut layers = ConfigLayers { broker: Some(&own), ..ConfigLayers::of_file(&fixed) };
+    assert_eq!(min_insync_replicas(&layers), 3, "stored by an older version");
+    layers.file_min_isr = Some(2);
+    assert_eq!(min_insync_replicas(&layers), 2, "the controller's file, not this broker's");
+    layers.file_min_isr = Some(1);
+    let resolved = resolve(topic_config("min.insync.replicas").unwrap(), &layers);
+    assert_eq!((resolved.value.as_str(), resolved.source), ("1", ConfigSource::Default));
+    let all = map(&[("min.insync.replicas", "5")]);
+    layers.broker_default = Some(&all);
+    assert_eq!(min_insync_replicas(&layers), 5);
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base::{BrokerEpoch, BrokerId, ErrorCode, TopicId};
 
 use super::draft::{Draft, state_record};
+use super::stops::Stops;
 use super::{Caller, error};
 use crate::image::Broker;
 use crate::liveness::Liveness;
@@ -108,6 +109,7 @@ impl Draft<'_> {
     pub(super) fn heartbeat(
         &mut self,
         liveness: &mut Liveness,
+        stops: &mut Stops,
         caller: Caller,
         now_ms: i64,
         request: HeartbeatRequest,
@@ -118,7 +120,8 @@ impl Draft<'_> {
         let caught_up = request.image_offset >= broker.registered_at;
         let mut should_shut_down = false;
         if request.want_shutdown {
-            should_shut_down = self.controlled_shutdown(liveness, &broker);
+            stops.asked(&broker, now_ms);
+            should_shut_down = self.controlled_shutdown(liveness, stops, &broker, now_ms);
         } else if request.want_fence {
             self.fence(id);
         } else if broker.fenced && caught_up && !broker.in_controlled_shutdown {
@@ -126,16 +129,27 @@ impl Draft<'_> {
             self.elect_leaderless();
         }
         let fenced = self.image.broker(id).is_none_or(|b| b.fenced);
-        Ok(HeartbeatResponse { caught_up, fenced, should_shut_down })
+        let silence_ms = self.settings.liveness.silence_ms;
+        Ok(HeartbeatResponse { caught_up, fenced, should_shut_down, silence_ms })
     }
 
     /// Moves the broker's leaderships, once. It may stop when it leads nothing and every other
     /// broker's image says so: then no follower fetches from it and no client is sent to it.
-    fn controlled_shutdown(&mut self, liveness: &Liveness, broker: &Broker) -> bool {
+    /// Before that it may be kept for a while, for replicas that are on their way back.
+    fn controlled_shutdown(
+        &mut self,
+        liveness: &Liveness,
+        stops: &Stops,
+        broker: &Broker,
+        now_ms: i64,
+    ) -> bool {
         if broker.fenced {
             return true;
         }
         if !broker.in_controlled_shutdown {
+            if self.is_worth_waiting(stops, broker, now_ms) {
+                return false;
+            }
             self.push(MetadataRecord::BrokerShutdown(state_record(broker)));
             self.remove_from_isrs(&[broker.id]);
             return false;

@@ -123,6 +123,7 @@ impl Draft<'_> {
                 .or_else(|why| error(ErrorCode::InvalidConfig, why))?,
             ConfigResource::Broker(_) | ConfigResource::BrokerDefault => {
                 check_broker_configs(&current, &configs)?;
+                check_cluster_wide(resource, &current, &configs)?;
                 self.check_cordon(resource, &current, &configs)?;
             }
             ConfigResource::Group(_) | ConfigResource::ClientMetrics(_) => {}
@@ -137,7 +138,7 @@ impl Draft<'_> {
             self.push(MetadataRecord::Config(ConfigRecord { resource, name, value }));
         }
         let changed = |key: &str| changes.iter().any(|(name, _)| &**name == key);
-        if changed("min.insync.replicas") {
+        if changed(config::MIN_ISR) {
             self.reconsider_elr(resource);
         }
         if changed("unclean.leader.election.enable") {
@@ -185,7 +186,7 @@ impl Draft<'_> {
     }
 
     /// With a lower minimum an ISR may be large enough, and then nobody else is eligible.
-    fn reconsider_elr(&mut self, resource: &ConfigResource) {
+    pub(super) fn reconsider_elr(&mut self, resource: &ConfigResource) {
         let topics: Vec<_> = match resource {
             ConfigResource::Topic(name) => self.image.topic(name).cloned().into_iter().collect(),
             _ => self.image.topics().cloned().collect(),
@@ -247,4 +248,25 @@ fn check_broker_configs(current: &Configs, configs: &Configs) -> Result<(), Cont
             .or_else(|why| error(ErrorCode::InvalidConfig, why))?;
     }
     Ok(())
+}
+
+fn check_cluster_wide(
+    resource: &ConfigResource,
+    current: &Configs,
+    configs: &Configs,
+) -> Result<(), ControllerError> {
+    if *resource == ConfigResource::BrokerDefault {
+        return Ok(());
+    }
+    let mut changed = configs.iter().filter(|(name, value)| current.get(*name) != Some(*value));
+    match changed.find(|(name, _)| config::is_cluster_wide(name)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let message = format!(
+                "Cannot set {name} for one broker: leaders and controller must agree on it. Set \
+                 it for a topic, or as the default of all brokers."
+            );
+            error(ErrorCode::InvalidConfig, message)
+        }
+    }
 }

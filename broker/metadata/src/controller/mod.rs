@@ -11,6 +11,7 @@ mod features;
 mod isr;
 mod partitions;
 mod reassign;
+mod stops;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -18,12 +19,14 @@ use std::sync::Arc;
 
 use base::{BrokerId, ErrorCode};
 
+use crate::config::{self, ConfigLayers};
 use crate::entropy::Entropy;
 use crate::image::Image;
 use crate::liveness::{Liveness, LivenessSettings, SessionId};
-use crate::record::{ControllerRecord, MetadataRecord};
+use crate::record::{ConfigResource, ControllerRecord, MetadataRecord};
 use crate::request::{ControllerError, ControllerRequest, ControllerResponse};
 use draft::Draft;
+use stops::Stops;
 
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
 pub use topics::validate_topic_name;
@@ -86,6 +89,7 @@ pub struct Outcome {
 pub struct Controller {
     settings: ControllerSettings,
     liveness: Liveness,
+    stops: Stops,
     next_rebalance_at: i64,
 }
 
@@ -102,12 +106,23 @@ impl Controller {
         let predecessor = image.controller().filter(|previous| *previous != id);
         let liveness = Liveness::new(settings.liveness.clone(), image, predecessor, now_ms);
         let next_rebalance_at = now_ms + settings.rebalance_interval_ms;
-        let record = ControllerRecord { controller_id: id, controller_epoch: epoch };
-        let mut records = vec![MetadataRecord::Controller(record)];
+        let mut draft = Draft::new(&settings, image);
+        let file = ConfigLayers::of_file(&settings.static_config);
+        let min_isr = config::min_insync_replicas(&file);
+        draft.push(MetadataRecord::Controller(ControllerRecord {
+            controller_id: id,
+            controller_epoch: epoch,
+            min_insync_replicas: Some(min_isr),
+        }));
+        if image.file_min_isr != Some(min_isr) {
+            draft.reconsider_elr(&ConfigResource::BrokerDefault);
+        }
+        let mut records = draft.records;
         if image.features().next().is_none() {
             records.extend(features::bootstrap_records(&settings.bootstrap_features));
         }
-        (Controller { settings, liveness, next_rebalance_at }, records)
+        let stops = Stops::default();
+        (Controller { settings, liveness, stops, next_rebalance_at }, records)
     }
 
     /// Validates one request against the image.
@@ -123,13 +138,14 @@ impl Controller {
         use ControllerResponse as Response;
         let mut draft = Draft::new(&self.settings, image);
         let liveness = &mut self.liveness;
+        let stops = &mut self.stops;
         let mut validate_only = false;
         let response = match request {
             Request::RegisterBroker(r) => {
                 draft.register(liveness, caller, now_ms, r).map(Response::RegisterBroker)
             }
             Request::Heartbeat(r) => {
-                draft.heartbeat(liveness, caller, now_ms, r).map(Response::Heartbeat)
+                draft.heartbeat(liveness, stops, caller, now_ms, r).map(Response::Heartbeat)
             }
             Request::UnregisterBroker(r) => {
                 draft.unregister(liveness, r.broker_id).map(|()| Response::UnregisterBroker)
@@ -183,7 +199,8 @@ impl Controller {
     /// Brokers whose fencing was not committed are fenced again by the next call.
     pub fn tick(&mut self, image: &Image, now_ms: i64) -> Vec<MetadataRecord> {
         let mut draft = Draft::new(&self.settings, image);
-        let dead = self.liveness.expired(image, now_ms);
+        let expired = self.liveness.expired(image, now_ms);
+        let dead = draft.worth_fencing(&mut self.liveness, &expired, now_ms);
         draft.fence_all(&dead);
         if now_ms >= self.next_rebalance_at {
             self.next_rebalance_at = now_ms + self.settings.rebalance_interval_ms;

@@ -89,6 +89,8 @@ impl Image {
             }
             MetadataRecord::Controller(r) => {
                 self.controller = Some((r.controller_id, r.controller_epoch));
+                // An older version does not tell; then the last word stands.
+                self.file_min_isr = r.min_insync_replicas.or(self.file_min_isr);
             }
         }
         Ok(())

@@ -136,6 +136,8 @@ pub struct Image {
     pub(crate) cluster_id: Arc<str>,
     pub(crate) offset: i64,
     pub(crate) controller: Option<(BrokerId, i64)>,
+    /// `min.insync.replicas` by the file of the newest controller that told it.
+    pub(crate) file_min_isr: Option<i32>,
     pub(crate) brokers: OrdMap<BrokerId, Arc<Broker>>,
     pub(crate) topics: OrdMap<Arc<str>, Arc<Topic>>,
     pub(crate) configs: OrdMap<ConfigResource, ConfigMap>,
@@ -158,6 +160,7 @@ impl Image {
             cluster_id: cluster_id.into(),
             offset: -1,
             controller: None,
+            file_min_isr: None,
             brokers: OrdMap::new(),
             topics: OrdMap::new(),
             configs: OrdMap::new(),
@@ -326,6 +329,7 @@ impl PartialEq for Image {
         self.cluster_id == other.cluster_id
             && self.offset == other.offset
             && self.controller == other.controller
+            && self.file_min_isr == other.file_min_isr
             && self.brokers == other.brokers
             && self.topics == other.topics
             && self.configs == other.configs

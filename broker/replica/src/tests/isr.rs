@@ -2,9 +2,8 @@
 
 use super::*;
 
-fn accepted(partition_epoch: PartitionEpoch, isr: &[i32]) -> Event {
-    let isr = ids(isr);
-    Event::IsrAnswer(IsrAnswer::Accepted { leader_epoch: 1, partition_epoch, isr })
+fn accepted(partition_epoch: PartitionEpoch) -> Event {
+    Event::IsrAnswer(IsrAnswer::Accepted { leader_epoch: 1, partition_epoch })
 }
 
 fn rejected(partition_epoch: PartitionEpoch, error: ErrorCode) -> Event {
@@ -30,8 +29,36 @@ fn a_silent_follower_is_removed_after_the_lag_time() {
     );
     assert_eq!(replica.hw(), 0, "still counted until the controller agrees");
     assert_eq!(replica.on(Event::Tick), [], "one proposal at a time");
-    replica.on(accepted(2, &[1, 2]));
+    assert_eq!(replica.on(accepted(2)), [], "the controller agrees; its image says so");
+    assert_eq!((replica.hw(), replica.core.isr()), (0, ids(&[1, 2, 3]).as_slice()));
+    replica.assign(Some(1), 1, 2, &[1, 2]);
     assert_eq!((replica.hw(), replica.core.isr()), (5, ids(&[1, 2]).as_slice()));
+}
+
+/// The controller raised the minimum to 2 and then accepted the shrink, so that broker 2 stays
+/// eligible. The answer reaches the leader before the image with both.
+#[test]
+fn an_accepted_change_waits_for_the_configs_that_it_was_decided_by() {
+    let mut replica = Replica::leader(1, &[1, 2]);
+    replica.append(5);
+    replica.fetch(B2, 0);
+    replica.now_ms += LAG_MS + 1;
+    assert_eq!(proposals(&replica.on(Event::Tick)), [ids(&[1])]);
+    replica.on(accepted(2));
+    assert_eq!(replica.hw(), 0, "what broker 2 lacks must not be committed without it");
+    replica.on(Event::Settings(settings(2)));
+    replica.assign(Some(1), 1, 2, &[1]);
+    assert_eq!(replica.hw(), 0);
+    assert!(replica.core.is_under_min_isr());
+}
+
+#[test]
+fn an_accepted_change_that_no_image_follows_is_doubted() {
+    let mut replica = Replica::leader(1, &[1]);
+    let first = replica.fetch(B2, 0);
+    assert_eq!(replica.on(accepted(2)), []);
+    replica.now_ms += 1_000;
+    assert_eq!(replica.on(Event::Tick), first);
 }
 
 #[test]
@@ -64,7 +91,8 @@ fn a_caught_up_follower_joins_and_counts_from_the_proposal_on() {
     assert_eq!(proposals(&replica.fetch(B2, 5)), [ids(&[1, 2])]);
     replica.append(9);
     assert_eq!(replica.hw(), 5, "the pending member holds the high watermark");
-    replica.on(accepted(2, &[1, 2]));
+    replica.on(accepted(2));
+    replica.assign(Some(1), 1, 2, &[1, 2]);
     assert_eq!(replica.hw(), 5);
     replica.fetch(B2, 9);
     assert_eq!(replica.hw(), 9);
@@ -75,7 +103,7 @@ fn a_second_follower_joins_as_soon_as_the_first_change_is_settled() {
     let mut replica = Replica::leader(1, &[1]);
     assert_eq!(proposals(&replica.fetch(B2, 0)), [ids(&[1, 2])]);
     assert_eq!(replica.fetch(B3, 0), []);
-    assert_eq!(proposals(&replica.on(accepted(2, &[1, 2]))), [ids(&[1, 2, 3])]);
+    assert_eq!(proposals(&replica.assign(Some(1), 1, 2, &[1, 2])), [ids(&[1, 2, 3])]);
 }
 
 #[test]
@@ -153,7 +181,7 @@ fn a_late_answer_does_not_undo_newer_metadata() {
     let mut replica = Replica::leader(1, &[1]);
     replica.fetch(B2, 0);
     replica.assign(Some(1), 1, 3, &[1]);
-    replica.on(accepted(2, &[1, 2]));
+    assert_eq!(replica.on(accepted(2)), []);
     assert_eq!(replica.core.isr(), ids(&[1]));
     replica.on(rejected(1, ErrorCode::IneligibleReplica));
     assert_eq!(replica.core.partition_epoch(), 3);
@@ -167,7 +195,7 @@ fn a_removed_member_does_not_rejoin_by_its_past() {
     replica.now_ms += LAG_MS + 1;
     assert_eq!(proposals(&replica.on(Event::Tick)), [ids(&[1])]);
     // Now below min ISR: the high watermark is frozen at 0, which the follower has reached.
-    assert_eq!(proposals(&replica.on(accepted(2, &[1]))), Vec::<Vec<BrokerId>>::new());
+    assert_eq!(proposals(&replica.assign(Some(1), 1, 2, &[1])), Vec::<Vec<BrokerId>>::new());
     assert_eq!(proposals(&replica.on(Event::Tick)), Vec::<Vec<BrokerId>>::new());
     assert_eq!(proposals(&replica.fetch(B2, 0)), [ids(&[1, 2])]);
 }

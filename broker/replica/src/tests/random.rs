@@ -78,7 +78,6 @@ impl Run {
                 0 => IsrAnswer::Accepted {
                     leader_epoch: replica.core.leader_epoch(),
                     partition_epoch: epoch + 1,
-                    isr: ids(&isr_of(isr)),
                 },
                 1 => IsrAnswer::Unknown { partition_epoch: epoch },
                 2 => IsrAnswer::Rejected {

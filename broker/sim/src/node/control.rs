@@ -162,7 +162,6 @@ impl World {
                     Some(Ok(state)) => IsrAnswer::Accepted {
                         leader_epoch: state.leader_epoch,
                         partition_epoch: state.partition_epoch,
-                        isr: state.isr,
                     },
                     Some(Err(error)) => IsrAnswer::Rejected { partition_epoch, error },
                     None => IsrAnswer::Unknown { partition_epoch },

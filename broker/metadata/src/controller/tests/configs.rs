@@ -1,6 +1,7 @@
 //! Tests of altering configs.
 
 use super::*;
+use crate::record::ConfigRecord;
 
 fn op(name: &str, kind: ConfigOpKind, value: Option<&str>) -> ConfigOp {
     ConfigOp { name: name.into(), kind, value: value.map(Arc::from) }
@@ -193,4 +194,20 @@ fn a_cordon_names_directories_of_one_broker() {
     assert!(world.image.is_cordoned(b(3)));
     assert_eq!(cordon(&mut world, 3, ""), Ok(()));
     assert!(!world.image.is_cordoned(b(3)));
+}
+
+#[test]
+fn the_minimum_of_in_sync_replicas_is_not_set_for_one_broker() {
+    let mut world = World::new(1);
+    let one = ConfigResource::Broker(b(1));
+    let minimum = || vec![set("min.insync.replicas", "1")];
+    assert_eq!(world.alter_config(one.clone(), minimum()), Err(ErrorCode::InvalidConfig));
+    assert_eq!(world.alter_config(ConfigResource::BrokerDefault, minimum()), Ok(()));
+    // What an older version stored neither counts nor is in the way.
+    let (name, value) = ("min.insync.replicas".into(), Some("7".into()));
+    let stored = ConfigRecord { resource: one.clone(), name, value };
+    world.commit(&[MetadataRecord::Config(stored)]);
+    assert_eq!(world.alter_config(one.clone(), vec![set("log.retention.ms", "5")]), Ok(()));
+    let delete = vec![op("min.insync.replicas", ConfigOpKind::Delete, None)];
+    assert_eq!(world.alter_config(one, delete), Ok(()));
 }

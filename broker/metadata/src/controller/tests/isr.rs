@@ -157,3 +157,35 @@ fn what_was_decided_on_an_older_image_is_never_applied() {
         assert_eq!(image, before, "an entry applies as a whole or not at all");
     }
 }
+
+/// The files of two brokers differ. Whatever leads, its minimum is the one by which the controller
+/// judges, and a lower one ends eligibility as it ends the standstill.
+#[test]
+fn everybody_goes_by_the_minimum_in_the_active_controllers_file() {
+    let file = |min_isr: &str| ControllerSettings {
+        static_config: Arc::new(BTreeMap::from([(
+            "min.insync.replicas".to_owned(),
+            min_isr.to_owned(),
+        )])),
+        ..ControllerSettings::default()
+    };
+    let mut world = World::with_settings(file("2"));
+    (1..=3).for_each(|id| world.start(id));
+    world.topic("t", &[1, 2, 3], &[]);
+    let leaders = |world: &World| {
+        let (own_file, own) = (Default::default(), Some(b(3)));
+        let layers = ConfigLayers::of_topic(&world.image, "t", own, &own_file);
+        config::TopicSettings::resolve(&layers).min_insync_replicas
+    };
+    assert_eq!(leaders(&world), 2, "broker 3 has nothing in its file");
+    world.set_isr("t", &[1]);
+    assert_eq!(world.state("t"), (1, vec![1], vec![2, 3]));
+    let (controller, records) = Controller::activate(file("1"), b(2), 2, &world.image, world.now);
+    world.controller = controller;
+    let before = world.image.clone();
+    world.commit(&records);
+    assert_eq!((leaders(&world), world.state("t")), (1, (1, vec![1], vec![])));
+    let changes = crate::changes_between(&before, &world.image);
+    assert!(changes.configs.contains(&ConfigResource::BrokerDefault), "brokers take it up");
+    assert_eq!(Image::decode(&world.image.encode()).unwrap(), world.image);
+}

@@ -8,6 +8,7 @@ mod isr;
 mod property;
 mod reassign;
 mod scale;
+mod stops;
 mod topics;
 
 use base::{BrokerEpoch, TopicId};
@@ -18,6 +19,7 @@ use crate::record::{ConfigResource, Endpoint};
 use crate::request::*;
 use crate::{decode_records, encode_records};
 
+#[derive(Clone)]
 pub(super) struct World {
     pub controller: Controller,
     pub image: Image,

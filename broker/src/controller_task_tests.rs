@@ -1,0 +1,190 @@
+//! Tests of the order in which the task takes what comes: over a log whose commits a test holds up.
+
+use std::time::Instant;
+
+use base::TopicId;
+use metadata::{
+    ConfigOp, ConfigOpKind, ConfigResource, HeartbeatRequest, HeartbeatResponse,
+    IncrementalAlterConfigs, IncrementalAlterConfigsRequest, RegisterBrokerRequest,
+};
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than what counts as a standstill of the controller itself.
+const SILENCE_MS: i64 = 500;
+
+#[derive(Clone)]
+struct HeldLog {
+    image: watch::Sender<Arc<Image>>,
+    open: watch::Sender<bool>,
+    /// Proposals so far.
+    proposed: watch::Sender<usize>,
+}
+
+impl MetadataLog for HeldLog {
+    fn image(&self) -> Arc<Image> {
+        self.image.borrow().clone()
+    }
+
+    fn propose(
+        &self,
+        _: u64,
+        records: Vec<MetadataRecord>,
+    ) -> BoxFuture<Result<u64, ProposeError>> {
+        let log = self.clone();
+        Box::pin(async move {
+            log.proposed.send_modify(|proposed| *proposed += 1);
+            log.open.subscribe().wait_for(|open| *open).await.unwrap();
+            // As long as a commit takes, others get their turn.
+            tokio::task::yield_now().await;
+            let mut image = (*log.image()).clone();
+            let offset = image.offset() + 1;
+            image.apply(offset, &records).unwrap();
+            log.image.send_replace(Arc::new(image));
+            Ok(offset.unsigned_abs())
+        })
+    }
+}
+
+struct World {
+    log: HeldLog,
+    mailbox: ControllerMailbox,
+    shutdown: Shutdown,
+    _leadership: watch::Sender<Leadership>,
+}
+
+impl World {
+    /// Brokers 1 and 2 are unfenced, on the sessions 1 and 2.
+    async fn start() -> World {
+        let image = Arc::new(Image::new("cluster"));
+        let log = HeldLog {
+            image: watch::Sender::new(image),
+            open: watch::Sender::new(true),
+            proposed: watch::Sender::new(0),
+        };
+        let (mailbox, inbox) = ControllerMailbox::new();
+        let leads = Leadership { leader: Some(BrokerId(1)), term: 1, is_self: true };
+        let (leadership, receiver) = watch::channel(leads);
+        let liveness = LivenessSettings { silence_ms: SILENCE_MS, ..LivenessSettings::default() };
+        let task = ControllerTask {
+            id: BrokerId(1),
+            settings: ControllerSettings { liveness, ..ControllerSettings::default() },
+            log: Box::new(log.clone()),
+            inbox,
+            deferred: VecDeque::new(),
+            leadership: receiver,
+            entropy: Entropy::from_seed(1),
+            metrics: Arc::new(Metrics::new().unwrap()),
+        };
+        let shutdown = Shutdown::new();
+        tokio::spawn(task.run(shutdown.clone()));
+        let world = World { log, mailbox, shutdown, _leadership: leadership };
+        for id in [1, 2] {
+            world.register(id).await;
+            assert!(!world.beat(id).await.fenced);
+        }
+        world
+    }
+
+    async fn ask(&self, session: Option<u64>, request: ControllerRequest) -> ControllerResponse {
+        let answer = tokio::time::timeout(PATIENCE, self.mailbox.request(session, request));
+        answer.await.expect("an answer in time").unwrap()
+    }
+
+    async fn register(&self, id: i32) {
+        let request = RegisterBrokerRequest {
+            broker_id: BrokerId(id),
+            cluster_id: "cluster".into(),
+            incarnation_id: TopicId([id as u8; 16]),
+            listeners: Vec::new(),
+            rack: None,
+            log_dirs: Vec::new(),
+            log_dir_paths: Vec::new(),
+            cordoned_log_dirs: "".into(),
+            clean_shutdown_epoch: None,
+        };
+        let request = ControllerRequest::RegisterBroker(request);
+        let answer = self.ask(Some(id as u64), request).await;
+        assert!(matches!(answer, ControllerResponse::RegisterBroker(_)), "{answer:?}");
+    }
+
+    async fn beat(&self, id: i32) -> HeartbeatResponse {
+        let image = self.log.image();
+        let request = HeartbeatRequest {
+            broker_id: BrokerId(id),
+            broker_epoch: image.broker(BrokerId(id)).unwrap().epoch,
+            image_offset: image.offset(),
+            want_fence: false,
+            want_shutdown: false,
+        };
+        match self.ask(Some(id as u64), ControllerRequest::Heartbeat(request)).await {
+            ControllerResponse::Heartbeat(response) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Keeps the task busy with changes, each as soon as the last one is committed.
+    fn write(&self, key: &'static str) -> tokio::task::JoinHandle<()> {
+        let mailbox = self.mailbox.clone();
+        tokio::spawn(async move {
+            for number in 1.. {
+                if mailbox.request(None, change(key, number)).await.is_none() {
+                    return;
+                }
+            }
+        })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.shutdown.close_connections();
+    }
+}
+
+fn change(key: &str, number: u64) -> ControllerRequest {
+    let value = Some(number.to_string().into());
+    let ops = vec![ConfigOp { name: key.into(), kind: ConfigOpKind::Set, value }];
+    let resources = vec![IncrementalAlterConfigs { resource: ConfigResource::BrokerDefault, ops }];
+    let request = IncrementalAlterConfigsRequest { resources, validate_only: false };
+    ControllerRequest::IncrementalAlterConfigs(request)
+}
+
+#[tokio::test]
+async fn a_load_that_never_ends_does_not_keep_a_dead_broker_unfenced() {
+    let world = World::start().await;
+    let writers = [world.write("log.retention.ms"), world.write("producer.id.expiration.ms")];
+    let dead = SessionEvent::Closed { broker: BrokerId(2), session: 2 };
+    world.mailbox.session(dead);
+    let mut images = world.log.image.subscribe();
+    let fenced = images.wait_for(|image| image.broker(BrokerId(2)).unwrap().fenced);
+    tokio::time::timeout(PATIENCE, fenced).await.expect("fenced in time").unwrap();
+    writers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_slow_commit_is_not_the_brokers_silence() {
+    let world = World::start().await;
+    world.log.open.send_replace(false);
+    let mailbox = world.mailbox.clone();
+    let before = *world.log.proposed.borrow();
+    let slow =
+        tokio::spawn(async move { mailbox.request(None, change("num.io.threads", 1)).await });
+    let mut proposed = world.log.proposed.subscribe();
+    proposed.wait_for(|proposed| *proposed > before).await.unwrap();
+    // Answered, though nothing is committed.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2 * SILENCE_MS.unsigned_abs()) {
+        for id in [1, 2] {
+            assert!(!world.beat(id).await.fenced);
+        }
+    }
+    assert!(!slow.is_finished());
+    world.log.open.send_replace(true);
+    assert!(slow.await.unwrap().is_some());
+    for id in [1, 2] {
+        assert!(!world.beat(id).await.fenced);
+    }
+    assert_eq!(*world.log.proposed.borrow(), before + 1, "nobody was fenced meanwhile");
+}
