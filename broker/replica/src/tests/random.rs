@@ -12,7 +12,7 @@ enum Step {
     Append(i64),
     Await(i64),
     Fetch { replica: i32, back: i64, epoch: i32, eligible: bool },
-    Answer { kind: u8, isr: u8 },
+    Answer(u8),
     Eligibility { broker: i32, eligible: bool },
     Pass(i64),
     Truncate(i64),
@@ -28,7 +28,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(replica, back, epoch, eligible)| {
                 Step::Fetch { replica, back, epoch, eligible }
             }),
-        3 => (0..5u8, any::<u8>()).prop_map(|(kind, isr)| Step::Answer { kind, isr }),
+        3 => (0..5u8).prop_map(Step::Answer),
         1 => (2..4i32, any::<bool>())
             .prop_map(|(broker, eligible)| Step::Eligibility { broker, eligible }),
         2 => (1..2 * LAG_MS).prop_map(Step::Pass),
@@ -74,7 +74,7 @@ impl Run {
                 fetch.eligible = eligible;
                 replica.fetch_with(fetch).1
             }
-            Step::Answer { kind, isr } => replica.on(Event::IsrAnswer(match kind {
+            Step::Answer(kind) => replica.on(Event::IsrAnswer(match kind {
                 0 => IsrAnswer::Accepted {
                     leader_epoch: replica.core.leader_epoch(),
                     partition_epoch: epoch + 1,
