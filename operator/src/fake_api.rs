@@ -1,7 +1,7 @@
 //! An API server for tests: it keeps objects, lists them by labels, applies and merges patches,
 //! and counts writes. Nothing else: no defaults, no validation, no watches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -27,6 +27,10 @@ struct Objects {
     objects: BTreeMap<String, Value>,
     version: u64,
     writes: Vec<String>,
+    /// Reads too.
+    requests: Vec<String>,
+    /// Objects that may not be written, by path.
+    refused: BTreeSet<String>,
 }
 
 impl FakeApi {
@@ -51,6 +55,17 @@ impl FakeApi {
         let prefix = format!("{path}/");
         let names = state.objects.keys().filter_map(|key| key.strip_prefix(&prefix));
         names.map(str::to_owned).collect()
+    }
+
+    /// Every write to that object is refused from now on, as one that is not valid.
+    pub fn refuse(&self, path: &str) {
+        let mut state = self.state.lock().expect("no test panics with it");
+        state.refused.insert(path.to_owned());
+    }
+
+    /// `METHOD path` of all requests since the last call.
+    pub fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().expect("no test panics with it").requests)
     }
 
     /// `METHOD path` of the writes since the last call.
@@ -137,6 +152,10 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
     let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path = parts.uri.path().to_owned();
     let mut state = api.state.lock().expect("no test panics with it");
+    state.requests.push(format!("{} {path}", parts.method));
+    if parts.method != Method::GET && state.refused.contains(&path) {
+        return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "it is not valid");
+    }
     if parts.method != Method::GET {
         state.writes.push(format!("{} {path}", parts.method));
     }
@@ -162,14 +181,14 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
     };
     match found {
         Some(object) => axum::Json(object).into_response(),
-        None => not_found(),
+        None => failure(StatusCode::NOT_FOUND, "NotFound", "not found"),
     }
 }
 
-fn not_found() -> Response {
+fn failure(code: StatusCode, reason: &str, message: &str) -> Response {
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "not found", "reason": "NotFound", "code": 404});
-    (StatusCode::NOT_FOUND, axum::Json(status)).into_response()
+        "message": message, "reason": reason, "code": code.as_u16()});
+    (code, axum::Json(status)).into_response()
 }
 
 /// `…/namespaces/NS/KINDS`, without a name.

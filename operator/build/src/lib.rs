@@ -29,7 +29,7 @@ pub use listeners::{
 };
 pub use metadata_of::{labels, owner_reference, selector};
 pub use names::{
-    BROKER_PROPERTIES_ANNOTATION, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, Names,
+    BROKER_PROPERTIES_ANNOTATION, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, CONTAINER, Names,
     RESTART_ANNOTATION, ordinal_of_pod,
 };
 pub use properties::{broker_properties, common_properties};

@@ -12,6 +12,8 @@ pub const RESTART_ANNOTATION: &str = "barnabas.dev/restart";
 /// volumes that came from elsewhere.
 pub const CLUSTER_ID_ANNOTATION: &str = "barnabas.dev/cluster-id";
 
+/// The broker's container in its pod.
+pub const CONTAINER: &str = "broker";
 /// Where the container finds things.
 pub(crate) const DATA_DIR: &str = "/data";
 /// Below the mount: the root of a volume may hold what its file system keeps there.

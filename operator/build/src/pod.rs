@@ -16,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::input::ClusterInput;
 use crate::metadata_of::{label_selector, labels};
 use crate::names::{
-    BROKER_PROPERTIES_ANNOTATION, CONFIG_DIR, CONFIG_HASH_ANNOTATION, DATA_DIR, DATA_VOLUME,
-    POD_INFO_DIR, POD_INFO_FILE, RESTART_ANNOTATION,
+    BROKER_PROPERTIES_ANNOTATION, CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_DIR,
+    DATA_VOLUME, POD_INFO_DIR, POD_INFO_FILE, RESTART_ANNOTATION,
 };
 use crate::properties::COMMON_FILE;
 use crate::{config_hash, needs_pod_config};
@@ -161,7 +161,7 @@ fn container(input: &ClusterInput<'_>, wishes: &PodTemplate) -> Container {
         ImagePullPolicy::Never => "Never",
     });
     Container {
-        name: "broker".into(),
+        name: CONTAINER.into(),
         image: Some(input.image.to_owned()),
         image_pull_policy: pull.map(str::to_owned),
         args: Some(args(input.cluster)),

@@ -33,8 +33,9 @@ pub(crate) fn pod_disruption_budget(input: &ClusterInput<'_>) -> PodDisruptionBu
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(label_selector(input.names().cluster)),
-            // A broken pod must not keep its node from being drained.
-            unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
+            // A broker that catches up is not ready, but may lead: two of them must not go at once.
+            // A pod that never got to run can be evicted whatever this says.
+            unhealthy_pod_eviction_policy: Some("IfHealthyBudget".into()),
             ..PodDisruptionBudgetSpec::default()
         }),
         ..PodDisruptionBudget::default()

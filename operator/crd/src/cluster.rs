@@ -84,7 +84,19 @@ pub struct KafkaClusterSpec {
         validation = Rule::new("self.all(a, self.exists_one(b, b.port == a.port))")
             .message("listener ports must differ"),
         validation = Rule::new("self.exists(l, l.type == 'Internal')")
-            .message("at least one listener is of type Internal: brokers replicate through it")
+            .message("at least one listener is of type Internal: brokers replicate through it"),
+        validation = Rule::new(
+            "self.all(a, !has(a.nodePort) \
+             || self.exists_one(b, has(b.nodePort) && b.nodePort == a.nodePort))"
+        ).message("no two listeners have the same nodePort"),
+        validation = Rule::new(
+            "!self.exists(l, l.type == 'Internal') \
+             || self.filter(l, l.type == 'Internal')[0].name \
+                == oldSelf.filter(l, l.type == 'Internal')[0].name \
+             && self.filter(l, l.type == 'Internal')[0].port \
+                == oldSelf.filter(l, l.type == 'Internal')[0].port"
+        ).message("the first listener of type Internal keeps its name and port: the brokers of a \
+                   running cluster find each other by them; add another listener instead")
     )]
     #[schemars(length(max = 16))]
     pub listeners: Vec<ListenerSpec>,
@@ -200,10 +212,14 @@ pub struct RackSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RollingSpec {
-    /// Brokers that restart at a time, where it is proven safe.
+    /// Most brokers that are down at a time for a restart; 1, or with `sameRackParallel` no limit
+    /// but the rack, where absent. More than one restart together only if they are of one rack
+    /// (`spec.rack`) and it is proven that all of that rack can be spared.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
-    pub max_unavailable: i32,
-    /// True: brokers of one rack may restart together, where it is proven safe.
+    pub max_unavailable: Option<i32>,
+    /// True: all brokers of one rack may restart together, up to `maxUnavailable` of them where
+    /// that is given. Without racks it does nothing.
     pub same_rack_parallel: bool,
     /// What to do about partitions that no restart leaves available: a single replica, or as many
     /// replicas as `min.insync.replicas`.
@@ -213,7 +229,7 @@ pub struct RollingSpec {
 impl Default for RollingSpec {
     fn default() -> RollingSpec {
         RollingSpec {
-            max_unavailable: 1,
+            max_unavailable: None,
             same_rack_parallel: false,
             allow_unavailable: AllowUnavailable::default(),
         }

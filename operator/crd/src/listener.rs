@@ -20,7 +20,17 @@ pub const HTTP_PORT: i32 = 9404;
         .message("nodePort, brokerNodePorts and advertisedHost are for listeners of type \
                   NodePort or LoadBalancer"),
     validation = Rule::new("self.type == 'LoadBalancer' || !has(self.loadBalancerClass)")
-        .message("loadBalancerClass is for listeners of type LoadBalancer")
+        .message("loadBalancerClass is for listeners of type LoadBalancer"),
+    validation = Rule::new(
+        "!has(self.nodePort) || !has(self.brokerNodePorts) \
+         || self.brokerNodePorts.all(id, self.brokerNodePorts[id] != self.nodePort)"
+    ).message("nodePort is the bootstrap Service's alone: no broker has it in brokerNodePorts"),
+    validation = Rule::new(
+        "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' \
+         || (has(self.loadBalancerClass) == has(oldSelf.loadBalancerClass) \
+             && (!has(self.loadBalancerClass) \
+                 || self.loadBalancerClass == oldSelf.loadBalancerClass))"
+    ).message("the loadBalancerClass of a listener cannot change: add another listener")
 )]
 pub struct ListenerSpec {
     /// 1 to 11 lower-case letters and digits, the first a letter.

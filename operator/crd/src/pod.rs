@@ -50,8 +50,9 @@ pub struct PodTemplate {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bare_option::<SecurityContext>")]
     pub container_security_context: Option<SecurityContext>,
-    /// Seconds that a broker has to hand off its leaders and stop.
-    #[schemars(range(min = 1, max = 86400))]
+    /// Seconds that a broker has to hand off its leaders and stop, 35 or more: it takes up to 30
+    /// for that, and what is killed meanwhile has to recover.
+    #[schemars(range(min = 35, max = 86400))]
     pub termination_grace_period_seconds: i64,
     /// Environment of the broker.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 pub const CONFIG_KEYS_MAX: usize = 256;
 
 /// Broker keys that follow from the rest of the spec or that the operator sets itself.
-pub const RESERVED_BROKER_KEYS: [&str; 37] = [
+pub const RESERVED_BROKER_KEYS: [&str; 38] = [
     "node.id",
     "broker.id",
     "broker.id.generation.enable",
@@ -27,6 +27,7 @@ pub const RESERVED_BROKER_KEYS: [&str; 37] = [
     "broker.rack",
     "barnabas.http.listener",
     "barnabas.cluster.id",
+    "barnabas.quorum.begin",
     "leader.replication.throttled.rate",
     "follower.replication.throttled.rate",
     "controller.listener.names",

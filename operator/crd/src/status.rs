@@ -149,6 +149,10 @@ pub struct BrokerStatus {
     /// The broker's state in one word, e.g. Running, Recovering, Draining.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// Since when it is in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::bare_option::<Time>")]
+    pub since: Option<Time>,
     /// Why it is in this state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -79,3 +79,14 @@ fn the_scale_subresource_finds_its_fields() {
     assert_eq!(scale.status_replicas_path, ".status.replicas");
     assert_eq!(scale.label_selector_path.as_deref(), Some(".status.selector"));
 }
+
+/// A broker takes up to thirty seconds to hand its leaders off; killed before, it has to recover.
+#[test]
+fn no_broker_is_given_too_little_time_to_stop() {
+    let definition = crd::definitions().remove(0);
+    let version = definition.spec.versions.into_iter().next().unwrap();
+    let schema = serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap();
+    let field = "/properties/spec/properties/brokers/properties/podTemplate/properties/\
+                 terminationGracePeriodSeconds/minimum";
+    assert_eq!(schema.pointer(field).and_then(Value::as_f64), Some(35.0));
+}

@@ -154,6 +154,62 @@ fn listeners_that_can_never_work_are_refused() {
     check("/spec/listeners/1/advertisedHost", json!("a:1/b"), "advertisedHost is a host name");
     check("/spec/listeners/1/brokerNodePorts", json!({ "zero": 31000 }), "ports by broker id");
     check("/spec/listeners/1/brokerNodePorts", json!({ "0": 70000 }), "ports by broker id");
+    let one_port = json!({ "name": "outside", "port": 9094, "type": "NodePort",
+        "nodePort": 31000, "brokerNodePorts": { "0": 31001, "1": 31000 } });
+    check("/spec/listeners/1", one_port, "the bootstrap Service's alone");
+    let twice = [
+        ("/spec/listeners/1/nodePort", json!(31000)),
+        (
+            "/spec/listeners/-",
+            json!({ "name": "more", "port": 9095, "type": "LoadBalancer",
+            "nodePort": 31000 }),
+        ),
+    ];
+    refused(CLUSTER, &cluster(&twice), None, "no two listeners have the same nodePort");
+    let apart = json!({ "name": "more", "port": 9095, "type": "LoadBalancer", "nodePort": 31001,
+        "brokerNodePorts": { "0": 31002 } });
+    accepted(CLUSTER, &cluster(&[twice[0].clone(), ("/spec/listeners/-", apart)]), None);
+}
+
+/// Brokers of a running cluster that are not yet restarted know their peers by it.
+#[test]
+fn the_listener_of_the_brokers_stays_as_it_is() {
+    let old = cluster(&[]);
+    let kept = "keeps its name and port";
+    let check = |path: &str, value: Value| {
+        refused(CLUSTER, &cluster(&[(path, value)]), Some(&old), kept);
+    };
+    check("/spec/listeners/0/port", json!(9095));
+    check("/spec/listeners/0/name", json!("inside"));
+    check("/spec/listeners/0", json!({ "name": "inside", "port": 9095 }));
+    let first = json!({ "name": "first", "port": 9095 });
+    check("/spec/listeners", json!([first, { "name": "plain", "port": 9092 }]));
+    let listeners = |all: Value| cluster(&[("/spec/listeners", all)]);
+    let plain = || json!({ "name": "plain", "port": 9092 });
+    let ext = json!({ "name": "outside", "port": 9094, "type": "NodePort" });
+    accepted(CLUSTER, &listeners(json!([ext, plain()])), Some(&old));
+    accepted(CLUSTER, &listeners(json!([plain()])), Some(&old));
+    let more = json!({ "name": "other", "port": 9095 });
+    accepted(CLUSTER, &listeners(json!([plain(), more])), Some(&old));
+}
+
+#[test]
+fn a_load_balancer_keeps_its_class() {
+    let with = |class: Value| {
+        let mut listener = json!({ "name": "outside", "port": 9094, "type": "LoadBalancer" });
+        if !class.is_null() {
+            listener["loadBalancerClass"] = class;
+        }
+        cluster(&[("/spec/listeners/1", listener)])
+    };
+    let (none, a, b) = (with(Value::Null), with(json!("a")), with(json!("b")));
+    for (old, new) in [(&none, &a), (&a, &none), (&a, &b)] {
+        refused(CLUSTER, new, Some(old), "loadBalancerClass of a listener cannot change");
+    }
+    accepted(CLUSTER, &a, Some(&a));
+    // Another kind of Service has none.
+    accepted(CLUSTER, &cluster(&[]), Some(&a));
+    accepted(CLUSTER, &a, Some(&cluster(&[])));
 }
 
 #[test]

@@ -46,8 +46,6 @@ pub enum Step {
     Restart {
         brokers: Vec<BrokerId>,
         reason: RestartReason,
-        /// They serve: let them hand their leaders off (the graceful stop does).
-        hand_off_leaders: bool,
     },
     /// `set_replicas` is one less than the set has: the last broker hosts nothing and does not
     /// vote.

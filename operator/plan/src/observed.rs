@@ -9,13 +9,15 @@ use base::{BrokerId, TopicPartition};
 /// Everything that one decision stands on.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Observed {
-    /// The wall clock in milliseconds; compared with the `since_ms` of pods only.
+    /// The wall clock in milliseconds; compared with what says since when something is so.
     pub now_ms: i64,
     pub desired: Desired,
     /// `None` where the StatefulSet does not exist yet.
     pub set: Option<SetView>,
     /// Pods of the set by ordinal, which is the broker's id.
     pub pods: BTreeMap<BrokerId, PodView>,
+    /// Brokers that had no pod in the last pass (`status.brokers`), and since when.
+    pub missing_since: BTreeMap<BrokerId, i64>,
     /// Volume claims of the set by ordinal.
     pub claims: BTreeMap<BrokerId, ClaimView>,
     /// What the brokers say; `None` where none of them answered at all. One that answers but knows
@@ -38,6 +40,25 @@ pub struct Observed {
     /// Who voted when that was last known (`status.voters`): what there is to go by while nobody
     /// leads the quorum.
     pub last_voters: Vec<BrokerId>,
+}
+
+impl Observed {
+    /// Takes what was fetched for [`Need::Partitions`], and what it tells of moves: the list that
+    /// the brokers give where there are many does not have their ISR.
+    ///
+    /// [`Need::Partitions`]: crate::Need::Partitions
+    pub fn learn(&mut self, partitions: Vec<PartitionView>) {
+        let moves = self.cluster.as_mut().and_then(|cluster| cluster.moves.as_mut());
+        let moves = moves.into_iter().flatten().filter(|m| m.isr.is_empty());
+        let mut vague: BTreeMap<(&str, i32), &mut Vec<BrokerId>> =
+            moves.map(|m| ((&*m.partition.topic, m.partition.partition), &mut m.isr)).collect();
+        for p in &partitions {
+            if let Some(isr) = vague.get_mut(&(p.topic.as_str(), p.partition)) {
+                isr.clone_from(&p.isr);
+            }
+        }
+        self.partitions = Some(partitions);
+    }
 }
 
 /// What the user wants, validated.
@@ -69,9 +90,10 @@ impl Default for Desired {
 /// How brokers may be restarted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rolling {
-    /// Brokers of one rack that may be down together, where that is proven safe.
-    pub max_unavailable: i32,
-    /// All brokers of one rack may be down together, where that is proven safe.
+    /// Brokers of one rack that may be down together, where that is proven safe; `None` where the
+    /// user sets no limit.
+    pub max_unavailable: Option<i32>,
+    /// Without a limit all brokers of one rack may be down together, not only one.
     pub same_rack_parallel: bool,
     /// Whether partitions that no order of restarts can keep available hold a restart up.
     pub allow_unavailable: AllowUnavailable,
@@ -80,7 +102,7 @@ pub struct Rolling {
 impl Default for Rolling {
     fn default() -> Rolling {
         Rolling {
-            max_unavailable: 1,
+            max_unavailable: None,
             same_rack_parallel: false,
             allow_unavailable: AllowUnavailable::Proceed,
         }
@@ -167,8 +189,9 @@ impl PodPhase {
 /// A volume claim as it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ClaimView {
-    /// `FileSystemResizePending`: the file system grows when the pod starts.
-    pub resize_pending: bool,
+    /// Since when it is `FileSystemResizePending`: the file system grows while it is in use, where
+    /// it can, or else when the pod starts.
+    pub resize_since_ms: Option<i64>,
     pub deleting: bool,
 }
 
@@ -249,9 +272,6 @@ pub struct QuorumView {
 pub struct VoterView {
     /// It follows the leader closely, or is the leader; false for all where nobody leads.
     pub caught_up: bool,
-    /// Its process runs on another disk than the one that was made a voter: it has to leave
-    /// before it may vote again.
-    pub replaced: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -37,7 +37,7 @@ enum Event {
     },
     Drop(u8),
     Rolling {
-        max_unavailable: i32,
+        max_unavailable: Option<i32>,
         same_rack: bool,
         wait: bool,
     },
@@ -65,7 +65,8 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
     prop_oneof![
         3 => Just(None),
         1 => prop_oneof![
-            Just(Fault::Unschedulable), Just(Fault::Image), Just(Fault::Crash), Just(Fault::Unready)
+            Just(Fault::Unschedulable), Just(Fault::Image), Just(Fault::Crash),
+            Just(Fault::Unready), Just(Fault::Mount), Just(Fault::Lags),
         ].prop_map(Some),
     ]
 }
@@ -84,7 +85,7 @@ fn event() -> impl Strategy<Value = Event> {
             |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
         ),
         1 => (0..4u8).prop_map(Event::Drop),
-        1 => (1..=3i32, any::<bool>(), prop::bool::weighted(0.2)).prop_map(
+        1 => (prop::option::of(1..=3i32), any::<bool>(), prop::bool::weighted(0.2)).prop_map(
             |(max_unavailable, same_rack, wait)|
             Event::Rolling { max_unavailable, same_rack, wait }
         ),
@@ -125,9 +126,13 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 /// A new cluster.
 fn start() -> impl Strategy<Value = World> {
     let voters = prop_oneof![Just(1), Just(3), Just(5)];
-    (1..=6i32, voters, 0..=3i32, any::<bool>()).prop_map(|(replicas, voters, racks, strict)| {
-        World { strict, ..World::new(replicas, fitting(voters, replicas), racks) }
-    })
+    (1..=6i32, voters, 0..=3i32, any::<bool>(), any::<bool>()).prop_map(
+        |(replicas, voters, racks, strict, vague)| World {
+            strict,
+            vague,
+            ..World::new(replicas, fitting(voters, replicas), racks)
+        },
+    )
 }
 
 /// What the resource's rules allow.
@@ -166,8 +171,9 @@ fn happen(world: &mut World, event: &Event) {
             }
         }
         Event::Grow(id) => {
+            let now = world.now;
             if let Some(resize) = world.claims.get_mut(&BrokerId(id)) {
-                *resize = true;
+                *resize = Some(now);
             }
         }
         Event::Create { name, partitions, rf, min_isr } => {
@@ -224,8 +230,10 @@ fn settle(world: &mut World) -> Plan {
     for _ in 0..PASSES_MAX {
         world.tick();
         plan = world.pass(Blind::default(), Lie::None, Fate::Done);
+        let grown = world.pods.keys().all(|id| world.claims[id].is_none());
         let rests = plan.step == Step::Nothing
             && plan.needs.is_empty()
+            && grown
             && (plan.phase == Phase::Ready || plan.refused.is_some());
         quiet = if rests { quiet + 1 } else { 0 };
         if quiet == 20 {
@@ -260,7 +268,12 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     for (id, pod) in &world.pods {
         let newest = pod.template.revision == world.template.revision;
         prop_assert!(pod.ready && newest && !pod.marked, "broker {}\n{}", id, tail(world));
-        prop_assert!(!world.claims[id], "broker {} was not restarted\n{}", id, tail(world));
+        prop_assert!(
+            world.claims[id].is_none(),
+            "broker {} was not restarted\n{}",
+            id,
+            tail(world)
+        );
     }
     let voters: Vec<BrokerId> = (0..world.spec.voters).map(BrokerId).collect();
     prop_assert_eq!(world.voters.iter().copied().collect::<Vec<_>>(), voters, "{}", tail(world));

@@ -4,14 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::{BrokerId, TopicPartition};
 use crd::CONTROLLER_PORT;
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::{Api, ResourceExt};
 use plan::Step;
 use plan::moves::ThrottleChange;
+use serde_json::json;
 
 use super::children::{delete, delete_this};
 use super::observe::{Look, THROTTLED_REPLICAS};
 use super::{Operator, names};
+use crate::apply::patch_part;
 use crate::error::{Error, Result};
 use crate::kafka::{Admin, ConfigChange, ConfigResource, ItemResult};
 use crate::runtime::Severity;
@@ -33,8 +36,8 @@ impl Operator {
         let (cluster, namespace) = (names.cluster, names.namespace);
         tracing::info!(namespace, cluster, step = step.name(), detail = %look.plan.message);
         match step {
-            // The set that was applied has the new size.
-            Step::Nothing | Step::Shrink { .. } => {}
+            Step::Nothing => {}
+            Step::Shrink { .. } => self.shrink(look).await?,
             Step::Restart { brokers, .. } => self.restart(look, brokers).await?,
             Step::DeleteClaim(id) => self.delete_claim(look, *id).await?,
             _ => kafka_step(look, step).await?,
@@ -53,6 +56,17 @@ impl Operator {
             self.context.metrics.wrote("Pod");
             delete(&api, &pod.name_any(), &delete_this(pod)).await?;
         }
+        Ok(())
+    }
+
+    /// Its other objects follow in the next pass.
+    async fn shrink(&self, look: &Look) -> Result<()> {
+        let names = names(&look.cluster);
+        let Some(set) = look.live.set(&names) else { return Ok(()) };
+        let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), names.namespace);
+        let part = json!({"metadata": {"uid": set.metadata.uid},
+            "spec": {"replicas": look.plan.set_replicas}});
+        patch_part(&self.context.metrics, &api, &names.broker(), &part).await?;
         Ok(())
     }
 

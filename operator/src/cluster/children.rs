@@ -7,28 +7,41 @@ use build::{Names, Objects};
 use crd::KafkaCluster;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::observe::Live;
+use super::status::Problem;
 use crate::apply::{Child, apply, controller_of, quantity};
-use crate::error::{Error, Result, is_not_found};
+use crate::error::{Category, Error, Result, is_not_found};
 use crate::{Context, apply as applying};
 
-/// Applies everything, the StatefulSet last: its pods need the rest. Returns whether anything was
-/// written.
+/// What became of the objects.
+pub struct Applied {
+    pub wrote: bool,
+    /// Services that Kubernetes refuses, with its reason.
+    pub refused: Option<Problem>,
+}
+
+/// Services named in one message.
+const NAMED_MAX: usize = 3;
+
+/// Applies everything, the StatefulSet last: its pods need the rest. A listener's Service that is
+/// refused is told of and holds nothing else up.
 pub async fn apply_all(
     context: &Context,
     cluster: &KafkaCluster,
     names: &Names<'_>,
     live: &Live,
     objects: &Objects,
-) -> Result<bool> {
+) -> Result<Applied> {
     let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
     let accounts: Vec<_> = objects.service_account.iter().cloned().collect();
     let mut wrote = writer.all(&accounts, &live.accounts).await?;
-    wrote |= writer.all(&objects.services, &live.services).await?;
+    let (services, refused) = writer.services(&objects.services, &live.services).await?;
+    wrote |= services;
     wrote |= writer.all(std::slice::from_ref(&objects.config_map), &live.config_maps).await?;
     wrote |= writer.all(std::slice::from_ref(&objects.network_policy), &live.policies).await?;
     let budget = std::slice::from_ref(&objects.pod_disruption_budget);
@@ -36,7 +49,7 @@ pub async fn apply_all(
     wrote |= writer.set(&objects.stateful_set, live.set(names)).await?;
     wrote |= writer.prune(&objects.services, &live.services).await?;
     wrote |= writer.prune(&accounts, &live.accounts).await?;
-    Ok(wrote)
+    Ok(Applied { wrote, refused })
 }
 
 struct Writer<'a> {
@@ -64,6 +77,28 @@ impl Writer<'_> {
             wrote |= apply(&self.context.metrics, &api, self.owner, wanted, live).await?.1;
         }
         Ok(wrote)
+    }
+
+    /// A node port that is taken, a field that cannot change, a quota: brokers need only the names
+    /// that the first Services give them.
+    async fn services(
+        &self,
+        wanted: &[Service],
+        live: &BTreeMap<String, Service>,
+    ) -> Result<(bool, Option<Problem>)> {
+        let (mut wrote, mut refused) = (false, Vec::new());
+        let needed = [self.names.headless_service(), self.names.bootstrap_service()];
+        for service in wanted {
+            match self.all(std::slice::from_ref(service), live).await {
+                Ok(changed) => wrote |= changed,
+                Err(error) if is_refusal(&error) && !needed.contains(&service.name_any()) => {
+                    tracing::warn!(service = service.name_any(), %error, "refused");
+                    refused.push(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((wrote, refusal(&refused)))
     }
 
     /// A field that Kubernetes does not let change: the set is made anew around its pods.
@@ -110,6 +145,20 @@ impl Writer<'_> {
         }
         Ok(wrote)
     }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.category(), Category::Rejected | Category::Forbidden | Category::Foreign)
+}
+
+fn refusal(refused: &[String]) -> Option<Problem> {
+    let named = &refused[..refused.len().min(NAMED_MAX)];
+    let rest = match refused.len() - named.len() {
+        0 => String::new(),
+        rest => format!("; and {rest} more"),
+    };
+    let message = format!("Kubernetes refuses {}{rest}", named.join("; "));
+    (!refused.is_empty()).then_some(Problem { reason: "ServiceRefused", message, lasting: true })
 }
 
 /// Only this very object, not one that took its name since.

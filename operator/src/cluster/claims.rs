@@ -7,7 +7,7 @@ use base::BrokerId;
 use build::Names;
 use crd::KafkaCluster;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimCondition};
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Api, ResourceExt};
@@ -21,19 +21,19 @@ use crate::error::{Category, Error, Result};
 const ID: &str = build::CLUSTER_ID_ANNOTATION;
 
 /// A claim as the planner sees it.
-pub fn view(claim: &PersistentVolumeClaim) -> ClaimView {
-    let conditions = claim.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let pending = |c: &_| is_true(c, "FileSystemResizePending");
+pub fn view(claim: &PersistentVolumeClaim, now_ms: i64) -> ClaimView {
+    let mut conditions = claim.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let pending = conditions.find(|c| is_true(c, "FileSystemResizePending"));
+    let since = |c: &PersistentVolumeClaimCondition| {
+        c.last_transition_time.as_ref().map_or(now_ms, |time| time.0.as_millisecond())
+    };
     ClaimView {
-        resize_pending: conditions.into_iter().any(pending),
+        resize_since_ms: pending.map(since),
         deleting: claim.metadata.deletion_timestamp.is_some(),
     }
 }
 
-fn is_true(
-    condition: &k8s_openapi::api::core::v1::PersistentVolumeClaimCondition,
-    kind: &str,
-) -> bool {
+fn is_true(condition: &PersistentVolumeClaimCondition, kind: &str) -> bool {
     condition.type_ == kind && condition.status == "True"
 }
 

@@ -78,7 +78,8 @@ async fn control(operator: &Arc<Operator>, namespace: Option<&str>, stop: &Stop)
     let (store, writer) = reflector::store();
     let changed =
         predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
-    let clusters = watcher(api::<KafkaCluster>(client, namespace), watcher::Config::default())
+    // By metadata: one that cannot be read must not keep the others from being seen.
+    let clusters = watcher(api::<Cluster>(client, namespace), watcher::Config::default())
         .default_backoff()
         .modify(|cluster| cluster.managed_fields_mut().clear())
         .reflect(writer)
@@ -112,6 +113,9 @@ where
         None => Api::all(client.clone()),
     }
 }
+
+/// A cluster, by what it says of itself: a pass reads it anew.
+type Cluster = PartialObjectMeta<KafkaCluster>;
 
 /// An object of ours that changed, by what it says of itself.
 type Child = PartialObjectMeta<Pod>;
@@ -154,12 +158,12 @@ where
 }
 
 /// The cluster that an object belongs to, by its label.
-fn owner(child: &Child) -> Option<ObjectRef<KafkaCluster>> {
+fn owner(child: &Child) -> Option<ObjectRef<Cluster>> {
     let name = child.labels().get(CLUSTER_LABEL)?;
     Some(ObjectRef::new(name).within(child.namespace()?.as_str()))
 }
 
-async fn reconcile(object: Arc<KafkaCluster>, operator: Arc<Operator>) -> Result<Action, Error> {
+async fn reconcile(object: Arc<Cluster>, operator: Arc<Operator>) -> Result<Action, Error> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let begun = Instant::now();
     let result = operator.pass(&namespace, &name).await;
@@ -174,7 +178,7 @@ async fn reconcile(object: Arc<KafkaCluster>, operator: Arc<Operator>) -> Result
     result
 }
 
-fn on_error(object: Arc<KafkaCluster>, error: &Error, operator: Arc<Operator>) -> Action {
+fn on_error(object: Arc<Cluster>, error: &Error, operator: Arc<Operator>) -> Action {
     let key = (object.namespace().unwrap_or_default(), object.name_any());
     let mut failures = operator.failures.lock();
     let in_a_row = failures.entry(key).or_insert(0);

@@ -37,11 +37,12 @@ impl Operator {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             return self.invalid(&cluster, &problems).await;
         }
-        let look = self.confirmed(self.look(cluster).await?).await?;
-        let (wrote, problems) = match look.cluster.spec.paused {
-            true => (false, Vec::new()),
-            false => self.change(&look).await?,
+        let look = self.look(cluster).await?;
+        let (look, wrote, mut problems) = match look.cluster.spec.paused {
+            true => (look, false, Vec::new()),
+            false => self.change(look).await?,
         };
+        problems.extend(status::unaddressed(&look));
         let new = status::of_pass(&look, &problems, &Time(Timestamp::now()));
         let told = self.write_status(&look.cluster, &new).await?;
         self.measure(&look, &new, wrote || told);
@@ -49,7 +50,11 @@ impl Operator {
     }
 
     /// The cluster as the API server has it now.
-    async fn cluster(&self, namespace: &str, name: &str) -> Result<Option<KafkaCluster>> {
+    pub(super) async fn cluster(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<KafkaCluster>> {
         let api = Api::namespaced(self.context.client.clone(), namespace);
         api.get_opt(name).await.map_err(Error::api(format!("read KafkaCluster {name}")))
     }
@@ -76,10 +81,23 @@ impl Operator {
         }
     }
 
-    /// Applies what is wanted and takes the step. Returns whether anything was written, and what
-    /// the user has to know.
-    async fn change(&self, look: &Look) -> Result<(bool, Vec<Problem>)> {
-        let Look { cluster, live, plan, .. } = look;
+    /// Applies what is wanted, then takes the step. What lies between the last look and a step that
+    /// cannot be taken back is as short as can be: all that takes time comes before that look.
+    /// Returns what was seen last, whether anything was written, and what the user has to know.
+    async fn change(&self, look: Look) -> Result<(Look, bool, Vec<Problem>)> {
+        let (mut wrote, mut problems) = self.apply(&look).await?;
+        let look = self.confirmed(look).await?;
+        match self.act(&look).await {
+            Ok(acted) => wrote |= acted,
+            Err(error) => problems.push(self.not_taken(&look, error)?),
+        }
+        Ok((look, wrote, problems))
+    }
+
+    /// Applies all that disrupts nothing. Returns whether anything was written, and what the user
+    /// has to know.
+    pub(super) async fn apply(&self, look: &Look) -> Result<(bool, Vec<Problem>)> {
+        let Look { cluster, live, .. } = look;
         let names = names(cluster);
         let mut problems = Vec::new();
         let id = look.seen.cluster.as_ref().map(|_| build::cluster_id(cluster));
@@ -89,7 +107,7 @@ impl Operator {
         let voters = voters(look);
         let mut objects = build::objects(&ClusterInput {
             cluster,
-            replicas: plan.set_replicas,
+            replicas: size_before(&look.plan),
             voters: &voters,
             begin: begins(cluster, live),
             image: &image,
@@ -98,8 +116,9 @@ impl Operator {
             claims::keep_size(&mut objects.stateful_set, live.set(&names));
             problems.push(Problem { reason: "VolumeCannotGrow", message, lasting: true });
         }
-        let mut wrote = tended.wrote;
-        wrote |= children::apply_all(&self.context, cluster, &names, live, &objects).await?;
+        let applied = children::apply_all(&self.context, cluster, &names, live, &objects).await?;
+        let mut wrote = tended.wrote | applied.wrote;
+        problems.extend(applied.refused);
         wrote |= self.annotate_pods(look).await?;
         problems.extend(self.blind_spots(cluster));
         if let (Some(admin), Some(_)) = (&look.admin, &look.seen.cluster) {
@@ -107,10 +126,6 @@ impl Operator {
                 Ok(changed) => wrote |= changed,
                 Err(problem) => problems.push(problem),
             }
-        }
-        match self.act(look).await {
-            Ok(acted) => wrote |= acted,
-            Err(error) => problems.push(self.not_taken(look, error)?),
         }
         Ok((wrote, problems))
     }
@@ -279,6 +294,14 @@ fn unstepped(mut look: Look) -> Look {
     look.plan.set_replicas = size.unwrap_or(look.seen.desired.replicas);
     look.plan.requeue_ms = Some(AGAIN.as_millis() as u64);
     look
+}
+
+/// How many pods there are to be before the step is taken.
+fn size_before(plan: &Plan) -> i32 {
+    match plan.step {
+        Step::Shrink { broker } => broker.0 + 1,
+        _ => plan.set_replicas,
+    }
 }
 
 /// Ids for `controller.quorum.voters`: the quorum's own, else what the status remembers of them,

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use base::BrokerId;
-use build::{Facts, Names};
+use build::Names;
 use crd::{
-    BrokerRevision, BrokerStatus, ConditionStatus, KafkaCluster, KafkaClusterStatus, NewCondition,
-    Phase, RebalanceStatus, StepStatus, Time, find_condition, kind, set_condition,
+    BrokerRevision, BrokerStatus, ConditionStatus, KafkaCluster, KafkaClusterStatus,
+    ListenerStatus, ListenerType, NewCondition, Phase, RebalanceStatus, StepStatus, Time,
+    find_condition, kind, set_condition,
 };
 use k8s_openapi::api::core::v1::Pod;
-use plan::{Observed, Plan, Step};
+use plan::{Plan, Step};
 
 use super::observe::{Live, Look};
 
@@ -29,7 +30,7 @@ pub struct Problem {
 
 /// The status after a pass.
 pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
-    let Look { cluster, live, facts, seen, plan, health, .. } = look;
+    let Look { cluster, live, facts, seen, plan, .. } = look;
     let names = super::names(cluster);
     let mut status = cluster.status.clone().unwrap_or_default();
     common(&mut status, cluster, &names, live);
@@ -47,7 +48,7 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
     }
     let size = seen.set.as_ref().map_or(0, |set| set.replicas);
     status.listeners = build::listener_status(cluster, size, facts);
-    status.brokers = brokers(&names, live, facts, seen, plan, health);
+    status.brokers = brokers(&names, look, now);
     if let Some(quorum) = seen.cluster.as_ref().and_then(|c| c.quorum.as_ref()) {
         status.voters = quorum.voters.keys().map(|id| id.0).collect();
     } else if status.voters.is_empty() {
@@ -149,7 +150,11 @@ fn step(
 
 /// The tag that all brokers' images have.
 fn version<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<String> {
-    let images = pods.filter_map(|pod| pod.spec.as_ref()?.containers.first()?.image.as_deref());
+    let images = pods.filter_map(|pod| {
+        // Others may have put containers of theirs before it.
+        let mut containers = pod.spec.as_ref()?.containers.iter();
+        containers.find(|container| container.name == build::CONTAINER)?.image.as_deref()
+    });
     let mut images: Vec<&str> = images.collect();
     images.dedup();
     let [image] = images[..] else { return None };
@@ -159,14 +164,10 @@ fn version<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<String> {
     Some(tag.unwrap_or(if digest.is_empty() { "latest" } else { digest }).to_owned())
 }
 
-fn brokers(
-    names: &Names<'_>,
-    live: &Live,
-    facts: &Facts,
-    seen: &Observed,
-    plan: &Plan,
-    health: &BTreeMap<BrokerId, String>,
-) -> Vec<BrokerStatus> {
+fn brokers(names: &Names<'_>, look: &Look, now: &Time) -> Vec<BrokerStatus> {
+    let Look { live, facts, seen, plan, health, .. } = look;
+    let before = look.cluster.status.iter().flat_map(|status| &status.brokers);
+    let before: BTreeMap<i32, &BrokerStatus> = before.map(|broker| (broker.id, broker)).collect();
     let cluster = seen.cluster.as_ref();
     let revision_known = seen.set.as_ref().is_some_and(|set| set.revision.is_some());
     let status = |(id, state): (&BrokerId, &plan::BrokerStatus)| {
@@ -175,6 +176,8 @@ fn brokers(
         let node_rack = facts.brokers.get(&id.0).and_then(|b| b.node.rack.clone());
         let words = [Some(&state.message), health.get(id)].into_iter().flatten();
         let words: Vec<&str> = words.map(String::as_str).filter(|w| !w.is_empty()).collect();
+        let name = state.state.name();
+        let same = before.get(&id.0).filter(|before| before.state.as_deref() == Some(name));
         BrokerStatus {
             id: id.0,
             pod: names.pod(id.0),
@@ -190,7 +193,8 @@ fn brokers(
                 true => BrokerRevision::Outdated,
                 false => BrokerRevision::Current,
             }),
-            state: Some(state.state.name().into()),
+            state: Some(name.into()),
+            since: same.and_then(|before| before.since.clone()).or_else(|| Some(now.clone())),
             message: (!words.is_empty()).then(|| words.join("; ")),
         }
     };
@@ -212,7 +216,8 @@ fn conditions(
     let lasting = || problems.iter().filter(|problem| problem.lasting);
     let degraded = lasting().next().map(|problem| problem.reason);
     let degraded = degraded.or(plan.degraded.as_ref().map(|_| "BrokerStuck"));
-    let reason = degraded.or(refused).unwrap_or(&word);
+    let noted = problems.first().filter(|_| phase == Phase::Ready).map(|problem| problem.reason);
+    let reason = degraded.or(refused).or(noted).unwrap_or(&word);
     let ready = match phase {
         Phase::Unknown => ConditionStatus::Unknown,
         Phase::Paused => all_running(plan).into(),
@@ -268,6 +273,40 @@ fn set(
 pub fn voters(cluster: &KafkaCluster) -> Vec<BrokerId> {
     let voters = cluster.status.iter().flat_map(|status| &status.voters);
     voters.copied().map(BrokerId).collect()
+}
+
+/// Brokers that had no pod in the last pass, and since when.
+pub fn missing_since(cluster: &KafkaCluster) -> BTreeMap<BrokerId, i64> {
+    let brokers = cluster.status.iter().flat_map(|status| &status.brokers);
+    let missing = brokers.filter(|b| b.state.as_deref() == Some(plan::BrokerState::Missing.name()));
+    let since = |b: &BrokerStatus| Some((BrokerId(b.id), b.since.as_ref()?.0.as_millisecond()));
+    missing.filter_map(since).collect()
+}
+
+/// Listeners that clients cannot be told all addresses of, though the brokers are ready.
+pub fn unaddressed(look: &Look) -> Option<Problem> {
+    let size = look.seen.set.as_ref().map_or(0, |set| set.replicas);
+    let listeners = build::listener_status(&look.cluster, size, &look.facts);
+    let lacks = |listener: &ListenerStatus| {
+        let has = |id: &i32| listener.addresses.iter().any(|address| address.broker == *id);
+        let missing: Vec<String> =
+            (0..size).filter(|id| !has(id)).map(|id| id.to_string()).take(NAMED_MAX).collect();
+        let bootstrap = listener.bootstrap_servers.is_none();
+        let of = match (missing.is_empty(), bootstrap) {
+            (true, false) => return None,
+            (true, true) => "for bootstrap".to_owned(),
+            (false, _) => format!("for brokers {}", missing.join(", ")),
+        };
+        let why = match listener.kind {
+            ListenerType::LoadBalancer => ": no load balancer was given to its Services yet",
+            _ => "",
+        };
+        Some(format!("listener {} has no address {of}{why}", listener.name))
+    };
+    let texts: Vec<String> = listeners.iter().filter_map(lacks).collect();
+    let ready = look.plan.phase == plan::Phase::Ready && !texts.is_empty();
+    let problem = Problem { reason: "AddressUnknown", message: texts.join("; "), lasting: false };
+    ready.then_some(problem)
 }
 
 /// Whether the last pass saw a rebalance going on.

@@ -285,3 +285,131 @@ async fn a_broker_keeps_the_rack_it_was_told_while_its_node_cannot_be_seen() {
     assert_eq!(told, "broker.rack=a\n");
     assert_eq!(condition(&status(&api), "Degraded")["reason"], "NodesNotReadable");
 }
+
+/// An image that cannot be pulled.
+fn stuck() -> Value {
+    json!({"phase": "Pending", "containerStatuses": [{"name": "broker", "image": "i",
+        "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ErrImagePull"}}}]})
+}
+
+#[tokio::test]
+async fn the_last_look_is_right_before_the_step() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &stuck());
+    let path = format!("{PODS}/c-broker-0");
+    let mut pod = api.get(&path).unwrap();
+    pod["metadata"]["labels"]["controller-revision-hash"] = json!("r0");
+    api.put(&path, pod);
+    // There is something to apply in the same pass.
+    let service = "/api/v1/namespaces/ns/services/c-brokers";
+    let mut changed = api.get(service).unwrap();
+    changed["spec"]["publishNotReadyAddresses"] = json!(false);
+    api.put(service, changed);
+    api.take_requests();
+    operator.pass("ns", "c").await.unwrap();
+    let requests = api.take_requests();
+    let at = |wanted: &str| requests.iter().rposition(|request| request == wanted);
+    let applied = at(&format!("PATCH {service}")).unwrap();
+    let (looked, deleted) = (at(&format!("GET {PODS}")), at(&format!("DELETE {path}")));
+    assert!(Some(applied) < looked && looked < deleted, "{requests:#?}");
+    let between = &requests[looked.unwrap()..deleted.unwrap()];
+    assert!(between.iter().all(|request| request.starts_with("GET ")), "{between:#?}");
+}
+
+#[tokio::test]
+async fn a_broker_is_removed_by_the_step_and_not_by_what_comes_before_it() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 3}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 3, &json!({"phase": "Running"}));
+    let object = operator.cluster("ns", "c").await.unwrap().unwrap();
+    let mut look = operator.look(object).await.unwrap();
+    look.plan.step = plan::Step::Shrink { broker: base::BrokerId(2) };
+    look.plan.set_replicas = 2;
+    let size = || api.get(&format!("{SETS}/c-broker")).unwrap()["spec"]["replicas"].clone();
+    operator.apply(&look).await.unwrap();
+    assert_eq!(size(), 3);
+    assert!(operator.act(&look).await.unwrap());
+    assert_eq!(size(), 2);
+}
+
+#[tokio::test]
+async fn a_listener_s_service_that_is_refused_is_named_and_holds_nothing_up() {
+    let api = FakeApi::default();
+    let listeners = json!([{"name": "plain", "port": 9092},
+        {"name": "ext", "port": 9095, "type": "NodePort", "brokerNodePorts": {"0": 31000}}]);
+    cluster(&api, json!({"brokers": {"replicas": 2}, "listeners": listeners}));
+    api.refuse("/api/v1/namespaces/ns/services/c-ext-0");
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    let services = api.names("/api/v1/namespaces/ns/services");
+    assert_eq!(services, ["c-bootstrap", "c-brokers", "c-ext-1", "c-ext-bootstrap"]);
+    assert_eq!(api.get(&format!("{SETS}/c-broker")).unwrap()["spec"]["replicas"], 2);
+    let status = status(&api);
+    let degraded = condition(&status, "Degraded");
+    assert_eq!(degraded["reason"], "ServiceRefused");
+    let text = "Kubernetes refuses apply Service c-ext-0: it is not valid";
+    assert!(status["message"].as_str().unwrap().contains(text), "{status}");
+}
+
+#[tokio::test]
+async fn since_when_a_broker_has_no_pod_outlives_the_operator() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    operator(&api).pass("ns", "c").await.unwrap();
+    operator(&api).pass("ns", "c").await.unwrap();
+    let first = status(&api)["brokers"][0].clone();
+    assert_eq!(first["state"], "Missing");
+    let mut object = api.get(&format!("{CLUSTERS}/c")).unwrap();
+    object["status"]["brokers"][0]["since"] = json!("2026-01-01T00:00:00Z");
+    api.put(&format!("{CLUSTERS}/c"), object);
+    operator(&api).pass("ns", "c").await.unwrap();
+    let status = status(&api);
+    assert_eq!(status["brokers"][0]["since"], "2026-01-01T00:00:00Z");
+    assert_eq!(condition(&status, "Degraded")["status"], "True");
+    assert!(status["message"].as_str().unwrap().contains("does not make it"), "{status}");
+}
+
+#[tokio::test]
+async fn the_version_is_the_broker_s_and_not_that_of_what_runs_beside_it() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &json!({"phase": "Running"}));
+    let path = format!("{PODS}/c-broker-0");
+    let mut pod = api.get(&path).unwrap();
+    let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+    containers.insert(0, json!({"name": "proxy", "image": "mesh/proxy:9"}));
+    api.put(&path, pod);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(status(&api)["version"], "1");
+}
+
+#[tokio::test]
+async fn a_listener_without_an_address_is_told_of_once_the_brokers_are_ready() {
+    let api = FakeApi::default();
+    let listeners = json!([{"name": "plain", "port": 9092},
+        {"name": "cloud", "port": 9095, "type": "LoadBalancer"}]);
+    cluster(&api, json!({"brokers": {"replicas": 1}, "listeners": listeners}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &json!({"phase": "Running"}));
+    let object = operator.cluster("ns", "c").await.unwrap().unwrap();
+    let mut look = operator.look(object).await.unwrap();
+    look.plan.phase = plan::Phase::Ready;
+    let problems: Vec<_> = status::unaddressed(&look).into_iter().collect();
+    let now = crd::Time(k8s_openapi::jiff::Timestamp::now());
+    let new = serde_json::to_value(status::of_pass(&look, &problems, &now)).unwrap();
+    assert_eq!(new["phase"], "Ready");
+    assert_eq!(condition(&new, "Ready")["reason"], "AddressUnknown");
+    let text = "listener cloud has no address for brokers 0: no load balancer";
+    assert!(new["message"].as_str().unwrap().contains(text), "{new}");
+    look.plan.phase = plan::Phase::Creating;
+    assert_eq!(status::unaddressed(&look), None, "they come with the brokers");
+}

@@ -56,6 +56,17 @@ fn brokers_know_every_key_of_their_files() {
     }
 }
 
+/// The last of two lines with one key wins, and a user's come last.
+#[test]
+fn no_user_can_set_what_the_operator_writes() {
+    let cluster = cluster(MINIMAL);
+    let files = objects(&input(&cluster)).config_map.data.unwrap();
+    for line in files.values().flat_map(|text| text.lines()) {
+        let key = line.split('=').next().unwrap();
+        assert!(crd::is_reserved_broker_key(key), "{key} is not reserved");
+    }
+}
+
 #[test]
 fn values_cannot_break_out_of_their_line() {
     let spec = "{brokers: {replicas: 1}, config: {ssl.protocol: \"a\\nnode.id=9\\\\\"}}";

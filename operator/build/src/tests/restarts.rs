@@ -49,7 +49,7 @@ fn what_a_running_broker_can_take_restarts_nobody() {
         }),
     );
     same("storage", edited(|c| c.spec.brokers.storage.as_mut().unwrap().size = "200Gi".into()));
-    same("how to roll", edited(|c| c.spec.rolling.max_unavailable = 2));
+    same("how to roll", edited(|c| c.spec.rolling.max_unavailable = Some(2)));
     same("how to rebalance", edited(|c| c.spec.rebalance.max_moves_per_broker = 1));
     same("pause", edited(|c| c.spec.paused = true));
     same("a new order of listeners' Services", edited(|c| c.metadata.generation = Some(9)));

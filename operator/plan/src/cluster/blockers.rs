@@ -21,7 +21,11 @@ const BEGIN_MS: i64 = 10_000;
 pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     let mut newest = Vec::new();
     for id in facts.ids() {
-        let Some(pod) = facts.pod(id).filter(|pod| pod.phase.is_broken()) else { continue };
+        let stuck = |pod: &&PodView| pod.phase.is_broken() || facts.is_stalled(pod);
+        let Some(pod) = facts.pod(id).filter(stuck) else {
+            newest.extend(facts.overdue(id));
+            continue;
+        };
         let trouble = pod.trouble().unwrap_or_default();
         if pod.outdated || pod.restart_marked {
             let text = format!("replacing broker {id}, which {trouble}: its spec has changed");
@@ -113,5 +117,5 @@ fn is_hopeless(facts: &Facts<'_>, id: BrokerId) -> bool {
 }
 
 fn restart(id: BrokerId) -> Step {
-    Step::Restart { brokers: vec![id], reason: RestartReason::Stuck, hand_off_leaders: false }
+    Step::Restart { brokers: vec![id], reason: RestartReason::Stuck }
 }

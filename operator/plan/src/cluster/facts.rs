@@ -6,12 +6,20 @@ use std::collections::BTreeSet;
 use base::BrokerId;
 
 use crate::observed::{
-    BrokerRisk, BrokerView, ClusterView, Desired, MoveView, Observed, PartitionView, PodView,
-    QuorumView,
+    BrokerRisk, BrokerView, ClusterView, Desired, MoveView, Observed, PartitionView, PodPhase,
+    PodView, QuorumView,
 };
 
 /// For so long a broker that is not whole counts as coming back by itself.
 const FRESH_MS: i64 = 120_000;
+/// For so long a pod may be absent, or be about to start on a spec that has changed since.
+const MAKING_MS: i64 = 60_000;
+/// A broker that runs and is not ready for so long needs somebody to look at it.
+const UNREADY_MS: i64 = 600_000;
+/// A broker must have been ready for so long before others go: one that is just back may not stay.
+const SETTLED_MS: i64 = 5_000;
+/// Nodes' clocks may be ahead of the operator's by so much.
+const SKEW_MS: i64 = 60_000;
 
 /// An observation with the set's size at hand.
 #[derive(Clone, Copy)]
@@ -97,11 +105,55 @@ impl<'a> Facts<'a> {
         Some(missing.count.saturating_sub(arriving as u64))
     }
 
+    /// Partitions have to be asked for their ISR, before anything is decided by it.
+    pub(super) fn lacks_isr(&self) -> bool {
+        let moves = self.moves().unwrap_or_default();
+        self.partitions().is_none() && moves.iter().any(|m| m.isr.is_empty())
+    }
+
+    /// A broker that is to start on a spec that is no longer the newest, and does not get there: a
+    /// volume that cannot be mounted, a network that gives it no address.
+    pub(super) fn is_stalled(&self, pod: &PodView) -> bool {
+        let long = self.seen.now_ms - pod.created_ms >= MAKING_MS;
+        pod.phase == PodPhase::Creating && (pod.outdated || pod.restart_marked) && long
+    }
+
+    /// A broker that is whole, but only just: it is no proof yet that it stays.
+    pub(super) fn unsettled(&self, id: BrokerId) -> Option<Flaw> {
+        let since = self.seen.now_ms - self.pod(id).filter(|pod| pod.ready)?.since_ms;
+        let text = format!("broker {id} has only just become ready");
+        let just = (-SKEW_MS..SETTLED_MS).contains(&since);
+        just.then_some(Flaw { broker: id, text, broken: false, fresh: true })
+    }
+
+    /// What has lasted for too long to be only waited for, of a broker that nothing is wrong with
+    /// in Kubernetes' own words.
+    pub(super) fn overdue(&self, id: BrokerId) -> Option<String> {
+        let flaw = self.flaw(id)?;
+        let Some(pod) = self.pod(id) else { return (!flaw.fresh).then_some(flaw.text) };
+        let known = self.broker(id).is_some_and(|broker| !broker.fenced);
+        let catching_up = known && self.lagging(id).is_some_and(|n| n > 0);
+        let starts = matches!(pod.phase, PodPhase::Creating | PodPhase::Running);
+        let long = self.seen.now_ms - pod.since_ms >= UNREADY_MS;
+        // Who has much to catch up with gets there.
+        (starts && !pod.ready && long && !catching_up)
+            .then(|| format!("{}, and was not for ten minutes", flaw.text))
+    }
+
     /// What keeps the broker from being whole: running, ready, registered, unfenced, in sync.
     pub(super) fn flaw(&self, id: BrokerId) -> Option<Flaw> {
         let flaw = |text: String, broken, fresh| Some(Flaw { broker: id, text, broken, fresh });
         let Some(pod) = self.pod(id) else {
-            return flaw(format!("broker {id} has no pod yet"), false, true);
+            let since = self.seen.missing_since.get(&id);
+            let fresh = since.is_none_or(|since| self.seen.now_ms - since < MAKING_MS);
+            let text = match fresh {
+                true => format!("broker {id} has no pod yet"),
+                false => format!(
+                    "broker {id} has no pod: Kubernetes does not make it (the Events of the \
+                     StatefulSet say why)"
+                ),
+            };
+            return flaw(text, false, fresh);
         };
         let fresh = self.seen.now_ms - pod.since_ms < FRESH_MS;
         if let Some(text) = pod.trouble() {
@@ -141,7 +193,7 @@ impl<'a> Facts<'a> {
     pub(super) fn is_live_voter(&self, id: BrokerId) -> bool {
         let voter = self.quorum().and_then(|q| q.voters.get(&id));
         let serves = self.pod(id).is_some_and(PodView::serves);
-        voter.is_some_and(|voter| voter.caught_up && !voter.replaced) && serves
+        voter.is_some_and(|voter| voter.caught_up) && serves
     }
 
     /// Whether the quorum keeps its majority while these brokers are down. A single voter cannot

@@ -77,6 +77,8 @@ pub(super) fn finish(
         plan.phase = Phase::Ready;
         let ready = format!("{} brokers are ready", facts.size);
         plan.message = notes.remark.map_or(ready.clone(), |remark| format!("{ready}; {remark}"));
+        let grows = |id| facts.seen.claims.get(&id).is_some_and(|c| c.resize_since_ms.is_some());
+        plan.requeue_ms = facts.ids().any(grows).then_some(REFUSED_MS);
     }
 }
 

@@ -1,36 +1,45 @@
 //! Restarts, one broker after the other: those that do not serve first, the active controller
 //! last. One is restarted only if no partition falls below its minimum ISR by it, the quorum
-//! keeps its majority, and every broker is whole, with all its replicas in sync: the one before is
-//! then truly back. Brokers of one rack may go together where the brokers say that the rack can be
-//! spared.
+//! keeps its majority, and every other broker is whole, with all its replicas in sync, and has been
+//! for some seconds: the one before is then truly back. Brokers of one rack may go together where
+//! the brokers say that the rack can be spared.
 
 use base::BrokerId;
 
 use super::facts::{Facts, Flaw, brokers, listed};
 use super::{Notes, Verdict};
-use crate::decision::{Phase, RestartReason, Step};
+use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{AllowUnavailable, BrokerRisk, RackRisk};
+
+/// A file system that can grow while it is in use has done so by then.
+const RESIZE_MS: i64 = 300_000;
 
 pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     let leaving = if notes.refused.is_some() { Default::default() } else { facts.surplus() };
     let due: Vec<(BrokerId, RestartReason)> =
         facts.ids().filter_map(|id| Some((id, reason(facts, id)?))).collect();
     notes.to_restart = due.iter().filter(|(id, _)| !leaving.contains(id)).count();
-    let serves = |id: BrokerId| facts.pod(id).is_some_and(|pod| pod.ready);
-    for &(id, reason) in due.iter().filter(|(id, _)| !serves(*id)) {
-        if is_idle(facts, id) {
+    if facts.lacks_isr() && !due.is_empty() {
+        return Verdict::Need(Need::Partitions);
+    }
+    let stay = facts.ids().filter(|id| !leaving.contains(id));
+    let flaws = stay.filter_map(|id| facts.flaw(id).or_else(|| facts.unsettled(id)));
+    let flaws: Vec<Flaw> = flaws.collect();
+    let broken = flaws.iter().find(|flaw| flaw.broken);
+    for &(id, reason) in &due {
+        // No second broker goes onto a spec that is known not to start.
+        let pod = facts.pod(id).filter(|pod| !pod.ready && !(pod.outdated && broken.is_some()));
+        if pod.is_some() && is_idle(facts, id) {
             let text = format!("restarting broker {id}, which is not ready: {}", reason.text());
-            return restart(vec![id], reason, false, text);
+            return restart(vec![id], reason, text);
         }
     }
     let due: Vec<(BrokerId, RestartReason)> =
-        due.into_iter().filter(|(id, _)| serves(*id) && !leaving.contains(id)).collect();
+        due.into_iter().filter(|(id, _)| !leaving.contains(id)).collect();
     if due.is_empty() {
         return Verdict::Done;
     }
-    let stay = facts.ids().filter(|id| !leaving.contains(id));
-    let flaws: Vec<Flaw> = stay.filter_map(|id| facts.flaw(id)).collect();
-    if let Some(flaw) = flaws.iter().find(|flaw| flaw.broken) {
+    if let Some(flaw) = broken {
         let text = format!("the roll has stopped, {} to go: {}", due.len(), flaw.text);
         return Verdict::Wait(Phase::Degraded, text);
     }
@@ -40,13 +49,16 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
 /// Why a pod is to be replaced; `None` where it is not, or already is being.
 fn reason(facts: &Facts<'_>, id: BrokerId) -> Option<RestartReason> {
     let pod = facts.pod(id).filter(|pod| pod.serves())?;
-    let resize = facts.seen.claims.get(&id).is_some_and(|claim| claim.resize_pending);
+    let resize = facts.seen.claims.get(&id).and_then(|claim| claim.resize_since_ms);
+    // A pod that started since has not helped: another would not.
+    let resize = resize.filter(|since| pod.created_ms <= *since);
     if pod.restart_marked {
         Some(RestartReason::Asked)
     } else if pod.outdated {
         Some(RestartReason::Outdated)
     } else {
-        resize.then_some(RestartReason::FileSystemResize)
+        let long = resize.is_some_and(|since| facts.seen.now_ms - since >= RESIZE_MS);
+        long.then_some(RestartReason::FileSystemResize)
     }
 }
 
@@ -59,11 +71,30 @@ fn is_idle(facts: &Facts<'_>, id: BrokerId) -> bool {
     !needed && facts.quorum_spares(&[id]) == Some(true)
 }
 
+/// A broker that is due and not whole goes before all others, which wait for it: it may be that
+/// only the new spec makes it whole. Others that are not whole must be due as well, and not be
+/// coming back by themselves.
+fn ailing(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)], flaws: &[Flaw]) -> Option<Verdict> {
+    let has_flaw = |id: BrokerId| flaws.iter().any(|flaw| flaw.broker == id);
+    let is_due = |id: BrokerId| due.iter().any(|(other, _)| *other == id);
+    for &(id, reason) in due.iter().filter(|(id, _)| has_flaw(*id)) {
+        let mut others = flaws.iter().filter(|flaw| flaw.broker != id);
+        if others.all(|flaw| is_due(flaw.broker) && !flaw.fresh) && safe(facts, id).is_ok() {
+            let text = format!("restarting broker {id}, which is not whole: {}", reason.text());
+            return Some(restart(vec![id], reason, text));
+        }
+    }
+    None
+}
+
 /// Among brokers that serve.
 fn serving(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)], flaws: &[Flaw]) -> Verdict {
     let Some(leader) = facts.quorum().and_then(|quorum| quorum.leader) else {
         return Verdict::Wait(Phase::Rolling, "waiting: the active controller is not known".into());
     };
+    if let Some(first) = ailing(facts, due, flaws) {
+        return first;
+    }
     let others: Vec<_> = due.iter().copied().filter(|(id, _)| *id != leader).collect();
     let round = if others.is_empty() { due } else { &others };
     if !flaws.is_empty() && !may_join(facts, round, flaws) {
@@ -81,7 +112,7 @@ fn serving(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)], flaws: &[Flaw])
             Ok(()) => {
                 let Some(batch) = batch(facts, id, round, flaws) else { continue };
                 let text = format!("restarting {}: {}", brokers(&batch), reason.text());
-                return restart(batch, reason, true, text);
+                return restart(batch, reason, text);
             }
         }
     }
@@ -98,9 +129,8 @@ fn hold(text: String) -> Verdict {
     Verdict::Hold(Phase::Rolling, text)
 }
 
-fn restart(brokers: Vec<BrokerId>, reason: RestartReason, hand_off: bool, text: String) -> Verdict {
-    let step = Step::Restart { brokers, reason, hand_off_leaders: hand_off };
-    Verdict::Act(step, Phase::Rolling, text)
+fn restart(brokers: Vec<BrokerId>, reason: RestartReason, text: String) -> Verdict {
+    Verdict::Act(Step::Restart { brokers, reason }, Phase::Rolling, text)
 }
 
 /// Whether the broker can be spared; why not, otherwise.
@@ -140,9 +170,10 @@ fn spare_rack<'a>(facts: &Facts<'a>, id: BrokerId) -> Option<&'a str> {
 
 fn limit(facts: &Facts<'_>) -> usize {
     let rolling = facts.desired().rolling;
-    match rolling.same_rack_parallel {
-        true => usize::MAX,
-        false => usize::try_from(rolling.max_unavailable).unwrap_or(1).max(1),
+    match (rolling.max_unavailable, rolling.same_rack_parallel) {
+        (Some(most), _) => usize::try_from(most).unwrap_or(1).max(1),
+        (None, true) => usize::MAX,
+        (None, false) => 1,
     }
 }
 

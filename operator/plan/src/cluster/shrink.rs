@@ -111,6 +111,9 @@ fn open(facts: &Facts<'_>, leaving: &BTreeSet<BrokerId>) -> Verdict {
     let Some(moves) = facts.moves() else {
         return wait("which partitions are being moved is not known".into());
     };
+    if facts.lacks_isr() {
+        return Verdict::Need(Need::Partitions);
+    }
     let from = moves.iter().filter(|m| cordoned.iter().any(|id| m.removing.contains(id)));
     let from = from.filter(|m| !m.removing.iter().any(|id| leaving.contains(id)));
     let undo: Vec<_> = from.filter(|m| is_revocable(m)).map(|m| m.partition.clone()).collect();

@@ -17,9 +17,6 @@ pub(super) fn stage(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
         return wait("the quorum does not say who votes".into());
     };
     let wanted: BTreeSet<BrokerId> = wanted(facts).collect();
-    if let Some((&id, _)) = quorum.voters.iter().find(|(_, voter)| voter.replaced) {
-        return remove(facts, quorum, id, "its disk is another one");
-    }
     let missing =
         facts.staying().filter(|id| wanted.contains(id) && !quorum.voters.contains_key(id));
     let missing: Vec<BrokerId> = missing.collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use base::{BrokerId, TopicPartition};
 use plan::moves::{Move, ThrottleChange};
-use plan::{AllowUnavailable, Plan, PodPhase, RestartReason, Step, next_step};
+use plan::{AllowUnavailable, BrokerState, Plan, PodPhase, RestartReason, Step, next_step};
 
 use super::{Blind, Lie, Partition, Set, World};
 
@@ -45,6 +45,13 @@ impl World {
         }
         self.taken.insert(plan.step.name());
         if fate != Fate::Skipped {
+            let absent = |id: &BrokerId| {
+                plan.brokers.get(id).is_some_and(|broker| broker.state == BrokerState::Missing)
+            };
+            self.missing.retain(|id, _| absent(id));
+            for id in plan.brokers.keys().filter(|id| absent(id)) {
+                self.missing.entry(*id).or_insert(self.now);
+            }
             self.apply(&plan);
             self.take(&plan, fate);
         }

@@ -27,6 +27,10 @@ pub enum Fault {
     Crash,
     /// It runs, but never gets as far as registering.
     Unready,
+    /// It is never started, and nothing says why: its volume cannot be mounted.
+    Mount,
+    /// It serves, but every other replica of it never gets in sync.
+    Lags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -58,7 +62,7 @@ pub struct Pod {
 
 impl Pod {
     pub fn is_up(&self) -> bool {
-        self.phase == PodPhase::Running && self.template.fault.is_none()
+        self.phase == PodPhase::Running && matches!(self.template.fault, None | Some(Fault::Lags))
     }
 }
 
@@ -90,8 +94,8 @@ pub struct World {
     pub racks: i32,
     pub set: Option<Set>,
     pub pods: BTreeMap<BrokerId, Pod>,
-    /// Volume claims, and whether their file systems wait for a restart to grow.
-    pub claims: BTreeMap<BrokerId, bool>,
+    /// Volume claims, and since when their file systems wait for a restart to grow.
+    pub claims: BTreeMap<BrokerId, Option<i64>>,
     /// Registered brokers, and whether they are fenced.
     pub brokers: BTreeMap<BrokerId, bool>,
     /// Dynamic configs outlive registrations.
@@ -104,6 +108,12 @@ pub struct World {
     pub slow: BTreeSet<BrokerId>,
     /// Only the controller is believed: without one, nothing is observed of brokers.
     pub strict: bool,
+    /// There are so many moves that brokers do not say the ISR of each.
+    pub vague: bool,
+    /// Kubernetes makes no pods: a quota, or a policy.
+    pub quota: bool,
+    /// Brokers that have no pod in the status, and since when.
+    pub missing: BTreeMap<BrokerId, i64>,
     /// The condition in the status.
     pub rebalancing: bool,
     /// The voters in the status.

@@ -54,6 +54,7 @@ impl World {
                 revision: Some(set.template.revision.to_string()),
             }),
             pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(pod))).collect(),
+            missing_since: self.missing.clone(),
             claims: self.claims.iter().map(|(id, resize)| (*id, claim_view(*resize))).collect(),
             cluster: up.then(|| self.cluster_view(blind, lie)),
             unreachable: (!up).then(|| "connection refused".to_owned()),
@@ -62,7 +63,7 @@ impl World {
             ..Observed::default()
         };
         if up && needs.contains(&Need::Partitions) {
-            seen.partitions = Some(self.partition_views(lie));
+            seen.learn(self.partition_views(lie));
         }
         if up && needs.contains(&Need::ThrottledTopics) {
             seen.throttled_topics = Some(self.throttled_topics.iter().cloned().collect());
@@ -140,7 +141,7 @@ impl World {
         // Nobody can tell who follows where nobody leads.
         let known = self.controller.is_some() && lie != Lie::NoQuorum;
         let caught_up = |id: &BrokerId| self.is_up(*id) && known;
-        let voter = |id: &BrokerId| VoterView { caught_up: caught_up(id), replaced: false };
+        let voter = |id: &BrokerId| VoterView { caught_up: caught_up(id) };
         let running = self.pods.iter().filter(|(id, pod)| pod.is_up() && !self.voters.contains(id));
         let observers = running.map(|(id, pod)| (*id, ObserverView { caught_up: pod.age >= 2 }));
         QuorumView {
@@ -160,7 +161,7 @@ impl World {
             replicas: p.replicas.clone(),
             adding: p.adding.clone(),
             removing: p.removing.clone(),
-            isr: p.isr.clone(),
+            isr: if self.vague { Vec::new() } else { p.isr.clone() },
         };
         moving.map(|(topic, at, _, p)| view((topic, at, p))).collect()
     }
@@ -242,6 +243,6 @@ fn partition_records(
     [MetadataRecord::Partition(record), MetadataRecord::PartitionChange(moving)]
 }
 
-fn claim_view(resize_pending: bool) -> ClaimView {
-    ClaimView { resize_pending, deleting: false }
+fn claim_view(resize_since_ms: Option<i64>) -> ClaimView {
+    ClaimView { resize_since_ms, deleting: false }
 }

@@ -31,7 +31,7 @@ impl World {
             pod.ready = false;
         }
         for id in (0..set.replicas).map(BrokerId) {
-            if self.pods.contains_key(&id) {
+            if self.pods.contains_key(&id) || self.quota {
                 continue;
             }
             self.uids += 1;
@@ -47,7 +47,7 @@ impl World {
                 age: 0,
             };
             self.pods.insert(id, pod);
-            self.claims.entry(id).or_insert(false);
+            self.claims.entry(id).or_insert(None);
         }
         self.after_stop();
     }
@@ -56,12 +56,13 @@ impl World {
         for (id, pod) in &mut self.pods {
             pod.age += u32::from(pod.phase == PodPhase::Running);
             if pod.phase == PodPhase::Creating {
-                self.claims.insert(*id, false);
+                self.claims.insert(*id, None);
                 pod.phase = match pod.template.fault {
                     Some(Fault::Unschedulable) => PodPhase::Unschedulable,
                     Some(Fault::Image) => PodPhase::ImageError,
                     Some(Fault::Crash) => PodPhase::CrashLoop,
-                    Some(Fault::Unready) | None => PodPhase::Running,
+                    Some(Fault::Mount) => PodPhase::Creating,
+                    Some(Fault::Unready | Fault::Lags) | None => PodPhase::Running,
                 };
             }
         }
@@ -100,12 +101,17 @@ impl World {
 
     fn replicate(&mut self) {
         let active = |id: &BrokerId| self.brokers.get(id) == Some(&false);
-        for p in self.topics.values_mut().flat_map(|t| &mut t.partitions) {
+        let half = |pod: &Pod| pod.template.fault == Some(Fault::Lags);
+        let half: Vec<BrokerId> =
+            self.pods.iter().filter(|(_, pod)| half(pod)).map(|(id, _)| *id).collect();
+        let partitions = self.topics.values_mut().flat_map(|t| t.partitions.iter_mut().enumerate());
+        for (at, p) in partitions {
             if p.leader.is_none() {
                 continue;
             }
             for id in p.replicas.clone() {
-                if p.isr.contains(&id) || !active(&id) {
+                let never = at % 2 == 1 && half.contains(&id);
+                if p.isr.contains(&id) || !active(&id) || never {
                     continue;
                 }
                 let lag = if self.slow.contains(&id) { LAG_SLOW } else { LAG };

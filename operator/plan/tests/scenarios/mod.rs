@@ -6,7 +6,7 @@ use base::BrokerId;
 use plan::{BrokerState, Phase, Plan, PodPhase, Step};
 
 use crate::model::execute::Fate;
-use crate::model::{Blind, Fault, Lie, World};
+use crate::model::{Blind, Fault, Lie, Template, World};
 
 /// A cluster at rest, with a topic of eight partitions.
 fn cluster(replicas: i32, voters: i32, racks: i32) -> World {
@@ -99,7 +99,8 @@ fn partitions_that_need_their_broker_hold_it_only_if_the_user_says_so() {
 
 #[test]
 fn a_bad_spec_takes_one_broker_down_and_its_repair_brings_it_back() {
-    for fault in [Fault::Unschedulable, Fault::Image, Fault::Crash, Fault::Unready] {
+    use Fault::*;
+    for fault in [Unschedulable, Image, Crash, Unready] {
         let mut world = cluster(3, 3, 0);
         edit(&mut world, Some(fault));
         let restarts = restarted(&rest(&mut world));
@@ -183,7 +184,17 @@ fn too_few_brokers_are_refused_while_all_else_goes_on() {
 
 #[test]
 fn a_drain_is_taken_back_half_way() {
+    drain_taken_back(false);
+}
+
+#[test]
+fn a_drain_with_very_many_moves_is_taken_back_as_well() {
+    drain_taken_back(true);
+}
+
+fn drain_taken_back(vague: bool) {
     let mut world = cluster(5, 3, 0);
+    world.vague = vague;
     world.slow.extend((0..5).map(BrokerId));
     world.spec.rebalance.moves_per_broker = 1;
     world.spec.replicas = 4;
@@ -264,4 +275,157 @@ fn moves_are_throttled_and_the_throttle_ends_with_them() {
     assert!(steps.iter().any(throttled), "{steps:?}");
     assert!(steps.iter().any(|step| matches!(step, Step::ClearThrottle(_))), "{steps:?}");
     assert!(world.throttled.is_empty() && world.throttled_topics.is_empty());
+}
+
+#[test]
+fn a_broker_that_is_only_half_whole_gets_the_spec_that_mends_it() {
+    // The third is the active controller, which goes last otherwise.
+    for broker in [1, 2, 0] {
+        let mut world = cluster(3, 3, 0);
+        world.template = Template { revision: 2, fault: Some(Fault::Lags) };
+        world.set.as_mut().unwrap().template = world.template;
+        world.kill(BrokerId(broker));
+        for _ in 0..10 {
+            world.tick();
+        }
+        world.controller = Some(BrokerId(0));
+        for p in world.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+            p.leader = p.isr.iter().copied().find(|id| id.0 == broker).or(p.leader);
+        }
+        assert!(!world.pods[&BrokerId(broker)].ready, "it lags");
+        edit(&mut world, None);
+        let restarts = restarted(&rest(&mut world));
+        assert_eq!((restarts[0].as_slice(), restarts.len()), (&[broker][..], 3));
+        assert_eq!(pass(&mut world).phase, Phase::Ready);
+    }
+}
+
+#[test]
+fn no_second_broker_goes_onto_a_spec_that_does_not_start() {
+    let mut world = cluster(5, 3, 0);
+    let come_back_on = |world: &mut World, ids: &[i32], fault| {
+        edit(world, Some(fault));
+        world.set.as_mut().unwrap().template = world.template;
+        ids.iter().for_each(|id| world.kill(BrokerId(*id)));
+        (0..3).for_each(|_| world.tick());
+    };
+    come_back_on(&mut world, &[3, 4], Fault::Unready);
+    come_back_on(&mut world, &[3], Fault::Crash);
+    assert_eq!(restarted(&rest(&mut world)), Vec::<Vec<i32>>::new());
+    let plan = pass(&mut world);
+    assert!(plan.message.contains("the roll has stopped, 4 to go: broker 3"), "{}", plan.message);
+    edit(&mut world, None);
+    assert_eq!(restarted(&rest(&mut world)).len(), 5);
+}
+
+#[test]
+fn a_pod_that_never_starts_on_an_old_spec_is_replaced_after_a_minute() {
+    let mut world = cluster(3, 3, 0);
+    edit(&mut world, Some(Fault::Mount));
+    assert_eq!(restarted(&rest(&mut world)), [[1]]);
+    edit(&mut world, None);
+    rest(&mut world);
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+    edit(&mut world, Some(Fault::Mount));
+    while restarted(&[pass(&mut world).step]).is_empty() {}
+    edit(&mut world, None);
+    let begun = world.now;
+    let steps: Vec<Step> = (0..10).map(|_| pass(&mut world).step).collect();
+    assert!(restarted(&steps).is_empty(), "it may be about to start: {steps:?}");
+    rest(&mut world);
+    assert!(world.now - begun > 60_000);
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
+#[test]
+fn a_broker_that_gets_no_pod_is_told_of_and_holds_nothing_up() {
+    let mut world = cluster(5, 3, 0);
+    world.quota = true;
+    world.kill(BrokerId(3));
+    world.tick();
+    let plan = pass(&mut world);
+    assert_eq!(plan.degraded, None, "it may be on its way");
+    assert_eq!(plan.phase, Phase::Waiting);
+    for _ in 0..15 {
+        pass(&mut world);
+    }
+    let plan = pass(&mut world);
+    assert_eq!(plan.phase, Phase::Degraded);
+    assert!(plan.degraded.unwrap().contains("broker 3 has no pod: Kubernetes does not make it"));
+    edit(&mut world, None);
+    world.spec.replicas = 4;
+    let steps: Vec<Step> = (0..30).map(|_| pass(&mut world).step).collect();
+    assert!(steps.iter().any(|step| matches!(step, Step::StartMoves { .. })), "{steps:?}");
+    world.quota = false;
+    rest(&mut world);
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
+#[test]
+fn a_spec_that_runs_but_never_gets_ready_is_degraded_in_the_end() {
+    for fault in [Fault::Unready, Fault::Mount] {
+        let mut world = cluster(3, 3, 0);
+        edit(&mut world, Some(fault));
+        rest(&mut world);
+        assert_eq!(pass(&mut world).degraded, None, "{fault:?}: it may take a while");
+        for _ in 0..120 {
+            pass(&mut world);
+        }
+        let plan = pass(&mut world);
+        assert_eq!(plan.phase, Phase::Degraded);
+        assert!(plan.degraded.as_ref().unwrap().contains("broker 1 "), "{plan:?}");
+    }
+    // Who has much to catch up with only needs time.
+    let mut world = cluster(3, 3, 0);
+    edit(&mut world, Some(Fault::Lags));
+    rest(&mut world);
+    for _ in 0..130 {
+        assert_eq!(pass(&mut world).degraded, None);
+    }
+}
+
+#[test]
+fn a_broker_that_is_only_just_back_is_not_relied_on() {
+    let mut world = cluster(3, 3, 0);
+    edit(&mut world, None);
+    while world.pods[&BrokerId(1)].template.revision == 1 || !world.pods[&BrokerId(1)].ready {
+        pass(&mut world);
+    }
+    let plan = pass(&mut world);
+    assert_eq!(plan.step, Step::Nothing);
+    assert!(plan.message.contains("broker 1 has only just become ready"), "{}", plan.message);
+    assert_eq!(restarted(&[pass(&mut world).step]), [[2]]);
+}
+
+#[test]
+fn of_a_rack_no_more_roll_together_than_the_user_allows() {
+    let batches = |most: Option<i32>, parallel: bool| {
+        let mut world = cluster(9, 1, 3);
+        world.spec.rolling.same_rack_parallel = parallel;
+        world.spec.rolling.max_unavailable = most;
+        edit(&mut world, None);
+        restarted(&rest(&mut world)).iter().map(Vec::len).max()
+    };
+    assert_eq!(batches(None, false), Some(1));
+    assert_eq!(batches(None, true), Some(3));
+    assert_eq!(batches(Some(2), true), Some(2));
+    assert_eq!(batches(Some(2), false), Some(2));
+    assert_eq!(batches(Some(1), true), Some(1));
+}
+
+#[test]
+fn a_volume_gets_five_minutes_to_grow_before_its_broker_restarts() {
+    let mut world = cluster(3, 3, 0);
+    let begun = world.now;
+    world.claims.insert(BrokerId(2), Some(begun));
+    let plan = pass(&mut world);
+    assert_eq!((plan.step, plan.phase), (Step::Nothing, Phase::Ready));
+    assert!(plan.requeue_ms.is_some(), "nobody tells when the time is up");
+    while world.now - begun < 400_000 && restarted(&[pass(&mut world).step]).is_empty() {}
+    assert!((300_000..320_000).contains(&(world.now - begun)));
+    rest(&mut world);
+    // What a restart did not help, no other restart would.
+    let begun = world.now - 1_000_000;
+    world.claims.insert(BrokerId(2), Some(begun));
+    assert_eq!(restarted(&rest(&mut world)), Vec::<Vec<i32>>::new());
 }

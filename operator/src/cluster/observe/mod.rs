@@ -96,7 +96,12 @@ impl Operator {
             desired: desired(cluster),
             pods: pods.collect(),
             set,
-            claims: live.claims.iter().map(|(id, claim)| (*id, claims::view(claim))).collect(),
+            claims: live
+                .claims
+                .iter()
+                .map(|(id, claim)| (*id, claims::view(claim, now_ms)))
+                .collect(),
+            missing_since: status::missing_since(cluster),
             rebalancing: status::was_rebalancing(cluster),
             last_voters: status::voters(cluster),
             ..Observed::default()
@@ -146,7 +151,7 @@ async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Plan {
 
 async fn fetch(admin: &Admin, need: Need, seen: &mut Observed) -> Result<(), String> {
     match need {
-        Need::Partitions => seen.partitions = Some(quorum::partitions(admin).await?),
+        Need::Partitions => seen.learn(quorum::partitions(admin).await?),
         Need::ThrottledTopics => {
             seen.throttled_topics = Some(quorum::throttled_topics(admin).await?);
         }
