@@ -209,7 +209,7 @@ pub struct RackSpec {
 }
 
 /// How brokers are restarted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RollingSpec {
     /// Most brokers that are down at a time for a restart; 1, or with `sameRackParallel` no limit
@@ -224,16 +224,6 @@ pub struct RollingSpec {
     /// What to do about partitions that no restart leaves available: a single replica, or as many
     /// replicas as `min.insync.replicas`.
     pub allow_unavailable: AllowUnavailable,
-}
-
-impl Default for RollingSpec {
-    fn default() -> RollingSpec {
-        RollingSpec {
-            max_unavailable: None,
-            same_rack_parallel: false,
-            allow_unavailable: AllowUnavailable::default(),
-        }
-    }
 }
 
 /// What to do about partitions that no restart leaves available.

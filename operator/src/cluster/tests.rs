@@ -402,7 +402,7 @@ async fn a_listener_without_an_address_is_told_of_once_the_brokers_are_ready() {
     start_pods(&api, 1, &json!({"phase": "Running"}));
     let object = operator.cluster("ns", "c").await.unwrap().unwrap();
     let mut look = operator.look(object).await.unwrap();
-    look.plan.phase = plan::Phase::Ready;
+    (look.plan.phase, look.plan.degraded) = (plan::Phase::Ready, None);
     let problems: Vec<_> = status::unaddressed(&look).into_iter().collect();
     let now = crd::Time(k8s_openapi::jiff::Timestamp::now());
     let new = serde_json::to_value(status::of_pass(&look, &problems, &now)).unwrap();

@@ -48,7 +48,7 @@ impl QuorumInfo {
     /// As the planner takes it.
     pub fn view(&self) -> plan::QuorumView {
         let voter = |(id, member): (&BrokerId, &Member)| {
-            (*id, plan::VoterView { caught_up: member.caught_up, ..Default::default() })
+            (*id, plan::VoterView { caught_up: member.caught_up })
         };
         let observer = |(id, member): (&BrokerId, &Member)| {
             (*id, plan::ObserverView { caught_up: member.caught_up })

@@ -27,9 +27,10 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     let flaws: Vec<Flaw> = flaws.collect();
     let broken = flaws.iter().find(|flaw| flaw.broken);
     for &(id, reason) in &due {
+        let Some(pod) = facts.pod(id).filter(|pod| !pod.ready) else { continue };
         // No second broker goes onto a spec that is known not to start.
-        let pod = facts.pod(id).filter(|pod| !pod.ready && !(pod.outdated && broken.is_some()));
-        if pod.is_some() && is_idle(facts, id) {
+        let allowed = broken.is_none() || !pod.outdated;
+        if allowed && is_idle(facts, id) {
             let text = format!("restarting broker {id}, which is not ready: {}", reason.text());
             return restart(vec![id], reason, text);
         }
