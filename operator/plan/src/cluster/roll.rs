@@ -65,10 +65,8 @@ fn reason(facts: &Facts<'_>, id: BrokerId) -> Option<RestartReason> {
 
 /// It does not serve, so that nobody misses it, whoever else is down.
 fn is_idle(facts: &Facts<'_>, id: BrokerId) -> bool {
-    let needed = match facts.broker(id) {
-        None => false,
-        Some(broker) => !broker.risk.as_ref().is_some_and(|r| r.at_risk == 0 && r.leading == 0),
-    };
+    let idle = |risk: &BrokerRisk| risk.leading == 0 && spared(facts, id, risk).is_ok();
+    let needed = facts.broker(id).is_some_and(|broker| !broker.risk.as_ref().is_some_and(idle));
     !needed && facts.quorum_spares(&[id]) == Some(true)
 }
 

@@ -101,16 +101,19 @@ impl World {
 
     fn replicate(&mut self) {
         let active = |id: &BrokerId| self.brokers.get(id) == Some(&false);
-        let half = |pod: &Pod| pod.template.fault == Some(Fault::Lags);
-        let half: Vec<BrokerId> =
-            self.pods.iter().filter(|(_, pod)| half(pod)).map(|(id, _)| *id).collect();
+        // One at a time: two may each be the last in sync where the other lags, and then no step is
+        // safe, which is for a user to decide.
+        let half = self.pods.iter().find(|(_, pod)| pod.template.fault == Some(Fault::Lags));
+        let half = half.map(|(id, _)| *id);
         let partitions = self.topics.values_mut().flat_map(|t| t.partitions.iter_mut().enumerate());
         for (at, p) in partitions {
             if p.leader.is_none() {
                 continue;
             }
             for id in p.replicas.clone() {
-                let never = at % 2 == 1 && half.contains(&id);
+                // What is being added gets there: a move that can never end has to be taken back
+                // by its user.
+                let never = at % 2 == 1 && half == Some(id) && !p.adding.contains(&id);
                 if p.isr.contains(&id) || !active(&id) || never {
                     continue;
                 }

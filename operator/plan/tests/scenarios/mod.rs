@@ -6,7 +6,7 @@ use base::BrokerId;
 use plan::{BrokerState, Phase, Plan, PodPhase, Step};
 
 use crate::model::execute::Fate;
-use crate::model::{Blind, Fault, Lie, Template, World};
+use crate::model::{Blind, Fault, Lie, World};
 
 /// A cluster at rest, with a topic of eight partitions.
 fn cluster(replicas: i32, voters: i32, racks: i32) -> World {
@@ -277,22 +277,27 @@ fn moves_are_throttled_and_the_throttle_ends_with_them() {
     assert!(world.throttled.is_empty() && world.throttled_topics.is_empty());
 }
 
+/// The broker comes back on a spec with which every other of its replicas is never in sync.
+fn half_whole(world: &mut World, broker: i32) {
+    edit(world, Some(Fault::Lags));
+    world.set.as_mut().unwrap().template = world.template;
+    world.kill(BrokerId(broker));
+    for _ in 0..10 {
+        world.tick();
+    }
+    assert!(!world.pods[&BrokerId(broker)].ready, "it lags");
+}
+
 #[test]
 fn a_broker_that_is_only_half_whole_gets_the_spec_that_mends_it() {
     // The third is the active controller, which goes last otherwise.
     for broker in [1, 2, 0] {
         let mut world = cluster(3, 3, 0);
-        world.template = Template { revision: 2, fault: Some(Fault::Lags) };
-        world.set.as_mut().unwrap().template = world.template;
-        world.kill(BrokerId(broker));
-        for _ in 0..10 {
-            world.tick();
-        }
+        half_whole(&mut world, broker);
         world.controller = Some(BrokerId(0));
         for p in world.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
             p.leader = p.isr.iter().copied().find(|id| id.0 == broker).or(p.leader);
         }
-        assert!(!world.pods[&BrokerId(broker)].ready, "it lags");
         edit(&mut world, None);
         let restarts = restarted(&rest(&mut world));
         assert_eq!((restarts[0].as_slice(), restarts.len()), (&[broker][..], 3));
@@ -428,4 +433,19 @@ fn a_volume_gets_five_minutes_to_grow_before_its_broker_restarts() {
     let begun = world.now - 1_000_000;
     world.claims.insert(BrokerId(2), Some(begun));
     assert_eq!(restarted(&rest(&mut world)), Vec::<Vec<i32>>::new());
+}
+
+/// Found by the model: a broker that is not ready and leads nothing may be one of those in sync.
+#[test]
+fn partitions_that_need_a_half_whole_broker_hold_it_as_well() {
+    let mut world = cluster(3, 3, 0);
+    world.create_topic("pair", 2, 2, 2);
+    world.spec.rolling.allow_unavailable = plan::AllowUnavailable::Wait;
+    half_whole(&mut world, 2);
+    let needed = |p: &crate::model::Partition| p.isr.contains(&BrokerId(2));
+    assert!(world.partitions().any(|(topic, _, _, p)| topic == "pair" && needed(p)));
+    edit(&mut world, None);
+    assert_eq!(restarted(&rest(&mut world)), Vec::<Vec<i32>>::new());
+    world.spec.rolling.allow_unavailable = plan::AllowUnavailable::Proceed;
+    assert_eq!(restarted(&rest(&mut world)).len(), 3);
 }
