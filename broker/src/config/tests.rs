@@ -116,12 +116,25 @@ fn what_has_no_effect_is_listed() {
 #[test]
 fn a_sole_broker_may_be_its_own_bootstrap_server() {
     let key = "controller.quorum.bootstrap.servers";
-    let own = parse("").unwrap().controller_advertised;
-    let itself = parse(&format!("{key}=localhost:{}", own.port)).unwrap();
-    assert_eq!(itself.without_effect, [key]);
-    refused(&format!("{key}=localhost:1"), "controller.quorum.voters");
-    refused(&format!("{key}=localhost:{0},other:{0}", own.port), "controller.quorum.voters");
-    refused(&format!("{key}=nonsense"), key);
+    let alone: String = MINIMAL
+        .lines()
+        .filter(|line| !line.starts_with("controller.quorum.voters"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let parse = |servers: String| {
+        let text = format!("{alone}{key}={servers}");
+        Config::from_properties(parse_properties(&text).unwrap())
+    };
+    let port = parse(String::new()).unwrap().controller_advertised.port;
+    assert_eq!(parse(format!("localhost:{port}")).unwrap().without_effect, [key]);
+    for (servers, named) in [
+        ("localhost:1".to_owned(), "controller.quorum.voters"),
+        (format!("localhost:{port},other:{port}"), "controller.quorum.voters"),
+        ("nonsense".to_owned(), key),
+    ] {
+        let message = parse(servers).unwrap_err().to_string();
+        assert!(message.contains(named), "{message}");
+    }
 }
 
 #[test]

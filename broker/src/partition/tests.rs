@@ -28,6 +28,8 @@ struct Rig {
     fs: MemFs,
     partitions: Partitions,
     partition: Arc<Partition>,
+    /// Of the coordinators, which have nothing to do here.
+    _runtime: tokio::runtime::Runtime,
 }
 
 fn dir() -> PathBuf {
@@ -57,7 +59,13 @@ impl Rig {
         fs.create_dir_all(Path::new(LOGS)).unwrap();
         fs.sync_dir(Path::new("/")).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let outbox = Arc::new(Outbox::new(GroupCoordinator::new(&config), metrics));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
+        let runtime = runtime.unwrap();
+        let groups = {
+            let _within = runtime.enter();
+            GroupCoordinator::new(&config)
+        };
+        let outbox = Arc::new(Outbox::new(groups, metrics));
         let context = LogContext::new(Arc::new(fs.clone()), 8);
         let loaded = LoadedLogs::default();
         let partitions = Partitions::new(config, context, outbox.clone(), loaded);
@@ -65,7 +73,7 @@ impl Rig {
         let log = open(&fs, flush_messages);
         let partition = Partition::new(ME, TopicId([1; 16]), log, settings, 0, outbox);
         partitions.insert(partition.clone());
-        Rig { fs, partitions, partition }
+        Rig { fs, partitions, partition, _runtime: runtime }
     }
 
     fn assign(&self, leader: BrokerId, epoch: i32) {
