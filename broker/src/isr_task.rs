@@ -36,6 +36,8 @@ pub async fn run(broker: Arc<Broker>) {
 }
 
 async fn propose(broker: &Broker, proposals: Proposals) {
+    // Before the request: the image with the change may be applied before its answer is here.
+    let before: Vec<usize> = proposals.iter().map(|(partition, _)| partition.isr_len()).collect();
     let request = AlterIsrRequest {
         broker_id: broker.id,
         broker_epoch: broker.image().broker(broker.id).map_or(-1, |b| b.epoch),
@@ -48,11 +50,11 @@ async fn propose(broker: &Broker, proposals: Proposals) {
     match broker.controller.request_within(request, REQUEST_TIMEOUT).await {
         Ok(ControllerResponse::AlterIsr(response)) => {
             let mut results = response.partitions.into_iter();
-            for (partition, proposal) in proposals {
+            for ((partition, proposal), before) in proposals.into_iter().zip(before) {
                 let result = results.next().map(|result| result.result);
                 let answer = match result {
                     Some(Ok(state)) => {
-                        count(broker, &partition, state.isr.len());
+                        count(broker, before, state.isr.len());
                         IsrAnswer::Accepted {
                             leader_epoch: state.leader_epoch,
                             partition_epoch: state.partition_epoch,
@@ -86,8 +88,7 @@ async fn retry_later(proposals: Proposals) {
     }
 }
 
-fn count(broker: &Broker, partition: &Partition, isr: usize) {
-    let before = partition.isr_len();
+fn count(broker: &Broker, before: usize, isr: usize) {
     broker.metrics.isr_shrinks.inc_by(before.saturating_sub(isr) as u64);
     broker.metrics.isr_expands.inc_by(isr.saturating_sub(before) as u64);
 }
