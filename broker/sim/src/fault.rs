@@ -1,7 +1,7 @@
 //! What goes wrong, and when it must stop: kills, power loss, wiped disks, clean stops, pauses,
 //! cut links; `disk_fault` has the disks that misbehave under a live broker. Data is taken away
-//! only where the promise of the system covers it: with `min.insync.replicas` 2 one broker at a time may
-//! lose data, and no other may fail uncleanly before that one is in sync again everywhere.
+//! only where the promise of the system covers it: with `min.insync.replicas` 2 one broker at a
+//! time may lose data, and no other may fail uncleanly before that one is in sync again everywhere.
 
 use std::collections::BTreeSet;
 

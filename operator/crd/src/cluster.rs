@@ -89,12 +89,14 @@ pub struct KafkaClusterSpec {
             "self.all(a, !has(a.nodePort) \
              || self.exists_one(b, has(b.nodePort) && b.nodePort == a.nodePort))"
         ).message("no two listeners have the same nodePort"),
+        // Ports differ, so that they tell listeners apart: to compare names out of a filter would
+        // exceed the API server's cost budget.
         validation = Rule::new(
             "!self.exists(l, l.type == 'Internal') \
-             || self.filter(l, l.type == 'Internal')[0].name \
-                == oldSelf.filter(l, l.type == 'Internal')[0].name \
-             && self.filter(l, l.type == 'Internal')[0].port \
-                == oldSelf.filter(l, l.type == 'Internal')[0].port"
+             || self.filter(l, l.type == 'Internal')[0].port \
+                == oldSelf.filter(l, l.type == 'Internal')[0].port \
+             && self.all(l, l.type != 'Internal' \
+                || oldSelf.all(o, o.port != l.port || o.name == l.name))"
         ).message("the first listener of type Internal keeps its name and port: the brokers of a \
                    running cluster find each other by them; add another listener instead")
     )]
