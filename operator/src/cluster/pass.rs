@@ -59,10 +59,11 @@ impl Operator {
         api.get_opt(name).await.map_err(Error::api(format!("read KafkaCluster {name}")))
     }
 
-    /// Before anything that cannot be taken back everything is seen once more, and must lead to
-    /// the same step.
-    async fn confirmed(&self, look: Look) -> Result<Look> {
-        if !look.plan.step.is_disruptive() {
+    /// Before anything that cannot be taken back, and after anything was applied, everything is
+    /// seen once more, and must lead to the same step. Without that the status would call a spec
+    /// reached by what was there before it.
+    async fn confirmed(&self, look: Look, wrote: bool) -> Result<Look> {
+        if !wrote && !look.plan.step.is_disruptive() {
             return Ok(look);
         }
         let names = names(&look.cluster);
@@ -86,7 +87,7 @@ impl Operator {
     /// Returns what was seen last, whether anything was written, and what the user has to know.
     async fn change(&self, look: Look) -> Result<(Look, bool, Vec<Problem>)> {
         let (mut wrote, mut problems) = self.apply(&look).await?;
-        let look = self.confirmed(look).await?;
+        let look = self.confirmed(look, wrote).await?;
         match self.act(&look).await {
             Ok(acted) => wrote |= acted,
             Err(error) => problems.push(self.not_taken(&look, error)?),

@@ -82,11 +82,13 @@ pub(super) fn finish(
     }
 }
 
-/// Brokers that are not whole.
+/// Brokers that are not whole, or of which nobody knows yet whether they are to be restarted.
 fn unfinished(facts: &Facts<'_>) -> Option<(Phase, String)> {
     let flaws: Vec<Flaw> = facts.ids().filter_map(|id| facts.flaw(id)).collect();
     if flaws.is_empty() {
-        return None;
+        let unseen = facts.seen.set.as_ref().is_some_and(|set| set.revision.is_none());
+        let text = "Kubernetes has not yet taken up the newest spec of the pods";
+        return unseen.then(|| (Phase::Rolling, text.to_owned()));
     }
     let texts: Vec<&str> = flaws.iter().take(3).map(|flaw| &*flaw.text).collect();
     let rest = match flaws.len() - texts.len() {

@@ -449,3 +449,15 @@ fn partitions_that_need_a_half_whole_broker_hold_it_as_well() {
     world.spec.rolling.allow_unavailable = plan::AllowUnavailable::Proceed;
     assert_eq!(restarted(&rest(&mut world)).len(), 3);
 }
+
+/// Until Kubernetes has looked at the newest spec of the pods, nobody knows which are outdated.
+#[test]
+fn a_spec_that_is_not_taken_up_yet_is_not_reached() {
+    let world = cluster(3, 3, 0);
+    let mut seen = world.observe(&[], Blind::default(), Lie::None);
+    assert_eq!(plan::next_step(&seen).phase, Phase::Ready);
+    seen.set.as_mut().unwrap().revision = None;
+    let plan = plan::next_step(&seen);
+    assert_eq!((plan.step, plan.phase), (Step::Nothing, Phase::Rolling));
+    assert!(plan.requeue_ms.is_some(), "{plan:?}");
+}
