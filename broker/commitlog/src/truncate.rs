@@ -71,6 +71,10 @@ impl Log {
         for segment in dropped.iter().rev() {
             remove_segment(segment, &self.context)?;
         }
+        if !dropped.is_empty() {
+            // Were they to come back after the cut, there would be a hole in front of them.
+            sync_dir(&self.dir, &self.context)?;
+        }
         self.cut_segment(&active, size, end)?;
         sync_dir(&self.dir, &self.context)?;
         self.sealed = self.sealed.min(active.base_offset);

@@ -19,7 +19,8 @@ pub fn recovered(
     range: Range<Offset>,
     found: &[BatchId],
 ) -> Check {
-    let (kept, more) = found.split_at(kept(written, range.start, found));
+    let same = kept(written, range.start, found);
+    let (kept, more) = found.split_at(same);
     let end_of = |found: &[BatchId]| found.last().map_or(range.start, |batch| batch.last + 1);
     let known = more.iter().all(|batch| refused.contains(batch));
     if known && end_of(found) == range.end && end_of(kept) >= synced {
@@ -29,11 +30,13 @@ pub fn recovered(
         Property::Recovery,
         format!(
             "partition {tp} node {who}: {range:?} with {} of {} batches, synced {synced}, \
-             last found {:?}, last written {:?}",
+             last found {:?}, last written {:?}, the first that differs is {:?} instead of {:?}",
             found.len(),
             written.len(),
             found.last().map(BatchId::text),
-            written.last().map(BatchId::text)
+            written.last().map(BatchId::text),
+            more.first().map(BatchId::text),
+            written[index_at(written, range.start)..].get(same).map(BatchId::text)
         ),
     )
 }

@@ -458,6 +458,6 @@ fn a_spec_that_is_not_taken_up_yet_is_not_reached() {
     assert_eq!(plan::next_step(&seen).phase, Phase::Ready);
     seen.set.as_mut().unwrap().revision = None;
     let plan = plan::next_step(&seen);
-    assert_eq!((plan.step, plan.phase), (Step::Nothing, Phase::Rolling));
     assert!(plan.requeue_ms.is_some(), "{plan:?}");
+    assert_eq!((plan.step, plan.phase), (Step::Nothing, Phase::Rolling));
 }
