@@ -92,6 +92,10 @@ true
 - apiGroups: [barnabas.dev]
   resources: [kafkaclusters/finalizers, topics/finalizers]
   verbs: [update]
+# Whether the namespace is being deleted; a Role gives it for its own.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, update, patch, delete]

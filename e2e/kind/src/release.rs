@@ -19,10 +19,15 @@ impl Scenario {
     /// given. Without `watchNamespaces` the operator looks after all namespaces: two scenarios of
     /// this kind cannot run side by side.
     pub fn install_plain(&self, values: &[&str]) -> Result<()> {
+        self.install_at(&self.home, values)
+    }
+
+    /// The same in any namespace, which the caller removes.
+    pub fn install_at(&self, namespace: &str, values: &[&str]) -> Result<()> {
         let chart = repository().join("charts/barnabas-operator");
         let chart = chart.to_string_lossy();
         let mut arguments = vec!["upgrade", "--install", RELEASE, &chart, "--take-ownership"];
-        arguments.extend(["--namespace", &self.home, "--wait", "--timeout", "120s"]);
+        arguments.extend(["--namespace", namespace, "--wait", "--timeout", "120s"]);
         for value in ["image.tag=dev", "brokerImage.tag=dev"].iter().chain(values) {
             arguments.extend(["--set", value]);
         }

@@ -76,6 +76,8 @@ pub enum Phase {
     Paused,
     Invalid,
     Degraded,
+    /// Its namespace is being deleted, and everything in it.
+    Deleting,
     /// Not all could be observed, or the word is of another version of the operator.
     #[default]
     #[serde(other)]

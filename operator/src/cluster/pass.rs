@@ -32,6 +32,11 @@ impl Operator {
             // Its objects go with it: they have it for an owner.
             return Ok(Action::await_change());
         }
+        if self.context.namespace_goes(namespace).await {
+            let new = status::of_going(&cluster, &Time(Timestamp::now()));
+            self.write_status(&cluster, &new).await?;
+            return Ok(Action::await_change());
+        }
         let problems = build::check_config(&cluster);
         if !problems.is_empty() {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();

@@ -102,6 +102,21 @@ pub fn of_failure(
     status
 }
 
+/// The status of a cluster that goes with its namespace. Topics read in it that there is nothing
+/// left for them to guard: the right to take their finalizers off may go before they do.
+pub fn of_going(cluster: &KafkaCluster, now: &Time) -> KafkaClusterStatus {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let message = "the namespace is being deleted";
+    status.observed_generation = cluster.metadata.generation;
+    status.phase = Some(Phase::Deleting);
+    status.step = None;
+    for kind in [kind::READY, kind::PROGRESSING] {
+        set(&mut status, cluster, now, kind, false.into(), "NamespaceDeleted", message);
+    }
+    status.message = Some(message.into());
+    status
+}
+
 fn common(status: &mut KafkaClusterStatus, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) {
     let ready = live.pods.values().filter(|pod| is_ready(pod)).count();
     status.observed_generation = cluster.metadata.generation;

@@ -181,6 +181,26 @@ async fn a_paused_or_dying_cluster_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_cluster_whose_namespace_goes_is_left_alone_and_says_so() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let operator = operator(&api);
+    api.put(
+        "/api/v1/namespaces/ns",
+        json!({"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+    );
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.names(SETS), Vec::<String>::new());
+    let status = status(&api);
+    assert_eq!(status["phase"], "Deleting");
+    assert_eq!(condition(&status, "Ready")["reason"], "NamespaceDeleted");
+    api.take_writes();
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.take_writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_volume_grows_and_the_set_is_made_anew_around_as_many_pods() {
     let api = FakeApi::default();
     cluster(&api, json!({"brokers": {"replicas": 3, "storage": {"size": "1Gi"}}}));

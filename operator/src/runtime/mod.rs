@@ -57,6 +57,9 @@ async fn run_async(settings: Settings) -> Result<()> {
     let http = tokio::spawn(http::serve(context.clone(), listener, stop.clone()));
     let result = lead(&context, &stop).await;
     stop.stop();
+    if let Err(error) = topic::leave(&context).await {
+        tracing::warn!(%error, "Topics may keep the namespace from going");
+    }
     http.await.context("HTTP")??;
     result
 }

@@ -218,7 +218,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 }
 
 /// Enough of a resource to write to it.
-fn entry_of(key: &Key, metadata: ObjectMeta) -> Entry {
+pub(super) fn entry_of(key: &Key, metadata: ObjectMeta) -> Entry {
     let wish = TopicWish {
         namespace: key.namespace.clone(),
         name: key.name.clone(),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use build::Names;
-use crd::{KafkaCluster, Topic, TopicDeletionPolicy, TopicStatus};
+use crd::{KafkaCluster, Phase, Topic, TopicDeletionPolicy, TopicStatus};
 use kube::ResourceExt;
 use plan::topics::{TopicReason, TopicWish};
 
@@ -130,6 +130,7 @@ impl Entry {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ClusterFacts {
     pub uid: String,
+    /// It is being deleted, alone or with its namespace.
     pub deleting: bool,
     pub paused: bool,
     /// At least one broker pod is ready.
@@ -154,10 +155,12 @@ impl ClusterFacts {
             let hosts = brokers.map(|id| format!("{}:{}", names.broker_host(id), listener.port));
             bootstrap.extend(hosts);
         }
-        let ready = cluster.status.as_ref().and_then(|status| status.ready_replicas);
+        let status = cluster.status.as_ref();
+        let ready = status.and_then(|status| status.ready_replicas);
+        let goes = status.is_some_and(|status| status.phase == Some(Phase::Deleting));
         ClusterFacts {
             uid: cluster.uid().unwrap_or_default(),
-            deleting: cluster.metadata.deletion_timestamp.is_some(),
+            deleting: goes || cluster.metadata.deletion_timestamp.is_some(),
             paused: spec.paused,
             ready: ready.is_some_and(|ready| ready > 0),
             bootstrap,

@@ -4,7 +4,8 @@
 //! - [`index`]: what is known of resources, from the watches;
 //! - [`queue`]: the topics of a cluster that want a look, each once;
 //! - [`worker`]: one batch: finalizers, one look at all topics, plans, requests ([`execute`]);
-//! - [`write`]: statuses and finalizers, where they change.
+//! - [`write`]: statuses and finalizers, where they change;
+//! - [`leave`]: the end of an operator that goes with its namespace.
 //!
 //! Nothing is done before both watches have listed everything: a cluster that was not yet seen
 //! is not a cluster that is gone.
@@ -13,6 +14,7 @@ mod admin;
 mod controller;
 mod execute;
 mod index;
+mod leave;
 mod outcome;
 mod queue;
 mod resources;
@@ -34,6 +36,7 @@ use crate::Context;
 use crate::kafka::{Admin, Options};
 use crate::runtime::Stop;
 use controller::Controller;
+pub use leave::leave;
 use resources::ApiServer;
 
 /// Topics of one batch.

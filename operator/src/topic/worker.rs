@@ -143,7 +143,9 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         (facts, jobs)
     }
 
-    /// The cluster is gone or going: nothing is deleted for it, and nobody waits for it.
+    /// The cluster is gone or going: nothing is deleted for it, and nobody waits for it. Of one
+    /// that is going even Topics that stay are let go: with the namespace goes the right to do it
+    /// later.
     async fn abandon(&mut self, going: bool, jobs: Vec<Job>) -> Vec<Verdict> {
         let held = jobs.iter().flat_map(|job| &job.entries);
         let mut release = true;
@@ -164,7 +166,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
             }
             let (ready, facts) = (false, TopicFacts::Kept);
             let outcome = Outcome { ready, reason, message: text.clone(), facts };
-            let release = entry.wish.deleting && release;
+            let release = entry.wish.deleting && release || going && entry.has_finalizer();
             Verdict { entry, outcome: Some(outcome), release }
         };
         jobs.into_iter().flat_map(|job| job.entries).map(verdict).collect()

@@ -23,7 +23,7 @@ pub struct Verdict {
     pub entry: Entry,
     /// `None`: the status stays.
     pub outcome: Option<Outcome>,
-    /// The resource is being deleted, and may go.
+    /// It may go when it is deleted: its finalizer is taken off.
     pub release: bool,
 }
 

@@ -151,6 +151,19 @@ async fn a_resource_never_hangs_on_a_cluster_that_is_gone_or_going() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_goes_lets_even_topics_that_stay_go() {
+    let mut bed = Bed::new();
+    bed.kafka.put("t", 1, 3, config(&[]));
+    bed.shared.index().apply(held("t"));
+    bed.look(&["t"]).await;
+    assert!(bed.resource("t").has_finalizer());
+    bed.cluster_is(|facts| facts.deleting = true);
+    bed.look(&["t"]).await;
+    assert!(!bed.resource("t").has_finalizer());
+    assert!(bed.kafka.calls("delete").is_empty());
+}
+
+#[tokio::test]
 async fn a_topic_to_delete_waits_for_brokers_and_a_retained_one_does_not() {
     let mut bed = Bed::new();
     bed.kafka.lock().down = true;

@@ -57,3 +57,22 @@ fn namespace_deleted() {
         Ok(())
     });
 }
+
+/// Everything is in one namespace: the operator goes before the Topics, and must not leave them
+/// behind with a finalizer that nobody takes off.
+#[test]
+#[ignore = "needs kind: cargo x kind test"]
+fn own_namespace_deleted() {
+    scenario("own-namespace-deleted", async |s| {
+        // The definitions first: another release has them, and outlives the namespace.
+        s.install_operator(&[]).await?;
+        let own = format!("{}-own", s.namespace);
+        Tool::Kubectl.run(&["create", "namespace", &own])?;
+        s.install_at(&own, &["crds.enabled=false", &format!("watchNamespaces={{{own}}}")])?;
+        let lived = neighbour(s, &own);
+        let ended = Tool::Kubectl.run(&["delete", "namespace", &own, "--timeout=120s"]);
+        lived?;
+        ended?;
+        Ok(())
+    });
+}
