@@ -18,24 +18,32 @@ use crate::types::broker_id;
 /// How often a leader looks whether its quorum still answers.
 const CHECK: Duration = Duration::from_millis(100);
 
-/// Runs as long as the node.
+/// Runs as long as the node. Of what Raft measures of itself only a new leader wants to know at
+/// once, until its term has begun: the rest changes with every heartbeat.
 pub async fn run(core: Arc<Core>, followers: Arc<Followers>) {
     let Some(raft) = core.raft.get() else { return };
-    let mut changes = raft.metrics();
+    let (mut changes, mut measured) = (raft.server_metrics(), raft.metrics());
     loop {
-        let metrics = changes.borrow_and_update().clone();
-        if let Err(error) = &metrics.running_state
-            && !matches!(error, Fatal::Stopped)
-        {
-            fatal_raft(&error);
-        }
-        followers.observe(&metrics);
-        publish(&core, &metrics);
-        let is_leader = metrics.state == ServerState::Leader;
+        changes.borrow_and_update();
+        let (leads, alone) = {
+            let metrics = measured.borrow_and_update();
+            followers.observe(&metrics);
+            publish(&core, &metrics);
+            let nodes = metrics.membership_config.membership().nodes().count();
+            (metrics.state == ServerState::Leader, nodes < 2)
+        };
+        let begins = leads && !core.leadership.borrow().is_self;
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(CHECK), if is_leader => {}
+            changed = changes.changed() => if changed.is_err() { break },
+            _ = measured.changed(), if begins => {}
+            () = tokio::time::sleep(CHECK), if leads && !alone => {}
         }
+    }
+    // Raft has ended: by itself, or because it was told to.
+    if let Err(error) = &measured.borrow_watched().running_state
+        && !matches!(error, Fatal::Stopped)
+    {
+        fatal_raft(&error);
     }
 }
 

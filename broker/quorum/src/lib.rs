@@ -22,6 +22,7 @@ mod machine;
 mod members;
 mod messages;
 mod network;
+mod pace;
 mod quorum;
 mod rpc;
 mod service;

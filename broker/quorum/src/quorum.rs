@@ -25,7 +25,7 @@ use crate::rpc::{AddressBook, Dialer, Identity, kind};
 use crate::service::Service;
 use crate::status::Followers;
 use crate::types::{Outcome, Raft, Records, broker_id, node_id};
-use crate::{admission, leadership, members, rpc, session, status};
+use crate::{admission, leadership, members, pace, rpc, session, status};
 
 /// Largest entry. Far above any batch of records that the controller makes.
 const RECORDS_BYTES_MAX: usize = 16 << 20;
@@ -357,6 +357,7 @@ impl Node {
             admission::initialize(&core, &raft),
             admission::stay_member(core.clone()),
             leadership::run(core.clone(), self.followers),
+            pace::run(core.clone()),
             leadership::take_due_snapshots(core.clone()),
             members::upkeep(core.clone()),
             session::run(core.clone()),
@@ -367,9 +368,12 @@ impl Node {
 fn raft_config(config: &QuorumConfig) -> Config {
     let timing = &config.timing;
     let ms = |duration: Duration| duration.as_millis() as u64;
+    // Here it is only what ticks and the patience with one message follow from: `pace` sends the
+    // heartbeats. It has to lie below the shortest election timeout.
+    let heartbeat = timing.heartbeat.max(timing.election_timeout_min * 3 / 4);
     Config {
         cluster_name: "metadata".to_owned(),
-        heartbeat_interval: ms(timing.heartbeat),
+        heartbeat_interval: ms(heartbeat),
         election_timeout_min: ms(timing.election_timeout_min),
         election_timeout_max: ms(timing.election_timeout_max),
         install_snapshot_timeout: 10_000,
