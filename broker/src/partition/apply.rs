@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{TopicId, TopicPartition};
 use commitlog::{LoadState, Log, LogError, checkpoint, deleted_dir_name};
@@ -19,10 +20,13 @@ use super::settings;
 use crate::clock;
 use crate::shutdown::Shutdown;
 
+/// Until a replica whose log could not be made is tried again.
+const UNMADE_RETRY: Duration = Duration::from_secs(5);
+
 /// Applies images as they come until the shutdown closes everything. Runs on its own thread.
 pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown) {
     let mut images = quorum.images();
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -39,9 +43,14 @@ pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown
         if partitions.is_in_force(&image) {
             partitions.apply(image);
         }
+        let unmade = partitions.has_unmade();
         let next = async {
             tokio::select! {
                 changed = images.changed() => changed.is_ok(),
+                () = tokio::time::sleep(UNMADE_RETRY), if unmade => {
+                    partitions.make_again();
+                    true
+                }
                 () = shutdown.connections_closing() => false,
             }
         };
@@ -101,14 +110,44 @@ impl Partitions {
             partition.on(Event::Assign(assignment(state)));
         }
         for (id, topic_id, state) in missing {
-            match self.create(image, id, topic_id) {
-                Ok(partition) => {
-                    self.insert(partition.clone());
-                    partition.on(Event::Assign(assignment(&state)));
-                }
-                Err(error) => {
-                    storage_error(id, &error);
-                }
+            self.make(image, id, topic_id, &state);
+        }
+    }
+
+    /// Creates a replica that is to be here, or notes that it could not be.
+    fn make(
+        &self,
+        image: &Image,
+        id: &TopicPartition,
+        topic_id: TopicId,
+        state: &metadata::Partition,
+    ) {
+        match self.create(image, id, topic_id) {
+            Ok(partition) => {
+                self.insert(partition.clone());
+                partition.on(Event::Assign(assignment(state)));
+            }
+            Err(error) => {
+                storage_error(id, &error);
+                self.unmade.lock().insert(id.clone());
+            }
+        }
+    }
+
+    fn has_unmade(&self) -> bool {
+        !self.unmade.lock().is_empty()
+    }
+
+    /// Tries to make the replicas that could not be made: the disk may have room again.
+    pub(super) fn make_again(&self) {
+        let image = self.image();
+        // Not in the head of the loop, which would hold the lock for all of it.
+        let unmade = std::mem::take(&mut *self.unmade.lock());
+        for id in unmade {
+            let Some(topic) = image.topic(&id.topic) else { continue };
+            let Some(state) = topic.partition(id.partition) else { continue };
+            if state.is_replica(self.broker) && self.get(&id.topic, id.partition).is_none() {
+                self.make(&image, &id, topic.id, state);
             }
         }
     }
@@ -178,24 +217,30 @@ impl Partitions {
         let settings = settings::of_topic(&self.config, image, &id.topic);
         let loaded = self.loaded.lock().logs.remove(id);
         let (log, high_watermark) = match loaded {
-            Some(LoadedLog { topic_id: on_disk, mut log, high_watermark })
-                if on_disk == topic_id =>
-            {
-                log.update_config(settings.log.clone());
-                (log, high_watermark)
+            Some(mut loaded) if loaded.topic_id == topic_id => {
+                loaded.log.update_config(settings.log.clone());
+                (loaded.log, loaded.high_watermark)
             }
-            Some(LoadedLog { log, .. }) => {
-                // The topic was deleted and created again while this broker was away.
-                let dir = log.dir().to_owned();
-                drop(log);
-                self.discard(id, dir)?;
+            other => {
+                if let Some(stale) = other {
+                    self.discard_stale(id, stale)?;
+                }
                 (self.create_log(image, id, topic_id, settings.log)?, 0)
             }
-            None => (self.create_log(image, id, topic_id, settings.log)?, 0),
         };
         let outbox = self.outbox.clone();
         let replica = settings.replica;
         Ok(Partition::new(self.broker, topic_id, log, replica, high_watermark, outbox))
+    }
+
+    /// The topic was deleted and created again while this broker was away. Where the old log cannot
+    /// be moved it is kept, so that nobody takes it for the new topic's.
+    fn discard_stale(&self, id: &TopicPartition, stale: LoadedLog) -> Result<(), LogError> {
+        let discarded = self.discard(id, stale.log.dir().to_owned());
+        if discarded.is_err() {
+            self.loaded.lock().logs.insert(id.clone(), stale);
+        }
+        discarded
     }
 
     fn create_log(

@@ -1,7 +1,7 @@
 //! `Partitions`: the replicas on this broker by topic name and by topic id, the metadata image they
 //! were last told, and what they share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct Partitions {
     pub(super) loaded: Mutex<LoadedLogs>,
     /// Directories of deleted partitions, with the time to remove them.
     pub(super) deleted_dirs: Mutex<Vec<(i64, PathBuf)>>,
+    /// Replicas that are to be here and whose logs could not be made.
+    pub(super) unmade: Mutex<BTreeSet<TopicPartition>>,
     /// What the checkpoint files say.
     pub(super) written: Mutex<Written>,
     index: RwLock<Index>,
@@ -65,6 +67,7 @@ impl Partitions {
             outbox,
             loaded: Mutex::new(loaded),
             deleted_dirs: Mutex::new(Vec::new()),
+            unmade: Mutex::default(),
             written: Mutex::default(),
             index: RwLock::default(),
             image: ArcSwap::from_pointee(Image::new("")),
