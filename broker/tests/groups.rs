@@ -2,16 +2,16 @@
 //! it has been stopped and started: what was committed is served from the log.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+mod support;
+
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use base::ErrorCode;
 use broker::boot::{Running, start};
-use broker::config::Config;
 use bytes::Bytes;
 use client::{Connection, Options};
+use support::config_with;
 use tokio::time::{sleep, timeout};
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
@@ -27,27 +27,18 @@ use wire::messages::*;
 
 const TOPIC: &str = "orders";
 
-fn config(dir: &Path) -> Arc<Config> {
-    let logs = dir.display().to_string();
-    let properties = [
-        ("node.id", "7"),
-        ("process.roles", "broker,controller"),
-        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
-        ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
-        ("controller.listener.names", "CONTROLLER"),
-        ("log.dirs", &logs),
-        ("offsets.topic.num.partitions", "4"),
-        ("offsets.topic.replication.factor", "1"),
-        // Two members join within it, on a busy machine too.
-        ("group.initial.rebalance.delay.ms", "1000"),
-        ("group.min.session.timeout.ms", "500"),
-    ];
-    let own = properties.map(|(k, v)| (k.to_owned(), v.to_owned()));
-    Arc::new(Config::from_properties(BTreeMap::from(own)).unwrap())
-}
+const CONFIG: &[(&str, &str)] = &[
+    ("node.id", "7"),
+    ("process.roles", "broker,controller"),
+    ("offsets.topic.num.partitions", "4"),
+    ("offsets.topic.replication.factor", "1"),
+    // Two members join within it, on a busy machine too.
+    ("group.initial.rebalance.delay.ms", "1000"),
+    ("group.min.session.timeout.ms", "500"),
+];
 
 async fn start_broker(dir: &Path) -> (Running, Connection) {
-    let running = start(config(dir)).unwrap();
+    let running = start(config_with(dir, CONFIG)).unwrap();
     let address = running.addresses[0].to_string();
     let connection = Connection::connect(&address, Options::default()).await.unwrap();
     (running, connection)

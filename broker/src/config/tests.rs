@@ -1,6 +1,8 @@
 //! Configurations as small texts: what is accepted, and what is refused by which name.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use super::*;
 
 const MINIMAL: &str = "node.id=1\n\
@@ -16,6 +18,19 @@ fn parse(extra: &str) -> Result<Config, ConfigError> {
 fn refused(extra: &str, names: &str) {
     let message = parse(extra).unwrap_err().to_string();
     assert!(message.contains(names), "{extra:?}: {message}");
+}
+
+/// What a broker needs that listens wherever there is room, for tests of all modules.
+pub(crate) fn on_free_ports(logs: &Path) -> Config {
+    let text = format!(
+        "node.id=1\n\
+        listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\n\
+        advertised.listeners=PLAINTEXT://127.0.0.1:0\n\
+        controller.listener.names=CONTROLLER\n\
+        log.dirs={}\n",
+        logs.display()
+    );
+    Config::from_properties(parse_properties(&text).unwrap()).unwrap()
 }
 
 #[test]

@@ -198,11 +198,10 @@ fn failure(code: i16, message: Option<&str>) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::tests::on_free_ports;
 
     /// A port that nothing listens on.
     fn free_port() -> u16 {
@@ -213,16 +212,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn any_broker_that_answers_is_good_enough() {
         let dir = tempfile::tempdir().unwrap();
-        let logs = dir.path().display().to_string();
-        let properties = [
-            ("node.id", "1"),
-            ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
-            ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
-            ("controller.listener.names", "CONTROLLER"),
-            ("log.dirs", &logs),
-        ];
-        let own = properties.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let config = Config::from_properties(BTreeMap::from(own)).unwrap();
+        let config = on_free_ports(dir.path());
         let running = crate::boot::start(Arc::new(config)).unwrap();
         let down = format!("127.0.0.1:{}", free_port());
         let lines = apply(&format!("{down},{}", running.addresses[0]), &[]).await.unwrap();

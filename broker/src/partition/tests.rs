@@ -9,14 +9,15 @@ use std::thread;
 
 use base::{BrokerId, ErrorCode, Offset, TopicId, TopicPartition};
 use commitlog::checkpoint::OffsetCheckpoint;
-use commitlog::fs::{Fs, MemFs};
+use commitlog::fs::{Faults, Fs, MemFs};
 use commitlog::{LoadState, Log, LogConfig, LogContext};
 use futures::executor::block_on;
+use metadata::{Image, MetadataRecord, PartitionRecord, TopicRecord};
 use record::{BatchBuilder, BatchHeader, BatchOptions};
 use replica::{Assignment, Event, FetchAnswer, Settings};
 
 use super::*;
-use crate::config::Config;
+use crate::config::tests::on_free_ports;
 use crate::coordinator_task::GroupCoordinator;
 use crate::metrics::Metrics;
 
@@ -46,15 +47,7 @@ fn open(fs: &MemFs, flush_messages: i64) -> Log {
 impl Rig {
     /// An idle partition of a topic with this `flush.messages`.
     fn new(flush_messages: i64) -> Rig {
-        let properties = [
-            ("node.id", "1"),
-            ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
-            ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
-            ("controller.listener.names", "CONTROLLER"),
-            ("log.dirs", LOGS),
-        ];
-        let own = properties.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let config = Arc::new(Config::from_properties(BTreeMap::from(own)).unwrap());
+        let config = Arc::new(on_free_ports(Path::new(LOGS)));
         let fs = MemFs::new();
         fs.create_dir_all(Path::new(LOGS)).unwrap();
         fs.sync_dir(Path::new("/")).unwrap();
@@ -240,4 +233,24 @@ fn a_follower_that_waits_for_its_disk_delays_no_news_of_brokers() {
         rig.partitions.tick();
         assert_eq!(rig.partitions.under_min_isr(), 0);
     });
+}
+
+#[test]
+fn a_replica_whose_log_could_not_be_made_is_made_once_the_disk_has_room() {
+    let rig = Rig::new(i64::MAX);
+    let topic_id = TopicId([2; 16]);
+    let topic = TopicRecord { name: "new".into(), topic_id };
+    let (replicas, isr, leader) = (vec![ME], vec![ME], Some(ME));
+    let partition = PartitionRecord { topic_id, partition: 0, replicas, isr, leader };
+    let records = [MetadataRecord::Topic(topic), MetadataRecord::Partition(partition)];
+    let image = Image::new("").with(&records).unwrap();
+    let full = Faults { capacity_bytes: Some(rig.fs.used_bytes()), ..Faults::default() };
+    rig.fs.set_faults(full);
+    rig.partitions.apply(Arc::new(image));
+    rig.partitions.make_again();
+    assert!(rig.partitions.get("new", 0).is_none());
+    rig.fs.set_faults(Faults::default());
+    rig.partitions.make_again();
+    let made = rig.partitions.get("new", 0).unwrap();
+    made.append(&batch(), 1, None).unwrap();
 }
