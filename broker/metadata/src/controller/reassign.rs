@@ -72,7 +72,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Back to the replicas before the reassignment.
+    /// Back to the replicas before the reassignment. Added ones that are in sync leave when enough of
+    /// the others are, as in every reassignment.
     fn cancel_reassignment(
         &mut self,
         tp: &TopicPartition,
@@ -85,13 +86,12 @@ impl Draft<'_> {
         let Some(mut change) = self.change(tp, rules) else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         };
-        let adding = &partition.adding;
-        let was_in_sync = !change.isr.is_empty();
+        let adding = std::mem::take(&mut change.adding);
+        let only_added = !change.isr.is_empty() && change.isr.iter().all(|b| adding.contains(b));
         change.replicas.retain(|b| !adding.contains(b));
-        change.isr.retain(|b| !adding.contains(b));
-        change.adding.clear();
-        change.removing.clear();
-        if was_in_sync && change.isr.is_empty() && !rules.unclean {
+        change.replicas.extend(&adding);
+        change.removing = adding;
+        if only_added && !rules.unclean {
             let message = format!(
                 "Unable to revert partition assignment for {tp} because it would require an \
                  unclean leader election."

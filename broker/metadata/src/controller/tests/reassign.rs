@@ -108,6 +108,23 @@ fn a_cancellation_never_costs_committed_records() {
     assert!(world.partition("t").is_reassigning());
 }
 
+/// Found by the simulator (seed 4464): a cancellation left to one broker what two had promised.
+#[test]
+fn a_cancellation_waits_for_enough_in_sync() {
+    let mut world = World::new(6);
+    world.topic("t", &[1, 2], &[("min.insync.replicas", "2")]);
+    reassign(&mut world, Some(&[4, 2]), true).unwrap();
+    world.set_isr("t", &[1, 4]);
+    reassign(&mut world, None, true).unwrap();
+    let p = world.partition("t");
+    assert_eq!((p.isr.clone(), p.adding.clone()), (ids(&[1, 4]), ids(&[])));
+    assert_eq!(p.removing, ids(&[4]));
+    world.set_isr("t", &[1, 4, 2]);
+    let p = world.partition("t");
+    assert_eq!((p.replicas.clone(), p.isr.clone()), (ids(&[2, 1]), ids(&[1, 2])));
+    assert!(!p.is_reassigning());
+}
+
 #[test]
 fn bad_targets_are_refused() {
     let mut world = world();
