@@ -127,9 +127,15 @@ impl Partition {
         self.replicas = new.replicas;
         if leader != Some(self.id) {
             let changed = new_epoch || leader != self.leader;
+            let dropped = self.isr.contains(&self.id) && !new.isr.contains(&self.id);
             self.isr = new.isr;
-            if changed {
-                self.resign(leader, effects);
+            match leader {
+                _ if changed => self.resign(leader, effects),
+                // Its position is told again, which a quiet partition gives no other reason for.
+                Some(leader) if dropped => {
+                    effects.push(Effect::Follow { leader, epoch: self.leader_epoch });
+                }
+                _ => {}
             }
             return;
         }

@@ -111,7 +111,7 @@ fn other_errors_wait() {
 #[test]
 fn role_changes_say_what_to_fetch() {
     let mut replica = follower(10, 5, &[(0, 0)]);
-    assert_eq!(replica.assign(Some(2), 5, 2, &[2]), [], "only the ISR changed");
+    assert_eq!(replica.assign(Some(2), 5, 2, &[1, 2, 3]), [], "only the ISR changed");
     let effects = replica.assign(Some(3), 6, 3, &[2, 3]);
     assert_eq!(effects[0], Effect::Follow { leader: B3, epoch: 6 });
     assert_eq!(replica.assign(None, 7, 4, &[2])[0], Effect::Idle);
@@ -150,4 +150,14 @@ fn a_log_that_ends_at_the_leaders_start_begins_anew() {
     replica.epochs.clear();
     let again = FetchAnswer { last_fetched_epoch: -1, ..joined };
     assert_eq!(step(&replica, again), FollowerStep::Append { log_start: 30 });
+}
+
+/// On a quiet partition nothing else would make it say where it is, and it would stay out for good.
+#[test]
+fn a_follower_that_left_the_isr_is_told_to_ask_again() {
+    let mut replica = follower(10, 10, &[(0, 0)]);
+    let again = Effect::Follow { leader: B2, epoch: 5 };
+    assert_eq!(replica.assign(Some(2), 5, 2, &[2]), [again]);
+    assert_eq!(replica.assign(Some(2), 5, 3, &[2, 3]), [], "it hears it once");
+    assert_eq!(replica.assign(Some(2), 5, 4, &[2, 3, 1]), []);
 }
