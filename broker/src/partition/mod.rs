@@ -14,7 +14,7 @@ mod outbox;
 mod settings;
 mod syncs;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod waits;
 
 pub use apply::run_applier;

@@ -22,12 +22,13 @@ use crate::coordinator_task::GroupCoordinator;
 use crate::metrics::Metrics;
 
 const LOGS: &str = "/data";
-const ME: BrokerId = BrokerId(1);
-const OTHER: BrokerId = BrokerId(2);
+pub(crate) const ME: BrokerId = BrokerId(1);
+pub(crate) const OTHER: BrokerId = BrokerId(2);
+pub(crate) const TOPIC_ID: TopicId = TopicId([1; 16]);
 
-struct Rig {
+pub(crate) struct Rig {
     fs: MemFs,
-    partitions: Partitions,
+    pub(crate) partitions: Partitions,
     partition: Arc<Partition>,
     /// Of the coordinators, which have nothing to do here.
     _runtime: tokio::runtime::Runtime,
@@ -46,7 +47,7 @@ fn open(fs: &MemFs, flush_messages: i64) -> Log {
 
 impl Rig {
     /// An idle partition of a topic with this `flush.messages`.
-    fn new(flush_messages: i64) -> Rig {
+    pub(crate) fn new(flush_messages: i64) -> Rig {
         let config = Arc::new(on_free_ports(Path::new(LOGS)));
         let fs = MemFs::new();
         fs.create_dir_all(Path::new(LOGS)).unwrap();
@@ -64,12 +65,12 @@ impl Rig {
         let partitions = Partitions::new(config, context, outbox.clone(), loaded);
         let settings = Settings { min_insync_replicas: 1, lag_time_max_ms: 30_000 };
         let log = open(&fs, flush_messages);
-        let partition = Partition::new(ME, TopicId([1; 16]), log, settings, 0, outbox);
+        let partition = Partition::new(ME, TOPIC_ID, log, settings, 0, outbox);
         partitions.insert(partition.clone());
         Rig { fs, partitions, partition, _runtime: runtime }
     }
 
-    fn assign(&self, leader: BrokerId, epoch: i32) {
+    pub(crate) fn assign(&self, leader: BrokerId, epoch: i32) {
         self.partition.on(Event::Assign(Assignment {
             leader: Some(leader),
             leader_epoch: epoch,

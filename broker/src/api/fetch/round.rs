@@ -14,7 +14,7 @@ use wire::{FileRange, Records};
 
 use super::want::{SessionState, Want};
 use crate::broker::Broker;
-use crate::partition::{Partition, Registration};
+use crate::partition::{Partition, Partitions, Registration};
 use crate::request::RequestContext;
 use crate::throttles::Side;
 
@@ -101,16 +101,27 @@ impl Reader {
     }
 
     /// Tells the leaders here where a follower stands, for every partition that its request names.
-    pub(super) fn note_positions(&self, session: &mut SessionState) {
-        for want in session.want.iter_mut().flatten() {
-            if !std::mem::take(&mut want.is_updated) {
-                continue;
+    pub(super) fn note_positions(&self, partitions: &Partitions, session: &mut SessionState) {
+        for index in 0..session.want.len() as u32 {
+            let Some(Some(want)) = session.want.get(index as usize) else { continue };
+            if want.is_updated && want.hosted.is_err() {
+                session.find_replica(partitions, index);
             }
-            if let (Reader::Follower { .. }, Ok(partition)) = (self, &want.hosted) {
+            if let Some(Some(want)) = session.want.get_mut(index as usize) {
                 // Errors come back from the plan that follows.
-                let _ = partition.note_follower(&self.follower_fetch(want));
+                let _ = self.note(want);
             }
         }
+    }
+
+    /// Notes a position that the request named, once. What is refused stays to be noted: a follower
+    /// that is told no error does not say it again.
+    fn note(&self, want: &mut Want) -> Result<(), ErrorCode> {
+        if want.is_updated && self.is_follower() {
+            want.hosted.clone()?.note_follower(&self.follower_fetch(want))?;
+        }
+        want.is_updated = false;
+        Ok(())
     }
 
     fn follower_fetch(&self, want: &Want) -> FollowerFetch {
@@ -133,6 +144,36 @@ impl Reader {
         let Reader::Follower { id, .. } = *self else { return None };
         let side = &broker.throttles.leader;
         (side.names(&partition.id) && !partition.is_in_sync(id)).then_some(side)
+    }
+
+    /// What may be read of one partition, whose replica may have come or changed since the last
+    /// look. Registers for its news.
+    fn plan_at(
+        &self,
+        partitions: &Partitions,
+        session: &mut SessionState,
+        index: u32,
+    ) -> Option<Result<(Arc<Partition>, ReadPlan), Found>> {
+        if matches!(session.want.get(index as usize)?, Some(want) if want.hosted.is_err()) {
+            session.find_replica(partitions, index);
+        }
+        let wait = session.wait().clone();
+        let want = session.want[index as usize].as_mut()?;
+        let partition = match &want.hosted {
+            Ok(partition) => partition.clone(),
+            Err(code) => return Some(Err(Found::error(index, *code))),
+        };
+        let registration = Registration { wait: &wait, index };
+        let plan = self.plan(want, &partition, Some(registration));
+        Some(match plan.and_then(|plan| self.note(want).map(|()| plan)) {
+            Ok(plan) => Ok((partition, plan)),
+            Err(code) => {
+                // The replica may be gone; the next look finds its successor.
+                want.hosted = Err(code);
+                let log_start = partition.offsets().log_start;
+                Err(Found { log_start, ..Found::error(index, code) })
+            }
+        })
     }
 
     fn plan(
@@ -209,26 +250,11 @@ impl Round {
         session: &mut SessionState,
         index: u32,
     ) -> Option<Found> {
-        if matches!(session.want.get(index as usize)?, Some(want) if want.hosted.is_err()) {
-            session.find_replica(broker, index);
-        }
-        let wait = session.wait().clone();
-        let want = session.want[index as usize].as_mut()?;
-        let partition = match &want.hosted {
-            Ok(partition) => partition.clone(),
-            Err(code) => return Some(Found::error(index, *code)),
+        let (partition, plan) = match reader.plan_at(&broker.partitions, session, index)? {
+            Ok(planned) => planned,
+            Err(refused) => return Some(refused),
         };
-        let registration = Registration { wait: &wait, index };
-        let plan = match reader.plan(want, &partition, Some(registration)) {
-            Ok(plan) => plan,
-            Err(code) => {
-                // The replica may be gone; the next look finds its successor.
-                want.hosted = Err(code);
-                let mut found = Found::error(index, code);
-                found.log_start = partition.offsets().log_start;
-                return Some(found);
-            }
-        };
+        let want = session.want[index as usize].as_ref()?;
         let mut found = Found::of_plan(index, &plan);
         if plan.diverging.is_some() || plan.max_offset <= plan.from || left == 0 && self.bytes > 0 {
             return Some(found);
@@ -368,3 +394,7 @@ async fn read(
     let cold = move || log.read(from, bytes_max, end, at_least_one, Access::Blocking);
     broker.read_ahead.run(cold).await.unwrap_or(Ok(None))
 }
+
+#[cfg(test)]
+#[path = "round_tests.rs"]
+mod tests;

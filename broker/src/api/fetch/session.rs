@@ -229,7 +229,7 @@ fn apply(broker: &Broker, uses_ids: bool, session: &mut SessionState, request: F
     for FetchTopic { topic, topic_id, partitions } in request.topics {
         for partition in partitions {
             let key = key(uses_ids, &topic, topic_id, partition.partition);
-            session.update(broker, update(key, &partition));
+            session.update(&broker.partitions, update(key, &partition));
         }
     }
 }

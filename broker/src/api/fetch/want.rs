@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use base::{ErrorCode, LeaderEpoch, Offset, TopicId};
 use wire::Str;
 
-use crate::broker::Broker;
-use crate::partition::{FetchWait, Partition};
+use crate::partition::{FetchWait, Partition, Partitions};
 
 /// How often a busy session looks at its idle partitions.
 const SCAN_INTERVAL: Duration = Duration::from_millis(200);
@@ -30,7 +29,7 @@ pub(super) struct Want {
     /// What the last response said; -1 before the first.
     pub(super) told_high_watermark: Offset,
     pub(super) told_log_start: Offset,
-    /// The request named it: a follower's position is to be noted.
+    /// The request named it: a follower's position is still to be noted.
     pub(super) is_updated: bool,
     is_dirty: bool,
 }
@@ -84,7 +83,7 @@ impl SessionState {
     }
 
     /// Adds a partition, or changes its position.
-    pub(super) fn update(&mut self, broker: &Broker, update: Update) {
+    pub(super) fn update(&mut self, partitions: &Partitions, update: Update) {
         if let Some(&index) = self.by_key.get(&update.key)
             && let Some(Some(want)) = self.want.get_mut(index as usize)
         {
@@ -120,7 +119,7 @@ impl SessionState {
         };
         self.want[index as usize] = Some(want);
         self.by_key.insert(update.key, index);
-        self.find_replica(broker, index);
+        self.find_replica(partitions, index);
         self.mark(index);
     }
 
@@ -132,12 +131,12 @@ impl SessionState {
     }
 
     /// Looks for the replica again where the last one is gone or there was none.
-    pub(super) fn find_replica(&mut self, broker: &Broker, index: u32) {
+    pub(super) fn find_replica(&mut self, partitions: &Partitions, index: u32) {
         let Some(Some(want)) = self.want.get_mut(index as usize) else { return };
         want.hosted = if want.topic_id.is_zero() {
-            broker.partitions.find(&want.topic, want.number)
+            partitions.find(&want.topic, want.number)
         } else {
-            broker.partitions.find_by_id(want.topic_id, want.number)
+            partitions.find_by_id(want.topic_id, want.number)
         };
     }
 
