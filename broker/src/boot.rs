@@ -296,7 +296,12 @@ fn cluster_id(config: &Config, loaded: &LoadedLogs) -> String {
         return base::TopicId::from_random(uuid::Uuid::new_v4().as_u128()).to_string();
     }
     voters.sort();
-    base::TopicId::from_random(fnv_128(voters.join(",").as_bytes())).to_string()
+    cluster_id_of(&voters.join(","))
+}
+
+/// The id of a cluster that all its brokers can name without asking each other.
+pub(crate) fn cluster_id_of(text: &str) -> String {
+    base::TopicId::from_random(fnv_128(text.as_bytes())).to_string()
 }
 
 fn fnv_128(bytes: &[u8]) -> u128 {

@@ -29,12 +29,50 @@ fn one_command_starts_a_cluster_that_keeps_its_data() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let port = ports::free_for_dev(BROKERS)?;
     samples(dir.path(), port)?;
-    let mut dev = Dev::start(dir.path(), "first")?;
+    let mut dev = Dev::start(dir.path(), "first", BROKERS)?;
     let done = first_run(&mut dev, port).and_then(|()| dev.stop(port));
     done.with_context(|| dev.said())?;
-    let mut dev = Dev::start(dir.path(), "second")?;
+    let mut dev = Dev::start(dir.path(), "second", BROKERS)?;
     let done = second_run(&mut dev).and_then(|()| dev.stop(port));
     done.with_context(|| dev.said())
+}
+
+/// More brokers in the YAML and the same data: the new ones join the cluster of the first.
+#[test]
+fn a_cluster_of_one_broker_grows_to_three() -> Result<()> {
+    let _one = e2e::exclusive();
+    setup::packages()?;
+    let dir = tempfile::tempdir()?;
+    let port = ports::free_for_dev(BROKERS)?;
+    samples(dir.path(), port)?;
+    let files = ["cluster.yaml", "topics.yaml"].map(|name| dir.path().join(name));
+    let three: Vec<String> = files.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
+    for (file, text) in files.iter().zip(&three) {
+        // Brokers, voters, replicas, and replicas in sync.
+        fs::write(file, text.replace(": 3\n", ": 1\n").replace(": 2\n", ": 1\n"))?;
+    }
+    let mut dev = Dev::start(dir.path(), "one", 1)?;
+    let produced = dev.line("produce:").and_then(|line| shell(&line)).and_then(|_| dev.stop(port));
+    produced.with_context(|| dev.said())?;
+    for (file, text) in files.iter().zip(&three) {
+        fs::write(file, text)?;
+    }
+    let mut dev = Dev::start(dir.path(), "three", BROKERS)?;
+    let done = grown(&mut dev).and_then(|()| dev.stop(port));
+    done.with_context(|| dev.said())
+}
+
+fn grown(dev: &mut Dev) -> Result<()> {
+    let bootstrap = dev.line("bootstrap address:")?;
+    let brokers: Vec<String> = bootstrap.split(',').map(str::to_owned).collect();
+    ensure!(brokers.len() == 3, "{bootstrap}");
+    let read = dev.line("consume:").and_then(|line| shell(&line))?;
+    ensure!(read == "hello\n", "{read:?}");
+    let admin = Admin::new(brokers)?;
+    admin.create_topic("wide", 3, 3, &[])?;
+    let wide = admin.wait_in_sync(&["wide"], Duration::from_secs(30))?;
+    ensure!(wide.values().all(|p| p.replicas.len() == 3), "{wide:?}");
+    Ok(())
 }
 
 /// The YAML that the command takes without any, but with a port that nobody uses.
@@ -51,14 +89,15 @@ fn samples(dir: &Path, port: u16) -> Result<()> {
 struct Dev {
     process: Process,
     dir: PathBuf,
+    brokers: u16,
 }
 
 impl Dev {
-    fn start(dir: &Path, name: &str) -> Result<Dev> {
+    fn start(dir: &Path, name: &str, brokers: u16) -> Result<Dev> {
         let mut command = Command::new(setup::broker()?);
         command.current_dir(dir).args(["dev", "-f", "cluster.yaml", "-f", "topics.yaml"]);
         let process = Process::spawn(&mut command, &dir.join(name))?;
-        Ok(Dev { process, dir: dir.to_owned() })
+        Ok(Dev { process, dir: dir.to_owned(), brokers })
     }
 
     /// What it printed after `start` in the line that begins so.
@@ -80,7 +119,7 @@ impl Dev {
     fn stop(&mut self, port: u16) -> Result<()> {
         let ended = self.process.interrupt(Duration::from_secs(60))?;
         ensure!(ended.success(), "{ended}");
-        for broker in 0..BROKERS {
+        for broker in 0..self.brokers {
             let listener = std::net::TcpStream::connect(("127.0.0.1", port + broker));
             ensure!(listener.is_err(), "broker {broker} still listens");
             let marker = self.broker(broker).join("data/.kafka_cleanshutdown");
@@ -94,7 +133,7 @@ impl Dev {
     }
 
     fn said(&self) -> String {
-        let brokers = (0..BROKERS).map(|id| {
+        let brokers = (0..self.brokers).map(|id| {
             let log = self.broker(id).join("broker.log");
             format!("--- the end of {}\n{}", log.display(), tail(&log, 25))
         });

@@ -143,6 +143,21 @@ impl Processes {
         kill_process(pid, signal).unwrap();
     }
 
+    /// How often the node's own thread has gone to sleep, by the kernel's count.
+    fn sleeps(&self, id: i32) -> u64 {
+        let tasks = format!("/proc/{}/task", self.children[&id].id());
+        let statuses = std::fs::read_dir(tasks).unwrap().filter_map(|task| {
+            let dir = task.ok()?.path();
+            let comm = std::fs::read_to_string(dir.join("comm")).ok()?;
+            (comm == "quorum\n").then(|| std::fs::read_to_string(dir.join("status")).ok())?
+        });
+        let count = |status: String| -> Option<u64> {
+            let line = status.lines().find(|l| l.starts_with("voluntary_ctxt_switches"))?;
+            line.split_whitespace().last()?.parse().ok()
+        };
+        statuses.filter_map(count).sum()
+    }
+
     fn kill(&mut self, id: i32) {
         let mut child = self.children.remove(&id).unwrap();
         child.kill().unwrap();
@@ -217,6 +232,23 @@ fn median_below(bound: Duration, count: usize, mut measure: impl FnMut() -> Dura
         }
     }
     panic!("no median below {bound:?}: {all:?}");
+}
+
+/// What an idle broker costs is mostly how often it wakes; Raft's ticks would do that a hundred
+/// times a second.
+#[test]
+fn a_node_without_others_sleeps() {
+    let mut nodes = Processes::start(1);
+    nodes.settled(1);
+    assert!(nodes.sleeps(0) > 0);
+    let in_a_second = || {
+        let before = nodes.sleeps(0);
+        std::thread::sleep(Duration::from_secs(1));
+        nodes.sleeps(0) - before
+    };
+    // A second in which something else had to be done proves nothing.
+    let fewest = (0..3).map(|_| in_a_second()).min();
+    assert!(fewest < Some(40), "{fewest:?}");
 }
 
 #[test]

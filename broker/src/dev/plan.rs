@@ -12,13 +12,15 @@ use std::path::{Path, PathBuf};
 use crd::{KafkaCluster, Manifest, Topic};
 use thiserror::Error;
 
+use crate::boot::cluster_id_of;
+
 /// Brokers that one machine is asked to run at most; also the distance between port ranges.
 pub const BROKERS_MAX: i32 = 100;
 const CONTROLLER_PORT_OFFSET: i32 = BROKERS_MAX;
 const HTTP_PORT_OFFSET: i32 = 2 * BROKERS_MAX;
 
 /// Keys that `broker dev` derives itself; a user who sets one would break the cluster.
-const DERIVED_KEYS: [&str; 11] = [
+const DERIVED_KEYS: [&str; 12] = [
     "node.id",
     "broker.id",
     "process.roles",
@@ -30,6 +32,7 @@ const DERIVED_KEYS: [&str; 11] = [
     "inter.broker.listener.name",
     "log.dirs",
     "log.dir",
+    "barnabas.cluster.id",
 ];
 
 /// Why the YAML does not describe a cluster that this machine can run.
@@ -191,7 +194,7 @@ fn check_ports(cluster: &KafkaCluster) -> Result<(), PlanError> {
 }
 
 fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
-    let spec = &cluster.spec;
+    let (spec, name) = (&cluster.spec, cluster.metadata.name.as_deref().unwrap_or_default());
     let base = spec.listeners.first().map_or(0, |l| l.port);
     let dir = dir.join(format!("broker-{id}"));
     let http = format!("127.0.0.1:{}", base + HTTP_PORT_OFFSET + id);
@@ -226,6 +229,8 @@ fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
             spec.listeners.first().map_or(String::new(), |l| l.name.to_uppercase()),
         ),
         ("log.dirs", dir.join("data").display().to_string()),
+        // Not from the voters, whom more brokers change.
+        ("barnabas.cluster.id", cluster_id_of(name)),
         ("barnabas.http.listener", http.clone()),
     ];
     let mut properties =
