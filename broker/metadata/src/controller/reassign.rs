@@ -72,8 +72,8 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// Back to the replicas before the reassignment. Added ones that are in sync leave when enough of
-    /// the others are, as in every reassignment.
+    /// Back to the replicas before the reassignment. Added ones that are in sync leave when enough
+    /// of the others are, as in every reassignment.
     fn cancel_reassignment(
         &mut self,
         tp: &TopicPartition,

@@ -1,4 +1,4 @@
-//! What a leader learns of a follower from its fetches, over a partition without a broker around it.
+//! What a leader learns of a follower from its fetches, over a partition alone.
 #![allow(clippy::unwrap_used)]
 
 use base::TopicId;
