@@ -298,9 +298,10 @@ async fn ask_to_join(core: &Core, satisfied: bool, as_voter: bool) {
         Some(leader) => Some(leader),
         None => {
             // One that hears of none may have been forgotten while it was away.
-            let others = ask_all(core, &contacts(core)).await;
-            let newest = others.into_iter().flatten().max_by_key(|status| status.term);
-            newest.and_then(|status| status.leader)
+            let others = ask_all(core, &contacts(core)).await.into_iter().flatten();
+            // Another one that wants to join is in the newest term too, and knows no more.
+            let led = others.filter_map(|status| Some((status.term, status.leader?)));
+            led.max_by_key(|(term, _)| *term).map(|(_, leader)| leader)
         }
     };
     let Some(leader) = leader.filter(|leader| leader.id != core.id) else { return };
