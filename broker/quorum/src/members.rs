@@ -8,7 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use openraft::raft::ClientWriteResponse;
 use openraft::type_config::async_runtime::instant::Instant as _;
 use openraft::{ChangeMembers, ServerState};
@@ -17,6 +17,7 @@ use crate::api::MemberError;
 use crate::config::NodeAddress;
 use crate::core::{Core, Metrics};
 use crate::messages::{JoinCall, JoinReply, Member, RejoinReply};
+use crate::quorum::LEASE_PAUSE;
 use crate::types::{NodeId, Raft, TypeConfig, Vote, broker_id};
 
 /// A learner this close to the end of the log is made a voter.
@@ -40,8 +41,24 @@ fn leading(core: &Core) -> Result<(&Raft, Metrics), MemberError> {
     Err(MemberError::NotLeader { leader })
 }
 
-async fn commit(core: &Core, change: impl Future<Output = Written>) -> Result<(), MemberError> {
-    match tokio::time::timeout(core.config.timing.request_timeout, change).await {
+/// Commits a change, which may be begun several times: a leader whose last heartbeats are not
+/// answered yet takes nothing, as on a busy machine, and has written nothing then.
+async fn commit<F: Future<Output = Written>>(
+    core: &Core,
+    change: impl Fn() -> F,
+) -> Result<(), MemberError> {
+    let committed = async {
+        loop {
+            let written = change().await;
+            let early = matches!(&written, Err(RaftError::APIError(
+                ClientWriteError::ForwardToLeader(to))) if to.reason == ForwardReason::LeaseExpired);
+            if !early || !core.leadership.borrow().is_self {
+                return written;
+            }
+            tokio::time::sleep(LEASE_PAUSE).await;
+        }
+    };
+    match tokio::time::timeout(core.config.timing.request_timeout, committed).await {
         Err(_) => Err(MemberError::Timeout),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(RaftError::Fatal(_))) => Err(MemberError::Stopped),
@@ -55,7 +72,7 @@ async fn settle(core: &Core, raft: &Raft, metrics: &Metrics) -> Result<(), Membe
         return Ok(());
     }
     let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
-    commit(core, raft.change_membership(nothing, false)).await
+    commit(core, || raft.change_membership(nothing.clone(), false)).await
 }
 
 /// Makes the node a member at this address; a voter stays a voter.
@@ -67,10 +84,11 @@ async fn ensure_member(core: &Core, member: &Member) -> Result<(), MemberError> 
         Some(_) => {
             // The node says so itself, on a connection that was made in its name.
             let nodes = BTreeMap::from([(member.id, member.address.clone())]);
-            commit(core, raft.change_membership(ChangeMembers::SetNodes(nodes), true)).await
+            let moved = ChangeMembers::SetNodes(nodes);
+            commit(core, || raft.change_membership(moved.clone(), true)).await
         }
         None => {
-            let added = raft.add_learner(member.id, member.address.clone(), false);
+            let added = || raft.add_learner(member.id, member.address.clone(), false);
             commit(core, added).await
         }
     }
@@ -112,7 +130,7 @@ async fn ensure_voter(core: &Core, id: NodeId) -> Result<(), MemberError> {
         return Err(MemberError::NotReady { id: broker_id(id), why });
     }
     let promote = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-    commit(core, raft.change_membership(promote, true)).await
+    commit(core, || raft.change_membership(promote.clone(), true)).await
 }
 
 fn is_voter(metrics: &Metrics, id: NodeId) -> bool {
@@ -126,13 +144,13 @@ async fn ensure_absent(core: &Core, id: NodeId) -> Result<(), MemberError> {
     let members = &metrics.membership_config;
     if members.voter_ids().any(|voter| voter == id) {
         let remove = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-        commit(core, raft.change_membership(remove, false)).await
+        commit(core, || raft.change_membership(remove.clone(), false)).await
     } else if members.membership().get_node(&id).is_some() {
         let remove = ChangeMembers::RemoveNodes(BTreeSet::from([id]));
-        commit(core, raft.change_membership(remove, true)).await
+        commit(core, || raft.change_membership(remove.clone(), true)).await
     } else {
         // Nothing to remove, but a quorum must confirm that this node still leads.
-        commit(core, raft.write_blank()).await
+        commit(core, || raft.write_blank()).await
     }
 }
 
@@ -216,7 +234,7 @@ pub async fn remove_voter(core: &Core, id: NodeId) -> Result<(), MemberError> {
         return Err(MemberError::IsLeader(broker_id(id)));
     }
     let remove = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-    commit(core, raft.change_membership(remove, true)).await
+    commit(core, || raft.change_membership(remove.clone(), true)).await
 }
 
 pub async fn remove_member(core: &Core, id: NodeId) -> Result<(), MemberError> {

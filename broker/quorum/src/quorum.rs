@@ -30,7 +30,7 @@ use crate::{admission, leadership, members, pace, rpc, session, status};
 /// Largest entry. Far above any batch of records that the controller makes.
 const RECORDS_BYTES_MAX: usize = 16 << 20;
 /// The pause before a proposal is tried again that came before the first heartbeat's answer.
-const LEASE_PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const LEASE_PAUSE: Duration = Duration::from_millis(5);
 /// How long a resigning leader waits for its successor.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Above the data plane's threads.
