@@ -458,16 +458,24 @@ impl Running {
     }
 }
 
-/// Completes when nobody has led the quorum for a while. When a whole cluster stops, the last
-/// brokers have no controller left to ask.
+/// Completes when no controller could be reached for a while. When a whole cluster stops, the last
+/// brokers have none left to ask, which those that are no voters do not see by an election.
 async fn controller_is_gone(quorum: &Quorum) {
-    let mut leadership = quorum.leadership();
+    let (mut leadership, mut session) = (quorum.leadership(), quorum.session());
     loop {
-        if leadership.wait_for(|leadership| leadership.leader.is_none()).await.is_err() {
-            return;
-        }
-        let elected = leadership.wait_for(|leadership| leadership.leader.is_some());
-        if tokio::time::timeout(CONTROLLER_GONE, elected).await.is_err() {
+        let (leads, asks) = (*leadership.borrow_and_update(), *session.borrow_and_update());
+        let is_there = leads.is_self || leads.leader.is_some() && asks.connected;
+        let changed = async {
+            tokio::select! {
+                changed = leadership.changed() => changed.is_ok(),
+                changed = session.changed() => changed.is_ok(),
+            }
+        };
+        let goes_on = match is_there {
+            true => changed.await,
+            false => tokio::time::timeout(CONTROLLER_GONE, changed).await.unwrap_or(false),
+        };
+        if !goes_on {
             return;
         }
     }
