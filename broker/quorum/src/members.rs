@@ -41,8 +41,8 @@ fn leading(core: &Core) -> Result<(&Raft, Metrics), MemberError> {
     Err(MemberError::NotLeader { leader })
 }
 
-/// Commits a change, which may be begun several times: a leader whose last heartbeats are not
-/// answered yet takes nothing, as on a busy machine, and has written nothing then.
+/// Commits a change, which may be begun several times: a leader whose heartbeats are not answered
+/// yet, as one that is new or on a busy machine, takes nothing, and has written nothing then.
 async fn commit<F: Future<Output = Written>>(
     core: &Core,
     change: impl Fn() -> F,
@@ -50,9 +50,13 @@ async fn commit<F: Future<Output = Written>>(
     let committed = async {
         loop {
             let written = change().await;
-            let early = matches!(&written, Err(RaftError::APIError(
-                ClientWriteError::ForwardToLeader(to))) if to.reason == ForwardReason::LeaseExpired);
-            if !early || !core.leadership.borrow().is_self {
+            let early = match &written {
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                    to.reason == ForwardReason::LeaseExpired
+                }
+                _ => false,
+            };
+            if !early || leading(core).is_err() {
                 return written;
             }
             tokio::time::sleep(LEASE_PAUSE).await;
@@ -62,6 +66,10 @@ async fn commit<F: Future<Output = Written>>(
         Err(_) => Err(MemberError::Timeout),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(RaftError::Fatal(_))) => Err(MemberError::Stopped),
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
+            let leader = to.leader_id.filter(|id| *id != core.id).map(broker_id);
+            Err(MemberError::NotLeader { leader })
+        }
         Ok(Err(RaftError::APIError(error))) => Err(MemberError::Rejected(error.to_string())),
     }
 }
