@@ -2,6 +2,7 @@
 //! Roles first, since a failover waits for them; logs are created and deleted afterwards. One
 //! thread of its own does it, because creating a log waits for the disk.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,15 +85,15 @@ impl Partitions {
                 }
             }
             self.apply_configs(&image, &changes);
-            self.apply_partitions(&image, &changes);
+            self.apply_partitions(&image, &changes.partitions);
             self.apply_brokers(&old, &image, &changes);
         }
         self.publish(image);
     }
 
-    fn apply_partitions(&self, image: &Image, changes: &Changes) {
+    fn apply_partitions(&self, image: &Image, changed: &BTreeSet<TopicPartition>) {
         let (mut missing, mut busy) = (Vec::new(), Vec::new());
-        for id in &changes.partitions {
+        for id in changed {
             let Some(topic) = image.topic(&id.topic) else { continue };
             let Some(state) = topic.partition(id.partition) else { continue };
             if !state.is_replica(self.broker) {
@@ -110,26 +111,15 @@ impl Partitions {
             partition.on(Event::Assign(assignment(state)));
         }
         for (id, topic_id, state) in missing {
-            self.make(image, id, topic_id, &state);
-        }
-    }
-
-    /// Creates a replica that is to be here, or notes that it could not be.
-    fn make(
-        &self,
-        image: &Image,
-        id: &TopicPartition,
-        topic_id: TopicId,
-        state: &metadata::Partition,
-    ) {
-        match self.create(image, id, topic_id) {
-            Ok(partition) => {
-                self.insert(partition.clone());
-                partition.on(Event::Assign(assignment(state)));
-            }
-            Err(error) => {
-                storage_error(id, &error);
-                self.unmade.lock().insert(id.clone());
+            match self.create(image, id, topic_id) {
+                Ok(partition) => {
+                    self.insert(partition.clone());
+                    partition.on(Event::Assign(assignment(&state)));
+                }
+                Err(error) => {
+                    storage_error(id, &error);
+                    self.unmade.lock().insert(id.clone());
+                }
             }
         }
     }
@@ -140,16 +130,8 @@ impl Partitions {
 
     /// Tries to make the replicas that could not be made: the disk may have room again.
     pub(super) fn make_again(&self) {
-        let image = self.image();
-        // Not in the head of the loop, which would hold the lock for all of it.
         let unmade = std::mem::take(&mut *self.unmade.lock());
-        for id in unmade {
-            let Some(topic) = image.topic(&id.topic) else { continue };
-            let Some(state) = topic.partition(id.partition) else { continue };
-            if state.is_replica(self.broker) && self.get(&id.topic, id.partition).is_none() {
-                self.make(&image, &id, topic.id, state);
-            }
-        }
+        self.apply_partitions(&self.image(), &unmade);
     }
 
     fn apply_configs(&self, image: &Image, changes: &Changes) {
