@@ -45,7 +45,7 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest
         Ok(opened) => opened,
         Err((id, code)) => return error_reply(cx, id, code),
     };
-    fetcher.note_positions(&broker.partitions, &mut session);
+    fetcher.note_positions(&mut session);
     let mut round = Round::default();
     loop {
         round.look(broker, &fetcher, &limits, &mut session).await;

@@ -101,16 +101,10 @@ impl Reader {
     }
 
     /// Tells the leaders here where a follower stands, for every partition that its request names.
-    pub(super) fn note_positions(&self, partitions: &Partitions, session: &mut SessionState) {
-        for index in 0..session.want.len() as u32 {
-            let Some(Some(want)) = session.want.get(index as usize) else { continue };
-            if want.is_updated && want.hosted.is_err() {
-                session.find_replica(partitions, index);
-            }
-            if let Some(Some(want)) = session.want.get_mut(index as usize) {
-                // Errors come back from the plan that follows.
-                let _ = self.note(want);
-            }
+    pub(super) fn note_positions(&self, session: &mut SessionState) {
+        for want in session.want.iter_mut().flatten() {
+            // Errors come back from the plan that follows.
+            let _ = self.note(want);
         }
     }
 

@@ -28,35 +28,39 @@ fn answered(rig: &Rig, reader: &Reader, session: &mut SessionState) -> ErrorCode
     }
 }
 
-#[test]
-fn a_follower_that_came_before_its_leader_knew_is_heard_when_it_asks_again() {
+/// A follower whose request was handled before the replica here was told that it leads.
+fn too_early() -> (Rig, Reader, SessionState) {
     let rig = Rig::new(i64::MAX);
     rig.assign(OTHER, 1);
     let reader = Reader::Follower { id: OTHER, epoch: 1, eligible: true };
     let mut session = SessionState::new();
     session.update(&rig.partitions, named(TOPIC_ID, 2));
-    reader.note_positions(&rig.partitions, &mut session);
-    assert!(answered(&rig, &reader, &mut session).is_error());
+    reader.note_positions(&mut session);
+    (rig, reader, session)
+}
 
-    rig.assign(ME, 2);
-    session.update(&rig.partitions, named(TOPIC_ID, 2));
-    reader.note_positions(&rig.partitions, &mut session);
-    assert_eq!(answered(&rig, &reader, &mut session), ErrorCode::None);
+/// The follower is told no error, and the leader knows where it stands.
+fn assert_heard(rig: &Rig, reader: &Reader, session: &mut SessionState) {
+    assert_eq!(answered(rig, reader, session), ErrorCode::None);
     let proposed = rig.partitions.outbox().isr_proposals.take().now_or_never();
     assert!(proposed.is_some(), "the leader does not know where its follower stands");
 }
 
 #[test]
-fn a_position_that_was_refused_is_noted_with_the_plan_that_succeeds() {
-    let rig = Rig::new(i64::MAX);
-    rig.assign(OTHER, 1);
-    let reader = Reader::Follower { id: OTHER, epoch: 1, eligible: true };
-    let mut session = SessionState::new();
+fn a_follower_that_came_before_its_leader_knew_is_heard_when_it_asks_again() {
+    let (rig, reader, mut session) = too_early();
+    assert!(answered(&rig, &reader, &mut session).is_error());
+
+    rig.assign(ME, 2);
     session.update(&rig.partitions, named(TOPIC_ID, 2));
-    reader.note_positions(&rig.partitions, &mut session);
+    reader.note_positions(&mut session);
+    assert_heard(&rig, &reader, &mut session);
+}
+
+#[test]
+fn a_position_that_was_refused_is_noted_with_the_plan_that_succeeds() {
+    let (rig, reader, mut session) = too_early();
     // Metadata comes between the two.
     rig.assign(ME, 2);
-    assert_eq!(answered(&rig, &reader, &mut session), ErrorCode::None);
-    let proposed = rig.partitions.outbox().isr_proposals.take().now_or_never();
-    assert!(proposed.is_some(), "the leader does not know where its follower stands");
+    assert_heard(&rig, &reader, &mut session);
 }
