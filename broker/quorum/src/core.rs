@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
+use base::BrokerId;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -16,7 +17,7 @@ use crate::messages::{Member, Standing};
 use crate::rpc::{Connection, Dialer};
 use crate::session::Suspicion;
 use crate::snapshots::Incoming;
-use crate::types::{NodeId, Raft, TypeConfig, node_id};
+use crate::types::{NodeId, Raft, TypeConfig, broker_id, node_id};
 
 pub type Metrics = openraft::RaftMetrics<TypeConfig>;
 
@@ -56,6 +57,11 @@ impl Core {
     /// The configured voters' ids.
     pub fn configured_voters(&self) -> BTreeSet<NodeId> {
         self.config.voters.iter().map(|v| node_id(v.id)).collect()
+    }
+
+    /// A leader that Raft names, unless it is this node.
+    pub fn elsewhere(&self, leader: Option<NodeId>) -> Option<BrokerId> {
+        leader.filter(|id| *id != self.id).map(broker_id)
     }
 
     pub fn myself(&self) -> Member {

@@ -37,8 +37,7 @@ fn leading(core: &Core) -> Result<(&Raft, Metrics), MemberError> {
     if metrics.state == ServerState::Leader && metrics.current_leader == Some(core.id) {
         return Ok((raft, metrics));
     }
-    let leader = metrics.current_leader.filter(|id| *id != core.id).map(broker_id);
-    Err(MemberError::NotLeader { leader })
+    Err(MemberError::NotLeader { leader: core.elsewhere(metrics.current_leader) })
 }
 
 /// Commits a change, which may be begun several times: a leader whose heartbeats are not answered
@@ -67,8 +66,7 @@ async fn commit<F: Future<Output = Written>>(
         Ok(Ok(_)) => Ok(()),
         Ok(Err(RaftError::Fatal(_))) => Err(MemberError::Stopped),
         Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-            let leader = to.leader_id.filter(|id| *id != core.id).map(broker_id);
-            Err(MemberError::NotLeader { leader })
+            Err(MemberError::NotLeader { leader: core.elsewhere(to.leader_id) })
         }
         Ok(Err(RaftError::APIError(error))) => Err(MemberError::Rejected(error.to_string())),
     }

@@ -24,12 +24,13 @@ use crate::network::Network;
 use crate::rpc::{AddressBook, Dialer, Identity, kind};
 use crate::service::Service;
 use crate::status::Followers;
-use crate::types::{Outcome, Raft, Records, broker_id, node_id};
+use crate::types::{Outcome, Raft, Records, node_id};
 use crate::{admission, leadership, members, pace, rpc, session, status};
 
 /// Largest entry. Far above any batch of records that the controller makes.
 const RECORDS_BYTES_MAX: usize = 16 << 20;
-/// The pause before a proposal is tried again that came before the first heartbeat's answer.
+/// The pause before what is to be committed is tried again that came before the first heartbeat's
+/// answer.
 pub(crate) const LEASE_PAUSE: Duration = Duration::from_millis(5);
 /// How long a resigning leader waits for its successor.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -206,7 +207,7 @@ impl Quorum {
                 && core.leadership.borrow().is_self
                 && tokio::time::Instant::now() < deadline;
             if !early {
-                let leader = forward.leader_id.filter(|id| *id != core.id).map(broker_id);
+                let leader = core.elsewhere(forward.leader_id);
                 return Err(ProposeError::NotLeader { leader });
             }
             tokio::time::sleep(LEASE_PAUSE).await;
