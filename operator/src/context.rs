@@ -24,6 +24,7 @@ impl Context {
         let events = Events::new(client.clone(), &settings);
         Context { client, settings, metrics: Metrics::new(), events }
     }
+
     /// Whether the namespace is being deleted. Where that cannot be known, it is not.
     pub async fn namespace_goes(&self, name: &str) -> bool {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());

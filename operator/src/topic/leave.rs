@@ -3,7 +3,6 @@
 //! ever.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use crd::Topic;
@@ -13,12 +12,9 @@ use tokio::time::timeout;
 
 use super::controller::entry_of;
 use super::index::Key;
-use super::resources::{ApiServer, Resources, finalizers};
+use super::resources::{ApiServer, PATIENCE, Resources, finalizers};
 use super::worker::WRITES_AT_A_TIME;
 use crate::Context;
-
-/// Longest wait for the list of Topics.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Takes our finalizer off the Topics of the operator's own namespace, if that is being deleted.
 /// Called when the controllers have ended, which would put them on again.

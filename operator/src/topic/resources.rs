@@ -17,7 +17,7 @@ use crate::{Context, Error, Result};
 
 const FIELD_MANAGER: &str = "barnabas-operator";
 /// One request.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether a write had something to write to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
