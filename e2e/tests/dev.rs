@@ -11,6 +11,7 @@ use e2e::admin::Admin;
 use e2e::clients::{run, tool_ok};
 use e2e::process::{Process, tail};
 use e2e::{ports, setup, wait};
+use tempfile::TempDir;
 
 const CONSOLE_PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const CONSOLE_CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
@@ -25,10 +26,7 @@ const RECORDS: &str = "20000";
 #[test]
 fn one_command_starts_a_cluster_that_keeps_its_data() -> Result<()> {
     let _one = e2e::exclusive();
-    setup::packages()?;
-    let dir = tempfile::tempdir()?;
-    let port = ports::free_for_dev(BROKERS)?;
-    samples(dir.path(), port)?;
+    let (dir, port) = samples()?;
     let mut dev = Dev::start(dir.path(), "first", BROKERS)?;
     let done = first_run(&mut dev, port).and_then(|()| dev.stop(port));
     done.with_context(|| dev.said())?;
@@ -41,10 +39,7 @@ fn one_command_starts_a_cluster_that_keeps_its_data() -> Result<()> {
 #[test]
 fn a_cluster_of_one_broker_grows_to_three() -> Result<()> {
     let _one = e2e::exclusive();
-    setup::packages()?;
-    let dir = tempfile::tempdir()?;
-    let port = ports::free_for_dev(BROKERS)?;
-    samples(dir.path(), port)?;
+    let (dir, port) = samples()?;
     let files = ["cluster.yaml", "topics.yaml"].map(|name| dir.path().join(name));
     let three: Vec<String> = files.iter().map(fs::read_to_string).collect::<Result<_, _>>()?;
     for (file, text) in files.iter().zip(&three) {
@@ -75,15 +70,18 @@ fn grown(dev: &mut Dev) -> Result<()> {
     Ok(())
 }
 
-/// The YAML that the command takes without any, but with a port that nobody uses.
-fn samples(dir: &Path, port: u16) -> Result<()> {
+/// A directory with the YAML that the command takes without any, but with a port that nobody uses.
+fn samples() -> Result<(TempDir, u16)> {
+    setup::packages()?;
+    let dir = tempfile::tempdir()?;
+    let port = ports::free_for_dev(BROKERS)?;
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/samples");
     let cluster = fs::read_to_string(samples.join("cluster.yaml"))?;
     ensure!(cluster.contains("port: 9092"), "the sample has another port:\n{cluster}");
     let cluster = cluster.replace("port: 9092", &format!("port: {port}"));
-    fs::write(dir.join("cluster.yaml"), cluster)?;
-    fs::copy(samples.join("topics.yaml"), dir.join("topics.yaml"))?;
-    Ok(())
+    fs::write(dir.path().join("cluster.yaml"), cluster)?;
+    fs::copy(samples.join("topics.yaml"), dir.path().join("topics.yaml"))?;
+    Ok((dir, port))
 }
 
 struct Dev {
