@@ -63,6 +63,9 @@ fn grown(dev: &mut Dev) -> Result<()> {
     ensure!(brokers.len() == 3, "{bootstrap}");
     let read = dev.line("consume:").and_then(|line| shell(&line))?;
     ensure!(read == "hello\n", "{read:?}");
+    for broker in [1, 2] {
+        dev.line(&format!("broker {broker} votes on metadata from now on"))?;
+    }
     let admin = Admin::new(brokers)?;
     admin.create_topic("wide", 3, 3, &[])?;
     let wide = admin.wait_in_sync(&["wide"], Duration::from_secs(30))?;

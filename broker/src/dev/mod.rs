@@ -6,6 +6,7 @@ mod plan;
 mod process;
 mod topics;
 mod view;
+mod voters;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,8 +113,8 @@ async fn attend(plan: &ClusterPlan, states: &States) -> Result<()> {
         true => screen.say(&format!("all brokers are ready after {:.1?}", started.elapsed())),
         false => screen.say("not all brokers are ready yet; going on"),
     }
-    let mut topics = PendingTopics { plan, problem: None, are_applied: false };
-    topics.attempt(&mut screen).await;
+    let mut wishes = [Wish::new(plan, What::Topics), Wish::new(plan, What::Voters)];
+    attempt(&mut wishes, &mut screen).await;
     screen.say(&format!(
         "\n{}\nCtrl-C stops the cluster and keeps its data.\n",
         view::first_steps(plan)
@@ -123,34 +124,55 @@ async fn attend(plan: &ClusterPlan, states: &States) -> Result<()> {
     loop {
         looks.tick().await;
         fail_on_ended(states)?;
-        topics.attempt(&mut screen).await;
+        attempt(&mut wishes, &mut screen).await;
         screen.show(observe::observe(&now(states)).await);
     }
 }
 
-/// The topics of the YAML, until a broker took them.
-struct PendingTopics<'a> {
-    plan: &'a ClusterPlan,
-    /// What was told last.
-    problem: Option<String>,
-    are_applied: bool,
+#[derive(Clone, Copy)]
+enum What {
+    Topics,
+    Voters,
 }
 
-impl PendingTopics<'_> {
+/// Something that the YAML says of the running cluster, until its brokers made it so.
+struct Wish<'a> {
+    plan: &'a ClusterPlan,
+    what: What,
+    /// What was told last.
+    problem: Option<String>,
+    is_done: bool,
+}
+
+async fn attempt(wishes: &mut [Wish<'_>], screen: &mut Screen) {
+    for wish in wishes {
+        wish.attempt(screen).await;
+    }
+}
+
+impl Wish<'_> {
+    fn new(plan: &ClusterPlan, what: What) -> Wish<'_> {
+        Wish { plan, what, problem: None, is_done: false }
+    }
+
     /// Brokers that do not answer yet are no reason to stop those that do: it is tried again.
     async fn attempt(&mut self, screen: &mut Screen) {
-        if self.are_applied {
+        if self.is_done {
             return;
         }
-        match topics::apply(&self.plan.bootstrap(), &self.plan.topics).await {
+        let (name, result) = match self.what {
+            What::Topics => ("topics", topics::apply(self.plan).await),
+            What::Voters => ("voters", voters::apply(self.plan).await),
+        };
+        match result {
             Ok(lines) => {
-                self.are_applied = true;
+                self.is_done = true;
                 for line in lines {
                     screen.say(&line);
                 }
             }
             Err(error) => {
-                let problem = format!("the topics have to wait: {error:#}");
+                let problem = format!("the {name} have to wait: {error:#}");
                 if self.problem.as_ref() != Some(&problem) {
                     screen.say(&problem);
                 }

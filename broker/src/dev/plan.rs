@@ -72,6 +72,8 @@ pub struct BrokerPlan {
     pub id: i32,
     /// `host:port` of the first listener.
     pub address: String,
+    /// Of its listener for the quorum.
+    pub controller_port: i32,
     pub http: String,
     /// Properties file, log and data live below.
     pub dir: PathBuf,
@@ -84,6 +86,8 @@ pub struct BrokerPlan {
 pub struct ClusterPlan {
     pub name: String,
     pub brokers: Vec<BrokerPlan>,
+    /// How many of the brokers vote on metadata: the first ones.
+    pub voters: i32,
     pub topics: Vec<Topic>,
     /// Kinds that were passed over, for a notice to the user.
     pub ignored: Vec<String>,
@@ -119,7 +123,7 @@ pub fn plan(
     let dir = data.join(&name);
     let brokers = (0..cluster.spec.brokers.replicas).map(|id| broker(&cluster, id, &dir)).collect();
     let topics = topics.into_iter().filter(|t| t.spec.cluster_ref.name == name).collect();
-    Ok(ClusterPlan { name, brokers, topics, ignored })
+    Ok(ClusterPlan { name, brokers, voters: cluster.spec.voters(), topics, ignored })
 }
 
 fn topics_of(
@@ -198,7 +202,8 @@ fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
     let base = spec.listeners.first().map_or(0, |l| l.port);
     let dir = dir.join(format!("broker-{id}"));
     let http = format!("127.0.0.1:{}", base + HTTP_PORT_OFFSET + id);
-    let controller_port = base + CONTROLLER_PORT_OFFSET;
+    let quorum_base = base + CONTROLLER_PORT_OFFSET;
+    let controller_port = quorum_base + id;
     let clients: Vec<String> = spec
         .listeners
         .iter()
@@ -211,15 +216,12 @@ fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
         .chain(["CONTROLLER:PLAINTEXT".to_owned()])
         .collect();
     let voters: Vec<String> =
-        (0..spec.voters()).map(|v| format!("{v}@127.0.0.1:{}", controller_port + v)).collect();
+        (0..spec.voters()).map(|v| format!("{v}@127.0.0.1:{}", quorum_base + v)).collect();
     let role = if id < spec.voters() { "broker,controller" } else { "broker" };
     let own = [
         ("node.id", id.to_string()),
         ("process.roles", role.to_owned()),
-        (
-            "listeners",
-            format!("{},CONTROLLER://127.0.0.1:{}", clients.join(","), controller_port + id),
-        ),
+        ("listeners", format!("{},CONTROLLER://127.0.0.1:{controller_port}", clients.join(","))),
         ("advertised.listeners", clients.join(",")),
         ("listener.security.protocol.map", protocols.join(",")),
         ("controller.listener.names", "CONTROLLER".to_owned()),
@@ -241,7 +243,8 @@ fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
     for (key, value) in &spec.config {
         push_property(&mut properties, key, &value.to_string());
     }
-    BrokerPlan { id, address: format!("127.0.0.1:{}", base + id), http, dir, properties }
+    let address = format!("127.0.0.1:{}", base + id);
+    BrokerPlan { id, address, controller_port, http, dir, properties }
 }
 
 /// One line of a properties file; a backslash and a line break in a value are escaped.

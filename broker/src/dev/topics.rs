@@ -19,6 +19,8 @@ use wire::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, IncrementalAlterConfigsRequest, MetadataRequest,
 };
 
+use super::plan::ClusterPlan;
+
 const TIMEOUT_MS: i32 = 10_000;
 /// The brokers are on this machine: one that takes longer is stuck.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,10 +31,10 @@ const RESOURCE_TOPIC: i8 = 2;
 const OPERATION_SET: i8 = 0;
 
 /// Returns one line per topic for the user. An error means that no broker answered.
-pub async fn apply(bootstrap: &str, topics: &[Topic]) -> Result<Vec<String>> {
-    let connection = connect(bootstrap).await?;
-    let mut lines = Vec::with_capacity(topics.len());
-    for topic in topics {
+pub async fn apply(plan: &ClusterPlan) -> Result<Vec<String>> {
+    let connection = connect(&plan.bootstrap()).await?;
+    let mut lines = Vec::with_capacity(plan.topics.len());
+    for topic in &plan.topics {
         let outcome = apply_one(&connection, topic).await;
         let name = topic.topic_name();
         lines.push(match outcome {
@@ -44,7 +46,7 @@ pub async fn apply(bootstrap: &str, topics: &[Topic]) -> Result<Vec<String>> {
 }
 
 /// Connects to the first of the addresses that answers.
-async fn connect(bootstrap: &str) -> Result<Connection> {
+pub async fn connect(bootstrap: &str) -> Result<Connection> {
     let mut problems = Vec::new();
     for address in bootstrap.split(',') {
         let options = Options {
@@ -183,7 +185,7 @@ async fn configure(connection: &Connection, topic: &Topic) -> Result<()> {
     check(result.error_code, result.error_message.as_deref()).context("set configs")
 }
 
-fn check(code: i16, message: Option<&str>) -> Result<()> {
+pub fn check(code: i16, message: Option<&str>) -> Result<()> {
     if code == ErrorCode::None.code() { Ok(()) } else { Err(failure(code, message)) }
 }
 
@@ -215,9 +217,8 @@ mod tests {
         let config = on_free_ports(dir.path());
         let running = crate::boot::start(Arc::new(config)).unwrap();
         let down = format!("127.0.0.1:{}", free_port());
-        let lines = apply(&format!("{down},{}", running.addresses[0]), &[]).await.unwrap();
-        assert_eq!(lines, [""; 0]);
-        let error = apply(&down, &[]).await.unwrap_err().to_string();
+        connect(&format!("{down},{}", running.addresses[0])).await.unwrap();
+        let error = connect(&down).await.unwrap_err().to_string();
         assert!(error.contains(&down), "{error}");
         running.stop().await.unwrap();
     }
