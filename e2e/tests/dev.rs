@@ -73,6 +73,26 @@ fn grown(dev: &mut Dev) -> Result<()> {
     Ok(())
 }
 
+/// As in `broker dev | head -n 1`: nobody reads any more, and Ctrl-C stops the brokers in order.
+#[test]
+fn nobody_has_to_read_what_it_says() -> Result<()> {
+    let _one = e2e::exclusive();
+    let (dir, port) = samples()?;
+    let mut command = Command::new("bash");
+    let line = "exec \"$0\" dev -f cluster.yaml -f topics.yaml > >(head -n 1)";
+    command.current_dir(dir.path()).args(["-c", line]).arg(setup::broker()?);
+    let process = Process::spawn(&mut command, &dir.path().join("unread"))?;
+    let mut dev = Dev { process, dir: dir.path().to_owned(), brokers: BROKERS };
+    let admin = Admin::new(addresses(port))?;
+    let there = admin.wait_in_sync(&["messages"], Duration::from_secs(60));
+    let done = there.and_then(|_| dev.stop(port));
+    done.with_context(|| dev.said())
+}
+
+fn addresses(port: u16) -> Vec<String> {
+    (port..port + BROKERS).map(|port| format!("127.0.0.1:{port}")).collect()
+}
+
 /// A directory with the YAML that the command takes without any, but with a port that nobody uses.
 fn samples() -> Result<(TempDir, u16)> {
     setup::packages()?;
@@ -145,7 +165,7 @@ impl Dev {
 
 fn first_run(dev: &mut Dev, port: u16) -> Result<()> {
     let bootstrap = dev.line("bootstrap address:")?;
-    let brokers: Vec<String> = (port..port + BROKERS).map(|p| format!("127.0.0.1:{p}")).collect();
+    let brokers = addresses(port);
     ensure!(bootstrap == brokers.join(","), "{bootstrap}");
     for (topic, partitions) in [("messages", 6), (TELEMETRY, 3)] {
         let there = Admin::new(brokers.clone())?.wait_in_sync(&[topic], Duration::from_secs(30))?;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use plan::{BrokerPlan, ClusterPlan};
 use process::ProcessState;
-use view::Screen;
+use view::{Screen, tell};
 
 pub use process::EXIT_CONFIG;
 
@@ -51,14 +51,10 @@ pub struct DevArgs {
 pub async fn run(args: DevArgs) -> Result<()> {
     let plan = read(&args)?;
     for kind in &plan.ignored {
-        println!("passed over: a {kind}, which is not a resource of {}", crd::GROUP);
+        tell(&format!("passed over: a {kind}, which is not a resource of {}", crd::GROUP));
     }
-    println!(
-        "cluster {}: {} brokers, data in {}",
-        plan.name,
-        plan.brokers.len(),
-        args.data.display()
-    );
+    let data = args.data.display();
+    tell(&format!("cluster {}: {} brokers, data in {data}", plan.name, plan.brokers.len()));
     let mut interrupted = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
     let mut terminated = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let (stop, stopped) = watch::channel(false);
@@ -74,12 +70,12 @@ pub async fn run(args: DevArgs) -> Result<()> {
         _ = interrupted.recv() => Ok(()),
         _ = terminated.recv() => Ok(()),
     };
-    println!("\nstopping {} brokers", plan.brokers.len());
+    tell(&format!("\nstopping {} brokers", plan.brokers.len()));
     stop.send_replace(true);
     while let Some(ended) = supervisors.join_next().await {
         ended.context("a supervisor ended")??;
     }
-    println!("stopped; the data stays in {}", args.data.display());
+    tell(&format!("stopped; the data stays in {data}"));
     result
 }
 

@@ -89,7 +89,7 @@ impl Screen {
         }
         let text = render(&view);
         let mut out = stdout().lock();
-        // A closed terminal is no reason to stop the cluster.
+        // As in `tell`, it may be that nobody reads.
         if self.in_place && self.lines_shown > 0 {
             let _ = write!(out, "\x1b[{}A\x1b[J", self.lines_shown);
         }
@@ -101,9 +101,15 @@ impl Screen {
 
     /// Prints a line that stays; the next view appears below it.
     pub fn say(&mut self, line: &str) {
-        let _ = writeln!(stdout().lock(), "{line}");
+        tell(line);
         self.lines_shown = 0;
     }
+}
+
+/// Prints a line, if anybody still reads: a closed terminal is no reason to stop the cluster, nor
+/// one to stop it otherwise than in order.
+pub fn tell(line: &str) {
+    let _ = writeln!(stdout().lock(), "{line}");
 }
 
 #[cfg(test)]
