@@ -9,7 +9,7 @@ use crd::{Topic, find_condition, kind};
 use futures::{StreamExt, TryStreamExt, stream};
 use kind_e2e::{Scenario, yaml};
 use kube::ResourceExt;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, watcher};
 
@@ -20,7 +20,7 @@ const AT_A_TIME: usize = 32;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// How long so many Topics may take.
-pub fn limit(count: usize) -> Duration {
+fn limit(count: usize) -> Duration {
     LIMIT.saturating_mul(u32::try_from(count.div_ceil(1_000)).unwrap_or(u32::MAX))
 }
 
@@ -78,6 +78,16 @@ pub async fn all_ready(s: &Scenario, count: usize) -> Result<()> {
     let result = tokio::time::timeout(limit(count), watching).await;
     let seen = format!("{} of {count} ready; last error of the watch: {last:?}", ready.len());
     result.context(seen)?
+}
+
+/// Deletes all Topics of the namespace, until they are gone. `kubectl delete` asks for each of them
+/// by itself, and waits between the requests.
+pub async fn remove(s: &Scenario, count: usize) -> Result<()> {
+    let topics = s.api::<Topic>();
+    topics.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    let gone =
+        async || Ok(topics.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty());
+    s.eventually("all topics gone", limit(count), gone).await
 }
 
 fn is_ready(topic: &Topic) -> bool {

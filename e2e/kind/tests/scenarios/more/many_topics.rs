@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use crd::Topic;
 use kind_e2e::{Scenario, scenario, yaml};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 
 use super::crowd;
 
@@ -67,11 +67,7 @@ async fn changed(s: &Scenario, count: usize) -> Result<()> {
 }
 
 async fn deleted(s: &Scenario, count: usize) -> Result<()> {
-    let topics = s.api::<Topic>();
-    topics.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
-    let gone =
-        async || Ok(topics.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty());
-    s.eventually("all topics gone", crowd::limit(count), gone).await?;
+    crowd::remove(s, count).await?;
     let failing = s.operator_metric("barnabas_operator_topics_not_ready").await?;
     ensure!(failing == 0.0, "{failing} topics that are gone count as not ready");
     Ok(())
