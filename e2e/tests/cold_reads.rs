@@ -73,11 +73,12 @@ fn read_cold_files(cluster: &mut Cluster) -> Result<()> {
     println!("read from the disk by the pool: {pool} bytes; by all others: {others}");
     let expected = RECORDS as u64 * RECORD_BYTES as u64;
     ensure!(pool + others >= expected, "the files were not cold: {pool} bytes were read");
-    // The kernel counts for a thread what it ordered without waiting for it, too: a look whether a
-    // page is in the cache orders that page and, where the kernel takes it for a part of a read in
-    // order, all that the disk reads ahead (8 MiB have been seen, for up to three answers of a
-    // run). Threads that wait for the disk read most of the log: 64 to 75 MB were seen.
-    ensure!(others <= pool, "other threads read {others} bytes from the disk, the pool {pool}");
+    // This should be next to nothing, and mostly is. But a look whether a page is in the cache
+    // orders the page and what the kernel reads ahead with it, and may find it there already
+    // where the disk answers at once: up to 47 MB were seen so. Without the look before each
+    // chunk, other threads read 69 MB and more.
+    let most = expected / 8 * 7;
+    ensure!(others <= most, "other threads read {others} bytes from the disk, the pool {pool}");
     Ok(())
 }
 
