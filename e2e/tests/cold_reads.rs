@@ -72,13 +72,9 @@ fn read_cold_files(cluster: &mut Cluster) -> Result<()> {
     }
     println!("read from the disk by the pool: {pool} bytes; by all others: {others}");
     let expected = RECORDS as u64 * RECORD_BYTES as u64;
-    ensure!(pool + others >= expected, "the files were not cold: {pool} bytes were read");
-    // This should be next to nothing, and mostly is. But a look whether a page is in the cache
-    // orders the page and what the kernel reads ahead with it, and may find it there already
-    // where the disk answers at once: up to 47 MB were seen so. Without the look before each
-    // chunk, other threads read 69 MB and more.
-    let most = expected / 8 * 7;
-    ensure!(others <= most, "other threads read {others} bytes from the disk, the pool {pool}");
+    ensure!(pool >= expected, "the files were not cold: {pool} bytes were read");
+    // To look whether a page is in the cache, without waiting, makes the kernel order the page.
+    ensure!(others <= pool / 100, "other threads read {others} bytes from the disk");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -83,6 +83,23 @@ impl OpenDir for DiskDir {
 #[derive(Debug)]
 struct DiskFile(std::fs::File);
 
+impl DiskFile {
+    /// Pages of the range that are in the page cache or on their way into it; asking orders none.
+    /// `None` where the kernel cannot tell (cachestat, Linux 6.5; containers may forbid it).
+    fn pages_cached(&self, pos: u64, len: usize) -> Option<u64> {
+        const SYS_CACHESTAT: libc::c_long = 451;
+        let range = [pos, len as u64];
+        // Cached, dirty, in writeback, evicted, recently evicted.
+        let mut pages = [0u64; 5];
+        let fd = self.0.as_raw_fd();
+        // SAFETY: the descriptor is open as long as `self`; the kernel reads two and writes five
+        // numbers of 64 bits (struct cachestat_range, struct cachestat), and keeps no pointer.
+        let status =
+            unsafe { libc::syscall(SYS_CACHESTAT, fd, range.as_ptr(), pages.as_mut_ptr(), 0) };
+        (status == 0).then_some(pages[0])
+    }
+}
+
 impl File for DiskFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         let mut done = 0;
@@ -152,13 +169,18 @@ impl File for DiskFile {
     }
 
     fn is_resident(&self, pos: u64, len: usize) -> bool {
-        const PAGE: u64 = 4096;
         const PROBES_MAX: u64 = 16;
         let Some(last) = (len as u64).checked_sub(1).map(|n| pos + n) else { return true };
+        let page = rustix::param::page_size() as u64;
+        // A look orders the page that it does not find, and a quick disk has it there for the next
+        // look, so that looks alone may find all of a range that has nothing but them.
+        if self.pages_cached(pos, len).is_some_and(|cached| cached < last / page - pos / page + 1) {
+            return false;
+        }
         // Pages arrive by read-ahead windows and leave by age: a few probes spread over the
         // range see a hole of any size that matters. The last page goes first: it is the one
         // that read-ahead brings last.
-        let step = ((last - pos) / PROBES_MAX).max(PAGE);
+        let step = ((last - pos) / PROBES_MAX).max(page);
         let mut byte = [0u8; 1];
         let mut at = last;
         loop {
