@@ -1,9 +1,9 @@
-//! The real file system. Reads and writes are `pread` and `pwrite`; nothing is mapped, so a full
-//! disk is an error value and never a signal.
+//! The real file system. Reads and writes are `pread` and `pwrite`; nothing is read or written by a
+//! mapping, so a full disk is an error value and never a signal.
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{File, Fs, OpenDir, OpenMode};
+use super::{File, Fs, OpenDir, OpenMode, resident};
 
 /// Files of the operating system.
 #[derive(Clone, Copy, Default, Debug)]
@@ -82,23 +82,6 @@ impl OpenDir for DiskDir {
 
 #[derive(Debug)]
 struct DiskFile(std::fs::File);
-
-impl DiskFile {
-    /// Pages of the range that are in the page cache or on their way into it; asking orders none.
-    /// `None` where the kernel cannot tell (cachestat, Linux 6.5; containers may forbid it).
-    fn pages_cached(&self, pos: u64, len: usize) -> Option<u64> {
-        const SYS_CACHESTAT: libc::c_long = 451;
-        let range = [pos, len as u64];
-        // Cached, dirty, in writeback, evicted, recently evicted.
-        let mut pages = [0u64; 5];
-        let fd = self.0.as_raw_fd();
-        // SAFETY: the descriptor is open as long as `self`; the kernel reads two and writes five
-        // numbers of 64 bits (struct cachestat_range, struct cachestat), and keeps no pointer.
-        let status =
-            unsafe { libc::syscall(SYS_CACHESTAT, fd, range.as_ptr(), pages.as_mut_ptr(), 0) };
-        (status == 0).then_some(pages[0])
-    }
-}
 
 impl File for DiskFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
@@ -174,8 +157,10 @@ impl File for DiskFile {
         let page = rustix::param::page_size() as u64;
         // A look orders the page that it does not find, and a quick disk has it there for the next
         // look, so that looks alone may find all of a range that has nothing but them.
-        if self.pages_cached(pos, len).is_some_and(|cached| cached < last / page - pos / page + 1) {
-            return false;
+        match resident::cached(&self.0, pos, len) {
+            Some(cached) if cached > last / page - pos / page => {}
+            Some(_) => return false,
+            None => return resident::in_core(&self.0, pos, len).unwrap_or(false),
         }
         // Pages arrive by read-ahead windows and leave by age: a few probes spread over the
         // range see a hole of any size that matters. The last page goes first: it is the one

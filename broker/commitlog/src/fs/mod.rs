@@ -7,6 +7,7 @@
 mod cache;
 mod disk;
 mod memory;
+mod resident;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
