@@ -1,6 +1,7 @@
 //! Even counts of replicas, then of preferred leaders. Every move takes a replica from a broker to
-//! one with at least two fewer, so the counts get closer with each and it ends; leaders are evened
-//! out by changing the order of replicas, which moves no data.
+//! one with at least two fewer, so the counts get closer with each and it ends; which replica it is
+//! evens out each topic, for a topic's load goes with its partitions, and then the bytes. Leaders
+//! are evened out by changing the order of replicas, which moves no data.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,13 @@ use crate::observed::PartitionView;
 pub fn rebalance(partitions: &[PartitionView], brokers: &[MoveBroker], limits: Limits) -> Planned {
     let spread = Spread::of(partitions, brokers);
     let remaining = excess(&spread);
-    let mut plan = Rebalance { hosted: hosted(partitions), taken: BTreeSet::new(), spread, limits };
+    let mut plan = Rebalance {
+        spread,
+        hosted: hosted(partitions),
+        by_topic: by_topic(partitions),
+        taken: BTreeSet::new(),
+        limits,
+    };
     let mut moves = Vec::new();
     while moves.len() < limits.batch {
         let Some((at, target)) = plan.next_replica(partitions) else { break };
@@ -34,6 +41,8 @@ struct Rebalance<'a> {
     spread: Spread<'a>,
     /// Indices of the partitions that each broker has a replica of.
     hosted: BTreeMap<BrokerId, Vec<usize>>,
+    /// How many replicas of a topic a broker has.
+    by_topic: BTreeMap<(&'a str, BrokerId), i64>,
     /// Partitions that get a move in this batch.
     taken: BTreeSet<usize>,
     limits: Limits,
@@ -49,6 +58,16 @@ fn hosted(partitions: &[PartitionView]) -> BTreeMap<BrokerId, Vec<usize>> {
     hosted
 }
 
+fn by_topic(partitions: &[PartitionView]) -> BTreeMap<(&str, BrokerId), i64> {
+    let mut counts = BTreeMap::new();
+    for p in partitions {
+        for id in p.target() {
+            *counts.entry((&*p.topic, id)).or_default() += 1;
+        }
+    }
+    counts
+}
+
 /// Replicas above the share of their broker.
 fn excess(spread: &Spread<'_>) -> usize {
     let counts = spread.usable.iter().map(|id| spread.load(*id).replicas);
@@ -59,8 +78,13 @@ fn excess(spread: &Spread<'_>) -> usize {
     usize::try_from(above).unwrap_or(0)
 }
 
-impl Rebalance<'_> {
-    fn take(&mut self, p: &PartitionView, at: usize, target: Vec<BrokerId>) -> Move {
+impl<'a> Rebalance<'a> {
+    fn take(&mut self, p: &'a PartitionView, at: usize, target: Vec<BrokerId>) -> Move {
+        for (ids, sign) in [(&p.target(), -1), (&target, 1)] {
+            for id in ids {
+                *self.by_topic.entry((&p.topic, *id)).or_default() += sign;
+            }
+        }
         self.spread.reassign(p, &target);
         self.taken.insert(at);
         Move::of(p, target)
@@ -94,6 +118,7 @@ impl Rebalance<'_> {
     ) -> Option<(usize, Vec<BrokerId>)> {
         let (full, empty) = (self.spread.load(from), self.spread.load(to));
         let lead = full.leads - empty.leads >= 2;
+        let of = |p, id| self.by_topic.get(&(p, id)).copied().unwrap_or(0);
         let hosted = self.hosted.get(&from)?.iter().copied();
         let movable = hosted.filter(|at| !self.taken.contains(at)).filter_map(|at| {
             let p = &partitions[at];
@@ -105,10 +130,11 @@ impl Rebalance<'_> {
             let target: Vec<BrokerId> = p.replicas.iter().map(swap).collect();
             let before = self.spread.racks(p.replicas.iter().copied());
             let after = self.spread.racks(target.iter().copied());
+            let topic = of(&*p.topic, from) - of(&*p.topic, to);
             let bytes = i128::from(p.bytes.unwrap_or(0));
             let skew = (full.bytes - empty.bytes - 2 * bytes).abs();
             let fits = (p.replicas.first() == Some(&from)) == lead;
-            let rank = (Reverse(after), Reverse(fits), skew, &p.topic, p.partition);
+            let rank = (Reverse(after), Reverse(topic), Reverse(fits), skew, &p.topic, p.partition);
             (after >= before).then_some((rank, at, target))
         });
         movable.min_by(|a, b| a.0.cmp(&b.0)).map(|(_, at, target)| (at, target))

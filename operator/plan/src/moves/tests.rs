@@ -114,6 +114,19 @@ fn a_new_broker_gets_its_share_and_no_replica_moves_between_old_ones() {
     assert_eq!((0..4).map(leads).collect::<Vec<_>>(), [3, 3, 3, 3]);
 }
 
+/// Found on kind: a fourth broker got partitions of the topic that comes first by name and nothing
+/// of the one that all clients worked on.
+#[test]
+fn a_new_broker_gets_its_share_of_every_topic() {
+    let of = |topic| (0..6).map(move |i| partition(topic, i, &[i % 3, (i + 1) % 3, (i + 2) % 3]));
+    let mut partitions: Vec<_> = of("a").chain(of("b")).collect();
+    // Broker 3 shares its rack with broker 0, and takes half of what that one has.
+    let planned = rebalance(&partitions, &brokers(4, 3), LIMITS);
+    carry_out(&mut partitions, &planned.moves);
+    assert_eq!(counts(&partitions, 4), [6, 12, 12, 6]);
+    assert_eq!(counts(&partitions[..6], 4), [3, 6, 6, 3]);
+}
+
 #[test]
 fn large_partitions_are_spread_apart() {
     // Broker 0 has two of 10 and two of 1; half of it by count is also half of it by bytes.

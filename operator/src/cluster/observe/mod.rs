@@ -151,7 +151,12 @@ async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Plan {
 
 async fn fetch(admin: &Admin, need: Need, seen: &mut Observed) -> Result<(), String> {
     match need {
-        Need::Partitions => seen.learn(quorum::partitions(admin).await?),
+        Need::Partitions => {
+            let brokers = seen.cluster.iter().flat_map(|cluster| &cluster.brokers);
+            let live = brokers.filter(|(_, broker)| !broker.fenced).map(|(id, _)| *id);
+            let live: Vec<_> = live.collect();
+            seen.learn(quorum::partitions(admin, &live).await?);
+        }
         Need::ThrottledTopics => {
             seen.throttled_topics = Some(quorum::throttled_topics(admin).await?);
         }

@@ -1,7 +1,8 @@
 //! What the brokers say over Kafka's protocol.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use base::{BrokerId, TopicPartition};
 use plan::{MoveView, PartitionView, QuorumView};
 
 use crate::kafka::Admin;
@@ -26,8 +27,34 @@ pub async fn moves(admin: &Admin) -> Option<Vec<MoveView>> {
     admin.list_reassignments().await.inspect_err(|error| tracing::debug!(%error, "moves")).ok()
 }
 
-pub async fn partitions(admin: &Admin) -> Result<Vec<PartitionView>, String> {
-    admin.partitions().await.map_err(|error| error.to_string())
+/// All partitions, with the bytes of those that these brokers store, as far as they tell.
+pub async fn partitions(admin: &Admin, brokers: &[BrokerId]) -> Result<Vec<PartitionView>, String> {
+    // Sizes may be some moments old; what is in sync must not.
+    let bytes = bytes(admin, brokers).await;
+    let mut all = admin.partitions().await.map_err(|error| error.to_string())?;
+    for p in &mut all {
+        p.bytes = bytes.get(&TopicPartition::new(&*p.topic, p.partition)).copied();
+    }
+    Ok(all)
+}
+
+async fn bytes(admin: &Admin, brokers: &[BrokerId]) -> BTreeMap<TopicPartition, u64> {
+    let mut bytes: BTreeMap<TopicPartition, u64> = BTreeMap::new();
+    for (broker, dirs) in admin.describe_log_dirs(brokers).await {
+        let replicas = match dirs {
+            Ok(dirs) => dirs.replicas,
+            Err(error) => {
+                tracing::debug!(%broker, %error, "what it stores is not known");
+                continue;
+            }
+        };
+        for (partition, size) in replicas {
+            // A replica that is behind has less.
+            let known = bytes.entry(partition).or_default();
+            *known = size.max(*known);
+        }
+    }
+    bytes
 }
 
 /// Topics with lists of throttled replicas.
