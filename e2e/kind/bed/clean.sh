@@ -1,6 +1,6 @@
 #!/bin/bash
-# Takes away what earlier scenarios left in the kind cluster NAME (default: dev): cordons, and
-# namespaces of runs that were interrupted or kept to be looked at.
+# Takes away what earlier scenarios left in the kind cluster NAME (default: dev): cordons, addresses
+# of load balancers, and the namespaces of runs that were interrupted or kept to be looked at.
 # Usage: clean.sh [NAME]
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
@@ -8,8 +8,13 @@ name=${1:-dev}
 export KUBECONFIG=$cache/$name.kubeconfig
 
 clean() {
-  local space spaces release topic
+  local space spaces release topic node
   kubectl uncordon --selector=kubernetes.io/hostname > /dev/null
+  for node in $(kind get nodes --name "$name"); do
+    docker exec "$node" ip address flush dev eth0 label eth0:balancer
+  done
+  # An API whose pod is gone would hold every namespace.
+  kubectl delete apiservices,storageclasses --selector=barnabas.dev/scenario > /dev/null
   mapfile -t spaces < <(kubectl get namespaces --selector=barnabas.dev/scenario \
     -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}')
   [ ${#spaces[@]} != 0 ] || return 0

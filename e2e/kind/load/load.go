@@ -39,6 +39,9 @@ type load struct {
 }
 
 func newLoad(o options) (*load, error) {
+	if o.bootstrap == "" || o.topic == "" || o.partitions < 1 || o.rate < 1 {
+		return nil, errors.New("--bootstrap and --topic are needed, --partitions and --rate are positive")
+	}
 	l := &load{options: o, ledger: newLedger(o.partitions), codes: newCodes(),
 		stop: make(chan struct{}), state: "starting", failures: map[string]int64{}}
 	var err error

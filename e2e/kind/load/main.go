@@ -3,6 +3,7 @@
 //
 //	load run  --bootstrap HOST:PORT --topic TOPIC     until POST /stop, then serves its verdict
 //	load once --bootstrap HOST:PORT --topic TOPIC     some records there and back, then exits
+//	load metric                                       figures for an autoscaler (metric.go)
 //
 // While it runs, GET /report answers with the counts so far, and GET /topics/TOPIC and
 // GET /brokers/ID/config/KEY with what the cluster says of itself. After POST /stop it flushes,
@@ -28,6 +29,7 @@ type options struct {
 	topic      string
 	group      string
 	listen     string
+	metrics    string
 	partitions int
 	rate       int
 	count      int
@@ -36,7 +38,7 @@ type options struct {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(errors.New("usage: load run|once --bootstrap HOST:PORT --topic TOPIC"))
+		fail(errors.New("usage: load run|once|metric --bootstrap HOST:PORT --topic TOPIC"))
 	}
 	var o options
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -44,15 +46,13 @@ func main() {
 	flags.StringVar(&o.topic, "topic", "", "an existing topic, or one that will exist soon")
 	flags.StringVar(&o.group, "group", "load", "consumer group")
 	flags.StringVar(&o.listen, "listen", ":8080", "address of the report")
+	flags.StringVar(&o.metrics, "metrics", ":8443", "address of `metric`'s API")
 	flags.IntVar(&o.partitions, "partitions", 3, "partitions to write to, from the first")
 	flags.IntVar(&o.rate, "rate", 150, "records per second")
 	flags.IntVar(&o.count, "count", 300, "records of `once`")
 	flags.DurationVar(&o.drain, "drain", 2*time.Minute, "longest time from stop to the verdict")
 	if err := flags.Parse(os.Args[2:]); err != nil {
 		fail(err)
-	}
-	if o.bootstrap == "" || o.topic == "" || o.partitions < 1 || o.rate < 1 {
-		fail(errors.New("--bootstrap and --topic are needed, --partitions and --rate are positive"))
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
@@ -61,6 +61,8 @@ func main() {
 		fail(run(ctx, o))
 	case "once":
 		fail(once(ctx, o))
+	case "metric":
+		fail(metric(ctx, o))
 	default:
 		fail(fmt.Errorf("no such command: %s", os.Args[1]))
 	}

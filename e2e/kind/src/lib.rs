@@ -16,6 +16,8 @@
 //! ```
 
 mod accident;
+mod autoscaler;
+mod balancer;
 mod checks;
 mod command;
 mod http;
@@ -27,11 +29,14 @@ mod operator;
 mod placement;
 mod release;
 mod scenario;
+mod volumes;
 mod wait;
 pub mod yaml;
 
+pub use autoscaler::Metric;
+pub use balancer::Balancer;
 pub use checks::PodName;
 pub use command::{Tool, run};
-pub use load::{Load, LoadOptions, Partition, Pass, Report};
+pub use load::{Load, Partition, Pass, Report};
 pub use scenario::{Scenario, scenario};
 pub use wait::{CREATE, GAP_LOSS, GAP_ROLL, STEP};

@@ -16,21 +16,10 @@ use crate::yaml;
 pub(crate) const PORT: u16 = 8080;
 /// A pod of one small image on a busy machine.
 const POD_START: Duration = Duration::from_secs(180);
+/// Records per second.
+const RATE: u64 = 150;
 /// As long as a request to the load may fail before it counts as gone.
 const REACH: Duration = Duration::from_secs(60);
-
-/// What to write where.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// Of the pod, after `load-`: two loads of one scenario differ in it.
-    pub name: String,
-    pub bootstrap: String,
-    pub topic: String,
-    /// Partitions that are written to, from the first.
-    pub partitions: u32,
-    /// Records per second.
-    pub rate: u32,
-}
 
 /// A load that runs.
 pub struct Load<'a> {
@@ -90,9 +79,13 @@ impl Scenario {
     /// What most scenarios begin with: the operator, a cluster `castle` with more of a spec, its
     /// topic `orders` of six partitions kept three times, and a load on it.
     pub async fn castle(&self, brokers: i32, more: &str) -> Result<Load<'_>> {
+        self.castle_of(brokers, &yaml::cluster_with("castle", brokers, more)).await
+    }
+
+    /// The same with a cluster `castle` of one's own.
+    pub async fn castle_of(&self, brokers: i32, cluster: &str) -> Result<Load<'_>> {
         self.install_operator(&[]).await?;
-        let cluster = yaml::cluster_with("castle", brokers, more);
-        self.apply(&yaml::documents(&[&cluster, &yaml::topic("orders", "castle", 6, 3)]))?;
+        self.apply(&yaml::documents(&[cluster, &yaml::topic("orders", "castle", 6, 3)]))?;
         self.cluster_ready("castle", brokers).await?;
         self.topic_ready("orders").await?;
         self.load("castle", "orders", 6).await
@@ -102,21 +95,35 @@ impl Scenario {
     /// the group reads them.
     pub async fn load(&self, cluster: &str, topic: &str, partitions: u32) -> Result<Load<'_>> {
         let bootstrap = format!("{cluster}-bootstrap.{}.svc:9092", self.namespace);
-        let (name, topic) = (topic.replace(['.', '_'], "-"), topic.to_owned());
-        self.load_with(&LoadOptions { name, bootstrap, topic, partitions, rate: 150 }).await
+        self.load_at(&bootstrap, topic, partitions).await
     }
 
-    pub async fn load_with(&self, options: &LoadOptions) -> Result<Load<'_>> {
-        let pod = format!("load-{}", options.name);
-        self.apply(&manifest(&pod, options))?;
+    /// The same by way of these bootstrap servers.
+    pub async fn load_at(&self, at: &str, topic: &str, partitions: u32) -> Result<Load<'_>> {
+        // Two loads of one scenario differ in their topic.
+        let pod = format!("load-{}", topic.replace(['.', '_'], "-"));
+        let arguments = [
+            "run".to_owned(),
+            format!("--bootstrap={at}"),
+            format!("--topic={topic}"),
+            format!("--group={pod}"),
+            format!("--partitions={partitions}"),
+            format!("--rate={RATE}"),
+        ];
+        self.load_pod(&pod, &arguments).await?;
+        let load = Load { scenario: self, pod };
+        load.more(RATE).await?;
+        Ok(load)
+    }
+
+    /// Runs the load's program with these arguments.
+    pub(crate) async fn load_pod(&self, pod: &str, arguments: &[String]) -> Result<()> {
+        self.apply(&manifest(pod, arguments))?;
         let running = |pod: Option<&Pod>| {
             let status = pod.and_then(|pod| pod.status.as_ref());
             status.is_some_and(|status| status.phase.as_deref() == Some("Running"))
         };
-        self.until::<Pod>(&pod, "running", POD_START, running).await?;
-        let load = Load { scenario: self, pod };
-        load.more(u64::from(options.rate)).await?;
-        Ok(load)
+        self.until::<Pod>(pod, "running", POD_START, running).await.map(drop)
     }
 }
 
@@ -246,15 +253,16 @@ impl Report {
     }
 }
 
-fn manifest(pod: &str, options: &LoadOptions) -> String {
-    let LoadOptions { bootstrap, topic, partitions, rate, .. } = options;
+fn manifest(pod: &str, arguments: &[String]) -> String {
+    let arguments = arguments.iter().map(|argument| format!("    - {argument}\n"));
+    let arguments = arguments.collect::<String>();
     format!(
         "\
 apiVersion: v1
 kind: Pod
 metadata:
   name: {pod}
-  labels: {{app: load}}
+  labels: {{app: load, pod: {pod}}}
 spec:
   nodeSelector: {{node-role.kubernetes.io/control-plane: \"\"}}
   tolerations: [{{operator: Exists}}]
@@ -271,13 +279,7 @@ spec:
     image: barnabas/load:dev
     imagePullPolicy: Never
     args:
-    - run
-    - --bootstrap={bootstrap}
-    - --topic={topic}
-    - --group={pod}
-    - --partitions={partitions}
-    - --rate={rate}
-    ports: [{{containerPort: {PORT}}}]
+{arguments}    ports: [{{containerPort: {PORT}}}]
     resources: {{requests: {{cpu: 200m}}}}
     securityContext:
       allowPrivilegeEscalation: false

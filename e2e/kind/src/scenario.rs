@@ -18,6 +18,9 @@ use crate::logs::Follower;
 /// No scenario takes longer than this; one that would has hung.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// Kinds of what a scenario makes outside of its namespaces, labelled with the first of them.
+const OUTSIDE: &str = "apiservices,storageclasses";
+
 /// What a scenario's body works with. Two namespaces: one for the cluster, watched by an operator
 /// that lives in the other, so that the first can be deleted as a whole.
 pub struct Scenario {
@@ -182,6 +185,9 @@ impl Scenario {
         if let Err(error) = self.kubectl(&resources) {
             self.say(format!("cannot remove resources: {error:#}"));
         }
+        // While an API is registered whose pod is gone, no namespace goes.
+        let ours = format!("--selector=barnabas.dev/scenario={}", self.namespace);
+        Tool::Kubectl.run(&["delete", OUTSIDE, &ours])?;
         for release in self.releases()? {
             Tool::Helm.run(&["uninstall", &release, "--namespace", &self.home])?;
         }

@@ -148,6 +148,19 @@ impl Scenario {
         found.context("a cluster in a phase exists")
     }
 
+    /// Until a listener has an address for each of so many brokers; its bootstrap servers.
+    pub async fn addresses(&self, cluster: &str, listener: &str, brokers: usize) -> Result<String> {
+        let servers = |cluster: Option<&KafkaCluster>| {
+            let status = cluster?.status.as_ref()?;
+            let listener = status.listeners.iter().find(|l| l.name == listener)?;
+            let servers = listener.bootstrap_servers.clone()?;
+            (listener.addresses.len() == brokers && !servers.is_empty()).then_some(servers)
+        };
+        let what = format!("known by {brokers} addresses");
+        let found = self.until(cluster, &what, STEP, |cluster| servers(cluster).is_some()).await?;
+        servers(found.as_ref()).context("a cluster that has addresses exists")
+    }
+
     /// Until a Topic is ready for its spec as it is now.
     pub async fn topic_ready(&self, name: &str) -> Result<Topic> {
         let found =

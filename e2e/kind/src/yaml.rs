@@ -1,5 +1,17 @@
 //! Resources that several scenarios begin with. Small brokers: four nodes share one machine.
 
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::scenario::repository;
+
+/// A sample as it stands in the repository.
+pub fn sample(name: &str) -> Result<String> {
+    let path = repository().join("manifests/samples").join(name);
+    fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
 /// A cluster with volumes, spread over the three zones, whose topics are kept three times.
 pub fn cluster(name: &str, brokers: i32) -> String {
     cluster_with(name, brokers, "")

@@ -297,10 +297,13 @@ fn what_cannot_change_in_a_topic() {
 
 #[test]
 fn the_samples_are_taken() {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/samples");
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/samples");
+    let files =
+        [samples.to_owned(), format!("{samples}/cloud")].map(|d| std::fs::read_dir(d).unwrap());
+    let paths = files.into_iter().flatten().map(|file| file.unwrap().path());
     let mut resources = 0;
-    for file in std::fs::read_dir(directory).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    for path in paths.filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(path).unwrap();
         for manifest in crd::parse_manifests(&text).unwrap() {
             match manifest {
                 crd::Manifest::Cluster(c) => {
@@ -312,5 +315,5 @@ fn the_samples_are_taken() {
             resources += 1;
         }
     }
-    assert!(resources >= 4, "{resources}");
+    assert!(resources >= 5, "{resources}");
 }

@@ -1,7 +1,9 @@
 //! What takes too long for every change.
 
+mod autoscaler;
 mod bad_spec;
 mod crowd;
+mod load_balancer;
 mod many_clusters;
 mod many_topics;
 mod namespace;
@@ -10,4 +12,5 @@ mod operator_killed;
 mod rbac;
 mod shrink;
 mod upgrade;
+mod volumes;
 mod voters;
