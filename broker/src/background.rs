@@ -1,7 +1,7 @@
 //! Work that waits for the disk or comes by the clock, on threads of its own: one for time, which
-//! never waits for a disk, so that a slow one cannot keep a lagging follower in an ISR; one for
-//! checkpoints and flushes; one for retention and deletions, which may take long; and a few for the
-//! syncs that appends wait for (`flush.messages`).
+//! waits for no disk and no partition, so that a slow one cannot keep a lagging follower in an ISR;
+//! one for checkpoints and flushes; one for retention and deletions, which may take long; and a few
+//! each for the syncs that appends wait for (`flush.messages`) and for the logs of new partitions.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -22,6 +22,8 @@ const IDLE_FILES_INTERVAL: Duration = Duration::from_secs(10);
 const GAUGES_INTERVAL: Duration = Duration::from_secs(1);
 /// Partitions synced at the same time.
 const SYNC_THREADS: usize = 4;
+/// Logs made at the same time: file systems sync what waits together.
+const MAKING_THREADS: usize = 4;
 
 /// Starts the threads; they end when connections close.
 pub fn start(broker: &Arc<Broker>) -> std::io::Result<Vec<JoinHandle<()>>> {
@@ -36,6 +38,9 @@ pub fn start(broker: &Arc<Broker>) -> std::io::Result<Vec<JoinHandle<()>>> {
     ];
     for _ in 0..SYNC_THREADS {
         threads.push(spawn("sync", |broker| broker.partitions.outbox().syncs.run())?);
+    }
+    for _ in 0..MAKING_THREADS {
+        threads.push(spawn("logs", |broker| broker.partitions.run_making())?);
     }
     Ok(threads)
 }
@@ -78,8 +83,9 @@ fn run_time(broker: &Broker) {
             http::update_gauges(broker);
         }
     }
-    // The threads that sync have no clock to see the end by.
+    // The threads that sync and make logs have no clock to see the end by.
     broker.partitions.outbox().syncs.close();
+    broker.partitions.stop_making();
 }
 
 fn run_checkpoints(broker: &Broker) {

@@ -1,5 +1,6 @@
 //! ISR changes on their way to the controller and back: what partitions propose while a request is
-//! under way goes together into the next one.
+//! under way goes together into the next one. Answers are posted to the partitions: one that waits
+//! for its disk holds up no other's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,10 +38,14 @@ pub async fn run(broker: Arc<Broker>) {
 
 async fn propose(broker: &Broker, proposals: Proposals) {
     // Before the request: the image with the change may be applied before its answer is here.
-    let before: Vec<usize> = proposals.iter().map(|(partition, _)| partition.isr_len()).collect();
+    let image = broker.image();
+    let isr_len = |p: &Partition| {
+        image.partition(&p.id.topic, p.id.partition).map_or(0, |partition| partition.isr.len())
+    };
+    let before: Vec<usize> = proposals.iter().map(|(p, _)| isr_len(p)).collect();
     let request = AlterIsrRequest {
         broker_id: broker.id,
-        broker_epoch: broker.image().broker(broker.id).map_or(-1, |b| b.epoch),
+        broker_epoch: image.broker(broker.id).map_or(-1, |b| b.epoch),
         partitions: proposals
             .iter()
             .map(|(partition, p)| partition_request(partition, p))

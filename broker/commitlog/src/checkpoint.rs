@@ -46,6 +46,12 @@ fn read_text(fs: &dyn Fs, path: &Path) -> Result<Option<String>, LogError> {
 
 /// Replaces a file atomically and durably.
 pub(crate) fn replace_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
+    replace_name(fs, path, bytes)?;
+    sync_parent(fs, path)
+}
+
+/// As `replace_file`, but the directory is still to be synced.
+fn replace_name(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(), LogError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let temporary = PathBuf::from(temporary);
@@ -55,8 +61,7 @@ pub(crate) fn replace_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Result<(),
     file.write_all_at(&[IoSlice::new(bytes)], 0)
         .map_err(|e| LogError::io("write", &temporary, e))?;
     file.sync().map_err(|source| LogError::Fsync { path: temporary.clone(), source })?;
-    fs.rename(&temporary, path).map_err(|e| LogError::io("rename", path, e))?;
-    sync_parent(fs, path)
+    fs.rename(&temporary, path).map_err(|e| LogError::io("rename", path, e))
 }
 
 pub(crate) fn sync_parent(fs: &dyn Fs, path: &Path) -> Result<(), LogError> {
@@ -65,7 +70,7 @@ pub(crate) fn sync_parent(fs: &dyn Fs, path: &Path) -> Result<(), LogError> {
 }
 
 /// Only the sync itself fails fatally: see [`crate::fs::OpenDir`].
-pub(crate) fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<(), LogError> {
+pub fn sync_dir(fs: &dyn Fs, dir: &Path) -> Result<(), LogError> {
     let open = fs.open_dir(dir).map_err(|e| LogError::io("open", dir, e))?;
     open.sync().map_err(|source| LogError::Fsync { path: dir.to_owned(), source })
 }
@@ -178,12 +183,15 @@ pub fn read_partition_metadata(fs: &dyn Fs, dir: &Path) -> Result<Option<TopicId
     }
 }
 
-/// Durable on return; must be there before the partition's first data.
-pub fn write_partition_metadata(fs: &dyn Fs, dir: &Path, id: TopicId) -> Result<(), LogError> {
+/// Must be there before the partition's first data. Durable once the directory is synced, and,
+/// where that is new, its parent.
+pub(crate) fn write_partition_metadata(
+    fs: &dyn Fs,
+    dir: &Path,
+    id: TopicId,
+) -> Result<(), LogError> {
     let text = format!("version: 0\ntopic_id: {id}");
-    replace_file(fs, &dir.join(PARTITION_METADATA), text.as_bytes())?;
-    // The directory is new, too: without its name all that is synced inside would be lost.
-    sync_parent(fs, dir)
+    replace_name(fs, &dir.join(PARTITION_METADATA), text.as_bytes())
 }
 
 /// `.kafka_cleanshutdown`. Written last, removed (by [`take_clean_shutdown`]) at start.
@@ -327,6 +335,8 @@ mod tests {
             fs.create_dir_all(&dir).unwrap();
             let id = TopicId([7; 16]);
             write_partition_metadata(&fs, &dir, id).unwrap();
+            sync_dir(&fs, &dir).unwrap();
+            sync_dir(&fs, logs).unwrap();
             fs.crash(&mut (seed + 1));
             assert_eq!(read_partition_metadata(&fs, &dir).unwrap(), Some(id), "seed {seed}");
         }

@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use base::{Offset, TimestampMs, TopicPartition};
+use base::{Offset, TimestampMs, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use record::BatchHeader;
 
@@ -75,6 +75,25 @@ struct Recovery<'a> {
 }
 
 impl Log {
+    /// Creates the log of a new partition, with `partition.metadata`. Durable once the parent of
+    /// `dir` is synced (see [`checkpoint::sync_dir`]), which serves any number of new logs. Blocks.
+    pub fn create(
+        context: &LogContext,
+        dir: &Path,
+        partition: TopicPartition,
+        topic_id: TopicId,
+        config: Arc<LogConfig>,
+        now_ms: TimestampMs,
+    ) -> Result<Log, LogError> {
+        let fs = &*context.fs;
+        fs.create_dir_all(dir).map_err(|error| LogError::io("create", dir, error))?;
+        checkpoint::write_partition_metadata(fs, dir, topic_id)?;
+        let state = LoadState::default();
+        let (log, _) = Log::open(context, dir, partition, config, state, now_ms)?;
+        checkpoint::sync_dir(fs, dir)?;
+        Ok(log)
+    }
+
     /// Opens or creates the log in `dir` (`<log dir>/<topic>-<partition>`), recovering it as the
     /// table in `recovery.rs` says. Blocks.
     pub fn open(
@@ -353,6 +372,7 @@ impl Recovery<'_> {
             let finding = format!("ends at {end}, below its start {start}: begun anew");
             self.report.findings.push(finding);
         }
+        let is_new = segments.is_empty() && snapshots.is_empty();
         // What is known of producers goes first: it may be older than what was lost.
         for (offset, _) in std::mem::take(snapshots) {
             producer_snapshot::remove(&*self.context.fs, &self.dir, offset)?;
@@ -360,7 +380,9 @@ impl Recovery<'_> {
         let bases: Vec<Offset> = segments.drain(..).map(|segment| segment.base_offset).collect();
         self.bytes_since_index = 0;
         self.epochs.clear();
-        self.drop_segments(&bases)?;
+        if !is_new {
+            self.drop_segments(&bases)?;
+        }
         let segment = Arc::new(Segment::new(&self.dir, start));
         create_log_file(&segment, self.context)?;
         segments.push(segment.clone());

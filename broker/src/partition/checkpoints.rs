@@ -12,6 +12,7 @@ use commitlog::{Log, LogError};
 
 use super::hosted::{Partition, storage_error};
 use super::index::Partitions;
+use super::posts::Post;
 use crate::clock;
 
 /// What one checkpoint file is to say.
@@ -137,10 +138,12 @@ impl Partitions {
     }
 
     /// Closes every log; with all of them closed, writes the checkpoints and the clean-shutdown
-    /// markers.
+    /// markers. Whoever is late finds a replica that leads and follows nobody: nothing is appended
+    /// or cut behind the markers.
     pub fn close(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
         for partition in self.all() {
-            partition.look_mut(|state| state.log.close())?;
+            partition.post(Post::Removed);
+            partition.with(|state| state.log.close())?;
         }
         for loaded in self.loaded.lock().logs.values_mut() {
             loaded.log.close()?;

@@ -1,9 +1,9 @@
 //! `Partition`: one replica hosted here, its log and its core behind one lock.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use replica::{EpochEnd, Event, LogOffsets, Settings};
 
 use super::outbox::Outbox;
+use super::posts::{Post, Posts};
 use super::waits::{FetchWaiters, ProduceWait, Wakes};
 use crate::clock;
 
@@ -24,10 +25,15 @@ pub struct Partition {
     /// The log's settings, for validation without the lock.
     pub(super) log_config: ArcSwap<LogConfig>,
     pub(super) outbox: Arc<Outbox>,
-    /// Whether this replica leads, for the threads that go through all partitions: a follower's
-    /// lock may be held for as long as a disk takes. Only assignments change it.
+    /// Where the log is.
+    dir: Box<Path>,
+    /// Whether this replica leads, and cannot commit, for the threads that go through all
+    /// partitions: a lock may be held for as long as a disk takes.
     leads: AtomicBool,
-    state: Mutex<State>,
+    is_under_min_isr: AtomicBool,
+    pub(super) posts: Posts,
+    this: Weak<Partition>,
+    pub(super) state: Mutex<State>,
 }
 
 impl std::fmt::Debug for Partition {
@@ -75,6 +81,7 @@ impl Partition {
         let core = replica::Partition::new(broker, settings, log_offsets(&log), high_watermark);
         let (id, reader) = (log.partition().clone(), log.reader());
         let log_config = ArcSwap::new(log.config().clone());
+        let dir = Box::from(log.dir());
         let mut state = State {
             core,
             log,
@@ -89,53 +96,75 @@ impl Partition {
         };
         state.note_durable();
         let state = Mutex::new(state);
-        let leads = AtomicBool::new(false);
-        Arc::new(Partition { id, topic_id, reader, log_config, outbox, leads, state })
+        Arc::new_cyclic(|this| Partition {
+            id,
+            topic_id,
+            reader,
+            log_config,
+            outbox,
+            dir,
+            leads: AtomicBool::new(false),
+            is_under_min_isr: AtomicBool::new(false),
+            posts: Posts::default(),
+            this: this.clone(),
+            state,
+        })
     }
 
     /// Runs `work` under the lock, carries out the effects it led to, and wakes whoever waits
     /// after the lock is released.
     pub(super) fn with<T>(self: &Arc<Self>, work: impl FnOnce(&mut State) -> T) -> T {
-        let mut wakes = Wakes::default();
-        let result = {
-            let mut state = self.state.lock();
-            let result = work(&mut state);
-            self.leads.store(state.core.is_leader(), Ordering::Relaxed);
-            if !state.effects.is_empty() {
-                self.carry_out(&mut state, &mut wakes);
-            }
-            if state.log.must_sync() || state.follow_after_sync.is_some() {
-                self.arrange_sync(&mut state);
-            }
-            result
-        };
-        wakes.give_out();
-        result
+        self.with_locked(self.state.lock(), work)
     }
 
-    /// Whether this replica leads. Not behind by an assignment that the asking thread made.
+    /// What follows from a change of the state, under the lock.
+    pub(super) fn settle(self: &Arc<Self>, state: &mut State, wakes: &mut Wakes) {
+        self.leads.store(state.core.is_leader(), Ordering::Relaxed);
+        self.is_under_min_isr.store(state.core.is_under_min_isr(), Ordering::Relaxed);
+        if !state.effects.is_empty() {
+            self.carry_out(state, wakes);
+        }
+        if state.log.must_sync() || state.follow_after_sync.is_some() {
+            self.arrange_sync(state);
+        }
+    }
+
+    /// Whether this replica leads, by the assignments that it has acted upon.
     pub(super) fn leads(&self) -> bool {
         self.leads.load(Ordering::Relaxed)
     }
 
-    /// Somebody holds the lock, maybe for as long as a disk takes.
-    pub(super) fn is_busy(&self) -> bool {
-        self.state.is_locked()
+    /// It leads and cannot commit for want of in-sync replicas.
+    pub(super) fn is_under_min_isr(&self) -> bool {
+        self.leads() && self.is_under_min_isr.load(Ordering::Relaxed)
     }
 
     /// Looks at the state without changing it.
     pub(super) fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        look(&self.state.lock())
+        self.look_mut(|state| look(state))
     }
 
     /// As `look`, for what changes registrations only and has no effects.
     pub(super) fn look_mut<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
-        look(&mut self.state.lock())
+        let mut state = self.state.lock();
+        if self.posts.is_any()
+            && let Some(this) = self.this.upgrade()
+        {
+            return this.with_locked(state, look);
+        }
+        let result = look(&mut state);
+        drop(state);
+        if self.posts.is_left()
+            && let Some(this) = self.this.upgrade()
+        {
+            this.take_left_posts();
+        }
+        result
     }
 
-    /// Tells the core of an event.
+    /// Tells the core of an event. Does not wait for the lock.
     pub(super) fn on(self: &Arc<Self>, event: Event) {
-        self.with(|state| state.on(event));
+        self.post(Post::Event(event));
     }
 
     pub fn offsets(&self) -> Offsets {
@@ -160,9 +189,14 @@ impl Partition {
         self.look(|state| (state.core.leader(), state.core.leader_epoch()))
     }
 
+    /// The log's own directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The `log.dirs` entry that the log is in.
     pub fn log_dir(&self) -> Option<PathBuf> {
-        self.look(|state| state.log.dir().parent().map(PathBuf::from))
+        self.dir.parent().map(PathBuf::from)
     }
 
     /// Bytes of the log's segments.
@@ -170,14 +204,10 @@ impl Partition {
         self.look(|state| state.log.size())
     }
 
-    /// Size of the committed ISR.
-    pub fn isr_len(&self) -> usize {
-        self.look(|state| state.core.isr().len())
-    }
-
-    /// Time passed: lagging followers may have to leave the ISR.
+    /// Time passed: lagging followers may have to leave the ISR. Left out while somebody holds the
+    /// lock: a leader that waits for its own disk cannot judge who lags.
     pub fn tick(self: &Arc<Self>) {
-        self.on(Event::Tick);
+        self.try_with(|state| state.on(Event::Tick));
     }
 }
 

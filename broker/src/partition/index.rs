@@ -1,7 +1,7 @@
 //! `Partitions`: the replicas on this broker by topic name and by topic id, the metadata image they
 //! were last told, and what they share.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Partition;
 use super::checkpoints::Written;
 use super::load::LoadedLogs;
+use super::making::Making;
 use super::outbox::Outbox;
 use crate::config::Config;
 
@@ -43,11 +44,13 @@ pub struct Partitions {
     pub(super) loaded: Mutex<LoadedLogs>,
     /// Directories of deleted partitions, with the time to remove them.
     pub(super) deleted_dirs: Mutex<Vec<(i64, PathBuf)>>,
-    /// Replicas that are to be here and whose logs could not be made.
-    pub(super) unmade: Mutex<BTreeSet<TopicPartition>>,
+    /// Logs that are to be made, and directories that are to go.
+    pub(super) making: Making,
     /// What the checkpoint files say.
     pub(super) written: Mutex<Written>,
     index: RwLock<Index>,
+    /// The image that replicas are being told of.
+    pub(super) told: ArcSwap<Image>,
     image: ArcSwap<Image>,
     applied: watch::Sender<i64>,
 }
@@ -67,9 +70,10 @@ impl Partitions {
             outbox,
             loaded: Mutex::new(loaded),
             deleted_dirs: Mutex::new(Vec::new()),
-            unmade: Mutex::default(),
+            making: Making::default(),
             written: Mutex::default(),
             index: RwLock::default(),
+            told: ArcSwap::from_pointee(Image::new("")),
             image: ArcSwap::from_pointee(Image::new("")),
             applied: watch::channel(-1).0,
         }
@@ -187,9 +191,12 @@ impl Hosted {
 impl Partitions {
     /// Partitions led here that cannot commit for want of in-sync replicas.
     pub fn under_min_isr(&self) -> i64 {
-        let is_under =
-            |p: &&Arc<Partition>| p.leads() && p.look(|state| state.core.is_under_min_isr());
-        self.all().iter().filter(is_under).count() as i64
+        self.all().iter().filter(|partition| partition.is_under_min_isr()).count() as i64
+    }
+
+    /// Ends the threads that make logs.
+    pub fn stop_making(&self) {
+        self.making.close();
     }
 
     /// Closes segment files that were not used for a while.

@@ -10,7 +10,9 @@ mod hosted;
 mod index;
 mod leader;
 mod load;
+mod making;
 mod outbox;
+mod posts;
 mod settings;
 mod syncs;
 #[cfg(test)]

@@ -222,21 +222,6 @@ fn batches_are_validated_without_the_lock() {
 }
 
 #[test]
-fn a_follower_that_waits_for_its_disk_delays_no_news_of_brokers() {
-    let rig = Rig::new(i64::MAX);
-    assert!(!rig.partition.leads());
-    rig.assign(ME, 1);
-    assert!(rig.partition.leads());
-    rig.assign(OTHER, 2);
-    rig.partition.look(|_| {
-        assert!(rig.partition.is_busy() && !rig.partition.leads());
-        // Both go through all partitions, and would wait for the lock that is held here.
-        rig.partitions.tick();
-        assert_eq!(rig.partitions.under_min_isr(), 0);
-    });
-}
-
-#[test]
 fn a_replica_whose_log_could_not_be_made_is_made_once_the_disk_has_room() {
     let rig = Rig::new(i64::MAX);
     let topic_id = TopicId([2; 16]);
@@ -248,10 +233,109 @@ fn a_replica_whose_log_could_not_be_made_is_made_once_the_disk_has_room() {
     let full = Faults { capacity_bytes: Some(rig.fs.used_bytes()), ..Faults::default() };
     rig.fs.set_faults(full);
     rig.partitions.apply(Arc::new(image));
-    rig.partitions.make_again();
+    let try_again = || {
+        assert!(rig.partitions.making.has_failed());
+        rig.partitions.making.try_again();
+        rig.partitions.make_all();
+    };
+    try_again();
     assert!(rig.partitions.get("new", 0).is_none());
     rig.fs.set_faults(Faults::default());
-    rig.partitions.make_again();
+    try_again();
     let made = rig.partitions.get("new", 0).unwrap();
     made.append(&batch(), 1, None).unwrap();
+}
+
+#[test]
+fn nothing_is_appended_or_cut_once_the_logs_are_closed() {
+    for leader in [ME, OTHER] {
+        let rig = Rig::new(i64::MAX);
+        rig.assign(ME, 1);
+        rig.partition.append(&batch(), 1, None).unwrap();
+        rig.assign(leader, 2);
+        let (answer, _) = rig.fetched(2, &[]);
+        rig.partitions.close(7).unwrap();
+        // Late: a coordinator, a client, the fetch loop and the cut that it gave to a pool.
+        rig.partition.append_as_coordinator(&batch(), 2, None).unwrap_err();
+        rig.partition.append(&batch(), 1, None).unwrap_err();
+        let (_, progress) = rig.fetched(2, &replicated(1, 2));
+        assert!(matches!(progress, FollowerProgress::Pause(_)), "{progress:?}");
+        assert!(matches!(rig.partition.cut(&answer), FollowerProgress::Pause(_)));
+        rig.assign(ME, 3);
+        rig.partition.append(&batch(), 1, None).unwrap_err();
+        assert_eq!(rig.partition.offsets().log_end, 1);
+    }
+}
+
+/// Holds the lock of the rig's partition, as who waits for a stalled disk does.
+fn while_locked(rig: &Rig, work: impl FnOnce()) {
+    rig.partition.look(|_| work());
+}
+
+#[test]
+fn control_waits_for_no_partition() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let topic_id = TopicId([3; 16]);
+    let topic = TopicRecord { name: "new".into(), topic_id };
+    let (replicas, isr, leader) = (vec![ME], vec![ME], Some(ME));
+    let partition = PartitionRecord { topic_id, partition: 0, replicas, isr, leader };
+    let records = [MetadataRecord::Topic(topic), MetadataRecord::Partition(partition)];
+    let image = Arc::new(Image::new("").with(&records).unwrap());
+    while_locked(&rig, || {
+        rig.partitions.tick();
+        rig.partitions.under_min_isr();
+        rig.assign(OTHER, 2);
+        let answer = replica::IsrAnswer::Unknown { partition_epoch: 1 };
+        rig.partition.isr_answer(answer);
+        rig.partitions.apply(image);
+        assert!(rig.partitions.get("new", 0).is_some());
+        // It has not acted upon its new role, since somebody is at its log.
+        assert!(rig.partition.leads());
+    });
+    // Whoever had the lock acted upon it when it was done.
+    assert!(!rig.partition.leads());
+    let mut orders = rig.orders();
+    orders.sort_unstable();
+    assert_eq!(orders, [false, true], "it follows now, and the new one leads");
+}
+
+#[test]
+fn what_was_posted_comes_before_what_takes_the_lock_later() {
+    for _ in 0..200 {
+        let rig = Rig::new(i64::MAX);
+        thread::scope(|scope| {
+            let holder = scope.spawn(|| rig.partition.look(|_| thread::yield_now()));
+            rig.assign(ME, 1);
+            assert_eq!(rig.partition.leader_epoch(), Some(1));
+            holder.join().unwrap();
+        });
+        assert!(rig.partition.leads());
+    }
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_its_log_is_made_leaves_nothing() {
+    let rig = Rig::new(i64::MAX);
+    let record = |id: u8| {
+        let topic_id = TopicId([id; 16]);
+        let (replicas, isr, leader) = (vec![ME], vec![ME], Some(ME));
+        let partition = PartitionRecord { topic_id, partition: 0, replicas, isr, leader };
+        let topic = TopicRecord { name: "new".into(), topic_id };
+        [MetadataRecord::Topic(topic), MetadataRecord::Partition(partition)]
+    };
+    let created = Image::new("").with(&record(4)).unwrap();
+    let remove = metadata::RemoveTopicRecord { topic_id: TopicId([4; 16]) };
+    let deleted = created.with(&[MetadataRecord::RemoveTopic(remove)]).unwrap();
+    let again = deleted.with(&record(5)).unwrap();
+    // Not begun when it is deleted: nothing is made.
+    rig.partitions.tell_only(created.clone());
+    rig.partitions.apply(Arc::new(deleted.clone()));
+    assert!(rig.partitions.get("new", 0).is_none());
+    assert!(!rig.fs.exists(&Path::new(LOGS).join("new-0")));
+    // Deleted and created again: the new one is made, and only it.
+    rig.partitions.tell_only(created);
+    rig.partitions.tell_only(deleted);
+    rig.partitions.apply(Arc::new(again));
+    assert_eq!(rig.partitions.get("new", 0).unwrap().topic_id, TopicId([5; 16]));
 }
