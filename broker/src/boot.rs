@@ -27,6 +27,7 @@ use crate::api::init_producer_id::ProducerIds;
 use crate::broker::Broker;
 use crate::broker_session::{BrokerSession, Identity, Presence, Standing};
 use crate::config::{self, Config, Place};
+use crate::control::Control;
 use crate::controller_client::ControllerClient;
 use crate::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
 use crate::coordinator_task::GroupCoordinator;
@@ -119,6 +120,7 @@ pub struct Running {
     standing: watch::Receiver<Standing>,
     tasks: JoinSet<()>,
     threads: Vec<JoinHandle<()>>,
+    control: Control,
     /// Until everything is written, the marker of the clean shutdown included.
     dir_locks: Vec<DirLock>,
 }
@@ -161,9 +163,10 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let bound = Bound::bind(&config)?;
     let http_address = bound.http.as_ref().and_then(|socket| socket.local_addr().ok());
     let (startup, shutdown) = (Arc::new(Startup::default()), Shutdown::new());
-    let mut tasks = JoinSet::new();
+    let (mut tasks, control) =
+        (JoinSet::new(), Control::start().context("start the control threads")?);
     if let Some(socket) = bound.http {
-        serve_http(&mut tasks, socket, &startup, &shutdown);
+        serve_http(&control, &mut tasks, socket, &startup, &shutdown);
     }
     let logs = LogContext::new(Arc::new(DiskFs), open_files::cached_max());
     let mut loaded =
@@ -192,6 +195,7 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
         standing: watch::channel(Standing { epoch: -1, fenced: true, may_stop: false }).1,
         tasks,
         threads: Vec::new(),
+        control,
         dir_locks,
         broker,
     };
@@ -205,13 +209,14 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
 }
 
 fn serve_http(
+    control: &Control,
     tasks: &mut JoinSet<()>,
     socket: TcpListener,
     startup: &Arc<Startup>,
     shutdown: &Shutdown,
 ) {
     let (startup, shutdown) = (startup.clone(), shutdown.clone());
-    tasks.spawn(async move {
+    control.run(tasks, async move {
         let serving = async { http::serve(startup, socket.try_into()?, shutdown).await };
         if let Err(error) = serving.await {
             tracing::error!(%error, "http listener failed");
@@ -372,7 +377,7 @@ impl Running {
         let broker = &self.broker;
         let controller =
             ControllerTask::new(config, broker.quorum.clone(), inbox, broker.metrics.clone());
-        self.tasks.spawn(controller.run(broker.shutdown.clone()));
+        self.control.run(&mut self.tasks, controller.run(broker.shutdown.clone()));
         let (session, standing) = BrokerSession::new(
             identity,
             presence,
@@ -382,8 +387,8 @@ impl Running {
             broker.quorum.session(),
         );
         self.standing = standing;
-        self.tasks.spawn(session.run(broker.shutdown.clone()));
-        self.tasks.spawn(isr_task::run(broker.clone()));
+        self.control.run(&mut self.tasks, session.run(broker.shutdown.clone()));
+        self.control.run(&mut self.tasks, isr_task::run(broker.clone()));
         self.tasks.spawn(set_strays_aside(broker.clone(), self.standing.clone()));
     }
 
@@ -440,6 +445,7 @@ impl Running {
         if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
             self.tasks.abort_all();
         }
+        broker.groups.close().await;
         let threads = std::mem::take(&mut self.threads);
         let closing = broker.clone();
         let closed = tokio::task::spawn_blocking(move || {

@@ -13,13 +13,15 @@ mod shard_task;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use base::{ErrorCode, LeaderEpoch};
 use coordinator::{CommittedPosition, GroupReply, GroupRequest, ListFilter, ListedGroup};
 use metadata::Image;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::partition::Partition;
@@ -30,6 +32,9 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// Requests that may wait for one shard. Beyond that handlers wait, and with them the sockets.
 const MAILBOX_REQUESTS_MAX: usize = 1024;
+
+/// How long shards may take to end. They answer everybody and wait for nothing.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// Between attempts to create the topic, which fail while there are fewer brokers than replicas.
 const CREATE_TOPIC_PAUSE_MS: i64 = 1000;
@@ -44,6 +49,8 @@ struct Inner {
     runtime: Handle,
     config: coordinator::GroupConfig,
     shards: RwLock<BTreeMap<i32, Shard>>,
+    /// None once the coordinator is closed.
+    tasks: Mutex<Option<JoinSet<()>>>,
     create_not_before_ms: AtomicI64,
 }
 
@@ -69,6 +76,7 @@ impl GroupCoordinator {
             runtime: Handle::current(),
             config: group_config(config),
             shards: RwLock::default(),
+            tasks: Mutex::new(Some(JoinSet::new())),
             create_not_before_ms: AtomicI64::new(0),
         };
         GroupCoordinator { inner: Arc::new(inner) }
@@ -82,6 +90,9 @@ impl GroupCoordinator {
         if shards.get(&index).is_some_and(|shard| shard.epoch >= epoch) {
             return;
         }
+        let mut tasks = self.inner.tasks.lock();
+        let Some(tasks) = tasks.as_mut() else { return };
+        while tasks.try_join_next().is_some() {}
         let (mailbox, commands) = mpsc::channel(MAILBOX_REQUESTS_MAX);
         let (alive, stopped) = oneshot::channel();
         let is_loaded = Arc::new(AtomicBool::new(false));
@@ -91,13 +102,26 @@ impl GroupCoordinator {
             config: self.inner.config.clone(),
             is_loaded: is_loaded.clone(),
         };
-        self.inner.runtime.spawn(task.run(commands, stopped));
+        tasks.spawn_on(task.run(commands, stopped), &self.inner.runtime);
         shards.insert(index, Shard { epoch, mailbox, is_loaded, _alive: alive });
     }
 
     /// This broker no longer leads it. Does not block.
     pub fn leadership_lost(&self, partition: i32) {
         self.inner.shards.write().remove(&partition);
+    }
+
+    /// Ends all shards and waits for their tasks: none appends anything afterwards. No shard begins
+    /// any more.
+    pub async fn close(&self) {
+        let tasks = self.inner.tasks.lock().take();
+        self.inner.shards.write().clear();
+        let Some(mut tasks) = tasks else { return };
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSE_MAX, ended).await.is_err() {
+            tracing::warn!("groups are still busy: their tasks are aborted");
+            tasks.shutdown().await;
+        }
     }
 
     /// Asks the shard of the request's group, if it is here and loaded.

@@ -36,4 +36,4 @@ pub use api::{
     ReplicaStatus, Session, SessionEvent, StartError,
 };
 pub use config::{NodeAddress, ParseVoterError, QuorumConfig, Timing, Voter};
-pub use quorum::Quorum;
+pub use quorum::{Quorum, raise_priority};

@@ -65,7 +65,13 @@ impl ShardTask {
     }
 
     /// Replays the log, and waits until all of it is committed: what is served must not be taken
-    /// back by a failover.
+    /// back by a failover. That is at once if no commit was under way when the leader changed, with
+    /// as few replicas in sync as there may be.
+    ///
+    /// Apache Kafka serves what lies below the high watermark meanwhile. That is only what this
+    /// leader heard to be committed: the one before may have told members of later commits, and
+    /// only the other replicas know. Whoever resumed from the older offset would go back, so here
+    /// clients are told to wait (COORDINATOR_LOAD_IN_PROGRESS, which they retry).
     async fn load(&self) -> GroupShard {
         let started = clock::monotonic_ms();
         loop {
