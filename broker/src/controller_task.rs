@@ -6,7 +6,7 @@
 //! flight: a slow commit is not the brokers' silence. What time demands comes before any request,
 //! and after every sign of life that is there: no load keeps a dead broker in its leaderships.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use metadata::{
     Caller, Controller, ControllerError, ControllerRequest, ControllerResponse, ControllerSettings,
     Entropy, Image, LivenessSettings, MetadataRecord,
 };
-use parking_lot::Mutex;
 use quorum::{BoxFuture, ControllerHandler, Leadership, ProposeError, Quorum, SessionEvent};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::config::Config;
+use crate::entries::Entries;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
@@ -34,9 +34,6 @@ const BATCH_RECORDS_MAX: usize = 5_000;
 /// Pause before a failed activation is tried again, unless the leadership changes sooner.
 const ACTIVATION_RETRY: Duration = Duration::from_millis(20);
 
-/// Stands for a session whose opening was not told yet.
-const UNKNOWN_SESSION: u64 = u64::MAX;
-
 enum Command {
     Request {
         session: Option<u64>,
@@ -44,13 +41,15 @@ enum Command {
         reply: oneshot::Sender<ControllerResponse>,
     },
     SessionClosed(u64),
+    /// After `SessionClosed`.
+    ProcessEnded(u64),
 }
 
 impl Command {
     fn is_sign_of_life(&self) -> bool {
         use ControllerRequest::{Heartbeat, RegisterBroker};
         match self {
-            Command::SessionClosed(_) => true,
+            Command::SessionClosed(_) | Command::ProcessEnded(_) => true,
             Command::Request { request, .. } => matches!(request, Heartbeat(_) | RegisterBroker(_)),
         }
     }
@@ -62,8 +61,6 @@ pub struct ControllerMailbox {
     /// Heartbeats, registrations and ends of sessions, in their order.
     life: mpsc::Sender<Command>,
     requests: mpsc::Sender<Command>,
-    /// The newest session of each broker, to name the caller of a request.
-    sessions: Arc<Mutex<HashMap<BrokerId, u64>>>,
 }
 
 /// The receiving end, for the task.
@@ -77,7 +74,7 @@ impl ControllerMailbox {
         let (life, life_inbox) = mpsc::channel(MAILBOX_MAX);
         let (requests, requests_inbox) = mpsc::channel(MAILBOX_MAX);
         let inbox = ControllerInbox { life: life_inbox, requests: requests_inbox };
-        (ControllerMailbox { life, requests, sessions: Arc::default() }, inbox)
+        (ControllerMailbox { life, requests }, inbox)
     }
 
     /// `None`: the task does not run or did not take the request.
@@ -95,13 +92,21 @@ impl ControllerMailbox {
 }
 
 impl ControllerHandler for ControllerMailbox {
-    fn request(&self, from: BrokerId, payload: Bytes) -> BoxFuture<Result<Bytes, String>> {
+    fn request(
+        &self,
+        from: BrokerId,
+        session: u64,
+        payload: Bytes,
+    ) -> BoxFuture<Result<Bytes, String>> {
         let mailbox = self.clone();
-        // Never none: that would say that the request comes from this process.
-        let session = self.sessions.lock().get(&from).copied().or(Some(UNKNOWN_SESSION));
         Box::pin(async move {
             let request = metadata::decode_request(&payload).map_err(|e| e.to_string())?;
-            match mailbox.request(session, request).await {
+            // What a session tells is told of the broker at its other end. Told of another one, the
+            // end of the session would count as that one's.
+            if let Some(broker) = request.speaks_for().filter(|broker| *broker != from) {
+                return Err(format!("broker {from} cannot speak for broker {broker}"));
+            }
+            match mailbox.request(Some(session), request).await {
                 Some(response) => Ok(metadata::encode_response(&response).into()),
                 None => Err("the controller is not active".to_owned()),
             }
@@ -109,19 +114,13 @@ impl ControllerHandler for ControllerMailbox {
     }
 
     fn session(&self, event: SessionEvent) {
-        match event {
-            SessionEvent::Opened { broker, session } => {
-                self.sessions.lock().insert(broker, session);
-            }
-            SessionEvent::Closed { broker, session } => {
-                let mut sessions = self.sessions.lock();
-                if sessions.get(&broker) == Some(&session) {
-                    sessions.remove(&broker);
-                }
-                // A full mailbox loses the strong hint only: silence is noticed later.
-                let _ = self.life.try_send(Command::SessionClosed(session));
-            }
-        }
+        let command = match event {
+            SessionEvent::Opened { .. } => return,
+            SessionEvent::Closed { session, .. } => Command::SessionClosed(session),
+            SessionEvent::Ended { session, .. } => Command::ProcessEnded(session),
+        };
+        // A full mailbox loses the strong hint only: silence is noticed later.
+        let _ = self.life.try_send(command);
     }
 }
 
@@ -290,6 +289,9 @@ impl ControllerTask {
             Command::SessionClosed(session) if self.deferred.is_empty() => {
                 active.controller.session_closed(session, now_ms);
             }
+            Command::ProcessEnded(session) if self.deferred.is_empty() => {
+                active.controller.process_ended(session, now_ms);
+            }
             Command::Request {
                 session,
                 request: request @ ControllerRequest::Heartbeat(_),
@@ -334,12 +336,15 @@ impl ControllerTask {
                 Command::SessionClosed(session) => {
                     active.controller.session_closed(session, now_ms);
                 }
+                Command::ProcessEnded(session) => {
+                    active.controller.process_ended(session, now_ms);
+                }
                 Command::Request { session, request, reply } => {
                     let image = working.as_ref().unwrap_or(&committed);
-                    let caller = Caller { session };
+                    let (caller, is_divisible) = (Caller { session }, request.is_divisible());
                     let outcome =
                         active.controller.handle(image, now_ms, caller, &mut self.entropy, request);
-                    batch.records.extend(outcome.records);
+                    batch.entries.add(outcome.records, is_divisible);
                     batch.replies.push((reply, outcome.response));
                     working = Some(outcome.image);
                 }
@@ -353,14 +358,10 @@ impl ControllerTask {
     /// False where the records were not committed, or may still be: then nothing may be decided on
     /// this image before a new activation is committed behind them.
     async fn commit(&mut self, active: &mut Active, batch: Batch) -> bool {
-        let result = if batch.records.is_empty() {
-            Ok(0)
-        } else {
-            self.propose(active, batch.records).await
-        };
+        let result = self.propose(active, batch.entries).await;
         for (reply, response) in batch.replies {
             let response = match &result {
-                Ok(_) => response,
+                Ok(()) => response,
                 Err(error) => ControllerResponse::Error(propose_error(error)),
             };
             // Who asked may have given up.
@@ -369,31 +370,35 @@ impl ControllerTask {
         result.is_ok()
     }
 
-    /// Proposes the records, and takes the brokers' signs of life until they are committed.
+    /// Proposes the records, entry by entry, and takes the brokers' signs of life until they are
+    /// committed.
     async fn propose(
         &mut self,
         active: &mut Active,
-        records: Vec<MetadataRecord>,
-    ) -> Result<u64, ProposeError> {
-        let mut committed = self.log.propose(active.term, records);
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut committed => return result,
-                Some(command) = self.inbox.life.recv() => {
-                    self.note_life(Some(&mut *active), command);
+        mut entries: Entries,
+    ) -> Result<(), ProposeError> {
+        while let Some(records) = entries.next() {
+            let mut committed = self.log.propose(active.term, records);
+            loop {
+                tokio::select! {
+                    biased;
+                    result = &mut committed => {
+                        result?;
+                        break;
+                    }
+                    Some(command) = self.inbox.life.recv() => {
+                        self.note_life(Some(&mut *active), command);
+                    }
                 }
             }
         }
+        Ok(())
     }
 
     async fn tick(&mut self, is_active: &mut Option<Active>) {
         let Some(active) = is_active else { return };
         let records = active.controller.tick(&self.log.image(), clock::monotonic_ms());
-        if records.is_empty() {
-            return;
-        }
-        if let Err(error) = self.propose(active, records).await {
+        if let Err(error) = self.propose(active, Entries::divisible(records)).await {
             tracing::warn!(%error, "commit what time demands");
             *is_active = None;
         }
@@ -402,13 +407,13 @@ impl ControllerTask {
 
 #[derive(Default)]
 struct Batch {
-    records: Vec<MetadataRecord>,
+    entries: Entries,
     replies: Vec<(oneshot::Sender<ControllerResponse>, ControllerResponse)>,
 }
 
 impl Batch {
     fn is_full(&self) -> bool {
-        self.replies.len() >= BATCH_MAX || self.records.len() >= BATCH_RECORDS_MAX
+        self.replies.len() >= BATCH_MAX || self.entries.records() >= BATCH_RECORDS_MAX
     }
 }
 

@@ -93,17 +93,7 @@ impl World {
     }
 
     async fn register(&self, id: i32) {
-        let request = RegisterBrokerRequest {
-            broker_id: BrokerId(id),
-            cluster_id: "cluster".into(),
-            incarnation_id: TopicId([id as u8; 16]),
-            listeners: Vec::new(),
-            rack: None,
-            log_dirs: Vec::new(),
-            log_dir_paths: Vec::new(),
-            cordoned_log_dirs: "".into(),
-            clean_shutdown_epoch: None,
-        };
+        let request = registration(id, TopicId([id as u8; 16]));
         let request = ControllerRequest::RegisterBroker(request);
         let answer = self.ask(Some(id as u64), request).await;
         assert!(matches!(answer, ControllerResponse::RegisterBroker(_)), "{answer:?}");
@@ -137,6 +127,20 @@ impl World {
     }
 }
 
+fn registration(id: i32, incarnation_id: TopicId) -> RegisterBrokerRequest {
+    RegisterBrokerRequest {
+        broker_id: BrokerId(id),
+        cluster_id: "cluster".into(),
+        incarnation_id,
+        listeners: Vec::new(),
+        rack: None,
+        log_dirs: Vec::new(),
+        log_dir_paths: Vec::new(),
+        cordoned_log_dirs: "".into(),
+        clean_shutdown_epoch: None,
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         self.shutdown.close_connections();
@@ -155,8 +159,9 @@ fn change(key: &str, number: u64) -> ControllerRequest {
 async fn a_load_that_never_ends_does_not_keep_a_dead_broker_unfenced() {
     let world = World::start().await;
     let writers = [world.write("log.retention.ms"), world.write("producer.id.expiration.ms")];
-    let dead = SessionEvent::Closed { broker: BrokerId(2), session: 2 };
-    world.mailbox.session(dead);
+    let (broker, session) = (BrokerId(2), 2);
+    world.mailbox.session(SessionEvent::Closed { broker, session });
+    world.mailbox.session(SessionEvent::Ended { broker, session });
     let mut images = world.log.image.subscribe();
     let fenced = images.wait_for(|image| image.broker(BrokerId(2)).unwrap().fenced);
     tokio::time::timeout(PATIENCE, fenced).await.expect("fenced in time").unwrap();
@@ -187,4 +192,49 @@ async fn a_slow_commit_is_not_the_brokers_silence() {
         assert!(!world.beat(id).await.fenced);
     }
     assert_eq!(*world.log.proposed.borrow(), before + 1, "nobody was fenced meanwhile");
+}
+
+#[tokio::test]
+async fn a_second_process_with_a_brokers_id_does_not_get_the_broker_fenced() {
+    let world = World::start().await;
+    // It opens a session of its own, is refused, and goes.
+    let (broker, session) = (BrokerId(2), 22);
+    world.mailbox.session(SessionEvent::Opened { broker, session });
+    let request = registration(2, TopicId([99; 16]));
+    let payload = metadata::encode_request(&ControllerRequest::RegisterBroker(request)).into();
+    let answer = world.mailbox.clone();
+    let answer = ControllerHandler::request(&answer, broker, session, payload).await.unwrap();
+    let answer = metadata::decode_response(&answer).unwrap();
+    let refused = ErrorCode::DuplicateBrokerRegistration;
+    assert!(matches!(answer, ControllerResponse::Error(e) if e.code == refused));
+    world.mailbox.session(SessionEvent::Closed { broker, session });
+    world.mailbox.session(SessionEvent::Ended { broker, session });
+    // What comes on the broker's own connection still counts as its own, and the end of it too.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(300) {
+        world.beat(1).await;
+        assert!(!world.beat(2).await.fenced);
+    }
+    world.mailbox.session(SessionEvent::Closed { broker, session: 2 });
+    world.mailbox.session(SessionEvent::Ended { broker, session: 2 });
+    let mut images = world.log.image.subscribe();
+    let fenced = images.wait_for(|image| image.broker(broker).unwrap().fenced);
+    tokio::time::timeout(PATIENCE, fenced).await.expect("fenced in time").unwrap();
+}
+
+#[tokio::test]
+async fn nobody_speaks_for_another_broker() {
+    let world = World::start().await;
+    let request = ControllerRequest::Heartbeat(HeartbeatRequest {
+        broker_id: BrokerId(2),
+        broker_epoch: world.log.image.borrow().broker(BrokerId(2)).unwrap().epoch,
+        image_offset: 0,
+        want_fence: false,
+        want_shutdown: false,
+    });
+    let payload = Bytes::from(metadata::encode_request(&request));
+    let asked =
+        |from| ControllerHandler::request(&world.mailbox, BrokerId(from), 9, payload.clone());
+    assert!(asked(1).await.is_err());
+    assert!(asked(2).await.is_ok());
 }

@@ -1,5 +1,13 @@
-//! Which brokers are alive, as the active controller sees it. A broken session is a strong hint:
-//! after a short grace without a new heartbeat the broker is fenced. Silence is the weak one.
+//! Which brokers are alive, as the active controller sees it. There are three hints:
+//! - The session broke, and nobody listens where the broker was: its process ended. It is fenced
+//!   after a short grace.
+//! - The session broke, and no more is known. The connection may have broken on its way, which the
+//!   broker sees with its next heartbeat at the latest: the grace is longer than a heartbeat and a
+//!   reconnection.
+//! - Silence, which takes longest.
+//!
+//! Where more than half of the brokers seem to go within one short grace, something between them and
+//! the controller broke: they are judged by their silence alone.
 //!
 //! All of it is soft state: a new controller starts anew and gives every broker as long as it may
 //! be silent to open a session. Its predecessor's broker gets less, since the quorum elected a new
@@ -26,7 +34,7 @@ pub type SessionId = u64;
 
 #[derive(Clone, Debug)]
 pub struct LivenessSettings {
-    /// Time to come back after the session's connection broke.
+    /// Time to come back after the session's connection broke, where nobody listens any more.
     pub reconnect_grace_ms: i64,
     /// Time without a heartbeat.
     pub silence_ms: i64,
@@ -51,10 +59,28 @@ impl Default for LivenessSettings {
     }
 }
 
+impl LivenessSettings {
+    /// Time to come back after a break of unknown cause: of the silence, two fifths are for the next
+    /// heartbeat, which meets the broken connection and may be late, and the rest of the half is
+    /// for a new connection.
+    fn doubt_grace_ms(&self) -> i64 {
+        self.reconnect_grace_ms.max(self.silence_ms / 2)
+    }
+}
+
 /// The longest interval between heartbeats at which a broker that lives never counts as silent,
 /// even if some of them are late.
 pub fn heartbeat_interval_ms_max(silence_ms: i64) -> u64 {
     (silence_ms / 5).max(1).unsigned_abs()
+}
+
+/// The session broke and no heartbeat came since.
+#[derive(Clone, Copy, Debug)]
+struct Break {
+    at: i64,
+    deadline: i64,
+    /// Too many broke with it: it is judged by its silence.
+    excused: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -62,8 +88,8 @@ struct Contact {
     epoch: BrokerEpoch,
     /// The session of the last heartbeat; absent for the controller's own broker.
     session: Option<SessionId>,
-    /// The session broke and no heartbeat came since.
-    broken: bool,
+    broken: Option<Break>,
+    /// By its silence.
     deadline: i64,
     /// Its fencing is put off until then, and is asked for again.
     put_off_until: i64,
@@ -72,13 +98,25 @@ struct Contact {
 
 impl Contact {
     fn fresh(epoch: BrokerEpoch, deadline: i64) -> Contact {
-        let (session, broken, image_offset) = (None, false, -1);
+        let (session, broken, image_offset) = (None, None, -1);
         Contact { epoch, session, broken, deadline, put_off_until: deadline, image_offset }
+    }
+
+    /// The break that it is judged by.
+    fn judged_by(&self) -> Option<Break> {
+        self.broken.filter(|broken| !broken.excused)
     }
 
     /// When it is to be fenced, or its fencing to be thought of again.
     fn due(&self) -> i64 {
-        if self.broken { self.deadline } else { self.deadline.max(self.put_off_until) }
+        match self.judged_by() {
+            Some(broken) => broken.deadline.min(self.deadline),
+            None => self.deadline.max(self.put_off_until),
+        }
+    }
+
+    fn is_live(&self, now_ms: i64) -> bool {
+        self.broken.is_none() && self.deadline > now_ms
     }
 }
 
@@ -112,7 +150,9 @@ impl Liveness {
             } else {
                 settings.failover_grace_ms.max(settings.silence_ms)
             };
-            Contact { broken: gone, ..Contact::fresh(epoch, now_ms + grace) }
+            let deadline = now_ms + grace;
+            let broken = gone.then_some(Break { at: now_ms, deadline, excused: false });
+            Contact { broken, ..Contact::fresh(epoch, deadline) }
         };
         let contacts =
             image.brokers().filter(|b| !b.fenced).map(|b| (b.id, contact(b.id, b.epoch))).collect();
@@ -137,10 +177,33 @@ impl Liveness {
     /// A connection broke. Sessions that no broker uses any more are ignored.
     pub fn session_closed(&mut self, session: SessionId, now_ms: i64) {
         self.observe(now_ms);
-        let grace = now_ms + self.settings.reconnect_grace_ms;
+        let deadline = now_ms + self.settings.doubt_grace_ms();
         for contact in self.contacts.values_mut().filter(|c| c.session == Some(session)) {
-            contact.broken = true;
-            contact.deadline = contact.deadline.min(grace);
+            contact.broken.get_or_insert(Break { at: now_ms, deadline, excused: false });
+        }
+        self.excuse_many(now_ms);
+    }
+
+    /// Nobody listens any more where the broker of this broken session was.
+    pub fn process_ended(&mut self, session: SessionId, now_ms: i64) {
+        self.observe(now_ms);
+        let grace_ms = self.settings.reconnect_grace_ms;
+        let of_session = self.contacts.values_mut().filter(|c| c.session == Some(session));
+        for broken in of_session.filter_map(|contact| contact.broken.as_mut()) {
+            broken.deadline = broken.deadline.min(broken.at + grace_ms);
+        }
+    }
+
+    /// Excuses those that broke within the last grace if they are more than half of those that
+    /// were there.
+    fn excuse_many(&mut self, now_ms: i64) {
+        let since = now_ms - self.settings.reconnect_grace_ms;
+        let is_new = |c: &Contact| c.broken.is_some_and(|broken| broken.at >= since);
+        let broken = self.contacts.values().filter(|c| is_new(c)).count();
+        let live = self.contacts.values().filter(|c| c.is_live(now_ms)).count();
+        if broken > live {
+            let new = self.contacts.values_mut().filter(|c| is_new(c));
+            new.filter_map(|c| c.broken.as_mut()).for_each(|broken| broken.excused = true);
         }
     }
 
@@ -152,7 +215,7 @@ impl Liveness {
     /// Whether another incarnation of the broker seems to run: a second one with its id is refused
     /// until the first falls silent or its connection breaks.
     pub fn is_live(&self, broker: BrokerId, now_ms: i64) -> bool {
-        self.contacts.get(&broker).is_some_and(|c| !c.broken && c.deadline > now_ms)
+        self.contacts.get(&broker).is_some_and(|c| c.is_live(now_ms))
     }
 
     /// Unfenced brokers whose time is up. They are reported again until the image has them fenced.
@@ -167,7 +230,8 @@ impl Liveness {
         let more_ms = (SILENCES_MAX - 1) * self.settings.silence_ms;
         let expired = |id: BrokerId| {
             let contact = self.contacts.get(&id).filter(|c| c.due() <= now_ms)?;
-            let may_wait = !contact.broken && now_ms < contact.deadline + more_ms;
+            let broken = contact.judged_by().is_some();
+            let may_wait = !broken && now_ms < contact.deadline + more_ms;
             Some(Expired { broker: id, may_wait })
         };
         image.brokers().filter(|b| !b.fenced).filter_map(|b| expired(b.id)).collect()
@@ -201,6 +265,10 @@ impl Liveness {
             for contact in self.contacts.values_mut() {
                 contact.deadline += gap;
                 contact.put_off_until += gap;
+                if let Some(broken) = &mut contact.broken {
+                    broken.at += gap;
+                    broken.deadline += gap;
+                }
             }
         }
         self.last_call = self.last_call.max(now_ms);

@@ -60,7 +60,46 @@ fn silence_and_broken_sessions_have_their_own_time() {
     let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
     (1..=3).for_each(|b| beat(&mut liveness, b, b as u64, 0));
     liveness.session_closed(2, 0);
-    assert_eq!(run(&mut liveness, &image, 0, 2000, &[1]), [(2, 100), (3, 1000)]);
+    let mut ended = liveness.clone();
+    ended.process_ended(2, 5);
+    assert_eq!(run(&mut ended, &image, 5, 2000, &[1]), [(2, 105), (3, 1005)]);
+    // It may have been the network: a heartbeat, and a reconnection that does not come off at once.
+    assert_eq!(run(&mut liveness, &image, 0, 2000, &[1]), [(2, 500), (3, 1000)]);
+}
+
+#[test]
+fn a_connection_that_broke_on_its_way_fences_nobody_who_beats_on_another() {
+    let image = image(&[1, 2, 3]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    (1..=3).for_each(|b| beat(&mut liveness, b, b as u64, 0));
+    // Only the controller saw the break. The broker writes 200 ms later, to a connection that is
+    // reset, and needs a quarter of a second for the next.
+    liveness.session_closed(2, 0);
+    assert_eq!(run(&mut liveness, &image, 0, 450, &[1, 3]), []);
+    beat(&mut liveness, 2, 20, 450);
+    assert_eq!(run(&mut liveness, &image, 450, 1400, &[1, 3]), []);
+}
+
+#[test]
+fn sessions_that_break_all_at_once_are_judged_by_their_silence() {
+    let image = image(&[1, 2, 3, 4, 5]);
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    (1..=5).for_each(|b| beat(&mut liveness, b, b as u64, 0));
+    // What stands before the controller is restarted, and refuses connections in both directions.
+    for (broker, at) in [(2, 0), (3, 40), (4, 80)] {
+        liveness.session_closed(broker, at);
+        liveness.process_ended(broker, at);
+    }
+    // Two are back before the third.
+    assert_eq!(run(&mut liveness, &image, 100, 300, &[1, 5]), []);
+    assert_eq!(run(&mut liveness, &image, 300, 2000, &[1, 2, 3, 5]), [(4, 1000)]);
+    // Half of them are not more than half.
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image, None, 0);
+    (1..=4).for_each(|b| beat(&mut liveness, b, b as u64, 0));
+    liveness.forget(BrokerId(5));
+    [3, 4].iter().for_each(|session| liveness.session_closed(*session, 0));
+    [3, 4].iter().for_each(|session| liveness.process_ended(*session, 0));
+    assert!(run(&mut liveness, &image, 0, 150, &[1, 2]).starts_with(&[(3, 100), (4, 100)]));
 }
 
 #[test]
@@ -107,7 +146,9 @@ fn the_next_deadline_is_never_late_and_bounds_the_calls() {
     beat(&mut liveness, 1, 1, 0);
     assert_eq!(liveness.next_deadline(&image), 100);
     assert!(liveness.expired(&image, 90).is_empty());
+    beat(&mut liveness, 2, 2, 95);
     liveness.session_closed(1, 95);
+    liveness.process_ended(1, 95);
     assert_eq!(liveness.next_deadline(&image), 195);
     assert_eq!(ids(&liveness.expired(&image, 195)), [BrokerId(1)]);
     // Fenced brokers have no deadline.
@@ -146,6 +187,7 @@ fn fencing_can_be_put_off_for_silence_only_and_not_for_ever() {
     // Its session breaks: it is gone.
     let mut broken = liveness.clone();
     broken.put_off(BrokerId(1), 1100);
+    beat(&mut broken, 2, 2, 1150);
     broken.session_closed(1, 1150);
     let gone = Expired { broker: BrokerId(1), may_wait: false };
     assert_eq!(broken.expired(&image, 1150), [gone]);

@@ -53,6 +53,41 @@ pub enum ControllerRequest {
     UpdateFeatures(UpdateFeaturesRequest),
 }
 
+impl ControllerRequest {
+    /// The broker that tells this of itself; absent for what is asked on behalf of others.
+    pub fn speaks_for(&self) -> Option<BrokerId> {
+        match self {
+            ControllerRequest::RegisterBroker(r) => Some(r.broker_id),
+            ControllerRequest::Heartbeat(r) => Some(r.broker_id),
+            ControllerRequest::AlterIsr(r) => Some(r.broker_id),
+            ControllerRequest::AllocateProducerIds(r) => Some(r.broker_id),
+            _ => None,
+        }
+    }
+
+    /// Whether its records may be committed in parts, one after the other. Each part leaves metadata
+    /// that is right in itself, and who asks again gets the rest. What clients ask for by name (a
+    /// topic with its partitions, the configs of a resource) is done as a whole or not at all.
+    pub fn is_divisible(&self) -> bool {
+        match self {
+            ControllerRequest::RegisterBroker(_)
+            | ControllerRequest::Heartbeat(_)
+            | ControllerRequest::UnregisterBroker(_)
+            | ControllerRequest::AlterIsr(_)
+            | ControllerRequest::DeleteTopics(_)
+            | ControllerRequest::ElectLeaders(_)
+            | ControllerRequest::AlterPartitionReassignments(_) => true,
+            ControllerRequest::CreateTopics(_)
+            | ControllerRequest::CreatePartitions(_)
+            | ControllerRequest::IncrementalAlterConfigs(_)
+            | ControllerRequest::AlterConfigs(_)
+            | ControllerRequest::ListPartitionReassignments(_)
+            | ControllerRequest::AllocateProducerIds(_)
+            | ControllerRequest::UpdateFeatures(_) => false,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum ControllerResponse {
     /// The request failed as a whole.

@@ -119,16 +119,34 @@ pub enum StartError {
 /// broker that reconnects opens a new session, perhaps before the old one is seen to break.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionEvent {
-    Opened { broker: BrokerId, session: u64 },
-    Closed { broker: BrokerId, session: u64 },
+    Opened {
+        broker: BrokerId,
+        session: u64,
+    },
+    Closed {
+        broker: BrokerId,
+        session: u64,
+    },
+    /// The session is closed, and nobody listens any more where the broker was: told after
+    /// `Closed`, if at all.
+    Ended {
+        broker: BrokerId,
+        session: u64,
+    },
 }
 
 /// The controller's side of the sessions. Both methods run on the quorum's only thread: they must
 /// return at once and leave the work to the controller's own task.
 pub trait ControllerHandler: Send + Sync + 'static {
     /// A request that a broker sent with [`crate::Quorum::call_leader`]. An `Err` reaches the
-    /// caller as [`CallError::Refused`], which promises that nothing was done.
-    fn request(&self, from: BrokerId, payload: Bytes) -> BoxFuture<Result<Bytes, String>>;
+    /// caller as [`CallError::Refused`], which promises that nothing was done. `session` is that of
+    /// the connection it came on: whoever else claims to be the same broker has another one.
+    fn request(
+        &self,
+        from: BrokerId,
+        session: u64,
+        payload: Bytes,
+    ) -> BoxFuture<Result<Bytes, String>>;
 
     fn session(&self, event: SessionEvent);
 }

@@ -86,7 +86,12 @@ impl Core {
         if id == self.id {
             return Some(self.myself());
         }
-        let listed = metrics.membership_config.membership().get_node(&id).cloned();
+        self.member(id)
+    }
+
+    /// Another node and where it is.
+    pub fn member(&self, id: NodeId) -> Option<Member> {
+        let listed = self.metrics()?.membership_config.membership().get_node(&id).cloned();
         let address = self.dialer.addresses.get(id).or(listed)?;
         Some(Member { id, address })
     }

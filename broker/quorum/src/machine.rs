@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use metadata::{Image, MetadataRecord};
+use metadata::Image;
 use openraft::entry::RaftEntry;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
@@ -36,6 +36,11 @@ const SNAPSHOT_LOG_BYTES: u64 = 16 << 20;
 fn invalid(error: impl std::fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
+
+/// An entry from this size on is applied on the pool: heartbeats run on the calling thread.
+const LONG_ENTRY_BYTES: usize = 64 << 10;
+/// Records applied on the calling thread before others get their turn.
+const APPLIED_BYTES_MAX: usize = 64 << 10;
 
 /// What the state machine shares with the broker and with its snapshot builder.
 pub struct MachineState {
@@ -103,14 +108,13 @@ impl MachineState {
     }
 
     /// One entry onto the image: all of its records, or none. The offset advances either way.
-    fn apply_entry(
-        &self,
-        image: &mut Image,
-        log_id: LogId,
-        records: &[MetadataRecord],
-    ) -> io::Result<Outcome> {
+    fn apply_entry(&self, image: &mut Image, log_id: LogId, bytes: &[u8]) -> io::Result<Outcome> {
         let offset = log_id.index as i64;
-        let Err(error) = image.apply(offset, records) else { return Ok(Outcome::Applied) };
+        let records = match bytes {
+            [] => Vec::new(),
+            bytes => metadata::decode_records(bytes).map_err(invalid)?,
+        };
+        let Err(error) = image.apply(offset, &records) else { return Ok(Outcome::Applied) };
         tracing::error!(%log_id, %error, "a committed entry does not fit the image: rejected");
         self.rejected.fetch_add(1, Ordering::Relaxed);
         image.apply(offset, &[]).map_err(invalid)?;
@@ -152,21 +156,36 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let mut image = Image::clone(&self.state.image.load());
         let mut applied = self.state.applied.lock().clone();
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Outcome)> = Vec::new();
+        let mut bytes_in_a_row = 0;
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
             let log_id = entry.log_id();
-            let records = match &entry.payload {
-                EntryPayload::Normal(Records(bytes)) => {
-                    applied.bytes_since_snapshot += bytes.len() as u64;
-                    metadata::decode_records(bytes).map_err(invalid)?
-                }
-                EntryPayload::Blank => Vec::new(),
+            let bytes = match &entry.payload {
+                EntryPayload::Normal(Records(bytes)) => bytes.clone(),
+                EntryPayload::Blank => Bytes::new(),
                 EntryPayload::Membership(membership) => {
                     applied.membership = StoredMembership::new(Some(log_id), membership.clone());
-                    Vec::new()
+                    Bytes::new()
                 }
             };
-            let outcome = self.state.apply_entry(&mut image, log_id, &records)?;
+            applied.bytes_since_snapshot += bytes.len() as u64;
+            bytes_in_a_row += bytes.len();
+            let outcome = if bytes.len() >= LONG_ENTRY_BYTES {
+                let (state, mut next) = (self.state.clone(), image);
+                let applying = move || {
+                    let outcome = state.apply_entry(&mut next, log_id, &bytes)?;
+                    Ok((next, outcome))
+                };
+                let (next, outcome) = on_pool(applying).await?;
+                (image, bytes_in_a_row) = (next, 0);
+                outcome
+            } else {
+                if bytes_in_a_row >= APPLIED_BYTES_MAX {
+                    bytes_in_a_row = 0;
+                    tokio::task::yield_now().await;
+                }
+                self.state.apply_entry(&mut image, log_id, &bytes)?
+            };
             applied.last = Some(log_id);
             answers.extend(responder.map(|responder| (responder, outcome)));
         }

@@ -55,6 +55,14 @@ impl RequestHandler for Service {
             peer,
             SessionEvent::Closed { broker: broker_id(peer.node), session: peer.session },
         );
+        let Some(core) = self.0.upgrade().filter(|_| peer.channel == Channel::Controller) else {
+            return;
+        };
+        let leads = core.leadership.borrow().is_self;
+        // Without a runtime the node itself stops.
+        if let (true, Ok(runtime)) = (leads, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(session::tell_if_ended(core, peer));
+        }
     }
 }
 
@@ -76,7 +84,7 @@ fn controller_request(
     if !core.leadership.borrow().is_self {
         return Box::pin(async { Err(Refusal::NotLeader) });
     }
-    let answer = core.controller.request(broker_id(peer.node), payload);
+    let answer = core.controller.request(broker_id(peer.node), peer.session, payload);
     Box::pin(async move { answer.await.map_err(Refusal::Other) })
 }
 

@@ -23,10 +23,10 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 
-use crate::api::Session;
+use crate::api::{Session, SessionEvent};
 use crate::core::Core;
 use crate::messages::Member;
-use crate::rpc::{Channel, ConnectError, Connection};
+use crate::rpc::{Channel, ConnectError, Connection, Peer};
 use crate::types::{NodeId, broker_id};
 
 /// Attempts, and the pause between them, while the peer accepts and closes: a process that is
@@ -36,8 +36,9 @@ const CLOSING_PAUSE: Duration = Duration::from_millis(10);
 /// How often a voter campaigns for a dead leader, and what it leaves a candidacy to succeed.
 const CAMPAIGN_ROUNDS: u32 = 4;
 const CAMPAIGN_PAUSE: Duration = Duration::from_millis(80);
-/// The pause before the leader is tried again when it cannot be reached.
-const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// The pause before the leader is tried again when it cannot be reached. Several attempts fit into
+/// the time that a controller gives to a broker whose session broke.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Whom this node saw die, and in which term.
 #[derive(Default)]
@@ -93,6 +94,17 @@ async fn look(core: &Core, leader: &Member, channel: Channel) -> Sight {
             }
             Err(error) => return Sight::Unclear(error),
         }
+    }
+}
+
+/// Looks whether the process at the other end of a session that broke has ended, and tells the
+/// controller. A connection also breaks for other reasons, and then the broker is heard again soon.
+pub async fn tell_if_ended(core: Arc<Core>, peer: Peer) {
+    let Some(member) = core.member(peer.node) else { return };
+    if matches!(look(&core, &member, Channel::Raft).await, Sight::Dead) {
+        tracing::info!(node = peer.node, "a broker's process is gone");
+        let (broker, session) = (broker_id(peer.node), peer.session);
+        core.controller.session(SessionEvent::Ended { broker, session });
     }
 }
 

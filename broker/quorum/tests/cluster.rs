@@ -342,8 +342,13 @@ async fn requests_and_a_broken_session_arrive(cluster: &mut Cluster) -> bool {
     let session = opened.unwrap();
 
     cluster.kill(follower).await;
-    let closed = SessionEvent::Closed { broker: BrokerId(follower), session };
-    let reported = || controller.events.lock().unwrap().contains(&closed);
+    let broker = BrokerId(follower);
+    let ends = [SessionEvent::Closed { broker, session }, SessionEvent::Ended { broker, session }];
+    // The end of the session, and that nobody listens there any more.
+    let reported = || {
+        let events = controller.events.lock().unwrap();
+        ends.iter().all(|end| events.contains(end))
+    };
     cluster.until("the end of the session is reported", |c| reported() || !stays(c)).await;
     let reported = reported();
     cluster.start(follower);

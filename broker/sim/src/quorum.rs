@@ -177,12 +177,15 @@ impl World {
         self.after(next.min(100), node, Timer::Controller { epoch });
     }
 
-    pub(crate) fn session_closed(&mut self, node: usize, session: u64) {
+    pub(crate) fn session_closed(&mut self, node: usize, session: u64, ended: bool) {
         let now = self.now_ms;
         if self.nodes[node].up
             && let Some(instance) = self.nodes[node].controller.as_mut()
         {
             instance.core.session_closed(session, now);
+            if ended {
+                instance.core.process_ended(session, now);
+            }
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) enum Action {
     SessionClosed {
         node: usize,
         session: u64,
+        /// So did the broker's process.
+        ended: bool,
     },
     /// The quorum's next proposal may be committed.
     Commit {
@@ -232,7 +234,9 @@ impl World {
                 self.node_timer(node, timer);
             }
             Action::Client { client } => self.client_timer(client),
-            Action::SessionClosed { node, session } => self.session_closed(node, session),
+            Action::SessionClosed { node, session, ended } => {
+                self.session_closed(node, session, ended);
+            }
             Action::Commit { epoch } => self.commit_next(epoch),
             Action::QuorumTick => self.quorum_tick(),
             Action::Metadata { node, entries } => self.metadata_arrived(node, entries),

@@ -67,7 +67,7 @@ impl Draft<'_> {
             && broker.log_dir_paths == request.log_dir_paths
             && broker.cordoned_log_dirs == request.cordoned_log_dirs;
         if !same {
-            self.push_registration(request, broker.epoch, true);
+            self.push(registration(request, broker.epoch, true));
         }
         broker.epoch
     }
@@ -83,27 +83,14 @@ impl Draft<'_> {
         let disk_replaced =
             previous.is_some_and(|b| are_other_disks(&b.log_dirs, &request.log_dirs));
         let epoch = self.image.next_broker_epoch;
-        self.push_registration(request, epoch, false);
-        if clean && !disk_replaced {
-            self.remove_from_isrs(&[id]);
-        } else {
-            self.remove_after_unclean_shutdown(id, disk_replaced);
-        }
+        self.change_brokers([registration(request, epoch, false)], |draft| {
+            if clean && !disk_replaced {
+                draft.remove_from_isrs(&[id]);
+            } else {
+                draft.remove_after_unclean_shutdown(id, disk_replaced);
+            }
+        });
         epoch
-    }
-
-    fn push_registration(&mut self, r: RegisterBrokerRequest, epoch: BrokerEpoch, update: bool) {
-        self.push(MetadataRecord::RegisterBroker(RegisterBrokerRecord {
-            broker_id: r.broker_id,
-            incarnation_id: r.incarnation_id,
-            broker_epoch: epoch,
-            listeners: r.listeners,
-            rack: r.rack,
-            log_dirs: r.log_dirs,
-            log_dir_paths: r.log_dir_paths,
-            cordoned_log_dirs: r.cordoned_log_dirs,
-            update,
-        }));
     }
 
     pub(super) fn heartbeat(
@@ -150,8 +137,8 @@ impl Draft<'_> {
             if self.is_worth_waiting(stops, broker, now_ms) {
                 return false;
             }
-            self.push(MetadataRecord::BrokerShutdown(state_record(broker)));
-            self.remove_from_isrs(&[broker.id]);
+            let shutdown = MetadataRecord::BrokerShutdown(state_record(broker));
+            self.change_brokers([shutdown], |draft| draft.remove_from_isrs(&[broker.id]));
             return false;
         }
         self.image.partitions_led_by(broker.id).next().is_none()
@@ -208,6 +195,20 @@ impl Draft<'_> {
         }));
         Ok(ProducerIdBlock { first, len: PRODUCER_ID_BLOCK })
     }
+}
+
+fn registration(r: RegisterBrokerRequest, epoch: BrokerEpoch, update: bool) -> MetadataRecord {
+    MetadataRecord::RegisterBroker(RegisterBrokerRecord {
+        broker_id: r.broker_id,
+        incarnation_id: r.incarnation_id,
+        broker_epoch: epoch,
+        listeners: r.listeners,
+        rack: r.rack,
+        log_dirs: r.log_dirs,
+        log_dir_paths: r.log_dir_paths,
+        cordoned_log_dirs: r.cordoned_log_dirs,
+        update,
+    })
 }
 
 /// The broker came back with none of the directories it had.

@@ -97,21 +97,54 @@ impl<'a> Draft<'a> {
 
     /// The brokers leave the ISRs and their leaderships move. Their state is expected to be
     /// changed already, so that they are no candidates. All at once: replicas that leave an ISR
-    /// together are equally eligible afterwards.
+    /// together are equally eligible afterwards. Leaderships come first: clients wait for them.
     pub fn remove_from_isrs(&mut self, brokers: &[BrokerId]) {
         let at_stake = brokers.iter().flat_map(|b| self.image.partitions_at_stake(*b));
         let partitions: BTreeSet<TopicPartition> = at_stake.cloned().collect();
-        self.reconsider(partitions.into_iter().collect(), |change| {
+        self.reconsider_led_first(partitions, brokers, |change| {
             change.isr.retain(|b| !brokers.contains(b));
         });
+    }
+
+    fn reconsider_led_first(
+        &mut self,
+        partitions: impl IntoIterator<Item = TopicPartition>,
+        leaders: &[BrokerId],
+        edit: impl Fn(&mut PartitionChange),
+    ) {
+        let image = &self.image;
+        let is_led = |tp: &TopicPartition| {
+            let leader = image.partition(&tp.topic, tp.partition).and_then(|p| p.leader);
+            leader.is_some_and(|leader| leaders.contains(&leader))
+        };
+        let (led, followed): (Vec<_>, Vec<_>) = partitions.into_iter().partition(is_led);
+        self.reconsider(led, &edit);
+        self.reconsider(followed, edit);
+    }
+
+    /// Changes the state of brokers, and what follows from it for their partitions, which is written
+    /// before it. So a part of the records, committed alone, leaves a broker whose time is up and
+    /// nothing else: it is found again and the rest is done.
+    pub fn change_brokers(
+        &mut self,
+        records: impl IntoIterator<Item = MetadataRecord>,
+        what_follows: impl FnOnce(&mut Self),
+    ) {
+        let before = self.records.len();
+        for record in records {
+            self.push(record);
+        }
+        let states = self.records.split_off(before);
+        what_follows(self);
+        self.records.extend(states);
     }
 
     /// The broker came back without a clean shutdown: what it had not flushed may be gone, so that
     /// it is neither in sync nor eligible anywhere. With a replaced disk it is not even the best
     /// guess for partitions that nobody else can lead, where other replicas exist.
     pub fn remove_after_unclean_shutdown(&mut self, broker: BrokerId, disk_replaced: bool) {
-        let partitions = self.image.partitions_at_stake(broker).cloned().collect();
-        self.reconsider(partitions, |change| {
+        let partitions: Vec<_> = self.image.partitions_at_stake(broker).cloned().collect();
+        self.reconsider_led_first(partitions, &[broker], |change| {
             change.isr.retain(|b| *b != broker);
             change.unclean_shutdown = Some(broker);
             change.disk_replaced = disk_replaced;
@@ -140,11 +173,9 @@ impl<'a> Draft<'a> {
             .filter(|b| !b.fenced)
             .cloned()
             .collect();
-        for broker in &unfenced {
-            self.push(MetadataRecord::FenceBroker(state_record(broker)));
-        }
         let ids: Vec<BrokerId> = unfenced.iter().map(|b| b.id).collect();
-        self.remove_from_isrs(&ids);
+        let fences = unfenced.iter().map(|b| MetadataRecord::FenceBroker(state_record(b)));
+        self.change_brokers(fences, |draft| draft.remove_from_isrs(&ids));
     }
 }
 

@@ -195,7 +195,13 @@ impl Controller {
         self.liveness.session_closed(session, now_ms);
     }
 
-    /// What time demands: fencing of dead brokers (all in one batch), rebalancing of leaders.
+    /// Nobody listens any more where the broker of this broken session was.
+    pub fn process_ended(&mut self, session: SessionId, now_ms: i64) {
+        self.liveness.process_ended(session, now_ms);
+    }
+
+    /// What time demands: fencing of dead brokers (all in one batch), rebalancing of leaders. The
+    /// records may be committed in parts, one after the other: what was not is asked for again.
     /// Brokers whose fencing was not committed are fenced again by the next call.
     pub fn tick(&mut self, image: &Image, now_ms: i64) -> Vec<MetadataRecord> {
         let mut draft = Draft::new(&self.settings, image);

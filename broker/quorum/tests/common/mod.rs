@@ -24,7 +24,7 @@ pub struct Controller {
 }
 
 impl ControllerHandler for Controller {
-    fn request(&self, from: BrokerId, payload: Bytes) -> BoxFuture<Result<Bytes, String>> {
+    fn request(&self, from: BrokerId, _: u64, payload: Bytes) -> BoxFuture<Result<Bytes, String>> {
         Box::pin(async move {
             let mut answer = format!("{from}:").into_bytes();
             answer.extend_from_slice(&payload);

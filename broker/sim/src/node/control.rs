@@ -44,7 +44,7 @@ impl World {
         let (Addr::Node(from), Addr::Node(to)) = (from, to) else { return };
         self.nodes[from].session = self.next_session();
         let delay = self.delay();
-        self.schedule(delay, Action::SessionClosed { node: to, session });
+        self.schedule(delay, Action::SessionClosed { node: to, session, ended: false });
     }
 
     pub(crate) fn next_session(&mut self) -> u64 {

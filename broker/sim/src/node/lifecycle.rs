@@ -333,7 +333,7 @@ impl World {
         // Its connections break, and everybody who can be reached notices.
         for other in 0..self.nodes.len() {
             let delay = self.delay();
-            self.schedule(delay, Action::SessionClosed { node: other, session });
+            self.schedule(delay, Action::SessionClosed { node: other, session, ended: true });
         }
     }
 

@@ -63,6 +63,7 @@ fn a_replacement_may_register_before_its_predecessor_is_fenced() {
     let mut world = World::new(2);
     world.topic("t", &[1, 2], &[]);
     world.controller.session_closed(1, world.now);
+    world.controller.process_ended(1, world.now);
     let request = world.registration(1);
     world.register(request).unwrap();
     assert_eq!(world.state("t"), (2, vec![2], vec![]));
@@ -105,14 +106,15 @@ fn silence_fences_too() {
 
 #[test]
 fn brokers_that_die_together_are_fenced_in_one_batch_and_equally_eligible() {
-    let mut world = World::new(3);
+    let mut world = World::new(5);
     world.topic("t", &[1, 2, 3], &[]);
     let offset = world.image.offset();
     [1, 2].iter().for_each(|id| {
         world.beat(*id);
         world.controller.session_closed(*id as u64, world.now);
+        world.controller.process_ended(*id as u64, world.now);
     });
-    world.pass(100, &[3]);
+    world.pass(100, &[3, 4, 5]);
     assert_eq!(world.image.offset(), offset + 1);
     assert_eq!(world.state("t"), (3, vec![3], vec![]));
     world.kill(&[3]);
@@ -247,6 +249,7 @@ fn controlled_shutdown_moves_everything_and_waits_until_all_know() {
     assert!(world.image.broker(b(1)).unwrap().fenced);
     // It comes back cleanly and leads what only it has.
     world.controller.session_closed(1, world.now);
+    world.controller.process_ended(1, world.now);
     let clean_shutdown_epoch = Some(world.epoch(1));
     let clean = RegisterBrokerRequest { clean_shutdown_epoch, ..world.registration(1) };
     world.register(clean).unwrap();

@@ -159,7 +159,8 @@ impl World {
         self.heartbeat(request).unwrap()
     }
 
-    /// The brokers die together: their sessions break and the grace passes.
+    /// The brokers die together: their sessions break and the grace passes, or, where they are more
+    /// than half of all, the time of silence.
     pub fn kill(&mut self, dead: &[i32]) {
         let unfenced = self.image.brokers().filter(|b| !b.fenced).map(|b| b.id.0);
         let alive: Vec<i32> = unfenced.filter(|id| !dead.contains(id)).collect();
@@ -168,9 +169,16 @@ impl World {
         });
         for id in dead {
             self.controller.session_closed(*id as u64, self.now);
+            self.controller.process_ended(*id as u64, self.now);
         }
         self.pass(100, &alive);
-        assert!(dead.iter().all(|id| self.image.broker(b(*id)).unwrap().fenced));
+        for _ in 0..60 {
+            if dead.iter().all(|id| self.image.broker(b(*id)).unwrap().fenced) {
+                return;
+            }
+            self.pass(50, &alive);
+        }
+        panic!("not fenced: {dead:?}");
     }
 
     /// A topic with one partition on these replicas.

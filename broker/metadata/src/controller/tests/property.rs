@@ -68,7 +68,8 @@ impl World {
                 return self.commit_logged(records, log);
             }
             Step::Break { id } => {
-                return self.controller.session_closed(id as u64, self.now);
+                self.controller.session_closed(id as u64, self.now);
+                return self.controller.process_ended(id as u64, self.now);
             }
             Step::NewController { id } => {
                 let settings = ControllerSettings::default();
