@@ -8,6 +8,7 @@ pub mod bench;
 pub mod clients;
 pub mod cluster;
 pub mod config;
+pub mod disk;
 pub mod dump;
 pub mod fuzz;
 pub mod http;

@@ -64,6 +64,11 @@ impl Raw {
         })
     }
 
+    /// Bytes that came and were not read yet.
+    pub fn unread(&self) -> Result<u64> {
+        Ok(rustix::io::ioctl_fionread(&self.stream)?)
+    }
+
     /// The next frame, which must begin within the limit. What has begun comes in its own time.
     pub fn answer(&mut self, limit: Duration) -> Result<Answer> {
         self.stream.set_read_timeout(Some(limit))?;
