@@ -6,8 +6,8 @@
 //!   reconnection.
 //! - Silence, which takes longest.
 //!
-//! Where more than half of the brokers seem to go within one short grace, something between them and
-//! the controller broke: they are judged by their silence alone.
+//! Where more than half of the brokers seem to go within one short grace, something between them
+//! and the controller broke: they are judged by their silence alone.
 //!
 //! All of it is soft state: a new controller starts anew and gives every broker as long as it may
 //! be silent to open a session. Its predecessor's broker gets less, since the quorum elected a new
@@ -60,9 +60,9 @@ impl Default for LivenessSettings {
 }
 
 impl LivenessSettings {
-    /// Time to come back after a break of unknown cause: of the silence, two fifths are for the next
-    /// heartbeat, which meets the broken connection and may be late, and the rest of the half is
-    /// for a new connection.
+    /// Time to come back after a break of unknown cause: two fifths of the silence are for the next
+    /// heartbeat, which meets the broken connection and may be late, and the rest is for a new
+    /// connection.
     fn doubt_grace_ms(&self) -> i64 {
         self.reconnect_grace_ms.max(self.silence_ms / 2)
     }

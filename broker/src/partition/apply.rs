@@ -1,6 +1,7 @@
 //! Applying metadata images: what changed since the last one is told to the partitions concerned.
 //! One thread of its own does it, and waits for no disk and no partition: replicas are told by
-//! posts, and logs are made and discarded elsewhere (`making.rs`). A failover waits for this thread.
+//! posts, and logs are made and discarded elsewhere (`making.rs`). A failover waits for this
+//! thread.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

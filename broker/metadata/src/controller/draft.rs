@@ -122,9 +122,9 @@ impl<'a> Draft<'a> {
         self.reconsider(followed, edit);
     }
 
-    /// Changes the state of brokers, and what follows from it for their partitions, which is written
-    /// before it. So a part of the records, committed alone, leaves a broker whose time is up and
-    /// nothing else: it is found again and the rest is done.
+    /// Changes the state of brokers, and what follows from it for their partitions, which is
+    /// written before it. So a part of the records, committed alone, leaves a broker whose time is
+    /// up and nothing else: it is found again and the rest is done.
     pub fn change_brokers(
         &mut self,
         records: impl IntoIterator<Item = MetadataRecord>,

@@ -45,8 +45,8 @@ fn fencing_among_many_partitions_costs_what_it_changes() {
     assert_eq!(changes.partitions.len(), touched);
     assert_eq!(records.len(), touched + 1);
     assert_eq!(world.image.validate(), Ok(()));
-    // Leaderships move first, and whatever part is committed alone leaves right metadata, in which
-    // the broker is fenced by whoever is the controller then.
+    // Leaderships move first, and whatever part is committed alone leaves right metadata, in
+    // which the broker is fenced by whoever is the controller then.
     let moved = |record: &MetadataRecord| matches!(record, MetadataRecord::PartitionChange(r) if !r.leader.is_unchanged());
     let moves = records.iter().filter(|record| moved(record)).count();
     assert!(moves > 1_000 && records[..moves].iter().all(moved));
