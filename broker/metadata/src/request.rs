@@ -66,8 +66,9 @@ impl ControllerRequest {
     }
 
     /// Whether its records may be committed in parts, one after the other. Each part leaves
-    /// metadata that is right in itself, and who asks again gets the rest. What clients ask for by name (a
-    /// topic with its partitions, the configs of a resource) is done as a whole or not at all.
+    /// metadata that is right in itself, and who asks again gets the rest. What clients ask for
+    /// by name (a topic with its partitions, the configs of a resource) is done as a whole or not
+    /// at all.
     pub fn is_divisible(&self) -> bool {
         match self {
             ControllerRequest::RegisterBroker(_)

@@ -47,7 +47,10 @@ fn fencing_among_many_partitions_costs_what_it_changes() {
     assert_eq!(world.image.validate(), Ok(()));
     // Leaderships move first, and whatever part is committed alone leaves right metadata, in
     // which the broker is fenced by whoever is the controller then.
-    let moved = |record: &MetadataRecord| matches!(record, MetadataRecord::PartitionChange(r) if !r.leader.is_unchanged());
+    let moved = |record: &MetadataRecord| match record {
+        MetadataRecord::PartitionChange(change) => !change.leader.is_unchanged(),
+        _ => false,
+    };
     let moves = records.iter().filter(|record| moved(record)).count();
     assert!(moves > 1_000 && records[..moves].iter().all(moved));
     for part in [1, moves / 2, moves, touched] {
