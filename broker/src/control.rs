@@ -33,6 +33,8 @@ impl Drop for Control {
     fn drop(&mut self) {
         // Its tasks have ended or are aborted, and whoever drops it may be a task, which must not
         // wait.
-        self.0.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }

@@ -208,7 +208,7 @@ impl Partitions {
     ) -> Option<Arc<Partition>> {
         let mut loaded = self.loaded.lock().logs.remove(id)?;
         if loaded.topic_id != topic_id {
-            self.unwant(id, Some(Leftover::Loaded(loaded)));
+            self.unwant(id, Some(Leftover::Loaded(Box::new(loaded))));
             return None;
         }
         let settings = settings::of_topic(&self.config, image, &id.topic);
@@ -225,7 +225,10 @@ impl Partitions {
                 partition.post(Post::Removed);
                 Some(Leftover::Replica(partition))
             }
-            None => self.loaded.lock().logs.remove(id).map(Leftover::Loaded),
+            None => {
+                let loaded = self.loaded.lock().logs.remove(id);
+                loaded.map(|loaded| Leftover::Loaded(Box::new(loaded)))
+            }
         };
         self.unwant(id, leftover);
     }

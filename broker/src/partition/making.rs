@@ -57,7 +57,7 @@ struct Job {
 /// A log whose directory is to go.
 pub(super) enum Leftover {
     Replica(Arc<Partition>),
-    Loaded(LoadedLog),
+    Loaded(Box<LoadedLog>),
     Dir(PathBuf),
 }
 
