@@ -8,30 +8,29 @@
 mod append;
 mod high_watermark;
 mod load;
+mod mailbox;
 mod shard_task;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use base::{ErrorCode, LeaderEpoch};
+use base::{ErrorCode, LeaderEpoch, TopicId};
 use coordinator::{CommittedPosition, GroupReply, GroupRequest, ListFilter, ListedGroup};
 use metadata::Image;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::partition::Partition;
+use mailbox::{Mailbox, Topics};
 use shard_task::ShardTask;
 
 /// The topic that groups are kept in.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
-
-/// Requests that may wait for one shard. Beyond that handlers wait, and with them the sockets.
-const MAILBOX_REQUESTS_MAX: usize = 1024;
 
 /// How long shards may take to end. They answer everybody and wait for nothing.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -57,16 +56,9 @@ struct Inner {
 /// How to reach a shard's task. Dropping it ends the task.
 struct Shard {
     epoch: LeaderEpoch,
-    mailbox: mpsc::Sender<Command>,
+    mailbox: Mailbox,
     is_loaded: Arc<AtomicBool>,
     _alive: oneshot::Sender<()>,
-}
-
-/// What a shard's task is asked.
-enum Command {
-    Request(GroupRequest, oneshot::Sender<GroupReply>),
-    Positions(oneshot::Sender<Vec<CommittedPosition>>),
-    TopicsDeleted(Arc<BTreeSet<Arc<str>>>),
 }
 
 impl GroupCoordinator {
@@ -93,7 +85,7 @@ impl GroupCoordinator {
         let mut tasks = self.inner.tasks.lock();
         let Some(tasks) = tasks.as_mut() else { return };
         while tasks.try_join_next().is_some() {}
-        let (mailbox, commands) = mpsc::channel(MAILBOX_REQUESTS_MAX);
+        let (mailbox, commands, deletions) = Mailbox::new();
         let (alive, stopped) = oneshot::channel();
         let is_loaded = Arc::new(AtomicBool::new(false));
         let task = ShardTask {
@@ -101,6 +93,7 @@ impl GroupCoordinator {
             epoch,
             config: self.inner.config.clone(),
             is_loaded: is_loaded.clone(),
+            deletions,
         };
         tasks.spawn_on(task.run(commands, stopped), &self.inner.runtime);
         shards.insert(index, Shard { epoch, mailbox, is_loaded, _alive: alive });
@@ -133,14 +126,10 @@ impl GroupCoordinator {
         };
         // What is said if the shard goes away with the request.
         let gone = request.refuse(ErrorCode::NotCoordinator);
-        let (answer, answered) = oneshot::channel();
-        if mailbox.send(Command::Request(request, answer)).await.is_err() {
-            return gone;
-        }
-        answered.await.unwrap_or(gone)
+        mailbox.ask(request).await.unwrap_or(gone)
     }
 
-    fn shard_of(&self, image: &Image, group: &str) -> Result<mpsc::Sender<Command>, ErrorCode> {
+    fn shard_of(&self, image: &Image, group: &str) -> Result<Mailbox, ErrorCode> {
         let index = partition_of(image, group).ok_or(ErrorCode::NotCoordinator)?;
         let shards = self.inner.shards.read();
         let shard = shards.get(&index).ok_or(ErrorCode::NotCoordinator)?;
@@ -157,12 +146,9 @@ impl GroupCoordinator {
             if !is_loaded {
                 return Err(ErrorCode::CoordinatorLoadInProgress);
             }
-            let (answer, answered) = oneshot::channel();
             let request = GroupRequest::List(filter.clone());
             // A shard that goes away meanwhile is another broker's to list.
-            if mailbox.send(Command::Request(request, answer)).await.is_ok()
-                && let Ok(GroupReply::List(listed)) = answered.await
-            {
+            if let Some(GroupReply::List(listed)) = mailbox.ask(request).await {
                 groups.extend(listed);
             }
         }
@@ -173,12 +159,7 @@ impl GroupCoordinator {
     pub async fn positions(&self) -> Vec<CommittedPosition> {
         let mut all = Vec::new();
         for (_, mailbox) in self.mailboxes().into_iter().filter(|(is_loaded, _)| *is_loaded) {
-            let (answer, answered) = oneshot::channel();
-            if mailbox.send(Command::Positions(answer)).await.is_ok()
-                && let Ok(positions) = answered.await
-            {
-                all.extend(positions);
-            }
+            all.extend(mailbox.positions().await.unwrap_or_default());
         }
         all
     }
@@ -186,16 +167,10 @@ impl GroupCoordinator {
     /// These topics were deleted: what groups committed of them is forgotten. Called before the
     /// image that says so is published, so that no commit of a new topic of the same name is
     /// among them. Does not block.
-    pub fn topics_deleted(&self, topics: impl IntoIterator<Item = Arc<str>>) {
-        let topics: Arc<BTreeSet<Arc<str>>> = Arc::new(topics.into_iter().collect());
+    pub fn topics_deleted(&self, topics: impl IntoIterator<Item = (Arc<str>, TopicId)>) {
+        let topics: Topics = Arc::new(topics.into_iter().collect());
         for (_, mailbox) in self.mailboxes() {
-            match mailbox.try_send(Command::TopicsDeleted(topics.clone())) {
-                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-                Err(mpsc::error::TrySendError::Full(command)) => {
-                    // Its order is lost, the deletion is not.
-                    self.inner.runtime.spawn(async move { mailbox.send(command).await.is_ok() });
-                }
-            }
+            mailbox.topics_deleted(topics.clone());
         }
     }
 
@@ -212,7 +187,7 @@ impl GroupCoordinator {
                 .is_ok()
     }
 
-    fn mailboxes(&self) -> Vec<(bool, mpsc::Sender<Command>)> {
+    fn mailboxes(&self) -> Vec<(bool, Mailbox)> {
         let shards = self.inner.shards.read();
         let reach = |s: &Shard| (s.is_loaded.load(Ordering::Acquire), s.mailbox.clone());
         shards.values().map(reach).collect()

@@ -81,8 +81,7 @@ impl AbortedIndex {
         let count = self.count.load(Ordering::Relaxed);
         let file =
             self.file.create(&*context.fs, &context.files).map_err(|e| self.error("create", e))?;
-        file.file
-            .write_all_at(&[IoSlice::new(&txn.encode())], (count * ENTRY_BYTES) as u64)
+        file.write_all_at(&[IoSlice::new(&txn.encode())], (count * ENTRY_BYTES) as u64)
             .map_err(|e| self.error("write", e))?;
         self.count.store(count + 1, Ordering::Release);
         Ok(())
@@ -111,15 +110,13 @@ impl AbortedIndex {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(self.error("open", e)),
         };
-        let len = file.file.len().map_err(|e| self.error("stat", e))?;
+        let len = file.len().map_err(|e| self.error("stat", e))?;
         self.count.store(len as usize / ENTRY_BYTES, Ordering::Release);
         let entries = self.read(context)?;
         let kept = entries.iter().take_while(|txn| txn.last_offset < end).count();
         self.count.store(kept, Ordering::Release);
         if kept * ENTRY_BYTES != len as usize {
-            file.file
-                .set_len((kept * ENTRY_BYTES) as u64)
-                .map_err(|e| self.error("truncate", e))?;
+            file.set_len((kept * ENTRY_BYTES) as u64).map_err(|e| self.error("truncate", e))?;
         }
         Ok(())
     }

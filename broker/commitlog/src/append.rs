@@ -9,7 +9,8 @@
 //!
 //! Order: everything is validated, then a segment is rolled if needed, then the file is written,
 //! then indexes and producer state are updated, and last the end offset is published. An error
-//! before the publication leaves the log as it was.
+//! before the publication leaves the log as it was. One append of a leader is one batch, so that it
+//! is in the log or it is not.
 
 use std::io::IoSlice;
 
@@ -20,7 +21,7 @@ use record::{
 };
 
 use crate::log::{AppendInfo, FollowerAppend, Log};
-use crate::producer_state::{CompletedTxn, Sequence};
+use crate::producer_state::Sequence;
 use crate::{AppendError, LogConfig, LogError};
 
 /// Positions in a segment are Kafka's signed 32-bit integers.
@@ -33,9 +34,8 @@ const LONG_COMPRESSED_BYTES: usize = 256 * 1024;
 const LONG_REBUILT_BYTES: usize = 16 * 1024;
 
 impl Log {
-    /// Appends what a producer or a coordinator sent: one or more whole batches, uncopied. The
-    /// bytes stay as they are; offsets and epoch are patched on the way to the file. All batches
-    /// are validated before the first is written.
+    /// Appends what a producer or a coordinator sent: one whole batch, uncopied. The bytes stay as
+    /// they are; offsets and epoch are patched on the way to the file.
     pub fn append_as_leader(
         &mut self,
         bytes: &[u8],
@@ -55,29 +55,8 @@ impl Log {
         epoch: LeaderEpoch,
         now_ms: TimestampMs,
     ) -> Result<AppendInfo, AppendError> {
-        let Validated { first, rest, origin } = validated;
-        let mut total = self.append_checked(first, epoch, *origin, now_ms)?;
-        for item in rest {
-            let info = self.append_checked(item, epoch, *origin, now_ms)?;
-            total = AppendInfo {
-                last_offset: info.last_offset,
-                duplicate: total.duplicate && info.duplicate,
-                bytes: total.bytes + info.bytes,
-                records: total.records + info.records,
-                rolled: total.rolled || info.rolled,
-                ..total
-            };
-        }
-        Ok(total)
-    }
-
-    fn append_checked(
-        &mut self,
-        checked: &Checked<'_>,
-        epoch: LeaderEpoch,
-        origin: Origin,
-        now_ms: TimestampMs,
-    ) -> Result<AppendInfo, AppendError> {
+        let Validated { checked, origin } = validated;
+        self.check_whole()?;
         let mut header = checked.verdict.header;
         let body = match &checked.verdict.rebuilt {
             Some(rebuilt) => &rebuilt[HEADER_BYTES..],
@@ -106,7 +85,7 @@ impl Log {
             records: header.record_count,
             rolled: false,
         };
-        if let Sequence::Duplicate(batch) = self.producers.check(&header, origin)? {
+        if let Sequence::Duplicate(batch) = self.producers.check(&header, *origin)? {
             let log_append_time = if log_append_time < 0 { -1 } else { batch.timestamp };
             return Ok(AppendInfo {
                 first_offset: batch.first_offset(),
@@ -141,6 +120,7 @@ impl Log {
         bytes: &[u8],
         now_ms: TimestampMs,
     ) -> Result<FollowerAppend, LogError> {
+        self.check_whole()?;
         if let Some(Ok(first)) = batches(bytes).next()
             && self.start_offset() == self.end_offset()
             && (first.header.base_offset + 1..=first.header.last_offset())
@@ -163,7 +143,7 @@ impl Log {
         Ok(FollowerAppend { end_offset: self.end_offset(), bytes, last_epoch, rolled })
     }
 
-    /// Appends what goes into one segment; returns how many bytes that are.
+    /// Appends what goes into one segment, or the first batches of it; returns their bytes.
     fn append_next(
         &mut self,
         bytes: &[u8],
@@ -176,8 +156,7 @@ impl Log {
             *rolled |= self.roll_for(&header, now_ms)?;
             run = header.size();
         }
-        self.append_run(&bytes[..run])?;
-        Ok(run)
+        self.append_run(&bytes[..run])
     }
 
     /// Checks all whole batches; returns how many bytes they are.
@@ -220,14 +199,20 @@ impl Log {
         run
     }
 
-    /// One write for any number of batches, then the bookkeeping for each.
-    fn append_run(&mut self, bytes: &[u8]) -> Result<(), LogError> {
+    /// One write for any number of batches, then the bookkeeping for each. Returns the bytes of
+    /// those that are in the log now; an error only if that is none.
+    fn append_run(&mut self, bytes: &[u8]) -> Result<usize, LogError> {
         self.write(&[IoSlice::new(bytes)])?;
+        let mut done = 0;
         for batch in batches(bytes).flatten() {
             let marker = if batch.header.is_control() { parse_marker(&batch) } else { None };
-            self.appended(&batch.header, marker.as_ref())?;
+            match self.appended(&batch.header, marker.as_ref()) {
+                Ok(()) => done += batch.bytes.len(),
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Begins a new segment if the batch does not belong into the active one.
@@ -263,6 +248,7 @@ impl Log {
 
     /// Begins a new segment if the active one is older than `segment.ms`.
     pub fn roll_if_needed(&mut self, now_ms: TimestampMs) -> Result<bool, LogError> {
+        self.check_whole()?;
         let config = &*self.config;
         let age = match self.roll.first_timestamp {
             Some(first) if first >= 0 => now_ms.saturating_sub(first),
@@ -279,21 +265,32 @@ impl Log {
     fn write(&self, slices: &[IoSlice<'_>]) -> Result<(), LogError> {
         let position = self.active.size();
         let file = self.active.open(&self.context)?;
-        file.file.write_all_at(slices, position).map_err(|e| {
-            // A part may have landed. The next append overwrites it; until then a reader of the
-            // file (a restart, a tool) should not see it. Should this fail too, recovery cuts it.
-            let _ = file.file.set_len(position);
+        file.write_all_at(slices, position).map_err(|e| {
+            self.take_back();
             LogError::io("write", &self.active.log.path(), e)
         })
     }
 
-    /// The bookkeeping for a batch that is in the file, and its publication.
+    /// Something landed in the file that is not in the log. The next append overwrites it; until
+    /// then a reader of the file (a restart, a tool) should not see it. Should this fail too,
+    /// recovery cuts it.
+    fn take_back(&self) {
+        if let Ok(file) = self.active.open(&self.context) {
+            let _ = file.set_len(self.active.size());
+        }
+    }
+
+    /// The bookkeeping for a batch that is in the file, and its publication. Whatever may fail
+    /// comes first: after an error the batch is not in the log.
     #[inline]
     fn appended(
         &mut self,
         header: &BatchHeader,
         marker: Option<&ControlRecord>,
     ) -> Result<(), LogError> {
+        if let Some(marker) = marker {
+            self.index_aborted(header, marker)?;
+        }
         let position = self.active.size();
         self.active.note_timestamp(header.max_timestamp, header.last_offset());
         if self.roll.bytes_since_index > u64::from(self.config.index_interval_bytes) {
@@ -303,43 +300,31 @@ impl Log {
         self.roll.bytes_since_index += header.size() as u64;
         self.roll.first_timestamp.get_or_insert(header.max_timestamp);
         self.note_epoch(header.leader_epoch, header.base_offset);
-        let aborted = match marker {
-            Some(marker) => self.end_transaction(header, marker),
-            None => {
-                self.producers.appended(header);
-                Ok(())
-            }
-        };
+        match marker {
+            Some(marker) => self.producers.marker(header, marker),
+            None => self.producers.appended(header),
+        }
         self.active.appended(header);
         self.set_end(header.next_offset());
-        aborted
+        Ok(())
     }
 
-    fn end_transaction(
-        &mut self,
-        header: &BatchHeader,
-        marker: &ControlRecord,
-    ) -> Result<(), LogError> {
-        match self.producers.marker(header, marker) {
-            Some(txn @ CompletedTxn { aborted: true, .. }) => {
-                let entry = self.producers.aborted_entry(&txn);
-                self.active.aborted.append(&entry, &self.context)
-            }
-            _ => Ok(()),
-        }
+    /// Consumers of committed data would be given an aborted transaction that is not in the index.
+    fn index_aborted(&self, header: &BatchHeader, marker: &ControlRecord) -> Result<(), LogError> {
+        let Some(aborted) = self.producers.aborted_by(header, marker) else { return Ok(()) };
+        self.active.aborted.append(&aborted, &self.context).inspect_err(|_| self.take_back())
     }
 }
 
-/// Batches of a request that passed every check which needs nothing of the log but its settings.
+/// A batch that passed every check which needs nothing of the log but its settings.
 pub struct Validated<'a> {
-    first: Checked<'a>,
-    rest: Vec<Checked<'a>>,
+    checked: Checked<'a>,
     origin: Origin,
 }
 
 impl<'a> Validated<'a> {
-    /// Checks one or more whole batches by the settings of the log that they are for. Allocates
-    /// nothing for a single one that stays as it is.
+    /// Checks one whole batch by the settings of the log that it is for. Allocates nothing where it
+    /// stays as it is.
     pub fn new(
         bytes: &'a [u8],
         config: &LogConfig,
@@ -347,16 +332,12 @@ impl<'a> Validated<'a> {
         origin: Origin,
         now_ms: TimestampMs,
     ) -> Result<Validated<'a>, AppendError> {
-        let check = |bytes| Checked::new(bytes, config, partition, origin, now_ms);
-        let first = check(bytes)?;
-        let mut left = &bytes[first.batch.bytes.len()..];
-        let mut rest = Vec::new();
-        while !left.is_empty() {
-            let next = check(left)?;
-            left = &left[next.batch.bytes.len()..];
-            rest.push(next);
+        let checked = Checked::new(bytes, config, partition, origin, now_ms)?;
+        if checked.batch.bytes.len() < bytes.len() {
+            let message = "An append must have exactly one record batch";
+            return Err(AppendError::invalid(ErrorCode::InvalidRecord, message));
         }
-        Ok(Validated { first, rest, origin })
+        Ok(Validated { checked, origin })
     }
 
     /// Whether [`Validated::new`] may take so long that others must not wait for it: a large

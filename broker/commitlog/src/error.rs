@@ -33,6 +33,10 @@ pub enum LogError {
     /// Bytes from the leader do not continue this log.
     #[error("replicated batch starts at {found}, the log ends at {expected}")]
     Discontinuous { expected: Offset, found: Offset },
+    /// A cut failed after its first change: what the log says of itself is not what the disk has.
+    /// It takes nothing more until it was opened again, see [`crate::ReopenWork`].
+    #[error("{dir} is torn: a cut failed half-way")]
+    Torn { dir: PathBuf },
 }
 
 impl LogError {
@@ -54,7 +58,9 @@ impl LogError {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             LogError::Corrupt { .. } | LogError::Discontinuous { .. } => ErrorCode::CorruptMessage,
-            LogError::Io { .. } | LogError::Fsync { .. } => ErrorCode::KafkaStorageError,
+            LogError::Io { .. } | LogError::Fsync { .. } | LogError::Torn { .. } => {
+                ErrorCode::KafkaStorageError
+            }
         }
     }
 }

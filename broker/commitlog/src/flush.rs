@@ -93,16 +93,33 @@ impl FlushWork {
         Ok(())
     }
 
-    fn run_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), LogError> {
-        if *self.history.lock() != self.truncations {
-            return Ok(());
+    /// Writes the segments' indexes out. `None` after a truncation: the files may be gone, or be
+    /// those of other segments by now.
+    fn write_indexes(&self) -> Result<Option<Vec<Written>>, LogError> {
+        let history = self.history.lock();
+        if *history != self.truncations {
+            return Ok(None);
         }
+        let mut written = Vec::with_capacity(2 * self.segments.len());
+        for segment in &self.segments {
+            written.extend(write_out(&segment.index, &self.context)?);
+            written.extend(write_out(&segment.time_index, &self.context)?);
+        }
+        drop(history);
+        Ok(Some(written))
+    }
+
+    fn run_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), LogError> {
+        let Some(written) = self.write_indexes()? else { return Ok(()) };
         for segment in &self.segments {
             if !segment.aborted.is_empty() {
                 sync(segment.aborted.file(), &self.context)?;
             }
-            sync_written(&segment.index, &self.context)?;
-            sync_written(&segment.time_index, &self.context)?;
+        }
+        for Written { file, open } in &written {
+            sync_open(file, open)?;
+        }
+        for segment in &self.segments {
             if !Arc::ptr_eq(segment, &self.active) {
                 segment.index.forget_tail();
                 segment.time_index.forget_tail();
@@ -140,30 +157,41 @@ fn sync(file: &Arc<LazyFile>, context: &LogContext) -> Result<(), LogError> {
 }
 
 fn sync_open(file: &LazyFile, open: &SegmentFile) -> Result<(), LogError> {
-    open.file.sync().map_err(|source| LogError::Fsync { path: file.path(), source })
+    open.sync().map_err(|source| LogError::Fsync { path: file.path(), source })
 }
 
 pub(crate) fn sync_index<E: Entry>(index: &Index<E>, context: &LogContext) -> Result<(), LogError> {
-    sync_written(index, context)?;
+    if let Some(Written { file, open }) = write_out(index, context)? {
+        sync_open(&file, &open)?;
+    }
     index.forget_tail();
     Ok(())
 }
 
-fn sync_written<E: Entry>(index: &Index<E>, context: &LogContext) -> Result<(), LogError> {
-    let open = match index.write_out(context) {
-        Ok(open) => open,
-        // Retention removed the segment's directory meanwhile.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+/// An index that was written out and is to be synced.
+struct Written {
+    file: Arc<LazyFile>,
+    open: Arc<SegmentFile>,
+}
+
+/// `None` where the segment's directory was removed meanwhile.
+fn write_out<E: Entry>(
+    index: &Index<E>,
+    context: &LogContext,
+) -> Result<Option<Written>, LogError> {
+    match index.write_out(context) {
+        Ok(open) => Ok(Some(Written { file: index.file().clone(), open })),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         // The recovery point must not pass an index that would then be trusted half-written.
-        Err(e) => return Err(LogError::io("write", &index.file().path(), e)),
-    };
-    sync_open(index.file(), &open)
+        Err(e) => Err(LogError::io("write", &index.file().path(), e)),
+    }
 }
 
 impl Log {
     /// Work that makes all that is in the log now durable, and moves the recovery point; `None`
     /// if there is nothing to do.
     pub fn flush_work(&mut self) -> Option<FlushWork> {
+        self.check_whole().ok()?;
         let end = self.end_offset();
         let nothing_new = self.recovery_point >= end && self.snapshots.pending.is_empty();
         let epochs_dirty = self.epochs_version != self.epochs_flushed;
@@ -184,7 +212,7 @@ impl Log {
     /// Work that syncs only the data, for group commit (`flush.messages=1`); `None` if all is
     /// durable already. The recovery point stays.
     pub fn sync_work(&self) -> Option<FlushWork> {
-        (self.synced < self.end_offset()).then(|| self.work(self.synced, None))
+        (!self.is_torn && self.synced < self.end_offset()).then(|| self.work(self.synced, None))
     }
 
     fn work(&self, from: Offset, checkpoint: Option<Checkpoint>) -> FlushWork {
@@ -230,12 +258,15 @@ impl Log {
     #[inline]
     pub fn must_sync(&self) -> bool {
         let unsynced = self.end_offset() - self.synced;
-        unsynced > 0 && unsynced >= self.config.flush_messages
+        unsynced > 0 && unsynced >= self.config.flush_messages && !self.is_torn
     }
 
     /// A segment was sealed since the last full flush, or `flush.messages` or `flush.ms` ask for
     /// a sync now. Without the first, recovery after a crash would read the whole log.
     pub fn flush_due(&self, now_ms: TimestampMs) -> bool {
+        if self.is_torn {
+            return false;
+        }
         if self.sealed < self.active.base_offset {
             return true;
         }
@@ -271,6 +302,7 @@ impl Log {
     /// Flushes, writes the producer snapshot and all indexes. After it the clean-shutdown marker
     /// may be written. Blocks.
     pub fn close(&mut self) -> Result<(), LogError> {
+        self.check_whole()?;
         self.active.index_time(&self.context);
         if let Some(work) = self.flush_work() {
             let done = work.run()?;

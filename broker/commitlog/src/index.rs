@@ -172,7 +172,7 @@ impl<E: Entry> Index<E> {
         }
         if !bytes.is_empty() {
             let position = (state.written * E::BYTES) as u64;
-            file.file.write_all_at(&[IoSlice::new(&bytes)], position)?;
+            file.write_all_at(&[IoSlice::new(&bytes)], position)?;
             state.written = state.count();
         }
         Ok(file)
@@ -274,15 +274,11 @@ impl<E: Entry> Index<E> {
         let mut state = self.state.write();
         let file =
             self.file.create(&*context.fs, &context.files).map_err(|e| self.error("create", e))?;
-        let len = file.file.len().map_err(|e| self.error("stat", e))?;
+        let len = file.len().map_err(|e| self.error("stat", e))?;
         let written = state.written.min(count);
         if len > (written * E::BYTES) as u64 {
-            file.file
-                .set_len((written * E::BYTES) as u64)
-                .map_err(|e| self.error("truncate", e))?;
-            file.file
-                .sync()
-                .map_err(|source| LogError::Fsync { path: self.file.path(), source })?;
+            file.set_len((written * E::BYTES) as u64).map_err(|e| self.error("truncate", e))?;
+            file.sync().map_err(|source| LogError::Fsync { path: self.file.path(), source })?;
         }
         let last = entries.last().copied();
         let tail = entries.split_off(written);
@@ -307,7 +303,7 @@ impl<E: Entry> Index<E> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(e),
         };
-        let len = file.file.len()?;
+        let len = file.len()?;
         if !len.is_multiple_of(E::BYTES as u64) {
             return Ok(false);
         }
@@ -338,7 +334,7 @@ impl<E: Entry> Index<E> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(e) => return Err(self.error("open", e)),
         };
-        let len = file.file.len().map_err(|e| self.error("stat", e))?;
+        let len = file.len().map_err(|e| self.error("stat", e))?;
         let mut bytes = vec![0; len as usize];
         let n = file.read_at(&mut bytes, 0).map_err(|e| self.error("read", e))?;
         let mut good: Vec<E> = Vec::new();

@@ -20,6 +20,7 @@ mod producer_snapshot;
 mod producer_state;
 mod read;
 mod recovery;
+mod reopen;
 mod replay;
 mod retention;
 mod scan;
@@ -41,3 +42,4 @@ pub use log::{
 };
 pub use read::{AbortedTransaction, Access, FetchSlice, LogReader, ReadError};
 pub use record::{Invalid, InvalidRecord, Origin, TargetCompression, TimestampType};
+pub use reopen::{ReopenWork, Reopened};

@@ -142,6 +142,8 @@ pub struct Log {
     pub(crate) history: Arc<Mutex<u64>>,
     /// The same count. Only this log changes it, and reading it here waits for no snapshot.
     pub(crate) truncations: u64,
+    /// A cut is under way, or failed: see `reopen.rs`.
+    pub(crate) is_torn: bool,
 }
 
 // Tens of thousands of idle partitions: their cost is a few of these.
@@ -335,9 +337,9 @@ pub(crate) fn create_log_file(segment: &Segment, context: &LogContext) -> Result
         .create(&*context.fs, &context.files)
         .map_err(|e| LogError::io("create", &segment.log.path(), e))?;
     // Normally new and empty; a leftover of a roll that was cut short by an error is emptied.
-    match file.file.len() {
+    match file.len() {
         Ok(0) => Ok(()),
-        Ok(_) => file.file.set_len(0).map_err(|e| LogError::io("truncate", &segment.log.path(), e)),
+        Ok(_) => file.set_len(0).map_err(|e| LogError::io("truncate", &segment.log.path(), e)),
         Err(e) => Err(LogError::io("stat", &segment.log.path(), e)),
     }
 }

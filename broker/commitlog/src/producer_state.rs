@@ -100,15 +100,6 @@ pub(crate) enum Sequence {
     Duplicate(BatchMetadata),
 }
 
-/// A transaction that a marker ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct CompletedTxn {
-    pub producer_id: ProducerId,
-    pub first_offset: Offset,
-    pub last_offset: Offset,
-    pub aborted: bool,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ProducerState {
     entries: BTreeMap<ProducerId, ProducerEntry>,
@@ -205,37 +196,35 @@ impl ProducerState {
     }
 
     /// Notes a transaction marker that is in the log.
-    pub fn marker(&mut self, header: &BatchHeader, marker: &ControlRecord) -> Option<CompletedTxn> {
-        let aborted = match marker.kind {
-            ControlType::Abort => true,
-            ControlType::Commit => false,
-            ControlType::Other(_) => return None,
-        };
+    pub fn marker(&mut self, header: &BatchHeader, marker: &ControlRecord) {
+        if let ControlType::Other(_) = marker.kind {
+            return;
+        }
         let entry = self.entries.entry(header.producer_id).or_insert_with(ProducerEntry::new);
         entry.set_epoch(header.producer_epoch);
         entry.coordinator_epoch = marker.coordinator_epoch;
         entry.last_timestamp = header.max_timestamp;
         // A marker without records in this partition ends nothing here.
-        let first_offset = entry.txn_first_offset.take()?;
-        self.ongoing.remove(&first_offset);
-        self.undecided.insert(first_offset, header.last_offset());
-        Some(CompletedTxn {
-            producer_id: header.producer_id,
-            first_offset,
-            last_offset: header.last_offset(),
-            aborted,
-        })
+        if let Some(first_offset) = entry.txn_first_offset.take() {
+            self.ongoing.remove(&first_offset);
+            self.undecided.insert(first_offset, header.last_offset());
+        }
     }
 
-    /// The index entry of an aborted transaction, once its marker is noted.
-    pub fn aborted_entry(&self, txn: &CompletedTxn) -> AbortedTxn {
-        let first_open = self.ongoing.first_key_value().map(|(first, _)| *first);
-        AbortedTxn {
-            producer_id: txn.producer_id,
-            first_offset: txn.first_offset,
-            last_offset: txn.last_offset,
-            last_stable_offset: first_open.unwrap_or(txn.last_offset + 1),
+    /// The index entry of the transaction that this marker is going to abort, if any.
+    pub fn aborted_by(&self, header: &BatchHeader, marker: &ControlRecord) -> Option<AbortedTxn> {
+        if marker.kind != ControlType::Abort {
+            return None;
         }
+        let first_offset = self.entries.get(&header.producer_id)?.txn_first_offset?;
+        let last_offset = header.last_offset();
+        let others = self.ongoing.keys().find(|first| **first != first_offset);
+        Some(AbortedTxn {
+            producer_id: header.producer_id,
+            first_offset,
+            last_offset,
+            last_stable_offset: others.copied().unwrap_or(last_offset + 1),
+        })
     }
 
     pub fn first_unstable_offset(&self) -> Option<Offset> {

@@ -111,6 +111,7 @@ impl Log {
         let newest = snapshots.last_key_value().map(|(offset, _)| *offset);
         let point = if state.clean_shutdown { Offset::MAX } else { newest.unwrap_or(0) };
         let saved_epochs = checkpoint::read_epochs(&*context.fs, &dir)?;
+        let findings = std::mem::take(&mut files.findings);
         let mut recovery = Recovery {
             context,
             dir,
@@ -118,10 +119,7 @@ impl Log {
             clean: state.clean_shutdown,
             point,
             epochs: saved_epochs.clone().unwrap_or_default(),
-            report: RecoveryReport {
-                findings: std::mem::take(&mut files.findings),
-                ..Default::default()
-            },
+            report: RecoveryReport { findings, ..Default::default() },
             bytes_since_index: 0,
         };
         // Beyond the point the file may tell of epochs that the log has dropped since; the batches
@@ -162,6 +160,7 @@ impl Log {
             deletions: Vec::new(),
             history: Arc::new(Mutex::new(0)),
             truncations: 0,
+            is_torn: false,
             config,
         };
         Ok((log, report))
@@ -223,7 +222,6 @@ impl Recovery<'_> {
         let context = self.context;
         let len = segment
             .open(context)?
-            .file
             .len()
             .map_err(|e| LogError::io("stat", &segment.log.path(), e))?;
         let last = next_base.is_none();
@@ -313,6 +311,9 @@ impl Recovery<'_> {
             self.epochs.truncate_from_end(start.offset);
             &mut self.epochs
         };
+        if !extent.trusted {
+            segment.open(context)?.note_written();
+        }
         let limit = extent.next_base.unwrap_or(Offset::MAX);
         let found = scan(segment, ScanRange { limit, ..start }, epochs, self.config, context)?;
         self.report.segments_scanned += 1;
@@ -328,10 +329,8 @@ impl Recovery<'_> {
             self.report.bytes_truncated += extent.len - found.end_position;
             let file = segment.open(context)?;
             let path = segment.log.path();
-            file.file
-                .set_len(found.end_position)
-                .map_err(|e| LogError::io("truncate", &path, e))?;
-            file.file.sync().map_err(|source| LogError::Fsync { path, source })?;
+            file.set_len(found.end_position).map_err(|e| LogError::io("truncate", &path, e))?;
+            file.sync().map_err(|source| LogError::Fsync { path, source })?;
         }
         if extent.next_base == Some(found.end_offset) {
             // Nothing is missing before the next segment: what was cut is a leftover of a write
@@ -348,7 +347,7 @@ impl Recovery<'_> {
     fn drop_segments(&mut self, bases: &[Offset]) -> Result<(), LogError> {
         for &base in bases.iter().rev() {
             let segment = Segment::new(&self.dir, base);
-            let len = segment.open(self.context)?.file.len().unwrap_or(0);
+            let len = segment.open(self.context)?.len().unwrap_or(0);
             self.report.bytes_truncated += len;
             self.report.findings.push(format!("dropped segment {base} of {len} bytes"));
             remove_segment(&segment, self.context)?;

@@ -79,8 +79,9 @@ fn replay_marker(
     let Some(marker) = Batch::parse(&bytes[..n]).ok().and_then(|batch| parse_marker(&batch)) else {
         return Ok(());
     };
-    match state.marker(header, &marker) {
-        Some(txn) if txn.aborted => segment.aborted.append(&state.aborted_entry(&txn), context),
-        _ => Ok(()),
+    if let Some(aborted) = state.aborted_by(header, &marker) {
+        segment.aborted.append(&aborted, context)?;
     }
+    state.marker(header, &marker);
+    Ok(())
 }

@@ -22,6 +22,7 @@ impl Log {
         now_ms: TimestampMs,
         high_watermark: Offset,
     ) -> Result<usize, LogError> {
+        self.check_whole()?;
         let config = self.config.clone();
         let mut deleted = 0;
         if config.delete {
@@ -138,6 +139,7 @@ impl Log {
         offset: Offset,
         high_watermark: Offset,
     ) -> Result<(), LogError> {
+        self.check_whole()?;
         let end = high_watermark.min(self.end_offset());
         if offset > end {
             return Err(LogError::OffsetOutOfRange { offset, start: self.start_offset(), end });

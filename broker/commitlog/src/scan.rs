@@ -86,7 +86,7 @@ pub(crate) fn scan(
 ) -> Result<Scanned, LogError> {
     let file = segment.open(context)?;
     let error = |e| LogError::io("read", &segment.log.path(), e);
-    let len = file.file.len().map_err(error)?;
+    let len = file.len().map_err(error)?;
     let mut window = Window { file: &file, buf: Vec::new(), start: 0 };
     let mut found = Scanned {
         bytes: 0,

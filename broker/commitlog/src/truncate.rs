@@ -3,6 +3,9 @@
 //! Everything here is durable before it returns. Were a removed segment or an overwritten tail
 //! to come back after a crash, behind or between newer records, the log would hold a history
 //! that never was. Truncations are rare, so their fsyncs are cheap.
+//!
+//! A cut that fails after its first change leaves the log torn: it takes nothing more until it was
+//! opened again (`reopen.rs`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +25,7 @@ impl Log {
     /// Removes everything at and above `offset`. Batches are whole: one that spans `offset` goes,
     /// so the end may be below `offset`. Blocks.
     pub fn truncate_to(&mut self, offset: Offset) -> Result<TruncateInfo, LogError> {
+        self.check_whole()?;
         let end = self.end_offset();
         if offset >= end {
             // A leader that appended nothing leaves its epoch at the end: it must not stay.
@@ -39,14 +43,41 @@ impl Log {
 
     /// Drops all data and starts at `offset` (a follower whose leader has nothing older). Blocks.
     /// The files are gone at once, for they must not come back; nothing is left to unlink later.
+    ///
+    /// Where the log reaches up to `offset` it keeps what it knows of producers: the leader deleted
+    /// records (Kafka Streams does so every 30 s), and a batch of before may yet be sent again.
     pub fn truncate_fully_and_start_at(
         &mut self,
         offset: Offset,
         now_ms: TimestampMs,
     ) -> Result<Option<DeletedFiles>, LogError> {
+        self.check_whole()?;
+        if offset > self.start_offset() && offset < self.end_offset() {
+            self.truncate_within(offset)?;
+        }
+        let goes_on = self.end_offset() == offset;
+        let producers = std::mem::take(&mut self.producers);
         self.restart_at(offset)?;
         self.roll = RollState::new(now_ms);
+        if goes_on {
+            self.keep_producers(producers);
+        }
         Ok(None)
+    }
+
+    /// On a disk that is too full for the snapshot, producers are unknown after the next crash.
+    fn keep_producers(&mut self, producers: ProducerState) {
+        self.producers = producers;
+        if self.producers.entries().is_empty() {
+            return;
+        }
+        let (offset, bytes) = (self.end_offset(), producer_snapshot::encode(&self.producers));
+        if producer_snapshot::write(&*self.context.fs, &self.dir, offset, &bytes).is_ok() {
+            self.snapshots.on_disk.insert(offset);
+            // There is nothing below that could be lost.
+            self.recovery_point = offset;
+            self.synced = offset;
+        }
     }
 
     fn truncate_within(&mut self, offset: Offset) -> Result<(), LogError> {
@@ -65,6 +96,7 @@ impl Log {
             // The batch that spans the start went too: nothing that counts is left.
             return self.restart_at(end);
         }
+        self.is_torn = true;
         self.set_end(end);
         self.publish(kept.to_vec());
         self.begin_history(end, end)?;
@@ -85,7 +117,9 @@ impl Log {
         let created_ms = self.roll.created_ms;
         self.roll = RollState { bytes_since_index: u64::MAX / 2, ..RollState::new(created_ms) };
         self.roll.first_timestamp = self.active.first_timestamp(&self.context)?;
-        self.rebuild_producers()
+        self.rebuild_producers()?;
+        self.is_torn = false;
+        Ok(())
     }
 
     fn cut_segment(&self, segment: &Segment, size: u64, end: Offset) -> Result<(), LogError> {
@@ -93,8 +127,8 @@ impl Log {
         let context = &self.context;
         let path = segment.log.path();
         let file = segment.open(context)?;
-        file.file.set_len(size).map_err(|e| LogError::io("truncate", &path, e))?;
-        file.file.sync().map_err(|source| LogError::Fsync { path, source })?;
+        file.set_len(size).map_err(|e| LogError::io("truncate", &path, e))?;
+        file.sync().map_err(|source| LogError::Fsync { path, source })?;
         let below = segment.relative(end);
         segment.index.truncate(context, |entry| entry.offset < below)?;
         segment.time_index.truncate(context, |entry| entry.offset < below)?;
@@ -126,6 +160,7 @@ impl Log {
     pub(crate) fn restart_at(&mut self, offset: Offset) -> Result<(), LogError> {
         let segments = self.shared.segments();
         let segment = Arc::new(Segment::new(&self.dir, offset));
+        self.is_torn = true;
         // Old readers keep what they hold; new ones find an empty log.
         self.set_end(offset);
         self.set_start(offset);
@@ -144,6 +179,7 @@ impl Log {
         self.epochs_version += 1;
         self.producers.clear();
         self.roll = RollState::new(self.roll.created_ms);
+        self.is_torn = false;
         Ok(())
     }
 
@@ -181,7 +217,7 @@ impl Log {
                 break;
             }
         }
-        for &offset in self.snapshots.on_disk.iter().rev().take_while(|offset| **offset > from) {
+        for &offset in self.snapshots.on_disk.iter().rev().take_while(|offset| **offset >= from) {
             let fs = &*self.context.fs;
             if let Some(snapshot) = producer_snapshot::read(fs, &self.dir, offset)? {
                 (state, from) = (snapshot, offset);

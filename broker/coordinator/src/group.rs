@@ -78,6 +78,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) now_ms: i64,
     /// The same moment as it is stored in records.
     pub(crate) wall_ms: i64,
+    /// The same moment as ages are judged by.
+    pub(crate) expiry_ms: i64,
     pub(crate) config: &'a GroupConfig,
     pub(crate) timers: &'a mut Timers,
     pub(crate) pending: &'a mut PendingAppends,

@@ -12,10 +12,10 @@
 //!   the generation, the members and the assignments, as they are here;
 //! - a ticket is answered exactly once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{ErrorCode, Offset};
+use base::{ErrorCode, Offset, TopicId};
 
 use crate::group::{self, Cx, Group, GroupState};
 use crate::pending::{Outcome, Pending, PendingAppends, TIMED_OUT, client_error};
@@ -41,6 +41,7 @@ pub struct GroupShard {
     timers: Timers,
     pending: PendingAppends,
     wall_offset_ms: i64,
+    expiry_offset_ms: i64,
 }
 
 /// The fields that an event of one group needs, borrowed apart from the groups.
@@ -49,6 +50,7 @@ macro_rules! cx {
         Cx {
             now_ms: $now_ms,
             wall_ms: $now_ms + $shard.wall_offset_ms,
+            expiry_ms: $now_ms + $shard.expiry_offset_ms,
             config: &$shard.config,
             timers: &mut $shard.timers,
             pending: &mut $shard.pending,
@@ -65,13 +67,16 @@ impl GroupShard {
             timers: Timers::default(),
             pending: PendingAppends::default(),
             wall_offset_ms: 0,
+            expiry_offset_ms: 0,
         }
     }
 
     /// The `now_ms` of events never goes back; what is stored (commit times, and with them the
-    /// age of offsets) is wall time, which is `offset_ms` ahead of it.
-    pub fn set_wall_offset_ms(&mut self, offset_ms: i64) {
-        self.wall_offset_ms = offset_ms;
+    /// age of offsets) is wall time, which is `wall_ms` ahead of it. What that says of ages counts
+    /// up to the time that is `expiry_ms` ahead: a clock may be wrong for a while.
+    pub fn set_offsets_of_time(&mut self, wall_ms: i64, expiry_ms: i64) {
+        self.wall_offset_ms = wall_ms;
+        self.expiry_offset_ms = expiry_ms;
     }
 
     /// Applies one record of the log. Also how a failed append is taken back.
@@ -239,11 +244,11 @@ impl GroupShard {
     }
 
     /// These topics were deleted, and with them what groups have committed of them. To be told
-    /// before any commit of a new topic of the same name.
+    /// before any commit by name of a new topic of the same name.
     pub fn topics_deleted(
         &mut self,
         now_ms: i64,
-        deleted: &BTreeSet<Arc<str>>,
+        deleted: &BTreeMap<Arc<str>, TopicId>,
         effects: &mut Vec<Effect>,
     ) {
         let mut cx = cx!(self, now_ms, effects);

@@ -57,6 +57,11 @@ pub enum Event {
     /// The log changed: appended (either role), truncated, deleted from, or transactions ended.
     /// On a leader it may move the high watermark and wakes the followers.
     LogChanged(LogOffsets),
+    /// A cut of the log failed half-way. To be told after the `LogChanged` of the cut. The replica
+    /// has no role any more; assignments are kept for later.
+    LogTorn,
+    /// A torn log was opened again from disk and stands here.
+    LogReopened(LogOffsets),
     /// Nothing at or above this offset is durable enough here to count for the high watermark
     /// (`flush.messages`); `Offset::MAX` where the topic does not ask for that. To be told before
     /// the log's end moves past it.

@@ -74,6 +74,14 @@ impl Follower {
         self.wants_in = false;
     }
 
+    /// The leader's log grew past `end`. Who had all of it was caught up until now, however long
+    /// ago it said so: a session does not repeat a position.
+    pub(crate) fn leader_grew(&mut self, now_ms: i64, end: Offset) {
+        if self.end == Some(end) && self.last_fetch_ms > NEVER_MS {
+            self.caught_up_ms = self.caught_up_ms.max(now_ms);
+        }
+    }
+
     pub(crate) fn is_caught_up(&self, leader_end: Offset, now_ms: i64, lag_max_ms: i64) -> bool {
         self.end == Some(leader_end) || now_ms.saturating_sub(self.caught_up_ms) <= lag_max_ms
     }
@@ -115,18 +123,24 @@ impl Leader {
 }
 
 impl Partition {
-    /// Moves the high watermark if the followers allow it, completes or fails the waiters, wakes
-    /// the readers. Called after everything that may have changed one of them on a leader.
+    /// The log grew from `end` on: from now the members of the ISR have the lag time to follow.
+    pub(crate) fn leader_grew(&mut self, now_ms: i64, end: Offset) {
+        let Some(leader) = self.leader_state.as_mut() else { return };
+        for follower in leader.followers.iter_mut().filter(|f| self.isr.contains(&f.id)) {
+            follower.leader_grew(now_ms, end);
+        }
+    }
+
+    /// Moves the high watermark if the followers allow it, completes the waiters, wakes the
+    /// readers. Called after everything that may have changed one of them on a leader.
+    ///
+    /// Under the minimum the high watermark stands still, and with it the waiters: the ISR may be
+    /// back before their time is over, as with Kafka.
     pub(crate) fn settle(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         self.advance_high_watermark(now_ms, effects);
         let high_watermark = self.high_watermark;
-        let under_min = self.is_under_min_isr();
         let Some(leader) = self.leader_state.as_mut() else { return };
         leader.waiters.complete_up_to(high_watermark, effects);
-        if under_min {
-            let error = base::ErrorCode::NotEnoughReplicasAfterAppend;
-            leader.waiters.fail_all(error, effects);
-        }
         self.note_stable_offset(effects);
     }
 

@@ -13,6 +13,7 @@ mod fetch;
 mod follower;
 mod isr;
 mod leader;
+mod offline;
 mod partition;
 mod validate;
 mod waiters;

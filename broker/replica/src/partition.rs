@@ -6,6 +6,7 @@ use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch};
 use crate::effect::Effect;
 use crate::event::{Assignment, Event, LogOffsets, Settings};
 use crate::leader::{Follower, Leader};
+use crate::offline::Offline;
 use crate::waiters::Waiters;
 
 /// The role of this replica, as queries see it.
@@ -37,6 +38,8 @@ pub struct Partition {
     pub(crate) isr: Vec<BrokerId>,
     /// Present exactly while this replica leads.
     pub(crate) leader_state: Option<Box<Leader>>,
+    /// Present while the log is torn.
+    pub(crate) offline: Option<Box<Offline>>,
 }
 
 impl Partition {
@@ -62,13 +65,19 @@ impl Partition {
             replicas: Vec::new(),
             isr: Vec::new(),
             leader_state: None,
+            offline: None,
         }
     }
 
     /// Takes one event. Effects are appended, to be carried out in order.
     pub fn on(&mut self, now_ms: i64, event: Event, effects: &mut Vec<Effect>) {
         match event {
+            Event::Assign(assignment) if self.is_offline() => {
+                self.assigned_offline(now_ms, assignment, effects);
+            }
             Event::Assign(assignment) => self.assign(now_ms, assignment, effects),
+            Event::LogTorn => self.log_torn(effects),
+            Event::LogReopened(log) => self.log_reopened(now_ms, log, effects),
             Event::Removed => self.resign(None, effects),
             Event::Settings(settings) => {
                 self.settings = settings;
@@ -116,7 +125,7 @@ impl Partition {
         }
     }
 
-    fn assign(&mut self, now_ms: i64, new: Assignment, effects: &mut Vec<Effect>) {
+    pub(crate) fn assign(&mut self, now_ms: i64, new: Assignment, effects: &mut Vec<Effect>) {
         if new.leader_epoch < self.leader_epoch || new.partition_epoch <= self.partition_epoch {
             return;
         }
@@ -182,7 +191,7 @@ impl Partition {
     }
 
     /// Follows `leader`, or waits for one. Whoever waits here for a commit must ask elsewhere.
-    fn resign(&mut self, leader: Option<BrokerId>, effects: &mut Vec<Effect>) {
+    pub(crate) fn resign(&mut self, leader: Option<BrokerId>, effects: &mut Vec<Effect>) {
         self.leader = leader;
         if let Some(mut state) = self.leader_state.take() {
             state.waiters.fail_all(ErrorCode::NotLeaderOrFollower, effects);
@@ -196,7 +205,10 @@ impl Partition {
     }
 
     fn log_changed(&mut self, now_ms: i64, log: LogOffsets, effects: &mut Vec<Effect>) {
-        let grew = log.end > self.log.end;
+        let (before, grew) = (self.log.end, log.end > self.log.end);
+        if grew {
+            self.leader_grew(now_ms, before);
+        }
         self.log = log;
         // A restart at the leader's log start moves it up, a truncation after an unclean
         // election down; neither happens to a leader.
@@ -326,6 +338,6 @@ impl Partition {
 }
 
 /// The last stable offset: the high watermark, or the first record of an open transaction.
-fn stable_offset(log: LogOffsets, high_watermark: Offset) -> Offset {
+pub(crate) fn stable_offset(log: LogOffsets, high_watermark: Offset) -> Offset {
     log.first_unstable.map_or(high_watermark, |first| first.min(high_watermark)).max(log.start)
 }

@@ -1,5 +1,5 @@
 //! Produces that wait for the high watermark, in the order of the offset that they need. A ticket
-//! is completed once: by the commit, by the loss of leadership or by too small an ISR.
+//! is completed once: by the commit or by the loss of leadership.
 
 use std::collections::VecDeque;
 

@@ -16,17 +16,20 @@ pub enum Mutation {
     EarlyAck,
     /// Followers go on after a diverging epoch as if nothing had been.
     NoTruncation,
+    /// Followers that begin anew at their leader's log start forget all producers.
+    ForgottenProducers,
     /// A core's own assertion fails, which is a panic and no violation.
     Assertion,
 }
 
 impl Mutation {
-    pub const ALL: [(&'static str, Mutation); 6] = [
+    pub const ALL: [(&'static str, Mutation); 7] = [
         ("none", Mutation::None),
         ("high-watermark", Mutation::HighWatermark),
         ("isr-without-cas", Mutation::IsrWithoutCompareAndSet),
         ("early-ack", Mutation::EarlyAck),
         ("no-truncation", Mutation::NoTruncation),
+        ("forgotten-producers", Mutation::ForgottenProducers),
         ("assertion", Mutation::Assertion),
     ];
 

@@ -72,6 +72,12 @@ fn a_follower_that_does_not_truncate_is_caught() {
 }
 
 #[test]
+fn a_follower_that_forgets_producers_is_caught() {
+    let (seed, property) = caught(Mutation::ForgottenProducers, 200);
+    assert_eq!(property, Property::Sequence, "seed {seed}");
+}
+
+#[test]
 fn a_failed_assertion_names_its_seed() {
     let sim = env!("CARGO_BIN_EXE_sim");
     let run = ["run", "--seeds", "7..8", "--mutation", "assertion"];

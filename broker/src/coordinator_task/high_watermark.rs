@@ -1,27 +1,28 @@
-//! Waiting for the high watermark of a shard's partition to rise.
+//! Waiting for the high watermark of a shard's partition to rise, in the epoch of the shard.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use base::Offset;
+use base::{LeaderEpoch, Offset};
 
 use crate::partition::{FetchWait, Partition};
 
 /// A subscription to one partition's high watermark, armed only while somebody waits for it.
 pub(super) struct HighWatermark {
     partition: Arc<Partition>,
+    epoch: LeaderEpoch,
     wait: Arc<FetchWait>,
     is_armed: bool,
 }
 
 impl HighWatermark {
-    pub(super) fn new(partition: Arc<Partition>) -> HighWatermark {
-        HighWatermark { partition, wait: FetchWait::new(), is_armed: false }
+    pub(super) fn new(partition: Arc<Partition>, epoch: LeaderEpoch) -> HighWatermark {
+        HighWatermark { partition, epoch, wait: FetchWait::new(), is_armed: false }
     }
 
-    /// Where it stands.
-    pub(super) fn get(&self) -> Offset {
-        self.partition.offsets().high_watermark
+    /// Where it stands; `None` once this broker does not lead in that epoch any more.
+    pub(super) fn get(&self) -> Option<Offset> {
+        self.partition.committed_in(self.epoch)
     }
 
     /// Asks to be told of the next rise. Look at [`HighWatermark::get`] afterwards: a rise before
@@ -47,7 +48,7 @@ impl HighWatermark {
     pub(super) async fn reaches(&mut self, offset: Offset) {
         loop {
             self.arm();
-            if self.get() >= offset {
+            if self.get().is_some_and(|reached| reached >= offset) {
                 return;
             }
             self.risen().await;

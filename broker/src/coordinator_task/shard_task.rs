@@ -11,9 +11,10 @@ use coordinator::{AppendId, Effect, GroupConfig, GroupRecord, GroupReply, GroupS
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
+use super::append;
 use super::high_watermark::HighWatermark;
 use super::load::load;
-use super::{Command, append};
+use super::mailbox::{Command, Deletions};
 use crate::clock;
 use crate::partition::Partition;
 
@@ -28,6 +29,7 @@ pub(super) struct ShardTask {
     pub(super) epoch: LeaderEpoch,
     pub(super) config: GroupConfig,
     pub(super) is_loaded: Arc<AtomicBool>,
+    pub(super) deletions: Arc<Deletions>,
 }
 
 impl ShardTask {
@@ -44,10 +46,11 @@ impl ShardTask {
             shard = self.load() => shard,
         };
         let mut running = Running {
-            high_watermark: HighWatermark::new(self.partition.clone()),
+            high_watermark: HighWatermark::new(self.partition.clone(), self.epoch),
             partition: self.partition,
             epoch: self.epoch,
             shard,
+            deletions: self.deletions,
             tickets: HashMap::new(),
             next_ticket: 0,
             appended: VecDeque::new(),
@@ -58,7 +61,7 @@ impl ShardTask {
         running.unload();
         commands.close();
         while let Ok(command) = commands.try_recv() {
-            if let Command::Request(request, answer) = command {
+            if let Command::Request(request, answer, _) = command {
                 let _ = answer.send(request.refuse(ErrorCode::NotCoordinator));
             }
         }
@@ -79,7 +82,8 @@ impl ShardTask {
             let loading = tokio::task::spawn_blocking(move || load(&partition, config));
             match loading.await {
                 Ok(Ok((shard, end))) => {
-                    HighWatermark::new(self.partition.clone()).reaches(end).await;
+                    let mut committed = HighWatermark::new(self.partition.clone(), self.epoch);
+                    committed.reaches(end).await;
                     let ms = clock::monotonic_ms() - started;
                     tracing::debug!(partition = %self.partition.id, end, ms, "loaded groups");
                     return shard;
@@ -100,6 +104,7 @@ struct Running {
     partition: Arc<Partition>,
     epoch: LeaderEpoch,
     shard: GroupShard,
+    deletions: Arc<Deletions>,
     high_watermark: HighWatermark,
     /// Requests without a reply yet; bounded by the requests that connections may have in flight.
     tickets: HashMap<Ticket, oneshot::Sender<GroupReply>>,
@@ -131,38 +136,47 @@ impl Running {
                     }
                 }
                 () = self.high_watermark.risen() => {}
+                () = self.deletions.posted() => {}
                 () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => {}
             }
-            self.round(&mut round);
+            self.round(&mut round, commands.is_empty());
         }
     }
 
-    /// Everything that can be done now.
-    fn round(&mut self, commands: &mut Vec<Command>) {
+    /// Everything that can be done now. `is_all`: no command waits behind these.
+    fn round(&mut self, commands: &mut Vec<Command>, is_all: bool) {
         let now_ms = clock::monotonic_ms();
-        self.shard.set_wall_offset_ms(clock::wall_ms() - now_ms);
+        self.shard.set_offsets_of_time(clock::wall_ms() - now_ms, clock::expiry_ms() - now_ms);
         let mut effects = Vec::new();
         for command in commands.drain(..) {
             match command {
-                Command::Request(request, answer) => {
+                Command::Request(request, answer, after) => {
+                    self.drop_topics(now_ms, after, &mut effects);
                     self.next_ticket += 1;
                     let ticket = Ticket(self.next_ticket);
                     self.tickets.insert(ticket, answer);
                     self.shard.handle(now_ms, ticket, request, &mut effects);
-                }
-                Command::TopicsDeleted(topics) => {
-                    self.shard.topics_deleted(now_ms, &topics, &mut effects);
                 }
                 Command::Positions(answer) => {
                     let _ = answer.send(self.shard.positions().collect());
                 }
             }
         }
+        if is_all {
+            self.drop_topics(now_ms, u64::MAX, &mut effects);
+        }
         if self.shard.next_deadline().is_some_and(|at_ms| at_ms <= now_ms) {
             self.shard.tick(now_ms, &mut effects);
         }
         self.perform(effects);
         self.note_committed();
+    }
+
+    /// Forgets what was committed of the topics in the first so many deletions.
+    fn drop_topics(&mut self, now_ms: i64, before: u64, effects: &mut Vec<Effect>) {
+        while let Some(topics) = self.deletions.take_before(before) {
+            self.shard.topics_deleted(now_ms, &topics, effects);
+        }
     }
 
     /// Gives replies out and appends records; what follows from failed appends is performed too.
@@ -220,7 +234,9 @@ impl Running {
             if !self.appended.is_empty() {
                 self.high_watermark.arm();
             }
-            let reached = self.high_watermark.get();
+            // The leadership is gone, or will be back in another epoch: who waits is told so when
+            // the shard is unloaded.
+            let Some(reached) = self.high_watermark.get() else { return };
             let mut last = None;
             while let Some((_, id)) = self.appended.pop_front_if(|(end, _)| *end <= reached) {
                 last = Some(id);
@@ -248,3 +264,7 @@ impl Running {
 fn until(at_ms: i64, now_ms: i64) -> Duration {
     Duration::from_millis(at_ms.saturating_sub(now_ms).max(0).unsigned_abs())
 }
+
+#[cfg(test)]
+#[path = "shard_task_tests.rs"]
+mod tests;

@@ -93,8 +93,9 @@ impl Partitions {
             return false;
         }
         if !changes.topics_deleted.is_empty() {
-            let names = changes.topics_deleted.iter().map(|topic| topic.name.clone());
-            self.outbox.groups.topics_deleted(names);
+            let deleted = changes.topics_deleted.iter();
+            let deleted = deleted.map(|topic| (topic.name.clone(), topic.id));
+            self.outbox.groups.topics_deleted(deleted);
         }
         for topic in &changes.topics_deleted {
             self.unwant_topic(&topic.name, topic.id);

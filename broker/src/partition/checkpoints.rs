@@ -13,6 +13,7 @@ use commitlog::{Log, LogError};
 use super::hosted::{Partition, storage_error};
 use super::index::Partitions;
 use super::posts::Post;
+use super::state::State;
 use crate::clock;
 
 /// What one checkpoint file is to say.
@@ -75,7 +76,7 @@ impl Partitions {
             }
         };
         for partition in self.all() {
-            partition.look(|state| note(&partition.id, &state.log, state.core.high_watermark()));
+            partition.look(|state| note(&partition.id, state.log(), state.core().high_watermark()));
         }
         // Logs that no image has claimed yet keep what they had.
         for (id, loaded) in &self.loaded.lock().logs {
@@ -86,7 +87,7 @@ impl Partitions {
 
     /// Rolls by time, flushes where it is due, removes what retention allows.
     pub fn retain(&self) {
-        let now_ms = clock::wall_ms();
+        let now_ms = clock::expiry_ms();
         for partition in self.all() {
             partition.retain(now_ms);
         }
@@ -96,18 +97,21 @@ impl Partitions {
     pub fn flush_due(&self) {
         let now_ms = clock::wall_ms();
         for partition in self.all() {
-            if partition.look(|state| !state.is_removed && state.log.flush_due(now_ms)) {
+            if partition.look(|state| !state.is_closed() && state.log().flush_due(now_ms)) {
                 partition.flush();
+            } else if partition.look(State::is_offline) {
+                // It could not be opened at once. An error is logged, and it is tried again.
+                let _ = partition.sync();
             }
         }
     }
 
     /// Unlinks files and directories whose delay is over.
     pub fn remove_deleted(&self) {
-        let now_ms = clock::wall_ms();
+        let now_ms = clock::expiry_ms();
         let fs = &*self.logs.fs;
         for partition in self.all() {
-            for path in partition.look_mut(|state| state.log.take_due_deletions(now_ms)) {
+            for path in partition.take_due_deletions(now_ms) {
                 if let Err(error) = fs.remove_file(&path) {
                     storage_error(&partition.id, &LogError::io("remove", &path, error));
                 }
@@ -142,8 +146,12 @@ impl Partitions {
     /// or cut behind the markers.
     pub fn close(&self, broker_epoch: BrokerEpoch) -> Result<(), LogError> {
         for partition in self.all() {
+            if partition.look(State::is_offline) {
+                // Not to be vouched for while it is torn; then closing it fails.
+                let _ = partition.sync();
+            }
             partition.post(Post::Removed);
-            partition.with(|state| state.log.close())?;
+            partition.with(|state| state.mutate_log(Log::close))?;
         }
         for loaded in self.loaded.lock().logs.values_mut() {
             loaded.log.close()?;
@@ -161,14 +169,20 @@ impl Partitions {
 }
 
 impl Partition {
+    fn take_due_deletions(self: &Arc<Self>, now_ms: i64) -> Vec<PathBuf> {
+        self.with(|state| state.mutate_log(|log| log.take_due_deletions(now_ms)))
+    }
+
     fn retain(self: &Arc<Self>, now_ms: i64) {
         let rolled = self.with(|state| {
-            if state.is_removed {
+            if state.is_closed() {
                 return Ok(false);
             }
-            state.log.expire_producers(now_ms);
-            state.log.roll_if_needed(now_ms)?;
-            Ok(state.log.flush_due(now_ms))
+            state.mutate_log(|log| {
+                log.expire_producers(now_ms);
+                log.roll_if_needed(now_ms)?;
+                Ok::<_, LogError>(log.flush_due(now_ms))
+            })
         });
         match rolled {
             // Or deleting the segments would wait for their snapshots, under the lock.
@@ -179,14 +193,11 @@ impl Partition {
             }
         }
         let result = self.with(|state| {
-            if state.is_removed {
-                return Ok(());
+            if state.is_closed() {
+                return Ok(0);
             }
-            let high_watermark = state.core.high_watermark();
-            if state.log.retention(now_ms, high_watermark)? > 0 {
-                state.log_changed();
-            }
-            Ok(())
+            let high_watermark = state.core().high_watermark();
+            state.mutate_log(|log| log.retention(now_ms, high_watermark))
         });
         if let Err(error) = result {
             storage_error(&self.id, &error);
@@ -196,11 +207,11 @@ impl Partition {
     /// Makes what is in the log now durable, without holding the lock meanwhile. One at a time: of
     /// two, the older could be the last to write the epochs.
     pub fn flush(self: &Arc<Self>) {
-        let work = self.look_mut(|state| {
-            if state.is_flushing || state.is_removed {
+        let work = self.with(|state| {
+            if state.is_flushing || state.is_closed() {
                 return None;
             }
-            let work = state.log.flush_work();
+            let work = state.mutate_log(Log::flush_work);
             state.is_flushing = work.is_some();
             work
         });

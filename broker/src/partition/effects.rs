@@ -6,8 +6,9 @@ use std::sync::Arc;
 use metadata::topic_is_internal;
 use replica::Effect;
 
-use super::hosted::{Partition, State, log_offsets, storage_error};
+use super::hosted::{Partition, storage_error};
 use super::outbox::FetchOrder;
+use super::state::State;
 use super::waits::Wakes;
 
 const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -16,18 +17,17 @@ impl Partition {
     pub(super) fn carry_out(self: &Arc<Self>, state: &mut State, wakes: &mut Wakes) {
         // An effect may lead to further ones; they come after those already there.
         let mut next = 0;
-        while next < state.effects.len() {
-            let effect = state.effects[next].clone();
+        while let Some(effect) = state.effect(next) {
             next += 1;
             self.carry_out_one(state, effect, wakes);
         }
-        state.effects.clear();
+        state.clear_effects();
     }
 
     fn carry_out_one(self: &Arc<Self>, state: &mut State, effect: Effect, wakes: &mut Wakes) {
         match effect {
             Effect::BecomeLeader { epoch, start_offset } => {
-                if let Err(error) = state.log.assign_epoch(epoch, start_offset) {
+                if let Err(error) = state.mutate_log(|log| log.assign_epoch(epoch, start_offset)) {
                     storage_error(&self.id, &error);
                 }
                 state.follow_after_sync = None;
@@ -39,7 +39,7 @@ impl Partition {
                 tracing::debug!(partition = %self.id, epoch, start_offset, "lead");
             }
             Effect::Follow { leader, epoch } => {
-                let order = if state.log.must_sync() {
+                let order = if state.log().must_sync() {
                     // Its fetches would report what is not durable.
                     state.follow_after_sync = Some((leader, epoch));
                     FetchOrder::Stop
@@ -60,12 +60,7 @@ impl Partition {
                 self.outbox.isr_proposals.post(self.clone(), proposal);
             }
             Effect::HighWatermark(high_watermark) => {
-                let before = state.log.first_unstable_offset();
-                state.log.on_high_watermark(high_watermark);
-                if state.log.first_unstable_offset() != before {
-                    let offsets = log_offsets(&state.log);
-                    state.on(replica::Event::LogChanged(offsets));
-                }
+                state.mutate_log(|log| log.on_high_watermark(high_watermark));
             }
             Effect::WakeConsumers => state.consumers.take(&mut wakes.fetches),
             Effect::WakeFollowers => state.followers.take(&mut wakes.fetches),

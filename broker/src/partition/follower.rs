@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use commitlog::{Log, LogError};
-use replica::{Event, FetchAnswer, FollowerStep};
+use replica::{FetchAnswer, FollowerStep};
 
-use super::hosted::{Partition, State, epoch_end, log_offsets, storage_error};
+use super::hosted::{Partition, epoch_end, storage_error};
+use super::state::State;
 use crate::clock;
 
 /// Where to fetch from.
@@ -41,12 +42,12 @@ pub enum FollowerProgress {
 impl Partition {
     /// Where to fetch from.
     pub fn follower_position(&self) -> LogEnd {
-        self.look(|state| log_end(&state.log))
+        self.look(|state| log_end(state.log()))
     }
 
     /// Whether the ISR, as it was last told, has this broker.
     pub fn is_in_sync(&self, broker: BrokerId) -> bool {
-        self.look(|state| state.core.isr().contains(&broker))
+        self.look(|state| state.core().isr().contains(&broker))
     }
 
     /// Takes the leader's answer to a fetch: appends its records, or says what else to do.
@@ -61,19 +62,16 @@ impl Partition {
             match step {
                 FollowerStep::Stale => {}
                 FollowerStep::Append { log_start } => {
-                    bytes = append(&mut state.log, records, log_start)?;
-                    state.note_durable();
-                    let log = log_offsets(&state.log);
-                    let leader_high_watermark = answer.high_watermark;
-                    state.on(Event::Replicated { log, leader_high_watermark });
+                    let take = |log: &mut Log| append(log, records, log_start);
+                    bytes = state.replicate(answer.high_watermark, take)?;
                 }
                 FollowerStep::Truncate { .. } | FollowerStep::RestartAt { .. } => {
                     return Ok(FollowerProgress::Cut);
                 }
                 FollowerStep::Backoff(code) => return Ok(FollowerProgress::Pause(code)),
             }
-            let in_sync = state.core.isr().contains(&broker);
-            Ok(if state.log.must_sync() {
+            let in_sync = state.core().isr().contains(&broker);
+            Ok(if state.log().must_sync() {
                 FollowerProgress::Sync { bytes, in_sync }
             } else {
                 FollowerProgress::Continue { bytes, in_sync }
@@ -85,30 +83,31 @@ impl Partition {
     /// must be. Waits for the disk. The answer is judged again: the role may have changed since
     /// `take_fetched`.
     pub fn cut(self: &Arc<Self>, answer: &FetchAnswer) -> FollowerProgress {
-        if self.look(|state| state.log.must_sync())
+        if self.look(|state| state.log().must_sync())
             && let Err(code) = self.sync()
         {
             return FollowerProgress::Pause(code);
         }
         self.follow(answer, |state, step| {
-            let before = log_end(&state.log);
+            let before = log_end(state.log());
             match step {
                 FollowerStep::Truncate { to } => {
-                    let records = state.log.truncate_to(to)?.removed_records;
+                    let cut = state.mutate_log(|log| log.truncate_to(to))?;
+                    let records = cut.removed_records;
                     if records > 0 {
                         tracing::info!(partition = %self.id, to, records, "truncate as the leader");
                     }
                 }
                 FollowerStep::RestartAt { offset } => {
                     tracing::warn!(partition = %self.id, offset, "restart at the leader's start");
-                    state.log.truncate_fully_and_start_at(offset, clock::wall_ms())?;
+                    let now_ms = clock::wall_ms();
+                    state.mutate_log(|log| log.truncate_fully_and_start_at(offset, now_ms))?;
                 }
                 FollowerStep::Stale | FollowerStep::Append { .. } | FollowerStep::Backoff(_) => {
                     return Ok(FollowerProgress::Continue { bytes: 0, in_sync: false });
                 }
             }
-            state.log_changed();
-            if log_end(&state.log) == before {
+            if log_end(state.log()) == before {
                 // Asking again at once would lead to the same answer, for ever.
                 tracing::warn!(partition = %self.id, ?answer, "diverges, but has nothing to cut");
                 return Ok(FollowerProgress::Pause(ErrorCode::UnknownServerError));
@@ -127,7 +126,10 @@ impl Partition {
             if state.is_removed {
                 return Ok(FollowerProgress::Pause(ErrorCode::UnknownTopicOrPartition));
             }
-            let State { core, log, .. } = state;
+            if state.is_offline() {
+                return Ok(FollowerProgress::Pause(ErrorCode::KafkaStorageError));
+            }
+            let (core, log) = (state.core(), state.log());
             // The core asks for the largest epoch known; the log does not know those above it.
             let latest = log.latest_epoch().unwrap_or(-1);
             let step = core.fetch_answer(answer, &|epoch| epoch_end(log, epoch.min(latest)));

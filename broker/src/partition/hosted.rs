@@ -9,12 +9,12 @@ use arc_swap::ArcSwap;
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
 use commitlog::{Log, LogConfig, LogReader};
 use parking_lot::Mutex;
-use replica::{EpochEnd, Event, LogOffsets, Settings};
+use replica::{EpochEnd, Event, Settings};
 
 use super::outbox::Outbox;
 use super::posts::{Post, Posts};
-use super::waits::{FetchWaiters, ProduceWait, Wakes};
-use crate::clock;
+use super::state::State;
+use super::waits::{ProduceWait, Wakes};
 
 /// One replica hosted on this broker.
 pub struct Partition {
@@ -42,24 +42,6 @@ impl std::fmt::Debug for Partition {
     }
 }
 
-/// What the lock guards.
-pub(super) struct State {
-    pub(super) core: replica::Partition,
-    pub(super) log: Log,
-    pub(super) effects: Vec<replica::Effect>,
-    pub(super) commits: CommitTickets,
-    pub(super) consumers: FetchWaiters,
-    pub(super) followers: FetchWaiters,
-    /// A flush of the log is under way.
-    pub(super) is_flushing: bool,
-    /// A sync of the log is posted or under way.
-    pub(super) is_sync_posted: bool,
-    /// Whom to follow, in which epoch, once the log is synced.
-    pub(super) follow_after_sync: Option<(BrokerId, LeaderEpoch)>,
-    /// Deleted or moved away: the log is closed and must not be touched.
-    pub(super) is_removed: bool,
-}
-
 /// Where a partition stands, for ListOffsets, metrics and the coordinators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Offsets {
@@ -78,24 +60,10 @@ impl Partition {
         high_watermark: Offset,
         outbox: Arc<Outbox>,
     ) -> Arc<Partition> {
-        let core = replica::Partition::new(broker, settings, log_offsets(&log), high_watermark);
         let (id, reader) = (log.partition().clone(), log.reader());
         let log_config = ArcSwap::new(log.config().clone());
         let dir = Box::from(log.dir());
-        let mut state = State {
-            core,
-            log,
-            effects: Vec::new(),
-            commits: CommitTickets::default(),
-            consumers: FetchWaiters::default(),
-            followers: FetchWaiters::default(),
-            is_flushing: false,
-            is_sync_posted: false,
-            follow_after_sync: None,
-            is_removed: false,
-        };
-        state.note_durable();
-        let state = Mutex::new(state);
+        let state = Mutex::new(State::new(broker, settings, log, high_watermark));
         Arc::new_cyclic(|this| Partition {
             id,
             topic_id,
@@ -119,12 +87,13 @@ impl Partition {
 
     /// What follows from a change of the state, under the lock.
     pub(super) fn settle(self: &Arc<Self>, state: &mut State, wakes: &mut Wakes) {
-        self.leads.store(state.core.is_leader(), Ordering::Relaxed);
-        self.is_under_min_isr.store(state.core.is_under_min_isr(), Ordering::Relaxed);
-        if !state.effects.is_empty() {
+        self.leads.store(state.core().is_leader(), Ordering::Relaxed);
+        self.is_under_min_isr.store(state.core().is_under_min_isr(), Ordering::Relaxed);
+        if state.has_effects() {
             self.carry_out(state, wakes);
         }
-        if state.log.must_sync() || state.follow_after_sync.is_some() {
+        let has_to_wait = state.log().must_sync() || state.follow_after_sync.is_some();
+        if has_to_wait || state.is_offline() {
             self.arrange_sync(state);
         }
     }
@@ -153,6 +122,7 @@ impl Partition {
             return this.with_locked(state, look);
         }
         let result = look(&mut state);
+        debug_assert!(!state.has_effects(), "{:?}: nobody would carry them out", self.id);
         drop(state);
         if self.posts.is_left()
             && let Some(this) = self.this.upgrade()
@@ -169,11 +139,12 @@ impl Partition {
 
     pub fn offsets(&self) -> Offsets {
         self.look(|state| {
-            let log = state.core.log();
+            let core = state.core();
+            let log = core.log();
             Offsets {
                 log_start: log.start,
-                last_stable: state.core.last_stable_offset(),
-                high_watermark: state.core.high_watermark(),
+                last_stable: core.last_stable_offset(),
+                high_watermark: core.high_watermark(),
                 log_end: log.end,
             }
         })
@@ -181,12 +152,21 @@ impl Partition {
 
     /// The epoch in which this replica leads.
     pub fn leader_epoch(&self) -> Option<LeaderEpoch> {
-        self.look(|state| state.core.is_leader().then(|| state.core.leader_epoch()))
+        self.look(|state| state.core().is_leader().then(|| state.core().leader_epoch()))
+    }
+
+    /// The high watermark, while this replica leads in this epoch. In another one what was
+    /// appended in this epoch may be gone, with something else in its place.
+    pub fn committed_in(&self, epoch: LeaderEpoch) -> Option<Offset> {
+        self.look(|state| {
+            let core = state.core();
+            (core.is_leader() && core.leader_epoch() == epoch).then(|| core.high_watermark())
+        })
     }
 
     /// The leader that this replica knows of and its epoch, for KIP-951 hints.
     pub fn current_leader(&self) -> (Option<BrokerId>, LeaderEpoch) {
-        self.look(|state| (state.core.leader(), state.core.leader_epoch()))
+        self.look(|state| (state.core().leader(), state.core().leader_epoch()))
     }
 
     /// The log's own directory.
@@ -201,34 +181,13 @@ impl Partition {
 
     /// Bytes of the log's segments.
     pub fn size(&self) -> u64 {
-        self.look(|state| state.log.size())
+        self.look(|state| state.log().size())
     }
 
     /// Time passed: lagging followers may have to leave the ISR. Left out while somebody holds the
     /// lock: a leader that waits for its own disk cannot judge who lags.
     pub fn tick(self: &Arc<Self>) {
         self.try_with(|state| state.on(Event::Tick));
-    }
-}
-
-impl State {
-    pub(super) fn on(&mut self, event: Event) {
-        self.core.on(clock::monotonic_ms(), event, &mut self.effects);
-    }
-
-    /// To be called after every change of the log.
-    pub(super) fn log_changed(&mut self) {
-        self.note_durable();
-        let offsets = log_offsets(&self.log);
-        self.on(Event::LogChanged(offsets));
-    }
-}
-
-pub(super) fn log_offsets(log: &Log) -> LogOffsets {
-    LogOffsets {
-        start: log.start_offset(),
-        end: log.end_offset(),
-        first_unstable: log.first_unstable_offset(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::Partition;
 use super::checkpoints::Written;
+use super::hosted::fatal_fsync;
 use super::load::LoadedLogs;
 use super::making::Making;
 use super::outbox::Outbox;
@@ -199,8 +200,13 @@ impl Partitions {
         self.making.close();
     }
 
-    /// Closes segment files that were not used for a while.
+    /// Closes segment files that were not used for a while. May wait for the disk.
     pub fn close_idle_files(&self) {
-        self.logs.files.close_idle();
+        if let Err(error) = self.logs.files.close_idle() {
+            if error.is_fatal() {
+                fatal_fsync(&error);
+            }
+            tracing::error!(%error, "close idle files");
+        }
     }
 }

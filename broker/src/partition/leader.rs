@@ -9,7 +9,8 @@ use commitlog::{
 };
 use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswer, ReadPlan};
 
-use super::hosted::{Partition, State, epoch_end, storage_error};
+use super::hosted::{Partition, epoch_end, storage_error};
+use super::state::State;
 use super::syncs::in_place;
 use super::waits::{FetchWait, ProduceWait};
 use crate::clock;
@@ -58,9 +59,9 @@ impl Partition {
     ) -> Result<Appended, ProduceError> {
         let validated = self.validate(batches, acks)?;
         let (appended, must_sync) = self.with(|state| {
-            let epoch = state.core.check_produce(acks)?;
+            let epoch = state.core().check_produce(acks)?;
             let appended = self.append_in(state, &validated, epoch, commit)?;
-            let must_sync = acks == 1 && state.log.must_sync();
+            let must_sync = acks == 1 && state.log().must_sync();
             // Nobody else needs to.
             state.is_sync_posted |= must_sync;
             Ok::<_, ProduceError>((appended, must_sync))
@@ -79,11 +80,11 @@ impl Partition {
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
         self.with(|state| {
-            if state.core.check_produce(-1)? != epoch {
+            if state.core().check_produce(-1)? != epoch {
                 return Err(ErrorCode::NotLeaderOrFollower.into());
             }
-            let (config, origin) = (state.log.config(), Origin::Coordinator);
-            let validated = Validated::new(batches, config, &self.id, origin, clock::wall_ms());
+            let (config, origin) = (state.log().config().clone(), Origin::Coordinator);
+            let validated = Validated::new(batches, &config, &self.id, origin, clock::wall_ms());
             let validated = validated.map_err(|error| self.append_error(error))?;
             self.append_in(state, &validated, epoch, commit)
         })
@@ -102,7 +103,7 @@ impl Partition {
             if Validated::takes_long(batches, &config) { in_place(validate) } else { validate() };
         validated.map_err(|error| {
             // Only a leader judges batches.
-            match self.look(|state| state.core.check_produce(acks)) {
+            match self.look(|state| state.core().check_produce(acks)) {
                 Ok(_) => self.append_error(error),
                 Err(code) => code.into(),
             }
@@ -117,12 +118,8 @@ impl Partition {
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
         let info = state
-            .log
-            .append_validated(validated, epoch, clock::wall_ms())
+            .mutate_log(|log| log.append_validated(validated, epoch, clock::wall_ms()))
             .map_err(|error| self.append_error(error))?;
-        if !info.duplicate {
-            state.log_changed();
-        }
         let ticket = commit.map(|(wait, slot)| {
             let ticket = state.commits.issue(wait, slot);
             state.on(Event::AwaitCommit { ticket, required: info.last_offset + 1 });
@@ -162,10 +159,10 @@ impl Partition {
         registration: Option<Registration<'_>>,
     ) -> Result<ReadPlan, ErrorCode> {
         self.look_mut(|state| {
-            let State { core, log, consumers, .. } = state;
-            let plan = core.consumer_fetch(fetch, &|epoch| epoch_end(log, epoch));
+            let log = state.log();
+            let plan = state.core().consumer_fetch(fetch, &|epoch| epoch_end(log, epoch));
             if let (Some(Registration { wait, index }), true) = (registration, is_idle(&plan)) {
-                consumers.add(wait, index);
+                state.consumers.add(wait, index);
             }
             plan
         })
@@ -173,11 +170,7 @@ impl Partition {
 
     /// A fetch of a follower: notes its position and says what it may read.
     pub fn note_follower(self: &Arc<Self>, fetch: &FollowerFetch) -> Result<ReadPlan, ErrorCode> {
-        self.with(|state| {
-            let State { core, log, effects, .. } = state;
-            let now_ms = clock::monotonic_ms();
-            core.follower_fetch(now_ms, fetch, &|epoch| epoch_end(log, epoch), effects)
-        })
+        self.with(|state| state.note_follower(fetch))
     }
 
     /// What a waiting follower may read now; registers it as in `plan_consumer`.
@@ -187,10 +180,10 @@ impl Partition {
         registration: Option<Registration<'_>>,
     ) -> Result<ReadPlan, ErrorCode> {
         self.look_mut(|state| {
-            let State { core, log, followers, .. } = state;
-            let plan = core.follower_read(fetch, &|epoch| epoch_end(log, epoch));
+            let log = state.log();
+            let plan = state.core().follower_read(fetch, &|epoch| epoch_end(log, epoch));
             if let (Some(Registration { wait, index }), true) = (registration, is_idle(&plan)) {
-                followers.add(wait, index);
+                state.followers.add(wait, index);
             }
             plan
         })
@@ -201,27 +194,29 @@ impl Partition {
         self.look_mut(|state| {
             let waiters = if is_follower { &mut state.followers } else { &mut state.consumers };
             waiters.add(wait, index);
-            state.core.high_watermark()
+            state.core().high_watermark()
         })
     }
 
     pub fn check_leader(&self, current_leader_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
-        self.look(|state| state.core.check_leader(current_leader_epoch))
+        self.look(|state| state.core().check_leader(current_leader_epoch))
     }
 
     /// The "latest" offset of ListOffsets.
     pub fn latest_offset(&self, isolation: Isolation) -> Result<Offset, ErrorCode> {
-        self.look(|state| state.core.latest_offset(isolation))
+        self.look(|state| state.core().latest_offset(isolation))
     }
 
     /// The end of an epoch, for OffsetForLeaderEpoch.
     pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
-        self.look(|state| state.core.epoch_end_offset(epoch, &|epoch| epoch_end(&state.log, epoch)))
+        self.look(|state| {
+            state.core().epoch_end_offset(epoch, &|epoch| epoch_end(state.log(), epoch))
+        })
     }
 
     /// Epoch of the record at an offset.
     pub fn epoch_of(&self, offset: Offset) -> Option<LeaderEpoch> {
-        self.look(|state| state.log.epoch_of(offset))
+        self.look(|state| state.log().epoch_of(offset))
     }
 
     /// The first record at or after a timestamp. May wait for the disk, and holds no lock then:
@@ -243,16 +238,15 @@ impl Partition {
     /// DeleteRecords: moves the log start up. Returns the new low watermark of this replica.
     pub fn delete_records(self: &Arc<Self>, offset: Offset) -> Result<Offset, ErrorCode> {
         self.with(|state| {
-            state.core.check_leader(-1)?;
-            let high_watermark = state.core.high_watermark();
+            state.core().check_leader(-1)?;
+            let high_watermark = state.core().high_watermark();
             let offset = if offset == -1 { high_watermark } else { offset };
             if offset < 0 || offset > high_watermark {
                 return Err(ErrorCode::OffsetOutOfRange);
             }
-            let deleted = state.log.delete_records(offset, high_watermark);
+            let deleted = state.mutate_log(|log| log.delete_records(offset, high_watermark));
             deleted.map_err(|error| storage_error(&self.id, &error))?;
-            state.log_changed();
-            Ok(state.log.start_offset())
+            Ok(state.log().start_offset())
         })
     }
 

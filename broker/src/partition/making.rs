@@ -300,7 +300,7 @@ impl Partitions {
         let dir = match leftover {
             Leftover::Replica(partition) => {
                 // Waits for whoever is at the log.
-                partition.with(|state| state.log.abandon());
+                partition.with(|state| state.mutate_log(Log::abandon));
                 partition.dir()
             }
             Leftover::Loaded(loaded) => loaded.log.dir(),
@@ -309,7 +309,7 @@ impl Partitions {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let renamed = dir.with_file_name(deleted_dir_name(id, &unique));
         self.logs.fs.rename(dir, &renamed).map_err(|error| LogError::io("rename", dir, error))?;
-        let due_ms = clock::wall_ms() + self.config.log.delete_delay_ms;
+        let due_ms = clock::expiry_ms() + self.config.log.delete_delay_ms;
         self.deleted_dirs.lock().push((due_ms, renamed));
         tracing::info!(partition = %id, "deleted");
         Ok(())

@@ -14,6 +14,7 @@ mod making;
 mod outbox;
 mod posts;
 mod settings;
+mod state;
 mod syncs;
 #[cfg(test)]
 pub(crate) mod tests;

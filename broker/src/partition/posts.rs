@@ -10,7 +10,8 @@ use commitlog::LogConfig;
 use parking_lot::{Mutex, MutexGuard};
 use replica::{Event, Settings};
 
-use super::hosted::{Partition, State};
+use super::hosted::Partition;
+use super::state::State;
 use super::waits::Wakes;
 
 /// What is told.
@@ -120,12 +121,11 @@ impl State {
         match post {
             Post::Event(event) => self.on(event),
             Post::Settings(log, replica) => {
-                self.log.update_config(log);
-                self.note_durable();
+                self.mutate_log(|own| own.update_config(log));
                 self.on(Event::Settings(replica));
             }
             Post::Eligibility { broker, eligible } => {
-                if self.core.is_leader() && self.core.replicas().contains(&broker) {
+                if self.core().is_leader() && self.core().replicas().contains(&broker) {
                     self.on(Event::Eligibility { broker, eligible });
                     if eligible {
                         // It may have caught up while it was fenced, and on an idle partition

@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use base::{ErrorCode, Offset};
+use base::ErrorCode;
 use commitlog::Flushed;
 use parking_lot::{Condvar, Mutex};
-use replica::Event;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::hosted::{Partition, State, storage_error};
+use super::hosted::{Partition, storage_error};
 use super::outbox::FetchOrder;
+use super::state::State;
 use crate::clock;
 
 /// Partitions with records that wait for a sync. Each is in here once at most.
@@ -68,9 +68,13 @@ impl SyncQueue {
 
 impl Partition {
     /// Makes the records that are in the log now durable, without holding the lock meanwhile.
+    /// A torn log is opened again first.
     pub(super) fn sync(self: &Arc<Self>) -> Result<(), ErrorCode> {
+        if self.look(State::is_offline) {
+            self.reopen()?;
+        }
         let work = self.look_mut(|state| {
-            let work = if state.is_removed { None } else { state.log.sync_work() };
+            let work = if state.is_closed() { None } else { state.log().sync_work() };
             state.is_sync_posted &= work.is_some();
             work
         });
@@ -90,6 +94,18 @@ impl Partition {
         }
     }
 
+    /// Opens a torn log again, if nobody is at it.
+    fn reopen(self: &Arc<Self>) -> Result<(), ErrorCode> {
+        let Some(work) = self.with(State::reopen_work) else { return Ok(()) };
+        let found = work.run(clock::wall_ms());
+        if let Ok(Some(found)) = &found {
+            tracing::warn!(partition = %self.id, report = ?found.report, "opened a torn log again");
+        }
+        let error = found.as_ref().err().map(|error| storage_error(&self.id, error));
+        self.with(|state| state.reopened(found.ok().flatten()));
+        error.map_or(Ok(()), Err)
+    }
+
     /// As `sync`, on a thread that serves connections: those go on elsewhere meanwhile.
     pub(super) fn sync_in_place(self: &Arc<Self>) -> Result<(), ErrorCode> {
         in_place(|| self.sync())
@@ -100,14 +116,18 @@ impl Partition {
     /// follow with a log to be synced starts to fetch afterwards.
     #[cold]
     pub(super) fn arrange_sync(self: &Arc<Self>, state: &mut State) {
-        if !state.log.must_sync() {
+        if state.is_newly_torn() && !state.is_sync_posted {
+            state.is_sync_posted = true;
+            return self.outbox.syncs.post(self.clone());
+        }
+        if !state.log().must_sync() {
             if let Some((leader, epoch)) = state.follow_after_sync.take() {
                 let order = FetchOrder::Follow { partition: self.clone(), leader, epoch };
                 self.outbox.fetch_orders.post(&self.id, order);
             }
             return;
         }
-        let is_wanted = state.core.is_leader() || state.follow_after_sync.is_some();
+        let is_wanted = state.core().is_leader() || state.follow_after_sync.is_some();
         if is_wanted && !state.is_sync_posted && !state.is_removed {
             state.is_sync_posted = true;
             self.outbox.syncs.post(self.clone());
@@ -116,18 +136,9 @@ impl Partition {
 }
 
 impl State {
-    /// To be called before the core hears of a new log end.
-    pub(super) fn note_durable(&mut self) {
-        let end = if self.log.must_sync() { self.log.synced_offset() } else { Offset::MAX };
-        if end != self.core.durable_end() {
-            self.on(Event::Durable(end));
-        }
-    }
-
     /// A flush or sync is done.
     pub(super) fn flushed(&mut self, done: Flushed) {
-        self.log.flushed(done, clock::wall_ms());
-        self.note_durable();
+        self.mutate_log(|log| log.flushed(done, clock::wall_ms()));
     }
 }
 

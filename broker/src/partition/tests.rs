@@ -1,6 +1,8 @@
 //! One hosted partition over the file system in memory, which loses power.
 #![allow(clippy::unwrap_used)]
 
+mod torn;
+
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use metadata::{Image, MetadataRecord, PartitionRecord, TopicRecord};
 use record::{BatchBuilder, BatchHeader, BatchOptions};
 use replica::{Assignment, Event, FetchAnswer, Settings};
 
+use super::state::State;
 use super::*;
 use crate::config::tests::on_free_ports;
 use crate::coordinator_task::GroupCoordinator;
@@ -29,7 +32,7 @@ pub(crate) const TOPIC_ID: TopicId = TopicId([1; 16]);
 pub(crate) struct Rig {
     fs: MemFs,
     pub(crate) partitions: Partitions,
-    partition: Arc<Partition>,
+    pub(crate) partition: Arc<Partition>,
     /// Of the coordinators, which have nothing to do here.
     _runtime: tokio::runtime::Runtime,
 }
@@ -71,17 +74,31 @@ impl Rig {
     }
 
     pub(crate) fn assign(&self, leader: BrokerId, epoch: i32) {
+        self.assign_in(leader, epoch, &[leader]);
+    }
+
+    pub(crate) fn assign_in(&self, leader: BrokerId, epoch: i32, isr: &[BrokerId]) {
         self.partition.on(Event::Assign(Assignment {
             leader: Some(leader),
             leader_epoch: epoch,
             partition_epoch: epoch,
             replicas: vec![ME, OTHER],
-            isr: vec![leader],
+            isr: isr.to_vec(),
         }));
     }
 
     /// Takes what a leader of this epoch sent.
     fn fetched(&self, leader_epoch: i32, records: &[u8]) -> (FetchAnswer, FollowerProgress) {
+        self.fetched_up_to(leader_epoch, records, 0)
+    }
+
+    /// As `fetched`, with the leader's high watermark.
+    pub(crate) fn fetched_up_to(
+        &self,
+        leader_epoch: i32,
+        records: &[u8],
+        high_watermark: Offset,
+    ) -> (FetchAnswer, FollowerProgress) {
         let end = self.partition.follower_position();
         let answer = FetchAnswer {
             leader: OTHER,
@@ -90,7 +107,7 @@ impl Rig {
             last_fetched_epoch: end.last_epoch,
             error: ErrorCode::None,
             diverging: None,
-            high_watermark: 0,
+            high_watermark,
             log_start: 0,
         };
         (answer, self.partition.take_fetched(ME, &answer, records))
@@ -100,6 +117,19 @@ impl Rig {
     fn end_after_power_loss(&self, seed: u64) -> Offset {
         self.fs.crash(&mut (seed + 1));
         open(&self.fs, 1).end_offset()
+    }
+
+    /// Log and core tell the same.
+    fn agree(&self) {
+        self.partition.look(|state| {
+            let (core, log) = (state.core().log(), state.log());
+            assert_eq!((core.start, core.end), (log.start_offset(), log.end_offset()));
+            assert_eq!(core.first_unstable, log.first_unstable_offset());
+            state.core().validate();
+            if !log.is_torn() {
+                log.check_invariants().unwrap();
+            }
+        });
     }
 
     fn orders(&self) -> Vec<bool> {
@@ -114,7 +144,7 @@ fn batch() -> Vec<u8> {
     builder.finish()
 }
 
-fn replicated(offset: Offset, epoch: i32) -> Vec<u8> {
+pub(crate) fn replicated(offset: Offset, epoch: i32) -> Vec<u8> {
     let mut bytes = batch();
     let header = BatchHeader::parse(&bytes).unwrap();
     let header = BatchHeader { base_offset: offset, leader_epoch: epoch, ..header };

@@ -35,6 +35,8 @@ pub struct Faults {
     pub fail_reads: u32,
     pub fail_writes: u32,
     pub fail_syncs: u32,
+    /// Counts down with every operation that is no sync; the one that finds 0 fails with EIO.
+    pub fail_step: Option<u32>,
     /// Nothing is in the page cache: reads that may not wait fail with `WouldBlock`.
     pub cold: bool,
 }
@@ -176,6 +178,21 @@ impl State {
         })
     }
 
+    /// An operation that is no sync.
+    fn step(&mut self) -> io::Result<()> {
+        match self.faults.fail_step.map(|left| left.checked_sub(1)) {
+            None => Ok(()),
+            Some(None) => {
+                self.faults.fail_step = None;
+                Err(eio("injected failure"))
+            }
+            Some(left) => {
+                self.faults.fail_step = left;
+                Ok(())
+            }
+        }
+    }
+
     fn dir_mut(&mut self, node: u64) -> io::Result<&mut Dir> {
         match self.nodes.get_mut(&node) {
             Some(Node::Dir(dir)) => Ok(dir),
@@ -293,6 +310,11 @@ impl MemFs {
         }
     }
 
+    /// What is to go wrong yet.
+    pub fn faults(&self) -> Faults {
+        self.state.lock().faults.clone()
+    }
+
     pub fn used_bytes(&self) -> u64 {
         self.state.lock().used_bytes
     }
@@ -301,6 +323,7 @@ impl MemFs {
 impl Fs for MemFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut state = self.state.lock();
+        state.step()?;
         let node = match state.find(path) {
             Some(node) => node,
             None if mode == OpenMode::Create => {
@@ -321,6 +344,7 @@ impl Fs for MemFs {
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         let mut state = self.state.lock();
+        state.step()?;
         let node = state.find(dir).ok_or(io::ErrorKind::NotFound)?;
         Ok(state.dir_mut(node)?.current.keys().cloned().collect())
     }
@@ -344,6 +368,7 @@ impl Fs for MemFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.step()?;
         let node = state.find(from).ok_or(io::ErrorKind::NotFound)?;
         let (to_dir, to_name) = state.parent(to)?;
         if from.parent() == to.parent() {
@@ -359,6 +384,7 @@ impl Fs for MemFs {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.step()?;
         state.find(path).ok_or(io::ErrorKind::NotFound)?;
         let (dir, name) = state.parent(path)?;
         dir.set(&[(name, None)]);
@@ -427,6 +453,7 @@ struct MemFile {
 impl File for MemFile {
     fn read_at(&self, buf: &mut [u8], pos: u64) -> io::Result<usize> {
         let mut state = self.state.lock();
+        state.step()?;
         take_fault(&mut state.faults.fail_reads, "injected read failure")?;
         let content = state.content(self.node, self.generation)?;
         let pos = usize::try_from(pos).unwrap_or(usize::MAX);
@@ -447,6 +474,7 @@ impl File for MemFile {
         let mut data: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let pos = usize::try_from(pos).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut state = self.state.lock();
+        state.step()?;
         take_fault(&mut state.faults.fail_writes, "injected write failure")?;
         let (capacity, used) = (state.faults.capacity_bytes, state.used_bytes);
         let content = state.content(self.node, self.generation)?;
@@ -472,6 +500,7 @@ impl File for MemFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut state = self.state.lock();
+        state.step()?;
         take_fault(&mut state.faults.fail_writes, "injected write failure")?;
         let content = state.content(self.node, self.generation)?;
         let before = content.current.len();

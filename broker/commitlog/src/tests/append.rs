@@ -194,6 +194,55 @@ fn aborted_transactions_are_reported_to_committed_readers() {
     assert_eq!(follower.producers(), log.producers());
 }
 
+/// The index of aborted transactions was written after the marker was published.
+#[test]
+fn a_marker_that_cannot_be_indexed_is_not_in_the_log() {
+    for (as_leader, step) in (0..8).flat_map(|step| [(true, step), (false, step)]) {
+        let fs = mem_fs();
+        let mut log = open(&fs);
+        let in_txn = BatchOptions {
+            producer_id: 9,
+            producer_epoch: 0,
+            base_sequence: 0,
+            transactional: true,
+            ..BatchOptions::default()
+        };
+        log.append_as_leader(&batch_with(in_txn, NOW, 0, 2), 0, Origin::Client, NOW).unwrap();
+        let marker = end_transaction_marker(9, 0, 1, false, NOW);
+        let mut from_leader = open(&mem_fs());
+        from_leader.append_as_leader(&batch(0, 2), 0, Origin::Client, NOW).unwrap();
+        append(&mut from_leader, 1);
+        from_leader.append_as_leader(&marker, 0, Origin::Coordinator, NOW).unwrap();
+        let fetched = fetch_all(&from_leader, 2).concat();
+        let (producers, before) = (log.producers(), log.end_offset());
+        fs.set_faults(Faults { fail_step: Some(step), ..Faults::default() });
+        let bytes = if as_leader {
+            let appended = log.append_as_leader(&marker, 0, Origin::Coordinator, NOW);
+            appended.map_or(0, |info| info.bytes)
+        } else {
+            log.append_as_follower(&fetched, NOW).map_or(0, |info| info.bytes)
+        };
+        fs.set_faults(Faults::default());
+        log.check_invariants().unwrap();
+        let has_marker = !log.reader().aborted_transactions(0, 9).unwrap().is_empty();
+        let end = before + i64::from(has_marker) + i64::from(!as_leader && bytes > 0);
+        assert_eq!(log.end_offset(), end, "step {step}");
+        assert_eq!(log.producers() != producers, has_marker, "step {step}");
+        assert_eq!(bytes > 0, end > before, "what is in the log is told");
+        let path = dir().join("00000000000000000000.log");
+        assert_eq!(fs.contents(&path).unwrap().len() as u64, log.size(), "step {step}");
+    }
+}
+
+#[test]
+fn one_append_is_one_batch() {
+    let mut log = open(&mem_fs());
+    let two = [batch(0, 1), batch(1, 1)].concat();
+    let refused = log.append_as_leader(&two, 0, Origin::Client, NOW);
+    assert_eq!(code(refused), ErrorCode::InvalidRecord);
+    assert_eq!(log.end_offset(), 0);
+}
+
 #[test]
 fn a_follower_takes_whole_batches_only_and_in_order() {
     let fs = mem_fs();
@@ -284,27 +333,6 @@ fn a_failed_write_leaves_the_log_as_it_was() {
     fs.set_faults(Faults::default());
     append(&mut log, 3);
     assert_eq!(contents(&log, 0), expected(0, 6));
-}
-
-#[test]
-fn idle_files_are_closed_and_opened_again() {
-    let fs = mem_fs();
-    let context = LogContext::new(Arc::new(fs.clone()), 4);
-    let partition = TopicPartition::new("t", 0);
-    let config = Arc::new(config());
-    let mut log =
-        Log::open(&context, &dir(), partition, config, LoadState::default(), NOW).unwrap().0;
-    for _ in 0..60 {
-        append(&mut log, 3);
-    }
-    flush(&mut log);
-    assert_eq!(contents(&log, 0), expected(0, 180));
-    assert!(context.files.open_files() <= 4);
-    context.files.close_idle();
-    context.files.close_idle();
-    assert_eq!(context.files.open_files(), 0);
-    append(&mut log, 3);
-    assert_eq!(contents(&log, 100), expected(100, 183));
 }
 
 #[test]

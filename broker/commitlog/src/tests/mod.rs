@@ -5,8 +5,11 @@ mod append;
 mod disk;
 mod maintenance;
 mod model;
+mod open_files;
+mod producers;
 mod recovery;
 mod regressions;
+mod torn;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

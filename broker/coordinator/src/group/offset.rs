@@ -1,10 +1,10 @@
 //! Committed offsets of a group: commit, fetch, delete and expiry. A change shows in the state at
 //! once; whoever is told of it waits until it is committed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::ErrorCode;
+use base::{ErrorCode, TopicId};
 
 use super::subscription::CONSUMER;
 use super::{Cx, Group, GroupState};
@@ -181,12 +181,15 @@ impl Group {
         }
     }
 
-    /// Forgets the offsets of topics that no longer exist: a new topic of the name is another.
-    pub(crate) fn drop_topics(&mut self, cx: &mut Cx<'_>, deleted: &BTreeSet<Arc<str>>) {
+    /// Forgets the offsets of topics that no longer exist. A new topic of the name is another: what
+    /// was committed by its id stays.
+    pub(crate) fn drop_topics(&mut self, cx: &mut Cx<'_>, deleted: &BTreeMap<Arc<str>, TopicId>) {
         let dropped: Vec<_> = self
             .offsets
             .iter()
-            .filter(|(topic, ..)| deleted.contains(*topic))
+            .filter(|(topic, _, offset)| {
+                deleted.get(*topic).is_some_and(|id| !offset.is_of_other_topic(*id))
+            })
             .map(|(topic, partition, _)| (topic.clone(), partition))
             .collect();
         self.append_tombstones(cx, dropped);
@@ -207,8 +210,8 @@ impl Group {
             _ => return false,
         };
         match offset.expire_ms {
-            Some(expire_ms) => cx.wall_ms >= expire_ms,
-            None => cx.wall_ms.saturating_sub(since_ms) >= cx.config.offsets_retention_ms,
+            Some(expire_ms) => cx.expiry_ms >= expire_ms,
+            None => cx.expiry_ms.saturating_sub(since_ms) >= cx.config.offsets_retention_ms,
         }
     }
 

@@ -328,16 +328,34 @@ fn offsets_go_with_their_topic() {
     request.offsets.push(OffsetToCommit { topic: "u".into(), ..to_commit(0, 2) });
     w.ask(GroupRequest::Commit(request));
     let mut effects = Vec::new();
-    w.shard.topics_deleted(w.now_ms, &["t".into(), "x".into()].into(), &mut effects);
+    let deleted = ["t", "x"].map(|name| (name.into(), TopicId([1; 16])));
+    w.shard.topics_deleted(w.now_ms, &deleted.into(), &mut effects);
     w.perform(effects);
     assert_eq!(committed(&mut w), [("u".to_owned(), 0, 2)]);
     assert_eq!(w.replayed().persistent_view(), w.shard.persistent_view());
 }
 
+/// The news of a deletion may come after commits of the topic's successor.
+#[test]
+fn offsets_of_a_new_topic_do_not_go_with_the_old_one() {
+    let (old, new) = (TopicId([1; 16]), TopicId([2; 16]));
+    let mut w = World::new();
+    let GroupRequest::Commit(mut request) = simple_commit(0, 1) else { unreachable!() };
+    request.offsets = vec![
+        OffsetToCommit { topic_id: old, ..to_commit(0, 7) },
+        OffsetToCommit { topic_id: new, ..to_commit(1, 8) },
+    ];
+    w.ask(GroupRequest::Commit(request));
+    let mut effects = Vec::new();
+    w.shard.topics_deleted(w.now_ms, &[("t".into(), old)].into(), &mut effects);
+    w.perform(effects);
+    assert_eq!(committed(&mut w), [("t".to_owned(), 1, 8)]);
+}
+
 #[test]
 fn wall_time_is_what_is_stored() {
     let mut w = World::new();
-    w.shard.set_wall_offset_ms(1_000_000);
+    w.shard.set_offsets_of_time(1_000_000, 0);
     w.ask(simple_commit(0, 1));
     let (_, GroupRecord::Offset { value: Some(value), .. }) = &w.log[0] else {
         panic!("an offset")

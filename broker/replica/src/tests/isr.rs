@@ -234,3 +234,35 @@ fn a_refusal_that_no_metadata_follows_is_doubted() {
     assert_eq!(replica.on(Event::Tick), first);
     assert_eq!(replica.on(Event::Tick), [], "once more, not twice");
 }
+
+/// Followers of a quiet partition do not repeat where they are. The tick that fell between an
+/// append and their next fetch put all of them out.
+#[test]
+fn a_quiet_partition_keeps_its_isr_whenever_the_tick_comes() {
+    let mut replica = Replica::leader(2, &[1, 2, 3]);
+    replica.append(5);
+    replica.fetch(B2, 5);
+    replica.fetch(B3, 5);
+    replica.now_ms += 100 * LAG_MS;
+    assert_eq!(replica.on(Event::Tick), []);
+    replica.append(6);
+    assert_eq!(proposals(&replica.on(Event::Tick)), Vec::<Vec<BrokerId>>::new());
+    replica.fetch(B2, 6);
+    replica.now_ms += LAG_MS;
+    assert_eq!(proposals(&replica.on(Event::Tick)), Vec::<Vec<BrokerId>>::new());
+    replica.now_ms += 1;
+    assert_eq!(proposals(&replica.on(Event::Tick)), [ids(&[1, 2])], "broker 3 does not follow");
+}
+
+/// What it had before it left, or before its last start, does not count as caught up.
+#[test]
+fn a_replica_outside_the_isr_is_given_no_time_by_an_append() {
+    let mut replica = Replica::leader(1, &[1, 2]);
+    replica.append(5);
+    replica.fetch(B2, 5);
+    replica.on(Event::Eligibility { broker: B2, eligible: false });
+    replica.assign(Some(1), 1, 2, &[1]);
+    replica.on(Event::Eligibility { broker: B2, eligible: true });
+    replica.append(6);
+    assert_eq!(replica.hw(), 6, "nobody waits for it");
+}

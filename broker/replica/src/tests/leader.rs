@@ -48,18 +48,19 @@ fn produce_is_admitted_by_role_acks_and_isr() {
 }
 
 #[test]
-fn below_min_isr_the_high_watermark_is_frozen_and_waiters_fail() {
+fn below_min_isr_the_high_watermark_is_frozen_and_waiters_wait() {
     let mut replica = Replica::leader(2, &[1, 2]);
     replica.append(10);
     replica.fetch(B2, 4);
     replica.on(Event::AwaitCommit { ticket: 1, required: 10 });
-    let effects = replica.assign(Some(1), 1, 2, &[1]);
-    let failed = Err(ErrorCode::NotEnoughReplicasAfterAppend);
-    assert_eq!(effects, [Effect::Complete { ticket: 1, result: failed }]);
+    assert_eq!(replica.assign(Some(1), 1, 2, &[1]), []);
     replica.append(12);
-    assert_eq!(replica.hw(), 4);
-    let late = replica.on(Event::AwaitCommit { ticket: 2, required: 12 });
-    assert_eq!(late, [Effect::Complete { ticket: 2, result: failed }]);
+    assert_eq!(replica.on(Event::AwaitCommit { ticket: 2, required: 12 }), []);
+    assert_eq!((replica.hw(), replica.core.waiting()), (4, 2));
+    replica.fetch(B2, 12);
+    let effects = replica.assign(Some(1), 1, 3, &[1, 2]);
+    let done = |ticket| Effect::Complete { ticket, result: Ok(()) };
+    assert_eq!(effects[..3], [Effect::HighWatermark(12), done(1), done(2)]);
 }
 
 #[test]

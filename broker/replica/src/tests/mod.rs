@@ -5,6 +5,7 @@ mod fetch;
 mod follower;
 mod isr;
 mod leader;
+mod offline;
 mod random;
 
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch};

@@ -13,9 +13,10 @@ pub struct Sequences {
     next: BTreeMap<(Tp, i64), (i16, i32)>,
     /// Producers that may lose acknowledged batches (acks 0 and 1).
     pub lossy: BTreeSet<i64>,
-    /// Records are deleted within the time of a retry. A replica that is filled anew then knows
-    /// nothing of a producer, and takes the retry for its first batch, as Kafka's does.
-    pub forgetful: bool,
+    /// Partitions of which a replica forgot producers, as Kafka's would have: it was filled anew
+    /// behind deleted records, or died before it had written down what it knew of them. It takes a
+    /// retry for a first batch.
+    pub forgetful: BTreeSet<Tp>,
 }
 
 impl Sequences {
@@ -29,7 +30,7 @@ impl Sequences {
         let wanted = if fresh { 0 } else { next };
         let gap = batch.sequence > wanted && !self.lossy.contains(&batch.producer);
         let wrong = batch.producer_epoch < epoch || batch.sequence < wanted || gap;
-        if wrong && !self.forgetful {
+        if wrong && !self.forgetful.contains(&tp) {
             return violated(
                 Property::Sequence,
                 format!("partition {tp}: {} where {wanted} was next", batch.text()),

@@ -33,7 +33,6 @@ impl Client {
 
 impl World {
     pub(crate) fn start_clients(&mut self) {
-        self.checks.sequences.forgetful = self.plan.retention_bytes >= 0;
         for index in 0..self.plan.producers {
             let tp = index % self.plan.data_partitions;
             // The first one of each partition takes no chances.

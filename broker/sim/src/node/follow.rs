@@ -7,6 +7,7 @@ use replica::{Event, FetchAnswer, FollowerFetch, FollowerStep};
 use crate::check::Property;
 use crate::content::batch_ids;
 use crate::message::{Addr, Body, Tp};
+use crate::plan::Mutation;
 use crate::world::World;
 
 use super::Timer;
@@ -111,7 +112,7 @@ impl World {
         }
     }
 
-    /// False if the disk refused; as the real driver, it then tells the core nothing.
+    /// False if the disk refused.
     fn replicate(
         &mut self,
         n: usize,
@@ -135,6 +136,8 @@ impl World {
             }
             if error.is_fatal() {
                 self.abort_on(n, &error);
+            } else {
+                self.log_failed(n, tp);
             }
             return false;
         }
@@ -160,26 +163,52 @@ impl World {
         match replica.log.truncate_to(to) {
             Ok(info) => {
                 self.disks[n].content[tp].retain(|batch| batch.last < info.end_offset);
+                self.must_know_producers(n, tp, "truncation");
                 self.log_changed(n, tp);
             }
-            Err(error) => self.died_of_a_cut(n, tp, &error),
+            Err(error) if error.is_fatal() => self.died_of_a_cut(n, tp, &error),
+            Err(_) => self.log_failed(n, tp),
         }
     }
 
     fn restart_log(&mut self, n: usize, tp: Tp, offset: i64) {
         let now = self.now_ms;
+        let has_had = self.has_had(n, tp, offset);
+        let forgets = self.mutation == Mutation::ForgottenProducers;
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        let start = replica.log.start_offset();
+        if forgets && replica.log.truncate_to(start).is_err() {
+            return self.log_failed(n, tp);
+        }
         match replica.log.truncate_fully_and_start_at(offset, now) {
             Ok(_) => {
                 self.starts_at(n, tp, offset);
+                if has_had {
+                    self.must_know_producers(n, tp, "restart at its own end");
+                } else {
+                    self.may_forget_producers(n, tp);
+                }
                 self.log_changed(n, tp);
             }
-            Err(error) => self.died_of_a_cut(n, tp, &error),
+            Err(error) if error.is_fatal() => self.died_of_a_cut(n, tp, &error),
+            Err(_) => self.log_failed(n, tp),
+        }
+    }
+
+    /// The core hears of what is true now, as from the real driver; a torn log is opened again.
+    fn log_failed(&mut self, n: usize, tp: Tp) {
+        self.log_changed(n, tp);
+        if self.nodes[n].replicas.get(&tp).is_some_and(|replica| replica.log.is_torn()) {
+            self.trace(|_| format!("  {n}/{tp} is torn"));
+            self.disks[n].synced[tp] = 0;
+            self.disks[n].torn[tp] = true;
+            self.drive(n, tp, Event::LogTorn);
+            self.reopen_log(n, tp);
         }
     }
 
     /// How much of the log is gone nobody knows: what the next process finds is where it begins.
-    fn died_of_a_cut(&mut self, n: usize, tp: Tp, error: &LogError) {
+    pub(super) fn died_of_a_cut(&mut self, n: usize, tp: Tp, error: &LogError) {
         self.abort_on(n, error);
         self.disks[n].synced[tp] = 0;
         self.disks[n].torn[tp] = true;

@@ -240,6 +240,7 @@ impl World {
             Mutation::None
             | Mutation::IsrWithoutCompareAndSet
             | Mutation::EarlyAck
+            | Mutation::ForgottenProducers
             | Mutation::Assertion => {}
         }
         fetch

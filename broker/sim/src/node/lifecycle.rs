@@ -10,7 +10,7 @@ use commitlog::checkpoint::{OffsetCheckpoint, take_clean_shutdown, write_clean_s
 use commitlog::fs::Fs;
 use commitlog::{LoadState, Log, LogConfig, LogContext, LogError};
 use metadata::{ControllerRequest, CreateTopic, CreateTopicsRequest};
-use replica::{Partition, Settings};
+use replica::{Event, Partition, Settings};
 
 use crate::check::recovery;
 use crate::content::{BatchId, batch_ids, index_at};
@@ -42,6 +42,7 @@ pub(crate) enum Loss {
 pub(crate) const LOG_DIR: &str = "/logs";
 const CHECKPOINT_MS: i64 = 400;
 const TOPICS_RETRY_MS: i64 = 200;
+const REOPEN_MS: i64 = 100;
 
 fn log_config(retention_bytes: i64) -> Arc<LogConfig> {
     Arc::new(LogConfig {
@@ -164,7 +165,35 @@ impl World {
         };
         let core = Partition::new(self.nodes[n].id, settings, log_offsets(&log), high_watermark);
         self.nodes[n].replicas.insert(tp, Replica::new(core, log));
+        self.may_forget_producers(n, tp);
         true
+    }
+
+    /// Opens a torn log again, as the real driver does, until the disk lets it.
+    pub(crate) fn reopen_log(&mut self, n: usize, tp: Tp) {
+        let now = self.now_ms;
+        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
+        let Some(work) = replica.log.reopen_work() else { return };
+        let found = match work.run(now) {
+            Ok(Some(found)) => found,
+            Ok(None) => return,
+            Err(error) if error.is_fatal() => return self.died_of_a_cut(n, tp, &error),
+            Err(error) => {
+                self.trace(|_| format!("  {n}/{tp} stays torn: {error}"));
+                return self.after(REOPEN_MS, n, Timer::Reopen { tp });
+            }
+        };
+        let report = found.report.clone();
+        replica.log.reopened(found);
+        let (log, found) = (replica.offsets(), read_all(&replica.log));
+        self.trace(|_| format!("  {n}/{tp} opened again: {report:?}"));
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return self.abort(n, Loss::Nothing, &error),
+        };
+        self.recovered(n, tp, log.start..log.end, &found);
+        self.may_forget_producers(n, tp);
+        self.drive(n, tp, Event::LogReopened(log));
     }
 
     /// Compares what a log was found to hold with what was written to it, and goes on from that.

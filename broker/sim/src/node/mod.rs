@@ -6,6 +6,7 @@ mod follow;
 mod group;
 mod hosted;
 mod lifecycle;
+mod producers;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -91,6 +92,10 @@ pub(crate) enum Timer {
         partition_epoch: i32,
     },
     FetchAgain {
+        tp: Tp,
+    },
+    /// A torn log is to be opened again.
+    Reopen {
         tp: Tp,
     },
     FetchTimeout {
@@ -206,6 +211,7 @@ impl World {
                 self.drive(n, tp, replica::Event::IsrAnswer(answer));
             }
             Timer::FetchAgain { tp } => self.send_fetch(n, tp),
+            Timer::Reopen { tp } => self.reopen_log(n, tp),
             Timer::FetchTimeout { tp, id } => self.fetch_timed_out(n, tp, id),
             Timer::ParkTimeout { tp, id } => self.park_timed_out(n, tp, id),
             Timer::ProduceTimeout { tp, ticket } => self.produce_timed_out(n, tp, ticket),
