@@ -22,9 +22,9 @@ use crate::shutdown::Shutdown;
 
 /// Until a replica whose log could not be made is tried again.
 const UNMADE_RETRY: Duration = Duration::from_secs(5);
-/// How long an image may wait for the logs that it asks for, so that who hears of a new partition
-/// finds it. A newer image ends the wait: no failover waits for a disk.
-const MAKING_PATIENCE: Duration = Duration::from_millis(100);
+/// How long an image that only brings new partitions may wait for their logs, so that who hears of
+/// one finds it. A newer image ends the wait: no failover waits for a disk.
+const MAKING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Applies images as they come until the shutdown closes everything. Runs on its own thread.
 pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown) {
@@ -44,7 +44,7 @@ pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown
         // serve, and write, under epochs that others have left. The image that has this
         // incarnation registered is one in which nothing is left to it from an earlier one.
         if partitions.is_in_force(&image) {
-            let is_making = partitions.tell(&image);
+            let only_makes = partitions.tell(&image);
             let made = async {
                 tokio::select! {
                     () = partitions.making.idle() => {}
@@ -54,7 +54,7 @@ pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown
                     () = shutdown.connections_closing() => {}
                 }
             };
-            if is_making {
+            if only_makes {
                 runtime.block_on(made);
             }
             partitions.publish(image);
@@ -84,7 +84,7 @@ impl Partitions {
     }
 
     /// Brings the partitions from the image they were last told to this one, except that logs may
-    /// still have to be made: then it returns true.
+    /// still have to be made. True where that is all that the image is about.
     fn tell(&self, image: &Arc<Image>) -> bool {
         let old = self.image();
         self.told.store(image.clone());
@@ -101,9 +101,9 @@ impl Partitions {
             self.unwant_topic(&topic.name, topic.id);
         }
         self.apply_configs(image, &changes);
-        let is_making = self.apply_partitions(image, &changes.partitions);
+        let only_makes = self.apply_partitions(image, &changes.partitions);
         self.apply_brokers(&old, image, &changes);
-        is_making
+        only_makes && changes.brokers.is_empty()
     }
 
     #[cfg(test)]
@@ -130,9 +130,10 @@ impl Partitions {
         self.making.unwant_topic(name, id);
     }
 
-    /// Those that are here first: a failover waits for their roles. True where logs are to be made.
+    /// Those that are here first: a failover waits for their roles. True where logs are to be made
+    /// and nothing else changed here.
     fn apply_partitions(&self, image: &Image, changed: &BTreeSet<TopicPartition>) -> bool {
-        let (mut is_making, mut missing) = (false, Vec::new());
+        let (mut makes, mut told, mut missing) = (false, false, Vec::new());
         for id in changed {
             let Some(topic) = image.topic(&id.topic) else { continue };
             let Some(state) = topic.partition(id.partition) else { continue };
@@ -141,7 +142,10 @@ impl Partitions {
                 continue;
             }
             match self.get(&id.topic, id.partition) {
-                Some(partition) => partition.on(Event::Assign(assignment(state))),
+                Some(partition) => {
+                    partition.on(Event::Assign(assignment(state)));
+                    told = true;
+                }
                 None => missing.push((id, topic.id, state)),
             }
         }
@@ -153,11 +157,11 @@ impl Partitions {
                 }
                 None => {
                     self.want(id, topic_id, assignment(state));
-                    is_making = true;
+                    makes = true;
                 }
             }
         }
-        is_making
+        makes && !told
     }
 
     fn apply_configs(&self, image: &Image, changes: &Changes) {
