@@ -158,6 +158,8 @@ pub struct PartitionChangeRecord {
     pub removing: Option<Vec<BrokerId>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader_recovery_state: Option<LeaderRecoveryState>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<Vec<BrokerId>>,
 }
 
 /// The topic, its partitions and its configs are gone.

@@ -148,6 +148,17 @@ pub struct HeartbeatRequest {
     pub want_fence: bool,
     #[serde(default)]
     pub want_shutdown: bool,
+    /// Replicas on this broker whose log directory failed and that its image does not have as
+    /// offline yet: some of them, the others follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offline: Vec<OfflineReplicas>,
+}
+
+/// Replicas of one topic that their broker cannot use.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OfflineReplicas {
+    pub topic_id: TopicId,
+    pub partitions: Vec<i32>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

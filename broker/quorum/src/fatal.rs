@@ -12,7 +12,7 @@ pub fn fatal_fsync(path: &Path, error: &std::io::Error) -> ! {
     die("fsync of the metadata log failed", path.display(), error)
 }
 
-/// A write to the metadata log failed (disk full, I/O error).
+/// A write to the metadata log failed. A full disk comes not here, see `persist`.
 pub fn fatal_write(path: &Path, error: &std::io::Error) -> ! {
     die("writing the metadata log failed", path.display(), error)
 }

@@ -23,6 +23,7 @@ mod members;
 mod messages;
 mod network;
 mod pace;
+mod persist;
 mod quorum;
 mod rpc;
 mod service;

@@ -34,6 +34,8 @@ const RECORDS_BYTES_MAX: usize = 16 << 20;
 pub(crate) const LEASE_PAUSE: Duration = Duration::from_millis(5);
 /// How long a resigning leader waits for its successor.
 const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
+/// What a disk with room needs for what is queued, many times over.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Above the data plane's threads.
 const NICE: i32 = -10;
 /// Threads for what blocks: snapshots, and looking names up. A name server that does not answer
@@ -274,11 +276,16 @@ impl Quorum {
         }
     }
 
-    /// Stops everything in order; files are synced. Idempotent.
+    /// Stops everything in order; files are synced. Idempotent. On a full disk what waits to be
+    /// written is given up: nobody was told that it is.
     pub async fn shutdown(&self) {
         self.inner.core.stop.send_replace(true);
-        // An error means that the thread is gone already.
-        self.inner.stopped.clone().wait_for(|stopped| *stopped).await.ok();
+        let mut stopped = self.inner.stopped.clone();
+        // An error inside means that the thread is gone already.
+        let stopping = tokio::time::timeout(STOP_TIMEOUT, stopped.wait_for(|stopped| *stopped));
+        if stopping.await.is_err() {
+            tracing::warn!("the metadata log did not come to its end");
+        }
     }
 }
 

@@ -89,6 +89,7 @@ impl Draft<'_> {
             } else {
                 draft.remove_after_unclean_shutdown(id, disk_replaced);
             }
+            draft.forget_offline(id);
         });
         epoch
     }
@@ -105,6 +106,8 @@ impl Draft<'_> {
         let broker = self.check_broker(id, request.broker_epoch)?;
         liveness.heartbeat(id, broker.epoch, caller.session, request.image_offset, now_ms);
         let caught_up = request.image_offset >= broker.registered_at;
+        // Before it may be unfenced: nothing is to be led by a log that cannot be used.
+        self.take_offline(id, &request.offline);
         let mut should_shut_down = false;
         if request.want_shutdown {
             stops.asked(&broker, now_ms);

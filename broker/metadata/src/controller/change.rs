@@ -35,9 +35,11 @@ pub(super) struct PartitionChange {
     last_known_elr: Vec<BrokerId>,
     pub adding: Vec<BrokerId>,
     pub removing: Vec<BrokerId>,
+    pub offline: Vec<BrokerId>,
     pub election: Election,
     pub recovery_state: LeaderRecoveryState,
-    /// A replica that may have lost records: it is not eligible.
+    /// A replica that may have lost records: its broker came back uncleanly, or its log directory
+    /// failed. It is not eligible.
     pub unclean_shutdown: Option<BrokerId>,
     /// That replica came back with an empty disk.
     pub disk_replaced: bool,
@@ -65,6 +67,7 @@ impl PartitionChange {
             last_known_elr: old.last_known_elr.clone(),
             adding: old.adding.clone(),
             removing: old.removing.clone(),
+            offline: old.offline.clone(),
             election: Election::Online,
             recovery_state: old.leader_recovery_state,
             unclean_shutdown: None,
@@ -76,8 +79,10 @@ impl PartitionChange {
     /// The record of the change; `None` if everything stays as it is.
     pub fn build(mut self, is_active: impl Fn(BrokerId) -> bool) -> Option<PartitionChangeRecord> {
         self.complete_reassignment();
+        self.offline.retain(|b| self.replicas.contains(b));
         self.update_elr();
-        let leader = self.elect(is_active);
+        let offline = std::mem::take(&mut self.offline);
+        let leader = self.elect(|b| is_active(b) && !offline.contains(&b));
         let old = &self.old;
         let changed = |new: Vec<BrokerId>, old: &[BrokerId]| (new != old).then_some(new);
         let record = PartitionChangeRecord {
@@ -91,6 +96,7 @@ impl PartitionChange {
             replicas: changed(self.replicas, &old.replicas),
             adding: changed(self.adding, &old.adding),
             removing: changed(self.removing, &old.removing),
+            offline: changed(offline, &old.offline),
             leader_recovery_state: (self.recovery_state != old.leader_recovery_state)
                 .then_some(self.recovery_state),
         };

@@ -11,6 +11,7 @@ use super::change::{Election, PartitionChange};
 use crate::config::{self, ConfigLayers};
 use crate::image::{Broker, Image};
 use crate::record::{BrokerStateRecord, MetadataRecord};
+use crate::request::OfflineReplicas;
 
 pub(super) struct Draft<'a> {
     pub settings: &'a ControllerSettings,
@@ -137,6 +138,39 @@ impl<'a> Draft<'a> {
         let states = self.records.split_off(before);
         what_follows(self);
         self.records.extend(states);
+    }
+
+    /// A new incarnation of the broker tells anew which of its logs it cannot use.
+    pub fn forget_offline(&mut self, broker: BrokerId) {
+        let is_offline = |tp: &&TopicPartition| {
+            self.image.partition(&tp.topic, tp.partition).is_some_and(|p| p.is_offline(broker))
+        };
+        let partitions = self.image.partitions_at_stake(broker).filter(is_offline);
+        let partitions = partitions.cloned().collect();
+        self.reconsider(partitions, |change| change.offline.retain(|b| *b != broker));
+    }
+
+    /// The broker runs and cannot use these logs: their directory failed. It leaves their ISRs and
+    /// leaderships. What it had not flushed may be gone, so that it is not eligible either.
+    pub fn take_offline(&mut self, broker: BrokerId, replicas: &[OfflineReplicas]) {
+        let image = &self.image;
+        let mut partitions = Vec::new();
+        for group in replicas {
+            let Some(topic) = image.topic_by_id(group.topic_id) else { continue };
+            let news = group.partitions.iter().copied().filter(|&index| {
+                topic
+                    .partition(index)
+                    .is_some_and(|p| p.is_replica(broker) && !p.is_offline(broker))
+            });
+            partitions.extend(news.map(|index| TopicPartition::new(topic.name.clone(), index)));
+        }
+        partitions.sort();
+        partitions.dedup();
+        self.reconsider_led_first(partitions, &[broker], |change| {
+            change.offline.push(broker);
+            change.isr.retain(|b| *b != broker);
+            change.unclean_shutdown = Some(broker);
+        });
     }
 
     /// The broker came back without a clean shutdown: what it had not flushed may be gone, so that

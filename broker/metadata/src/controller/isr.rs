@@ -106,9 +106,10 @@ impl Draft<'_> {
             return Err(ErrorCode::InvalidRequest);
         }
         let eligible = request.isr.iter().all(|member| {
-            self.image.broker(member.broker_id).is_some_and(|b| {
-                b.is_active() && (member.broker_epoch == -1 || member.broker_epoch == b.epoch)
-            })
+            !partition.is_offline(member.broker_id)
+                && self.image.broker(member.broker_id).is_some_and(|b| {
+                    b.is_active() && (member.broker_epoch == -1 || member.broker_epoch == b.epoch)
+                })
         });
         if eligible { Ok(()) } else { Err(ErrorCode::IneligibleReplica) }
     }

@@ -57,7 +57,8 @@ impl Draft<'_> {
         }
         image.partitions_at_stake(broker.id).any(|tp| {
             let returns = image.partition(&tp.topic, tp.partition).is_some_and(|p| {
-                let mut missing = p.replicas.iter().filter(|b| !p.isr.contains(b));
+                let is_missing = |b: &&BrokerId| !p.in_isr(**b) && !p.is_offline(**b);
+                let mut missing = p.replicas.iter().filter(is_missing);
                 missing.any(|b| stops.may_return(image, *b))
             });
             returns && self.verdict(tp, &BTreeSet::from([broker.id])) == Verdict::AtRisk
@@ -113,7 +114,9 @@ impl Draft<'_> {
         dead: &BTreeSet<BrokerId>,
     ) -> bool {
         let Some(partition) = self.image.partition(&tp.topic, tp.partition) else { return false };
-        let serves = |b: &&BrokerId| !dead.contains(*b) && self.image.is_active(**b);
+        let serves = |b: &&BrokerId| {
+            !dead.contains(*b) && self.image.is_active(**b) && !partition.is_offline(**b)
+        };
         let minimum = self.rules(&tp.topic).min_isr.min(partition.replicas.len());
         partition.leader == Some(broker)
             && partition.isr.iter().any(|b| serves(&b))

@@ -186,6 +186,7 @@ impl Image {
             leader_epoch: 0,
             partition_epoch: 0,
             leader_recovery_state: LeaderRecoveryState::Recovered,
+            offline: Vec::new(),
         });
         Arc::make_mut(topic).partitions.push_back(partition.clone());
         self.index(&TopicPartition::new(name, r.partition), &partition);
@@ -288,6 +289,13 @@ impl Partition {
         set(&mut next.last_known_elr, &r.last_known_elr);
         set(&mut next.adding, &r.adding);
         set(&mut next.removing, &r.removing);
+        set(&mut next.offline, &r.offline);
+        if !next.offline.is_empty() {
+            // A controller of an older version does not know who is offline.
+            let Partition { replicas, isr, elr, offline, .. } = &mut next;
+            let knows = |b: &BrokerId| isr.contains(b) || elr.contains(b) || !replicas.contains(b);
+            offline.retain(|b| !knows(b));
+        }
         match r.leader {
             LeaderChange::Unchanged => {}
             LeaderChange::Nobody => next.leader = None,

@@ -4,6 +4,7 @@
 //! Invariants, checked by [`Image::validate`]:
 //! - a partition's ISR and ELR are disjoint subsets of its replicas; its leader is in the ISR,
 //!   and there is one where the ISR is not empty; ISR members are active brokers;
+//! - an offline replica is a replica, and in neither ISR nor ELR;
 //! - adding and removing replicas are replicas; a topic's partitions are numbered without gaps;
 //! - leader and partition epochs only grow, broker epochs are unique;
 //! - every index says what the partitions say.
@@ -101,6 +102,10 @@ pub struct Partition {
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: PartitionEpoch,
     pub leader_recovery_state: LeaderRecoveryState,
+    /// Replicas whose broker runs and cannot use their log: the log directory failed. They lead
+    /// nothing and are in no ISR until their broker registers anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offline: Vec<BrokerId>,
 }
 
 impl Partition {
@@ -110,6 +115,10 @@ impl Partition {
 
     pub fn in_isr(&self, broker: BrokerId) -> bool {
         self.isr.contains(&broker)
+    }
+
+    pub fn is_offline(&self, broker: BrokerId) -> bool {
+        self.offline.contains(&broker)
     }
 
     pub fn preferred_leader(&self) -> Option<BrokerId> {
@@ -127,7 +136,8 @@ impl Partition {
 
     /// Brokers whose fate can change this partition's leader or ISR.
     fn stakeholders(&self) -> impl Iterator<Item = BrokerId> + '_ {
-        self.isr.iter().chain(&self.elr).chain(&self.last_known_elr).copied()
+        let standing = self.isr.iter().chain(&self.elr).chain(&self.last_known_elr);
+        standing.chain(&self.offline).copied()
     }
 }
 
@@ -283,8 +293,8 @@ impl Image {
         self.next_producer_id
     }
 
-    /// Partitions whose ISR or ELR (or last known leader) has the broker; those that it leads are
-    /// among them.
+    /// Partitions whose ISR, ELR, last known leader or offline replicas have the broker; those that
+    /// it leads are among them.
     pub fn partitions_at_stake(
         &self,
         broker: BrokerId,

@@ -115,6 +115,9 @@ fn validate_partition(p: &Partition) -> Result<(), String> {
     check(subset(&p.isr) && unique(&p.isr), "ISR is a subset of replicas")?;
     check(subset(&p.elr) && unique(&p.elr), "ELR is a subset of replicas")?;
     check(p.elr.iter().all(|b| !p.isr.contains(b)), "ELR and ISR are disjoint")?;
+    let is_out = |b: &BrokerId| !p.isr.contains(b) && !p.elr.contains(b);
+    check(subset(&p.offline) && unique(&p.offline), "offline replicas are replicas")?;
+    check(p.offline.iter().all(is_out), "an offline replica is in neither ISR nor ELR")?;
     check(p.leader.is_none_or(|b| p.isr.contains(&b)), "the leader is in the ISR")?;
     check(p.leader.is_some() != p.isr.is_empty(), "somebody leads where somebody is in sync")?;
     check(subset(&p.adding) && subset(&p.removing), "adding and removing are replicas")?;

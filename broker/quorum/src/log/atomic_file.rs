@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::fatal::{fatal_fsync, fatal_write};
+use crate::persist::persist;
 
 const HEADER_BYTES: usize = 24;
 /// The largest content: a snapshot of a very large cluster.
@@ -32,7 +33,7 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
-/// Replaces the file durably. A failure ends the process (see `fatal`).
+/// Replaces the file durably. A failure ends the process (see `fatal`), a full disk is waited for.
 pub fn write(path: &Path, kind: Kind, content: &[u8]) {
     let mut header = [0u8; HEADER_BYTES];
     header[..8].copy_from_slice(&kind.magic);
@@ -41,14 +42,14 @@ pub fn write(path: &Path, kind: Kind, content: &[u8]) {
     header[20..24].copy_from_slice(&crc32c(content).to_le_bytes());
 
     let beside = path.with_extension("tmp");
-    let written = File::create(&beside).and_then(|mut file| {
+    let file = persist(&beside, || {
+        let mut file = File::create(&beside)?;
         file.write_all(&header)?;
         file.write_all(content)?;
         Ok(file)
     });
-    let file = written.unwrap_or_else(|e| fatal_write(&beside, &e));
     file.sync_all().unwrap_or_else(|e| fatal_fsync(&beside, &e));
-    std::fs::rename(&beside, path).unwrap_or_else(|e| fatal_write(path, &e));
+    persist(path, || std::fs::rename(&beside, path));
     sync_dir_of(path);
 }
 
@@ -64,7 +65,8 @@ pub fn remove(path: &Path) {
 /// Syncs the directory that holds `path`, so that a create, rename or unlink lasts.
 pub fn sync_dir_of(path: &Path) {
     if let Some(dir) = path.parent() {
-        File::open(dir).and_then(|d| d.sync_all()).unwrap_or_else(|e| fatal_fsync(dir, &e));
+        let open = persist(dir, || File::open(dir));
+        open.sync_all().unwrap_or_else(|e| fatal_fsync(dir, &e));
     }
 }
 

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::atomic_file::{crc32c, sync_dir_of};
 use crate::fatal::{fatal_fsync, fatal_write};
+use crate::persist::persist;
 
 const MAGIC: [u8; 8] = *b"BNBSRAFT";
 const VERSION: u32 = 1;
@@ -172,7 +173,7 @@ impl Segments {
         frame.extend_from_slice(payload);
         let crc = crc32c(&frame[8..]);
         frame[4..8].copy_from_slice(&crc.to_le_bytes());
-        file.write_all_at(&frame, segment.end).unwrap_or_else(|e| fatal_write(&segment.path, &e));
+        persist(&segment.path, || file.write_all_at(&frame, segment.end));
         segment.positions.push(segment.end);
         segment.end += frame.len() as u64;
         self.dirty = true;
@@ -184,9 +185,11 @@ impl Segments {
         let mut header = [0u8; FILE_HEADER_BYTES as usize];
         header[..8].copy_from_slice(&MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        let made = OpenOptions::new().write(true).create(true).truncate(true).open(&path);
-        let file = made.unwrap_or_else(|e| fatal_write(&path, &e));
-        file.write_all_at(&header, 0).unwrap_or_else(|e| fatal_write(&path, &e));
+        let file = persist(&path, || {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+            file.write_all_at(&header, 0)?;
+            Ok(file)
+        });
         file.sync_all().unwrap_or_else(|e| fatal_fsync(&path, &e));
         sync_dir_of(&path);
         self.active = Some(file);
@@ -220,7 +223,7 @@ impl Segments {
         segment.end = segment.positions[keep];
         segment.positions.truncate(keep);
         let file = self.active.as_ref().expect("invariant: the last segment is open");
-        file.set_len(segment.end).unwrap_or_else(|e| fatal_write(&segment.path, &e));
+        persist(&segment.path, || file.set_len(segment.end));
         file.sync_all().unwrap_or_else(|e| fatal_fsync(&segment.path, &e));
         self.dirty = false;
     }
@@ -235,7 +238,8 @@ impl Segments {
     }
 
     fn reopen_active(&mut self) {
-        self.open_active().unwrap_or_else(|e| fatal_write(&self.dir, &e));
+        let dir = self.dir.clone();
+        persist(&dir, || self.open_active());
         self.dirty = self.dirty && self.active.is_some();
     }
 

@@ -5,6 +5,7 @@ mod brokers;
 mod configs;
 mod elections;
 mod isr;
+mod offline;
 mod property;
 mod reassign;
 mod scale;
@@ -151,6 +152,7 @@ impl World {
             image_offset: self.image.offset(),
             want_fence: false,
             want_shutdown: false,
+            offline: Vec::new(),
         }
     }
 

@@ -10,6 +10,7 @@ use super::*;
 enum Step {
     Start { id: i32, clean: bool },
     Beat { id: i32, shutdown: bool, fence: bool },
+    Offline { id: i32, topic: u8 },
     Break { id: i32 },
     Pass { ms: i64 },
     NewController { id: i32 },
@@ -31,6 +32,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (id.clone(), any::<bool>()).prop_map(|(id, clean)| Step::Start { id, clean }),
         4 => (id.clone(), prop::bool::weighted(0.2), prop::bool::weighted(0.1))
             .prop_map(|(id, shutdown, fence)| Step::Beat { id, shutdown, fence }),
+        2 => (id.clone(), topic.clone()).prop_map(|(id, topic)| Step::Offline { id, topic }),
         3 => id.clone().prop_map(|id| Step::Break { id }),
         3 => (1..=1500i64).prop_map(|ms| Step::Pass { ms }),
         1 => id.clone().prop_map(|id| Step::NewController { id }),
@@ -109,6 +111,13 @@ impl World {
                 let (want_shutdown, want_fence) = (shutdown, fence);
                 let request =
                     HeartbeatRequest { want_shutdown, want_fence, ..self.heartbeat_of(id) };
+                return Some((Some(id as u64), ControllerRequest::Heartbeat(request)));
+            }
+            Step::Offline { id, topic } => {
+                self.image.broker(b(id))?;
+                let topic_id = self.image.topic(&name(topic))?.id;
+                let offline = vec![OfflineReplicas { topic_id, partitions: vec![0, 2, 0] }];
+                let request = HeartbeatRequest { offline, ..self.heartbeat_of(id) };
                 return Some((Some(id as u64), ControllerRequest::Heartbeat(request)));
             }
             Step::Isr { topic, members, stale } => self.isr_request(topic, &members, stale)?,
