@@ -227,6 +227,7 @@ impl BrokerSession {
             image_offset,
             want_fence: false,
             want_shutdown: self.want_shutdown,
+            offline: Vec::new(),
         });
         match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
             ControllerResponse::Heartbeat(response) => Ok(response),

@@ -107,6 +107,7 @@ impl World {
             image_offset: image.offset(),
             want_fence: false,
             want_shutdown: false,
+            offline: Vec::new(),
         };
         match self.ask(Some(id as u64), ControllerRequest::Heartbeat(request)).await {
             ControllerResponse::Heartbeat(response) => response,
@@ -231,6 +232,7 @@ async fn nobody_speaks_for_another_broker() {
         image_offset: 0,
         want_fence: false,
         want_shutdown: false,
+        offline: Vec::new(),
     });
     let payload = Bytes::from(metadata::encode_request(&request));
     let asked =

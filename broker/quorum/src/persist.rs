@@ -3,7 +3,7 @@
 //! pass. A process that ended instead would start, find the disk as full and end again, and never
 //! come to delete anything.
 //!
-//! A voter that waits here votes and acknowledges nothing, so that a leader among others takes over.
+//! A voter that waits here votes and acknowledges nothing: others lead and commit without it.
 
 use std::io;
 use std::path::Path;
@@ -43,7 +43,7 @@ fn attempt<T>(
                 if told.is_none_or(|at| at.elapsed() >= REMINDER) {
                     told = Some(Instant::now());
                     let path = path.display();
-                    tracing::error!(%path, %error, "the metadata log waits: nothing can be written");
+                    tracing::error!(%path, %error, "the metadata log waits to be written");
                 }
                 wait(pause);
                 pause = (2 * pause).min(PAUSE_MAX);

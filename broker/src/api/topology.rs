@@ -52,7 +52,8 @@ pub(super) fn leader_on(
 
 /// Replicas whose broker is fenced or gone.
 pub(super) fn offline_replicas(image: &Image, partition: &Partition) -> Vec<i32> {
-    let offline = |id: &&BrokerId| image.broker(**id).is_none_or(|b| b.fenced);
+    let offline =
+        |id: &&BrokerId| partition.is_offline(**id) || image.broker(**id).is_none_or(|b| b.fenced);
     partition.replicas.iter().filter(offline).map(|id| id.0).collect()
 }
 

@@ -85,6 +85,7 @@ impl World {
                         image_offset: published,
                         want_fence: false,
                         want_shutdown: node.stopping,
+                        offline: Vec::new(),
                     };
                     self.call(n, Call::Heartbeat, ControllerRequest::Heartbeat(request));
                 }
