@@ -5,7 +5,6 @@
 //! clients are served, connections drain, background work ends, logs are closed, and the
 //! clean-shutdown markers come last.
 
-use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +36,7 @@ use crate::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
 use crate::pod_config::PodConfig;
 use crate::readiness::Startup;
 use crate::shutdown::{Shutdown, Signals};
-use crate::{background, dev, follower, http, isr_task, open_files};
+use crate::{background, dev, follower, http, isr_task, logging, open_files};
 
 /// Cold reads keep the disk busy with this many requests at a time.
 const READ_AHEAD_THREADS: usize = 4;
@@ -53,10 +52,13 @@ const METADATA_DIR: &str = "__cluster_metadata-0";
 /// Runs one broker until SIGTERM or SIGINT.
 pub fn run(files: &[PathBuf], pod: Option<&Path>, overrides: &[String]) -> Result<()> {
     let config = Arc::new(Config::load(files, overrides)?);
-    start_logging();
+    logging::start();
     open_files::raise_limit();
     for key in &config.without_effect {
         tracing::warn!(key, "this configuration key has no effect here");
+    }
+    for (key, why) in &config.ignored {
+        tracing::warn!(key, "this configuration key is ignored: {why}");
     }
     let runtime = data_plane(config.worker_threads)?;
     let pod = pod.map(|file| PodConfig::new(file, config.clone()));
@@ -80,26 +82,13 @@ pub fn run(files: &[PathBuf], pod: Option<&Path>, overrides: &[String]) -> Resul
 
 /// Runs `broker dev`.
 pub fn run_dev(args: dev::DevArgs) -> Result<()> {
-    start_logging();
+    logging::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("start the runtime")?;
     runtime.block_on(dev::run(args))
-}
-
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BARNABAS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=error"));
-    let json = std::env::var("BARNABAS_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let ansi = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(ansi);
-    // In tests several brokers of one process share the first one's subscriber.
-    let _ = if json { builder.json().try_init() } else { builder.try_init() };
 }
 
 fn data_plane(threads: usize) -> Result<Runtime> {

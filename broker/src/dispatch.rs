@@ -108,6 +108,21 @@ apis! {
         UnregisterBroker UnregisterBrokerRequest => unregister_broker,
         AddRaftVoter AddRaftVoterRequest => add_raft_voter,
         RemoveRaftVoter RemoveRaftVoterRequest => remove_raft_voter,
+        ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest => consumer_group_heartbeat,
+        CreateAcls CreateAclsRequest => create_acls,
+        CreateDelegationToken CreateDelegationTokenRequest => create_delegation_token,
+        DeleteAcls DeleteAclsRequest => delete_acls,
+        DescribeAcls DescribeAclsRequest => describe_acls,
+        DescribeClientQuotas DescribeClientQuotasRequest => describe_client_quotas,
+        DescribeDelegationToken DescribeDelegationTokenRequest => describe_delegation_token,
+        DescribeProducers DescribeProducersRequest => describe_producers,
+        DescribeTransactions DescribeTransactionsRequest => describe_transactions,
+        DescribeUserScramCredentials DescribeUserScramCredentialsRequest
+            => describe_user_scram_credentials,
+        ExpireDelegationToken ExpireDelegationTokenRequest => expire_delegation_token,
+        ListConfigResources ListConfigResourcesRequest => list_config_resources,
+        ListTransactions ListTransactionsRequest => list_transactions,
+        RenewDelegationToken RenewDelegationTokenRequest => renew_delegation_token,
     }
     not served {
         SaslHandshake,
@@ -116,28 +131,14 @@ apis! {
         EndTxn,
         WriteTxnMarkers,
         TxnOffsetCommit,
-        DescribeAcls,
-        CreateAcls,
-        DeleteAcls,
         AlterReplicaLogDirs,
         SaslAuthenticate,
-        CreateDelegationToken,
-        RenewDelegationToken,
-        ExpireDelegationToken,
-        DescribeDelegationToken,
-        DescribeClientQuotas,
         AlterClientQuotas,
-        DescribeUserScramCredentials,
         AlterUserScramCredentials,
         UpdateFeatures,
-        DescribeProducers,
-        DescribeTransactions,
-        ListTransactions,
-        ConsumerGroupHeartbeat,
         ConsumerGroupDescribe,
         GetTelemetrySubscriptions,
         PushTelemetry,
-        ListConfigResources,
         ShareGroupHeartbeat,
         ShareGroupDescribe,
         ShareFetch,
@@ -147,6 +148,8 @@ apis! {
         DescribeShareGroupOffsets,
         AlterShareGroupOffsets,
         DeleteShareGroupOffsets,
+        StreamsGroupTopologyDescriptionUpdate,
+        UnregisterController,
     }
 }
 
@@ -154,7 +157,17 @@ apis! {
 pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
     ApiKey::all()
         .filter(|&api| !matches!(handler(api), Handler::NotServed))
-        .map(|api| (api, api.advertised_versions()))
+        .map(|api| (api, advertised_versions(api)))
+}
+
+/// Of some APIs clients are told fewer versions than are read.
+fn advertised_versions(api: ApiKey) -> RangeInclusive<i16> {
+    match api {
+        // franz-go takes version 1 for the word that the protocol is served, which it is not:
+        // this API is there to say so.
+        ApiKey::ConsumerGroupHeartbeat => 0..=0,
+        api => api.advertised_versions(),
+    }
 }
 
 /// Starts the handler of the frame at the front of `buffer`, whose body is `length` bytes long.

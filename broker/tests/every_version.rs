@@ -99,6 +99,7 @@ async fn every_api_answers_at_every_version() {
     groups(&mut sweep, id).await;
     configs(&mut sweep).await;
     quorum(&mut sweep).await;
+    absent(&mut sweep).await;
     topics(&mut sweep).await;
     let served: BTreeSet<ApiKey> = broker::dispatch::served().map(|(api, _)| api).collect();
     assert_eq!(sweep.swept, served, "every served API is swept, and no other");
@@ -108,7 +109,11 @@ async fn every_api_answers_at_every_version() {
 }
 
 fn versions_request() -> ApiVersionsRequest {
-    ApiVersionsRequest { client_software_name: "a".into(), client_software_version: "1".into() }
+    ApiVersionsRequest {
+        client_software_name: "a".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    }
 }
 
 async fn records(sweep: &mut Sweep, id: base::TopicId) {
@@ -289,8 +294,18 @@ async fn offsets(sweep: &mut Sweep, topic_id: base::TopicId) {
 async fn configs(sweep: &mut Sweep) {
     use wire::messages::incremental_alter_configs_request as i;
     use wire::messages::{alter_configs_request as a, describe_configs_request as d};
-    let kinds =
-        [(RESOURCE_TOPIC, TOPIC), (RESOURCE_TOPIC, UNKNOWN), (RESOURCE_BROKER, "1"), (77, "")];
+    let kinds = [
+        (RESOURCE_TOPIC, TOPIC),
+        (RESOURCE_TOPIC, UNKNOWN),
+        (RESOURCE_BROKER, "1"),
+        (77, ""),
+        (8, "1"),
+        (8, "9"),
+        (16, "subscription"),
+        (16, ""),
+        (32, GROUP),
+        (32, ""),
+    ];
     let asked = kinds.map(|(resource_type, name)| d::DescribeConfigsResource {
         resource_type,
         resource_name: name.into(),
@@ -352,6 +367,38 @@ async fn quorum(sweep: &mut Sweep) {
     };
     sweep.sweep(&[voter]).await;
     sweep.sweep(&[UnregisterBrokerRequest { broker_id: 9 }]).await;
+}
+
+/// What there is to ask of features that are not there.
+async fn absent(sweep: &mut Sweep) {
+    use wire::messages::{create_acls_request as c, delete_acls_request as d};
+    use wire::messages::{
+        describe_producers_request as p, describe_user_scram_credentials_request as u,
+    };
+    sweep.sweep(&[DescribeAclsRequest::default()]).await;
+    let creations = vec![c::AclCreation::default()];
+    sweep.sweep(&[CreateAclsRequest::default(), CreateAclsRequest { creations }]).await;
+    let filters = vec![d::DeleteAclsFilter::default()];
+    sweep.sweep(&[DeleteAclsRequest::default(), DeleteAclsRequest { filters }]).await;
+    sweep.sweep(&[DescribeClientQuotasRequest::default()]).await;
+    let users = Some(vec![u::UserName { name: "somebody".into() }]);
+    let named = DescribeUserScramCredentialsRequest { users };
+    sweep.sweep(&[DescribeUserScramCredentialsRequest::default(), named]).await;
+    sweep.sweep(&[CreateDelegationTokenRequest::default()]).await;
+    sweep.sweep(&[RenewDelegationTokenRequest::default()]).await;
+    sweep.sweep(&[ExpireDelegationTokenRequest::default()]).await;
+    sweep.sweep(&[DescribeDelegationTokenRequest::default()]).await;
+    let topic = |name: &str| p::TopicRequest { name: name.into(), partition_indexes: vec![0, 9] };
+    let topics = vec![topic(TOPIC), topic(UNKNOWN), topic("b@d")];
+    sweep.sweep(&[DescribeProducersRequest::default(), DescribeProducersRequest { topics }]).await;
+    let states = vec!["Ongoing".into(), "Asleep".into()];
+    let filtered = ListTransactionsRequest { state_filters: states, ..Default::default() };
+    sweep.sweep(&[ListTransactionsRequest::default(), filtered]).await;
+    let transactional_ids = vec!["t".into()];
+    sweep.sweep(&[DescribeTransactionsRequest { transactional_ids }]).await;
+    let kinds = ListConfigResourcesRequest { resource_types: vec![2, 4, 8, 16, 32, 77] };
+    sweep.sweep(&[ListConfigResourcesRequest::default(), kinds]).await;
+    sweep.sweep(&[ConsumerGroupHeartbeatRequest::default()]).await;
 }
 
 async fn topics(sweep: &mut Sweep) {

@@ -144,7 +144,7 @@ async fn a_transaction_that_nothing_can_end_is_not_begun() {
     named.transactional_id = Some("t".into());
     let response = rig.connection.call(&named, 9).await.unwrap();
     let code = response.responses[0].partition_responses[0].error_code;
-    assert_eq!(code, ErrorCode::InvalidTxnState.code());
+    assert_eq!(code, ErrorCode::TransactionalIdAuthorizationFailed.code());
     assert_eq!(rig.produce(0, batch(1, 10)).await, (ErrorCode::None, 0));
     let mut committed = fetch(vec![want(0, 0)]);
     committed.isolation_level = 1;

@@ -1,4 +1,4 @@
-//! Kafka's error codes (`org.apache.kafka.common.protocol.Errors` of 4.3): number, name, meaning.
+//! Kafka's error codes (`org.apache.kafka.common.protocol.Errors` of 4.4): number, name, meaning.
 
 use std::fmt;
 
@@ -165,6 +165,9 @@ error_codes! {
     131 StreamsInvalidTopologyEpoch "The topology epoch is invalid"
     132 StreamsTopologyFenced "The topology epoch is stale"
     133 ShareSessionLimitReached "The limit of share sessions is reached"
+    134 GroupDeletionFailed "The group could not be deleted; its message says why"
+    135 StreamsTopologyDescriptionUpdateFailed "The topology description could not be taken over"
+    136 ControllerIdNotRegistered "The controller id is not registered"
 }
 
 impl ErrorCode {
@@ -192,7 +195,7 @@ mod tests {
 
     #[test]
     fn numbers_round_trip() {
-        for code in -1..=133 {
+        for code in -1..=136 {
             assert_eq!(ErrorCode::from_i16(code).map(ErrorCode::code), Some(code));
         }
         assert_eq!(ErrorCode::from_i16(9999), None);

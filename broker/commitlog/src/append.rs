@@ -376,6 +376,7 @@ impl<'a> Checked<'a> {
             timestamp_before_max_ms: config.message_timestamp_before_max_ms,
             timestamp_after_max_ms: config.message_timestamp_after_max_ms,
             compression: config.compression,
+            decompressed_record_bytes_max: config.max_decompressed_message_bytes,
             now_ms,
         };
         let verdict = validate(&batch, &rules)?;

@@ -21,6 +21,8 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     pub file_delete_delay_ms: i64,
     pub max_message_bytes: u32,
+    /// Of one record in a compressed batch.
+    pub max_decompressed_message_bytes: i32,
     /// `cleanup.policy` contains `delete` / `compact`.
     pub delete: bool,
     pub compact: bool,
@@ -34,7 +36,7 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// Kafka's defaults (4.3), which a topic's overrides then change.
+    /// Kafka's defaults (4.4), which a topic's overrides then change.
     pub fn kafka_defaults() -> LogConfig {
         const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
         LogConfig {
@@ -47,6 +49,7 @@ impl LogConfig {
             retention_bytes: -1,
             file_delete_delay_ms: 60_000,
             max_message_bytes: 1_048_588,
+            max_decompressed_message_bytes: i32::MAX - 8,
             delete: true,
             compact: false,
             compression: TargetCompression::Producer,

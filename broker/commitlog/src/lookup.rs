@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use base::TimestampMs;
-use record::{Batch, DECOMPRESSED_BYTES_MAX, records};
+use base::{LeaderEpoch, Offset, TimestampMs};
+use record::{Batch, BatchHeader, DECOMPRESSED_BYTES_MAX, Record, records};
 
 use crate::LogError;
 use crate::log::{Log, TimestampOffset};
@@ -44,14 +44,54 @@ impl LogReader {
         Ok(None)
     }
 
-    /// The record with the largest timestamp (the first of them). Blocks.
+    /// The record with the largest timestamp (the first of them) from the start of the log on.
+    /// Blocks.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampOffset>, LogError> {
-        let segments = self.shared.segments();
-        let newest = segments.iter().map(|segment| segment.max_timestamp()).max();
-        match newest {
-            Some(timestamp) if timestamp > NO_TIMESTAMP => self.offset_for_timestamp(timestamp),
-            _ => Ok(None),
+        let start = self.start_offset();
+        let mut newest = NO_TIMESTAMP;
+        for segment in self.shared.segments().iter() {
+            let whole = segment.max_timestamp();
+            if whole <= newest {
+                continue;
+            }
+            // Where the start lies within a segment, what that segment knows of itself may be
+            // the timestamp of a record that is gone.
+            newest = match segment.base_offset < start {
+                true => newest.max(self.max_timestamp_from(segment, start)?),
+                false => whole,
+            };
         }
+        match newest {
+            NO_TIMESTAMP => Ok(None),
+            timestamp => self.offset_for_timestamp(timestamp),
+        }
+    }
+
+    /// The largest timestamp of the segment's records at and beyond `start`.
+    fn max_timestamp_from(
+        &self,
+        segment: &Segment,
+        start: Offset,
+    ) -> Result<TimestampMs, LogError> {
+        let (context, access) = (&self.shared.context, Access::Blocking);
+        let first = segment.locate(start, context, access).map_err(into_log_error)?;
+        let Some(first) = first else { return Ok(NO_TIMESTAMP) };
+        let mut newest = NO_TIMESTAMP;
+        if first.base_offset < start {
+            self.each_record(segment, first, |record, _| {
+                newest = newest.max(record.timestamp);
+                false
+            })?;
+        }
+        let note = |header: &BatchHeader| {
+            if header.base_offset >= start {
+                newest = newest.max(header.max_timestamp);
+            }
+            false
+        };
+        let walked = segment.walk_from(first.position, segment.size(), context, access, note);
+        walked.map_err(into_log_error)?;
+        Ok(newest)
     }
 
     fn find_in(
@@ -92,6 +132,25 @@ impl LogReader {
         located: Located,
         timestamp: TimestampMs,
     ) -> Result<Option<TimestampOffset>, LogError> {
+        let mut found = None;
+        self.each_record(segment, located, |record, leader_epoch| {
+            let is_it = record.timestamp >= timestamp;
+            if is_it {
+                let (timestamp, offset) = (record.timestamp, record.offset);
+                found = Some(TimestampOffset { timestamp, offset, leader_epoch });
+            }
+            is_it
+        })?;
+        Ok(found)
+    }
+
+    /// Visits the records of a batch from the start of the log on, until `visit` is content.
+    fn each_record(
+        &self,
+        segment: &Segment,
+        located: Located,
+        mut visit: impl FnMut(&Record<'_>, LeaderEpoch) -> bool,
+    ) -> Result<(), LogError> {
         let path = || segment.log.path();
         let mut bytes = vec![0; located.size];
         let file = segment.open(&self.shared.context)?;
@@ -106,11 +165,10 @@ impl LogReader {
         let start = self.start_offset();
         for record in records.iter() {
             let record = record.map_err(|e| corrupt(e.to_string()))?;
-            if record.timestamp >= timestamp && record.offset >= start {
-                let (timestamp, offset) = (record.timestamp, record.offset);
-                return Ok(Some(TimestampOffset { timestamp, offset, leader_epoch }));
+            if record.offset >= start && visit(&record, leader_epoch) {
+                break;
             }
         }
-        Ok(None)
+        Ok(())
     }
 }

@@ -356,6 +356,26 @@ impl Group {
         }
     }
 
+    /// Tells the log of a group that is new, so that a failover before its first generation does
+    /// not forget that it exists.
+    pub(crate) fn write_down(&mut self, cx: &mut Cx<'_>) {
+        if self.in_log || self.is_vacant() {
+            return;
+        }
+        self.in_log = true;
+        let since_ms = *self.state_since_ms.get_or_insert(cx.wall_ms);
+        let value = GroupValue {
+            protocol_type: "".into(),
+            generation: 0,
+            protocol: None,
+            leader: None,
+            state_since_ms: Some(since_ms),
+            members: Vec::new(),
+        };
+        let record = GroupRecord::Group { group: self.id.clone(), value: Some(value) };
+        cx.append(vec![record], Vec::new(), Outcome::Records, None);
+    }
+
     /// Becomes what the record says: a stable group, or an empty one if it lists no members.
     pub(crate) fn restore(&mut self, value: GroupValue) {
         let old = std::mem::replace(self, Group::new(self.id.clone()));

@@ -182,6 +182,8 @@ pub struct CommitOffsets {
     pub generation: i32,
     /// Retention asked for by old clients; `None` for the broker's.
     pub retention_ms: Option<i64>,
+    /// What a member is told whose group does not exist: clients understand one code or another.
+    pub unknown_group: ErrorCode,
     pub offsets: Vec<OffsetToCommit>,
 }
 

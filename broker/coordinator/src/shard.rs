@@ -22,7 +22,7 @@ use crate::pending::{Outcome, Pending, PendingAppends, TIMED_OUT, client_error};
 use crate::timers::{Timer, Timers};
 use crate::{
     AppendId, DescribedGroup, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, GroupRequest,
-    JoinGroup, JoinReply, ListFilter, ListedGroup, Ticket,
+    JoinGroup, JoinReply, LeaveReply, LeavingMember, LeftMember, ListFilter, ListedGroup, Ticket,
 };
 
 /// Where a group stands in a partition; what consumer lag is computed from.
@@ -146,7 +146,11 @@ impl GroupShard {
         } else {
             let id = request.group.clone();
             let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id));
-            group.join(&mut cx!(self, now_ms, effects), ticket, request);
+            let mut cx = cx!(self, now_ms, effects);
+            group.join(&mut cx, ticket, request);
+            if !known {
+                group.write_down(&mut cx);
+            }
             return;
         };
         let reply = GroupReply::Join(JoinReply::error(error, request.member_id));
@@ -386,9 +390,20 @@ fn refuse_unknown_group(cx: &mut Cx<'_>, ticket: Ticket, request: GroupRequest) 
         GroupRequest::Describe(id) => {
             GroupReply::Describe(DescribedGroup::dead(id, ErrorCode::GroupIdNotFound))
         }
+        GroupRequest::Leave(leave) if !leave.group.is_empty() => {
+            // The request itself is fine: each of its members is not known.
+            let error = ErrorCode::UnknownMemberId;
+            let left = |LeavingMember { member_id, instance_id }| LeftMember {
+                member_id,
+                instance_id,
+                error,
+            };
+            let members = leave.members.into_iter().map(left).collect();
+            GroupReply::Leave(LeaveReply { error: ErrorCode::None, members })
+        }
         request => {
             let error = match &request {
-                GroupRequest::Commit(_) => ErrorCode::IllegalGeneration,
+                GroupRequest::Commit(commit) => commit.unknown_group,
                 GroupRequest::DeleteGroup(_) => ErrorCode::GroupIdNotFound,
                 // Simple consumers of old may have no group id, members may not.
                 _ if request.group().is_some_and(|id| id.is_empty()) => ErrorCode::InvalidGroupId,

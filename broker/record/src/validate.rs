@@ -51,6 +51,8 @@ pub struct Rules {
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
     pub compression: TargetCompression,
+    /// Bytes of one record of a compressed batch (`max.decompressed.message.bytes`).
+    pub decompressed_record_bytes_max: i32,
     pub now_ms: TimestampMs,
 }
 
@@ -192,6 +194,7 @@ struct RecordChecks<'a> {
     next: i32,
     max_timestamp: TimestampMs,
     offsets_in_order: bool,
+    is_compressed: bool,
     bad_timestamp: bool,
     bad: usize,
     named: Vec<InvalidRecord>,
@@ -205,6 +208,7 @@ impl<'a> RecordChecks<'a> {
             next: 0,
             max_timestamp: NO_TIMESTAMP,
             offsets_in_order: true,
+            is_compressed: header.compression() != Ok(Compression::None),
             bad_timestamp: false,
             bad: 0,
             named: Vec::new(),
@@ -213,12 +217,26 @@ impl<'a> RecordChecks<'a> {
 
     #[inline]
     fn record(&mut self, framing: Framing) {
-        let timestamp = self.header.base_timestamp.wrapping_add(framing.timestamp_delta);
+        // As readers see it: the attribute gives every record the batch's largest timestamp.
+        let timestamp = match self.header.attributes.timestamp_type() {
+            TimestampType::CreateTime => {
+                self.header.base_timestamp.wrapping_add(framing.timestamp_delta)
+            }
+            TimestampType::LogAppendTime => self.header.max_timestamp,
+        };
         self.offsets_in_order &= framing.offset_delta == self.next;
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        if self.rules.compacted && !framing.has_key {
+        let most = self.rules.decompressed_record_bytes_max;
+        if self.is_compressed && framing.size > most {
+            let size = framing.size;
+            self.refuse(|| {
+                format!(
+                    "Record of {size} bytes is larger than max.decompressed.message.bytes ({most})"
+                )
+            });
+        } else if self.rules.compacted && !framing.has_key {
             self.refuse(|| "Compacted topic cannot accept message without key".to_owned());
-        } else if self.rules.timestamp_type == TimestampType::CreateTime {
+        } else {
             self.check_timestamp(timestamp);
         }
         self.next += 1;
@@ -228,7 +246,10 @@ impl<'a> RecordChecks<'a> {
     fn check_timestamp(&mut self, timestamp: TimestampMs) {
         let Rules { now_ms, timestamp_before_max_ms, timestamp_after_max_ms, .. } = *self.rules;
         let from_producer = self.header.attributes.timestamp_type() == TimestampType::CreateTime;
-        let outside = timestamp != NO_TIMESTAMP
+        // Kafka's order: where a producer's time counts and there is one, only its range does.
+        let is_told =
+            self.rules.timestamp_type == TimestampType::CreateTime && timestamp != NO_TIMESTAMP;
+        let outside = is_told
             && (now_ms.saturating_sub(timestamp) > timestamp_before_max_ms
                 || timestamp.saturating_sub(now_ms) > timestamp_after_max_ms);
         if outside {
@@ -241,7 +262,7 @@ impl<'a> RecordChecks<'a> {
                     now_ms.saturating_add(timestamp_after_max_ms)
                 )
             });
-        } else if !from_producer {
+        } else if !is_told && !from_producer {
             self.bad_timestamp = true;
             self.refuse(|| "Producer should not set timestamp type to LogAppendTime".to_owned());
         }

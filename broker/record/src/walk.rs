@@ -16,6 +16,8 @@ pub(crate) struct Framing {
     pub timestamp_delta: i64,
     pub offset_delta: i32,
     pub has_key: bool,
+    /// Bytes after the length, as they are once decompressed.
+    pub size: i32,
 }
 
 #[derive(Debug)]
@@ -175,7 +177,7 @@ fn walk_record<S: Source>(source: &mut S) -> Result<Framing, WalkError> {
     if left != 0 {
         return Err(BAD_SIZE);
     }
-    Ok(Framing { timestamp_delta, offset_delta, has_key: key_len >= 0 })
+    Ok(Framing { timestamp_delta, offset_delta, has_key: key_len >= 0, size: len })
 }
 
 #[inline]

@@ -147,9 +147,26 @@ impl Partition {
         if self.is_leader() { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
     }
 
+    /// Below which offset the answer to a lookup by timestamp must lie, and the error for one that
+    /// finds nothing there: the high watermark may lag after an election, and what is above it
+    /// may have been seen before.
+    pub fn timestamp_bound(
+        &self,
+        isolation: Isolation,
+    ) -> Result<(Offset, Option<ErrorCode>), ErrorCode> {
+        match self.latest_offset(isolation) {
+            Ok(latest) => Ok((latest, None)),
+            Err(code @ ErrorCode::OffsetNotAvailable) => Ok(match isolation {
+                Isolation::ReadUncommitted => (self.high_watermark, Some(code)),
+                Isolation::ReadCommitted => (self.last_stable_offset(), Some(code)),
+            }),
+            Err(code) => Err(code),
+        }
+    }
+
     /// The "latest" offset of ListOffsets: high watermark or last stable offset.
     /// `OffsetNotAvailable` after an election until the high watermark has reached the start of
-    /// the epoch, so that it never goes back for a client. Timestamp lookups are bounded by it.
+    /// the epoch, so that it never goes back for a client.
     pub fn latest_offset(&self, isolation: Isolation) -> Result<Offset, ErrorCode> {
         let leader = self.leader_state.as_ref().ok_or(ErrorCode::NotLeaderOrFollower)?;
         if self.high_watermark < leader.epoch_start {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base::ErrorCode;
+use base::{BrokerId, ErrorCode};
 use wire::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
 
@@ -13,7 +13,7 @@ use crate::request::RequestContext;
 /// Features that this release implements, with the levels it knows. Clients switch behaviour on
 /// them: what is not built (transactions, the new consumer protocol) must not be here.
 const SUPPORTED_FEATURES: &[(&str, i16, i16)] =
-    &[("metadata.version", 7, 30), ("eligible.leader.replicas.version", 0, 1)];
+    &[("metadata.version", 7, 33), ("eligible.leader.replicas.version", 0, 1)];
 
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -25,6 +25,10 @@ pub async fn handle(
         return ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
     }
     let image = broker.image();
+    if is_misrouted(&request, image.cluster_id(), broker.id) {
+        let error_code = ErrorCode::RebootstrapRequired.code();
+        return ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
+    }
     let finalized_features = image
         .features()
         .filter(|(name, _)| SUPPORTED_FEATURES.iter().any(|&(known, _, _)| &***name == known))
@@ -73,6 +77,14 @@ fn supported_features(version: i16) -> Vec<SupportedFeatureKey> {
             max_version,
         })
         .collect()
+}
+
+/// Whether the client means a node of another cluster, or another node of this one (KIP-1242): an
+/// address that changed hands must not be taken for its former owner. Only version 5 says whom it
+/// means.
+fn is_misrouted(request: &ApiVersionsRequest, cluster_id: &str, id: BrokerId) -> bool {
+    let told = request.cluster_id.as_deref();
+    told.is_some_and(|told| told != cluster_id || request.node_id != id.0)
 }
 
 /// Kafka's rule for names and versions of client software.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base::ErrorCode;
 use coordinator::{GroupReply, GroupRequest};
 use futures::future::join_all;
+use wire::Str;
 use wire::messages::delete_groups_response::DeletableGroupResult;
 use wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
@@ -24,7 +25,11 @@ pub async fn handle(
                 GroupReply::DeleteGroup(error) => error,
                 _ => ErrorCode::UnknownServerError,
             };
-            DeletableGroupResult { group_id, error_code: error.code() }
+            DeletableGroupResult {
+                group_id,
+                error_code: error.code(),
+                error_message: error.is_error().then(|| Str::from(error.message())),
+            }
         }
     });
     DeleteGroupsResponse { results: join_all(results).await, ..Default::default() }

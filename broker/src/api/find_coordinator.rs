@@ -32,15 +32,15 @@ pub async fn handle(
     };
     let unserved = match request.key_type {
         GROUP => None,
-        // Transactions are not served yet; clients keep asking until their own timeout.
-        TRANSACTION => Some((ErrorCode::CoordinatorNotAvailable, "transactions are not served")),
+        // Transactions are not served yet. This code ends initTransactions at once, with a reason,
+        // in every client; "not available" would have them ask until their own timeout.
+        TRANSACTION => {
+            Some((ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not served yet"))
+        }
         _ => Some((ErrorCode::InvalidRequest, "the key type is not served")),
     };
-    if unserved.is_none() && broker.image().topic(OFFSETS_TOPIC).is_none() {
-        if broker.groups.may_create_topic(clock::monotonic_ms()) {
-            create_offsets_topic(broker).await;
-        }
-        await_image(broker, |image| image.topic(OFFSETS_TOPIC).is_some()).await;
+    if unserved.is_none() {
+        ensure_offsets_topic(broker).await;
     }
     let image = broker.image();
     let answer = |key: Str| match unserved {
@@ -100,6 +100,17 @@ fn alone(coordinators: Vec<Coordinator>) -> FindCoordinatorResponse {
         port: found.port,
         ..Default::default()
     }
+}
+
+/// Has the topic of the offsets created where it is missing, by one of many who miss it.
+pub(super) async fn ensure_offsets_topic(broker: &Arc<Broker>) {
+    if broker.image().topic(OFFSETS_TOPIC).is_some() {
+        return;
+    }
+    if broker.groups.may_create_topic(clock::monotonic_ms()) {
+        create_offsets_topic(broker).await;
+    }
+    await_image(broker, |image| image.topic(OFFSETS_TOPIC).is_some()).await;
 }
 
 /// Asks for the topic, compacted so that the last word on every group stays. Whether it worked is

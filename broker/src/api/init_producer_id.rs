@@ -58,7 +58,7 @@ pub async fn handle(
 ) -> InitProducerIdResponse {
     let result = match request.transactional_id {
         // Transactions are not served; their coordinator cannot be found either.
-        Some(_) => Err(ErrorCode::CoordinatorNotAvailable),
+        Some(_) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
         // A producer that had an id and lost its state gets a new one, as in Kafka.
         None => broker.producer_ids.next(broker).await,
     };

@@ -1,11 +1,13 @@
 //! ListOffsets: first, last, and by timestamp, bounded by what the asker may see. Timestamp lookups
 //! may wait for the disk and run on the reader pool.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base::{ErrorCode, LeaderEpoch, Offset};
 use replica::Isolation;
-use wire::messages::list_offsets_request::ListOffsetsPartition;
+use wire::Str;
+use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
@@ -45,11 +47,17 @@ pub async fn handle(
         1 => Isolation::ReadCommitted,
         _ => Isolation::ReadUncommitted,
     };
+    let repeated = repeated(&request.topics);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
+            let twice = repeated.contains(&(topic.name.clone(), asked.partition_index));
             let answer = match broker.partitions.find(&topic.name, asked.partition_index) {
+                _ if twice => Err(ErrorCode::InvalidRequest),
+                _ if !is_timestamp(cx.version, asked.timestamp) => {
+                    Err(ErrorCode::UnsupportedVersion)
+                }
                 Ok(partition) => look_up(broker, partition, &asked, isolation).await,
                 Err(code) => Err(code),
             };
@@ -58,6 +66,28 @@ pub async fn handle(
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
     ListOffsetsResponse { throttle_time_ms: 0, topics }
+}
+
+/// Partitions that the request names more than once.
+fn repeated(topics: &[ListOffsetsTopic]) -> BTreeSet<(Str, i32)> {
+    let mut seen = BTreeSet::new();
+    let all = topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|asked| (topic.name.clone(), asked.partition_index))
+    });
+    all.filter(|partition| !seen.insert(partition.clone())).collect()
+}
+
+/// Whether a version has this meaning of a negative timestamp. Others are those of a time.
+fn is_timestamp(version: i16, timestamp: i64) -> bool {
+    let since = match timestamp {
+        0.. | LATEST | EARLIEST => 1,
+        MAX_TIMESTAMP => 7,
+        EARLIEST_LOCAL => 8,
+        LATEST_TIERED => 9,
+        EARLIEST_PENDING_UPLOAD => 11,
+        _ => return false,
+    };
+    version >= since
 }
 
 async fn look_up(
@@ -80,22 +110,23 @@ async fn look_up(
         }
         // There is no remote tier: nothing was uploaded and nothing waits for it.
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
-        timestamp if timestamp < EARLIEST_PENDING_UPLOAD => {
-            Err(ErrorCode::UnsupportedForMessageFormat)
-        }
         timestamp => {
-            let end = partition.latest_offset(isolation)?;
+            let (end, otherwise) = partition.timestamp_bound(isolation)?;
             let search = move || match timestamp {
                 MAX_TIMESTAMP => partition.offset_of_max_timestamp(),
                 _ => partition.offset_for_timestamp(timestamp),
             };
             let found = broker.read_ahead.run(search).await;
             let found = found.ok_or(ErrorCode::BrokerNotAvailable)??;
-            Ok(found.filter(|found| found.offset < end).map_or(NOTHING, |found| Answer {
-                timestamp: found.timestamp,
-                offset: found.offset,
-                leader_epoch: found.leader_epoch,
-            }))
+            match (found.filter(|found| found.offset < end), otherwise) {
+                (Some(found), _) => Ok(Answer {
+                    timestamp: found.timestamp,
+                    offset: found.offset,
+                    leader_epoch: found.leader_epoch,
+                }),
+                (None, Some(code)) => Err(code),
+                (None, None) => Ok(NOTHING),
+            }
         }
     }
 }
@@ -125,6 +156,14 @@ fn response_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_negative_timestamp_means_something_from_some_version_on() {
+        let first = |timestamp| (1..=11).find(|version| is_timestamp(*version, timestamp));
+        assert_eq!([0, -1, -2].map(first), [Some(1); 3]);
+        assert_eq!([-3, -4, -5, -6].map(first), [Some(7), Some(8), Some(9), Some(11)]);
+        assert_eq!([-7, i64::MIN].map(first), [None; 2]);
+    }
 
     #[test]
     fn a_high_watermark_that_lags_is_told_in_words_that_the_client_knows() {

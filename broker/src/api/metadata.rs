@@ -14,11 +14,13 @@ use wire::messages::metadata_response::{
 };
 use wire::messages::{MetadataRequest, MetadataResponse};
 
+use super::find_coordinator::ensure_offsets_topic;
 use super::forward::{await_image, forward, ids};
 use super::topology::{
     CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for,
     is_topic_name, leader_on, offline_replicas,
 };
+use crate::coordinator_task::OFFSETS_TOPIC;
 use crate::{Broker, RequestContext};
 
 /// Topics that one request may create by naming them.
@@ -32,7 +34,11 @@ pub async fn handle(
     // Before version 4 the client could not say no.
     let may_create = cx.version < 4 || request.allow_auto_topic_creation;
     if may_create && broker.config.topic.auto_create {
-        create_missing(broker, request.topics.as_deref().unwrap_or_default()).await;
+        let wanted = request.topics.as_deref().unwrap_or_default();
+        if wanted.iter().any(|topic| topic.name.as_deref() == Some(OFFSETS_TOPIC)) {
+            ensure_offsets_topic(broker).await;
+        }
+        create_missing(broker, wanted).await;
     }
     let image = broker.image();
     let mut response = MetadataResponse {

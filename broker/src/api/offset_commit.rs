@@ -15,6 +15,8 @@ use wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
 use crate::{Broker, RequestContext};
 
+/// First version in which the error for a group that does not exist says so.
+const UNKNOWN_GROUP: i16 = 9;
 /// First version that names topics by id.
 const TOPIC_IDS: i16 = 10;
 
@@ -36,6 +38,10 @@ pub async fn handle(
             instance_id: request.group_instance_id.map(Str::into_arc),
             generation: request.generation_id_or_member_epoch,
             retention_ms: (request.retention_time_ms >= 0).then_some(request.retention_time_ms),
+            unknown_group: match cx.version >= UNKNOWN_GROUP {
+                true => ErrorCode::GroupIdNotFound,
+                false => ErrorCode::IllegalGeneration,
+            },
             offsets,
         });
         let errors = match broker.groups.call(&image, commit).await {

@@ -28,6 +28,9 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 /// First version that may carry zstd.
 const ZSTD_VERSION_MIN: i16 = 7;
 const LENGTH_AT: usize = 8;
+/// What the smallest message of the oldest format has behind its length.
+const LENGTH_MIN: i32 = 14;
+const MAGIC_AT: usize = 16;
 const ATTRIBUTES_AT: usize = 21;
 const CODEC_MASK: u8 = 7;
 const TRANSACTIONAL: u8 = 0x10;
@@ -203,7 +206,8 @@ fn refused_as_a_whole(request: &ProduceRequest) -> Option<ErrorCode> {
         return Some(ErrorCode::InvalidRequiredAcks);
     }
     // Transactions are not served: no producer can have begun one here.
-    request.transactional_id.is_some().then_some(ErrorCode::InvalidTxnState)
+    let transactional = request.transactional_id.is_some();
+    transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
 }
 
 fn append_one(
@@ -217,30 +221,30 @@ fn append_one(
         return Err(ErrorCode::InvalidTopicException.into());
     }
     let records = records.unwrap_or_default();
-    check_batch(&records, cx.version)?;
-    partition.append(&records, acks, commit)
+    let batch = only_batch(&records, cx.version)?;
+    partition.append(batch, acks, commit)
 }
 
-/// The rules of the request, as opposed to those of the log: exactly one batch, and no codec that
-/// consumers of this version could not read.
-fn check_batch(records: &[u8], version: i16) -> Result<(), ProduceError> {
+/// The rules of the request, as opposed to those of the log: exactly one batch, of the current
+/// format, and no codec that consumers of this version could not read. Bytes after it that are no
+/// whole batch are left out, as Kafka does.
+fn only_batch(records: &[u8], version: i16) -> Result<&[u8], ProduceError> {
     let invalid = |message: &str| ProduceError {
         code: ErrorCode::InvalidRecord,
         message: Some(message.to_owned()),
         records: Vec::new(),
     };
-    if records.is_empty() {
+    let Some((batch, rest)) = split_batch(records)? else {
         return Err(invalid("a produce request must have a record batch for each partition"));
+    };
+    let magic = batch.get(MAGIC_AT).copied().unwrap_or_default() as i8;
+    if magic != record::MAGIC {
+        let message = format!("a record batch must have the format version 2, not {magic}");
+        return Err(invalid(&message));
     }
-    let length = records.get(LENGTH_AT..).and_then(|rest| rest.first_chunk::<4>());
-    let attributes = records.get(ATTRIBUTES_AT + 1);
-    let (Some(length), Some(attributes)) = (length, attributes) else {
+    let Some(attributes) = batch.get(ATTRIBUTES_AT + 1) else {
         return Err(ErrorCode::CorruptMessage.into());
     };
-    let batch = i64::from(i32::from_be_bytes(*length)) + (LENGTH_AT + 4) as i64;
-    if batch < records.len() as i64 {
-        return Err(invalid("a produce request must have exactly one record batch per partition"));
-    }
     // The request names no transactional id, else it was refused as a whole. Appended, the batch
     // would open a transaction that nothing can end, and hold back the last stable offset for ever.
     if attributes & TRANSACTIONAL != 0 {
@@ -249,7 +253,27 @@ fn check_batch(records: &[u8], version: i16) -> Result<(), ProduceError> {
     if attributes & CODEC_MASK == ZSTD && version < ZSTD_VERSION_MIN {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
-    Ok(())
+    if split_batch(rest)?.is_some() {
+        return Err(invalid("a produce request must have exactly one record batch per partition"));
+    }
+    Ok(batch)
+}
+
+/// The whole batch, of any format, at the front of the bytes, and what follows it; none where less
+/// is left than a batch. An error if what is there can be no batch.
+fn split_batch(records: &[u8]) -> Result<Option<(&[u8], &[u8])>, ErrorCode> {
+    let length = records.get(LENGTH_AT..).and_then(|rest| rest.first_chunk::<4>());
+    let Some(length) = length else { return Ok(None) };
+    let length = i32::from_be_bytes(*length);
+    if length < LENGTH_MIN {
+        return Err(ErrorCode::CorruptMessage);
+    }
+    let Some(magic) = records.get(MAGIC_AT) else { return Ok(None) };
+    if !(0..=record::MAGIC).contains(&(*magic as i8)) {
+        return Err(ErrorCode::CorruptMessage);
+    }
+    let size = length as usize + LENGTH_AT + 4;
+    Ok(records.split_at_checked(size))
 }
 
 fn response_of(index: i32, result: Result<Appended, ProduceError>) -> PartitionProduceResponse {
@@ -289,29 +313,57 @@ mod tests {
     fn batch(len: usize, codec: u8) -> Vec<u8> {
         let mut bytes = vec![0; len];
         bytes[8..12].copy_from_slice(&((len - 12) as i32).to_be_bytes());
+        bytes[MAGIC_AT] = 2;
         bytes[22] = codec;
         bytes
     }
 
+    fn code(records: &[u8], version: i16) -> ErrorCode {
+        only_batch(records, version).unwrap_err().code
+    }
+
     #[test]
     fn one_batch_per_partition() {
-        assert!(check_batch(&batch(70, 0), 9).is_ok());
-        assert_eq!(check_batch(&[], 9).unwrap_err().code, ErrorCode::InvalidRecord);
-        assert_eq!(check_batch(&[0; 20], 9).unwrap_err().code, ErrorCode::CorruptMessage);
+        assert_eq!(only_batch(&batch(70, 0), 9).unwrap(), batch(70, 0));
+        assert_eq!(code(&[], 9), ErrorCode::InvalidRecord);
+        assert_eq!(code(&[0; 20], 9), ErrorCode::CorruptMessage);
         let two = [batch(70, 0), batch(70, 0)].concat();
-        assert_eq!(check_batch(&two, 9).unwrap_err().code, ErrorCode::InvalidRecord);
+        assert_eq!(code(&two, 9), ErrorCode::InvalidRecord);
+        assert_eq!(code(&batch(70, 0)[..69], 9), ErrorCode::InvalidRecord, "cut off");
+        // What follows and is no batch is not appended.
+        for tail in [&[0; 3][..], &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 99, 1][..]] {
+            let bytes = [batch(70, 0), tail.to_vec()].concat();
+            assert_eq!(only_batch(&bytes, 9).unwrap(), batch(70, 0));
+        }
+        let garbage = [batch(70, 0), vec![0; 30]].concat();
+        assert_eq!(code(&garbage, 9), ErrorCode::CorruptMessage);
+    }
+
+    #[test]
+    fn older_formats_are_refused_for_good() {
+        for magic in [0, 1] {
+            let mut old = batch(70, 0);
+            old[MAGIC_AT] = magic;
+            assert_eq!(code(&old, 9), ErrorCode::InvalidRecord, "{magic}");
+            // The smallest of them is shorter than a header of today.
+            let mut small = batch(30, 0);
+            small[MAGIC_AT] = magic;
+            assert_eq!(code(&small, 9), ErrorCode::InvalidRecord, "{magic}");
+        }
+        let mut unknown = batch(70, 0);
+        unknown[MAGIC_AT] = 3;
+        assert_eq!(code(&unknown, 9), ErrorCode::CorruptMessage);
     }
 
     #[test]
     fn a_transaction_needs_a_transactional_id() {
-        let code = check_batch(&batch(70, TRANSACTIONAL), 9).unwrap_err().code;
+        let code = code(&batch(70, TRANSACTIONAL), 9);
         assert_eq!(code, ErrorCode::TransactionalIdAuthorizationFailed);
     }
 
     #[test]
     fn zstd_needs_version_7() {
-        let code = check_batch(&batch(70, 4), 6).unwrap_err().code;
-        assert_eq!(code, ErrorCode::UnsupportedCompressionType);
-        assert!(check_batch(&batch(70, 4), 7).is_ok());
+        assert_eq!(code(&batch(70, 4), 6), ErrorCode::UnsupportedCompressionType);
+        assert!(only_batch(&batch(70, 4), 7).is_ok());
     }
 }

@@ -68,6 +68,8 @@ pub struct Config {
     pub explicit: Arc<BTreeMap<String, String>>,
     /// Keys that are set without effect, for a warning at start.
     pub without_effect: Vec<String>,
+    /// Keys of older Kafkas and of others, with what is known of them, for the same.
+    pub ignored: Vec<(String, String)>,
 }
 
 impl Config {

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use base::BrokerId;
-use metadata::config::{BrokerKey, KeyError, Support, broker_key, nearest_broker_key};
+use metadata::config::{
+    BrokerKey, KeyError, Support, broker_key, gone_broker_key, is_foreign_key, nearest_broker_key,
+};
 use metadata::heartbeat_interval_ms_max;
 
 use super::Config;
@@ -26,8 +28,9 @@ const SILENCE_MS_MIN: i64 = 50;
 /// Explicit values over defaults, every value already checked against its kind.
 struct Values(BTreeMap<String, String>);
 
-pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
-    let without_effect = check(&properties)?;
+pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
+    let Checked { without_effect, ignored } = check(&properties)?;
+    settle_id(&mut properties)?;
     let values = Values(properties);
     let listeners = Listeners::parse(&values)?;
     let log_dirs = values.log_dirs()?;
@@ -70,19 +73,55 @@ pub(super) fn config(properties: BTreeMap<String, String>) -> Result<Config, Con
         },
         explicit: std::sync::Arc::new(values.0),
         without_effect,
+        ignored,
     })
 }
 
-/// Checks keys and values; returns the keys that are set without effect.
-fn check(properties: &BTreeMap<String, String>) -> Result<Vec<String>, ConfigError> {
-    let mut without_effect = Vec::new();
+/// What is there to warn of.
+#[derive(Default)]
+struct Checked {
+    without_effect: Vec<String>,
+    ignored: Vec<(String, String)>,
+}
+
+/// Checks keys and values.
+fn check(properties: &BTreeMap<String, String>) -> Result<Checked, ConfigError> {
+    let mut checked = Checked::default();
     for (name, value) in properties {
+        if let Some(why) = reason_to_ignore(name) {
+            checked.ignored.push((name.clone(), why));
+            continue;
+        }
         let key = check_key(name, value)?;
         if key.support == Support::Harmless {
-            without_effect.push(name.clone());
+            checked.without_effect.push(name.clone());
         }
     }
-    Ok(without_effect)
+    Ok(checked)
+}
+
+/// Why a key that is none of ours is no misspelling either: files outlive the releases that they
+/// were written for, and plug-ins keep their keys in them.
+fn reason_to_ignore(name: &str) -> Option<String> {
+    if broker_key(name).is_some() {
+        return None;
+    }
+    if let Some(since) = gone_broker_key(name) {
+        return Some(format!("Kafka has not had it since version {since}"));
+    }
+    is_foreign_key(name).then(|| "no key of Kafka begins like this".to_owned())
+}
+
+/// The id goes by two names. Whichever is there counts, and two must agree.
+fn settle_id(properties: &mut BTreeMap<String, String>) -> Result<(), ConfigError> {
+    let older = properties.get("broker.id").filter(|id| *id != "-1").cloned();
+    let Some(older) = older else { return Ok(()) };
+    let id = properties.entry("node.id".to_owned()).or_insert_with(|| older.clone());
+    if id.parse::<i32>().ok() == older.parse().ok() {
+        return Ok(());
+    }
+    let problem = format!("must be the same as node.id, which is {id}");
+    Err(ConfigError::Invalid { key: "broker.id".to_owned(), value: older, problem })
 }
 
 pub(super) fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, ConfigError> {

@@ -94,7 +94,41 @@ fn every_default_is_valid_and_every_name_is_unique() {
 #[test]
 fn unknown_keys_are_named_with_a_suggestion() {
     refused("num.partition=3", "num.partition (did you mean num.partitions?)");
-    refused("nonsense.key=3", "unknown configuration key nonsense.key");
+    refused("log.nonsense=3", "unknown configuration key log.nonsense");
+    refused("barnabas.nonsense=3", "unknown configuration key barnabas.nonsense");
+}
+
+/// As Kafka does, with a warning; a broker starts from the files that people have.
+#[test]
+fn keys_of_older_kafkas_and_of_plug_ins_are_ignored_with_a_reason() {
+    let file = "zookeeper.connect=zk:2181\ninter.broker.protocol.version=3.9\n\
+                advertised.port=1\nconfluent.support.metrics.enable=false\n";
+    let ignored = parse(file).unwrap().ignored;
+    let ignored: Vec<(&str, &str)> = ignored.iter().map(|(k, w)| (&**k, &**w)).collect();
+    assert_eq!(
+        ignored,
+        [
+            ("advertised.port", "Kafka has not had it since version 3.0"),
+            ("confluent.support.metrics.enable", "no key of Kafka begins like this"),
+            ("inter.broker.protocol.version", "Kafka has not had it since version 4.0"),
+            ("zookeeper.connect", "Kafka has not had it since version 4.0"),
+        ]
+    );
+}
+
+#[test]
+fn the_older_name_of_the_id_says_the_same() {
+    assert_eq!(parse("broker.id=1").unwrap().broker_id, BrokerId(1));
+    assert_eq!(parse("broker.id=-1").unwrap().broker_id, BrokerId(1), "Kafka's default");
+    refused("broker.id=2", "broker.id: must be the same as node.id, which is 1");
+    let only = MINIMAL.replace("node.id=1", "broker.id=1");
+    let config = Config::from_properties(parse_properties(&only).unwrap()).unwrap();
+    assert_eq!(config.broker_id, BrokerId(1));
+}
+
+#[test]
+fn members_may_have_any_session_timeout_where_the_file_says_so() {
+    assert_eq!(parse("group.min.session.timeout.ms=0").unwrap().group.session_timeout_ms_min, 0);
 }
 
 #[test]

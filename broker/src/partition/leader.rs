@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use base::{ErrorCode, LeaderEpoch, Offset};
 use commitlog::{
-    AppendError, AppendInfo, InvalidRecord, LogReader, Origin, TimestampOffset, Validated,
+    AppendError, AppendInfo, InvalidRecord, LogReader, Origin, ProducerSnapshotEntry,
+    TimestampOffset, Validated,
 };
 use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswer, ReadPlan};
 
@@ -205,6 +206,19 @@ impl Partition {
     /// The "latest" offset of ListOffsets.
     pub fn latest_offset(&self, isolation: Isolation) -> Result<Offset, ErrorCode> {
         self.look(|state| state.core().latest_offset(isolation))
+    }
+
+    /// Below which offset a lookup by timestamp may answer, and what it says otherwise.
+    pub fn timestamp_bound(
+        &self,
+        isolation: Isolation,
+    ) -> Result<(Offset, Option<ErrorCode>), ErrorCode> {
+        self.look(|state| state.core.timestamp_bound(isolation))
+    }
+
+    /// The producers that the log remembers.
+    pub fn producers(&self) -> Vec<ProducerSnapshotEntry> {
+        self.look(|state| state.log.producers())
     }
 
     /// The end of an epoch, for OffsetForLeaderEpoch.

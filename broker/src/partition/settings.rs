@@ -55,6 +55,7 @@ fn from_layers(
         retention_ms: topic.retention_ms,
         retention_bytes: topic.retention_bytes,
         file_delete_delay_ms: topic.file_delete_delay_ms,
+        max_decompressed_message_bytes: topic.max_decompressed_message_bytes,
         max_message_bytes: topic.max_message_bytes.unsigned_abs(),
         delete: topic.cleanup_policy.delete,
         compact: topic.cleanup_policy.compact,

@@ -15,10 +15,12 @@ pub enum DecodeError {
     NegativeLength { length: i64 },
     #[error("a string of {length} bytes exceeds 32767")]
     StringTooLong { length: usize },
-    #[error("a string is not UTF-8")]
-    InvalidUtf8,
     #[error("an array of {count} elements does not fit into the {remaining} bytes left")]
     CountTooLarge { count: usize, remaining: usize },
+    #[error("an array of {count} elements exceeds 1000000")]
+    TooManyElements { count: usize },
+    #[error("{count} tagged fields exceed 10000")]
+    TooManyTags { count: u32 },
     #[error("tag {tag} is not above the tag before it")]
     TagOrder { tag: u32 },
     #[error("{field}: tag {tag} is not defined in version {version}")]

@@ -1,4 +1,4 @@
-//! Kafka's wire protocol as Apache Kafka 4.3 serves it: frames, headers and every message a client
+//! Kafka's wire protocol as Apache Kafka 4.4 serves it: frames, headers and every message a client
 //! may exchange with a broker, in both directions, plus the record schemas of the internal topics.
 //!
 //! Sans-io: bytes in, values out. The messages are generated at build time from the notation in

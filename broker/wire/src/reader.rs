@@ -1,6 +1,8 @@
 //! Reading of the wire's primitive types out of one frame. Every length is compared with what is
 //! left of the frame before anything is allocated; byte fields are slices of the frame.
 
+use std::borrow::Cow;
+
 use base::TopicId;
 use bytes::Bytes;
 
@@ -11,6 +13,10 @@ pub const STRING_BYTES_MAX: usize = 0x7fff;
 /// Elements reserved ahead for an array: a larger one grows as its elements really arrive, so that
 /// small elements on the wire cannot claim a multiple of their size in memory at once.
 const ARRAY_RESERVE_MAX: usize = 1024;
+/// Elements of one array, as Kafka bounds them: what is small on the wire may be large in memory.
+pub const ARRAY_ELEMENTS_MAX: usize = 1_000_000;
+/// Tagged fields of one struct, as Kafka bounds them.
+pub const TAGS_MAX: u32 = 10_000;
 
 /// A cursor over one frame (or one record's key or value).
 ///
@@ -137,8 +143,12 @@ impl Reader {
         }
         self.need(length)?;
         let bytes = &self.frame[self.position..self.position + length];
-        let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::InvalidUtf8)?;
-        let text = Str::from(text);
+        // Bytes that are not UTF-8 become replacement characters, as Kafka reads them: client ids
+        // and metadata of some clients are in other encodings.
+        let text = match String::from_utf8_lossy(bytes) {
+            Cow::Borrowed(text) => Str::from(text),
+            Cow::Owned(text) => Str::from(text),
+        };
         self.position += length;
         Ok(text)
     }
@@ -207,6 +217,9 @@ impl Reader {
         if count > remaining / element_bytes_min.max(1) {
             return Err(DecodeError::CountTooLarge { count, remaining });
         }
+        if count > ARRAY_ELEMENTS_MAX {
+            return Err(DecodeError::TooManyElements { count });
+        }
         let mut elements = Vec::with_capacity(count.min(ARRAY_RESERVE_MAX));
         for _ in 0..count {
             elements.push(element(self)?);
@@ -223,6 +236,9 @@ impl Reader {
     /// it knows and returns true; what it does not know is skipped.
     pub fn tags(&mut self, mut known: impl FnMut(&mut Reader, u32) -> Result<bool>) -> Result<()> {
         let count = self.uvarint()?;
+        if count > TAGS_MAX {
+            return Err(DecodeError::TooManyTags { count });
+        }
         let mut next_tag_min = 0u32;
         for _ in 0..count {
             let tag = self.uvarint()?;

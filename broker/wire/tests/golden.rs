@@ -93,7 +93,7 @@ fn version_ranges() {
         (ApiKey::Metadata, 0..=13),
         (ApiKey::OffsetCommit, 2..=10),
         (ApiKey::JoinGroup, 0..=9),
-        (ApiKey::ApiVersions, 0..=4),
+        (ApiKey::ApiVersions, 0..=5),
         // Version 6 exists, but is unstable.
         (ApiKey::InitProducerId, 0..=5),
         (ApiKey::EndTxn, 0..=5),
@@ -106,7 +106,7 @@ fn version_ranges() {
         assert_eq!(ApiKey::from_i16(key.code()), Some(key));
     }
     // Retired, and KRaft's own.
-    for key in [-1, 4, 5, 6, 7, 52, 56, 58, 62, 83, 93] {
+    for key in [-1, 4, 5, 6, 7, 52, 56, 58, 62, 83, 95] {
         assert_eq!(ApiKey::from_i16(key), None, "{key}");
     }
 }

@@ -45,6 +45,8 @@ func allScenarios() []scenario {
 		scenario{"admin-configs", (*cluster).adminConfigs},
 		scenario{"admin-cluster", (*cluster).adminCluster},
 		scenario{"admin-groups", (*cluster).adminGroups},
+		scenario{"absent-transactions", (*cluster).transactions},
+		scenario{"described-configs", (*cluster).describedConfigs},
 	)
 }
 

@@ -37,6 +37,10 @@ def topic(bootstrap, replication, what, partitions=1, config=None):
     return name
 
 
+def dotted(key):
+    return key if key.endswith("_cb") else key.replace("_", ".")
+
+
 def consumer(bootstrap, **config):
     return Consumer(
         {
@@ -45,7 +49,7 @@ def consumer(bootstrap, **config):
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }
-        | {key.replace("_", "."): value for key, value in config.items()}
+        | {dotted(key): value for key, value in config.items()}
     )
 
 
@@ -285,6 +289,50 @@ def admin_groups(bootstrap, replication):
     client.delete_consumer_groups([name])[name].result(10)
 
 
+def transactions(bootstrap, replication):
+    """They work, or it is said at once that they do not: not after the client's own timeout."""
+    config = {"bootstrap.servers": bootstrap, "transactional.id": fresh("rd-transaction")}
+    start = time.monotonic()
+    try:
+        Producer(config).init_transactions(30)
+    except KafkaException as error:
+        assert error.args[0].name() == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", error
+    assert time.monotonic() - start < 15, "it took too long to say so"
+
+
+def consumer_protocol(bootstrap, replication):
+    """The new group protocol works, or it is said at once that it does not."""
+    where, told = filled(bootstrap, replication, 3), []
+    client = consumer(bootstrap, group_protocol="consumer", error_cb=told.append)
+    client.subscribe([where])
+    start, records = time.monotonic(), 0
+    while records < 3 and not any("UNSUPPORTED" in error.name() for error in told):
+        assert time.monotonic() - start < 15, f"neither records nor a reason: {told}"
+        try:
+            message = client.poll(0.2)
+        except KafkaException as error:
+            told.append(error.args[0])
+            continue
+        if message is not None and message.error():
+            told.append(message.error())
+        elif message is not None:
+            records += 1
+    client.close()
+
+
+def first_assign(bootstrap, replication):
+    """A group's very first question, by a consumer that assigns itself, needs no second one."""
+    where, told = filled(bootstrap, replication, 1), []
+    client = consumer(bootstrap, error_cb=told.append)
+    committed = client.committed([TopicPartition(where, 0)], 20)[0]
+    assert committed.offset == OFFSET_INVALID, committed
+    client.assign([TopicPartition(where, 0)])
+    assert len(read(client, 1)) == 1
+    client.commit(asynchronous=False)
+    client.close()
+    assert not told, told
+
+
 def member_process(bootstrap, where, name):
     member = Member(bootstrap, where, name, "range")
     while True:
@@ -293,6 +341,7 @@ def member_process(bootstrap, where, name):
 
 
 SCENARIOS = {"codec-" + name: codec(name) for name in CODECS} | {
+    "first-assign": first_assign,
     "offsets-by-time": offsets_by_time,
     "commit-resume": commit_and_resume,
     "group-eager": group("range"),
@@ -301,6 +350,8 @@ SCENARIOS = {"codec-" + name: codec(name) for name in CODECS} | {
     "group-crash": crash,
     "admin": admin_calls,
     "admin-groups": admin_groups,
+    "absent-transactions": transactions,
+    "absent-consumer-protocol": consumer_protocol,
 }
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ impl Figures {
 /// One row per figure: both medians, and Barnabas as a multiple of Apache Kafka.
 pub fn table(figures: &Figures) -> String {
     let mut text = String::from(
-        "| figure (median of the turns) | Apache Kafka 4.3.1 | Barnabas | ratio |\n\
+        "| figure (median of the turns) | Apache Kafka 4.4.0 | Barnabas | ratio |\n\
          |---|---:|---:|---:|\n",
     );
     for key in &figures.order {

@@ -167,6 +167,33 @@ fn timestamps_lead_to_the_first_record_at_or_after_them() {
 }
 
 #[test]
+fn the_newest_record_is_one_that_is_still_there() {
+    let fs = mem_fs();
+    let mut log = open_with(&fs, config(), LoadState::default()).0;
+    let newest = |log: &Log| {
+        log.offset_of_max_timestamp().unwrap().map(|found| (found.offset, found.timestamp))
+    };
+    assert_eq!(newest(&log), None);
+    // The newest record comes first, in the same batch and in the same segment as older ones.
+    let mut mixed = BatchBuilder::new(BatchOptions::default());
+    for timestamp in [NOW + 90, NOW + 7, NOW + 8] {
+        mixed.append(timestamp, Some(b"k"), Some(b"v"), &[]);
+    }
+    log.append_as_leader(&mixed.finish(), 0, Origin::Client, NOW).unwrap();
+    append_at(&mut log, 2, 0, NOW + 5);
+    append_at(&mut log, 1, 0, NOW + 6);
+    assert_eq!(newest(&log), Some((0, NOW + 90)));
+    log.delete_records(1, 6).unwrap();
+    assert_eq!(newest(&log), Some((2, NOW + 8)), "within the batch");
+    log.delete_records(3, 6).unwrap();
+    assert_eq!(newest(&log), Some((5, NOW + 6)), "in batches after it");
+    log.delete_records(6, 6).unwrap();
+    assert_eq!(newest(&log), None);
+    append_at(&mut log, 1, 0, NOW + 1);
+    assert_eq!(newest(&log), Some((6, NOW + 1)));
+}
+
+#[test]
 fn a_lookup_by_timestamp_needs_no_hold_of_the_log() {
     let fs = mem_fs();
     let mut log = filled(&fs);

@@ -19,7 +19,7 @@ fn a_dynamic_member_comes_back_with_the_id_it_is_given() {
 }
 
 #[test]
-fn a_promised_id_expires_with_the_session_and_leaves_nothing() {
+fn a_promised_id_expires_with_the_session_and_leaves_an_empty_group() {
     let mut w = World::new();
     let mut a = Client { requires_known_id: true, ..Client::new("a") };
     let ticket = w.send(a.join());
@@ -27,7 +27,26 @@ fn a_promised_id_expires_with_the_session_and_leaves_nothing() {
     w.advance(i64::from(SESSION_MS));
     let ticket = w.send(a.join());
     assert_eq!(w.take_join(ticket).unwrap().error, ErrorCode::UnknownMemberId);
+    // It was written down with the first join, and goes with the next look for expired offsets.
+    assert_eq!((w.describe().error, w.state()), (ErrorCode::None, GroupState::Empty));
+    w.advance(600_000);
     assert_eq!(w.describe().error, ErrorCode::GroupIdNotFound);
+}
+
+#[test]
+fn a_group_is_written_down_with_its_first_join() {
+    let mut w = World::new();
+    let a = Client { requires_known_id: true, ..Client::new("a") };
+    w.send(a.join());
+    let mut shard = w.replayed();
+    shard.start(0);
+    let described = GroupRequest::Describe(a.join().group().unwrap().clone());
+    let mut effects = Vec::new();
+    shard.handle(0, Ticket(77), described, &mut effects);
+    let [Effect::Reply { reply: GroupReply::Describe(group), .. }] = &effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((group.error, group.state), (ErrorCode::None, GroupState::Empty));
 }
 
 #[test]
@@ -188,6 +207,8 @@ fn refusals() {
         GroupRequest::Heartbeat(beat)
     };
     let nobody = Client { id: "nobody".into(), ..Client::new("x") };
+    let GroupRequest::Leave(leave) = nobody.leave() else { unreachable!() };
+    let elsewhere = GroupRequest::Leave(LeaveGroup { group: "h".into(), ..leave });
     use ErrorCode::*;
     let cases = [
         (join(|j| j.group = "".into()), InvalidGroupId),
@@ -210,6 +231,7 @@ fn refusals() {
         (beat(|h| h.member_id = "nobody".into()), UnknownMemberId),
         (beat(|h| h.group = "h".into()), UnknownMemberId),
         (nobody.leave(), UnknownMemberId),
+        (elsewhere, UnknownMemberId),
     ];
     for (request, expected) in cases {
         let text = format!("{request:?}");
@@ -217,7 +239,10 @@ fn refusals() {
             GroupReply::Join(reply) => reply.error,
             GroupReply::Sync(reply) => reply.error,
             GroupReply::Heartbeat(error) => error,
-            GroupReply::Leave(reply) => reply.members[0].error,
+            GroupReply::Leave(reply) => {
+                assert_eq!(reply.error, ErrorCode::None, "the request itself is fine");
+                reply.members[0].error
+            }
             other => panic!("{other:?}"),
         };
         assert_eq!(error, expected, "{text}");

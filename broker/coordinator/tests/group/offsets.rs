@@ -72,6 +72,7 @@ fn metadata_has_a_limit_of_its_own_per_partition() {
         instance_id: None,
         generation: -1,
         retention_ms: None,
+        unknown_group: ErrorCode::IllegalGeneration,
         offsets,
     }));
     let GroupReply::Commit(reply) = reply else { panic!("{reply:?}") };

@@ -305,6 +305,7 @@ impl Client {
             instance_id: self.instance.clone(),
             generation: self.generation,
             retention_ms: None,
+            unknown_group: ErrorCode::IllegalGeneration,
             offsets: vec![to_commit(partition, offset)],
         })
     }

@@ -1,10 +1,10 @@
-//! Every broker key of Apache Kafka 4.3 with its default (those of whole mechanisms that the broker
+//! Every broker key of Apache Kafka 4.4 with its default (those of whole mechanisms that the broker
 //! does not have are in `unbuilt`), and the keys of our own (`barnabas.*`). The order is Kafka's:
 //! server, network, log, replication, groups, security.
 
 use super::key::Kind::{Bool, Double, Int, List, Long, OneOf, Password, Text};
 use super::key::{BrokerKey, harmless, harmless_null, refused, refused_null, used, used_null};
-use super::unbuilt::UNBUILT;
+use super::unbuilt::{INTERNAL, UNBUILT};
 
 const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
@@ -12,7 +12,8 @@ const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
 /// Server, network and controller.
 const SERVER: &[BrokerKey] = &[
     used_null("node.id", Int(0)),
-    refused("broker.id", Int(-1), "-1"),
+    // The older name of node.id: parsing sees to it that both say the same.
+    used("broker.id", Int(-1), "-1"),
     used("process.roles", List, "broker,controller"),
     used("listeners", List, "PLAINTEXT://:9092"),
     used_null("advertised.listeners", List),
@@ -90,7 +91,6 @@ const SERVER: &[BrokerKey] = &[
     harmless("metrics.num.samples", Int(1), "2"),
     harmless("metrics.sample.window.ms", Long(1), "30000"),
     harmless("metrics.recording.level", Text, "INFO"),
-    harmless("auto.include.jmx.reporter", Bool, "true"),
     harmless("telemetry.max.bytes", Int(1), "1048576"),
     refused_null("client.quota.callback.class", Text),
     harmless("quota.window.num", Int(1), "11"),
@@ -112,8 +112,8 @@ const LOG: &[BrokerKey] = &[
     harmless("unclean.leader.election.interval.ms", Long(1), "300000"),
     used("auto.leader.rebalance.enable", Bool, "true"),
     used("leader.imbalance.check.interval.seconds", Long(1), "300"),
-    harmless("leader.imbalance.per.broker.percentage", Int(0), "10"),
     used("message.max.bytes", Int(0), "1048588"),
+    used("max.decompressed.message.bytes", Int(1), "2147483639"),
     used("compression.type", OneOf(COMPRESSION), "producer"),
     used("compression.gzip.level", Int(-1), "-1"),
     used("compression.lz4.level", Int(1), "9"),
@@ -175,6 +175,8 @@ const LOG: &[BrokerKey] = &[
     harmless("delete.records.purgatory.purge.interval.requests", Int(0), "1"),
     used("producer.id.expiration.ms", Int(1), "86400000"),
     harmless("producer.id.expiration.check.interval.ms", Int(1), "600000"),
+    harmless("log.remote.copy.lag.ms", Long(-1), "0"),
+    harmless("log.remote.copy.lag.bytes", Long(-1), "-1"),
     refused("remote.log.storage.system.enable", Bool, "false"),
 ];
 
@@ -190,8 +192,8 @@ const GROUP: &[BrokerKey] = &[
     used("offset.metadata.max.bytes", Int(0), "4096"),
     used("offsets.commit.timeout.ms", Int(1), "5000"),
     used("group.initial.rebalance.delay.ms", Int(0), "3000"),
-    used("group.min.session.timeout.ms", Int(1), "6000"),
-    used("group.max.session.timeout.ms", Int(1), "1800000"),
+    used("group.min.session.timeout.ms", Int(0), "6000"),
+    used("group.max.session.timeout.ms", Int(0), "1800000"),
     used("group.max.size", Int(1), "2147483647"),
     harmless("group.coordinator.threads", Int(1), "4"),
     harmless("group.coordinator.append.linger.ms", Int(-1), "-1"),
@@ -298,6 +300,19 @@ pub fn broker_keys() -> impl Iterator<Item = &'static BrokerKey> {
 /// What is known of a key of the broker's configuration; `None`: a broker refuses to start with it.
 pub fn broker_key(name: &str) -> Option<&'static BrokerKey> {
     broker_keys().find(|key| key.name == name)
+}
+
+/// Whether Kafka does not describe the key unless it is set.
+pub fn is_internal_broker_key(name: &str) -> bool {
+    INTERNAL.iter().any(|key| key.name == name)
+}
+
+/// Whether an unknown key belongs to somebody else: no known key begins with its first word, and
+/// none is so like it that it may be meant. Plug-ins of Kafka's keep their keys in its files.
+pub fn is_foreign_key(name: &str) -> bool {
+    let first = |name: &'static str| name.split_once('.').map_or(name, |(first, _)| first);
+    let own = name.split_once('.').map_or(name, |(first, _)| first);
+    nearest_broker_key(name).is_none() && !broker_keys().any(|key| first(key.name) == own)
 }
 
 /// The known key that an unknown one is at most two edits away from, for the error message.

@@ -5,10 +5,13 @@
 
 mod broker;
 mod cordon;
+mod docs;
+mod gone;
 mod key;
 mod keys;
 mod registry;
 mod resolve;
+mod resource;
 mod settings;
 mod unbuilt;
 
@@ -17,10 +20,15 @@ pub use broker::{
     BrokerConfigDef, dynamic_broker_config, dynamic_broker_configs, is_cluster_wide, is_per_broker,
 };
 pub use cordon::{CORDONED_LOG_DIRS, check_cordon, is_cordoned, is_dir_cordoned};
+pub use docs::broker_key_doc;
+pub use gone::gone_broker_key;
 pub use key::{BrokerKey, KeyError, Kind, Support};
-pub use keys::{broker_key, broker_keys, nearest_broker_key};
-pub use registry::topic_configs;
+pub use keys::{
+    broker_key, broker_keys, is_foreign_key, is_internal_broker_key, nearest_broker_key,
+};
+pub use registry::{internal_topic_configs, topic_configs};
 pub use resolve::{ConfigLayers, ConfigSource, Resolved, Synonym, resolve};
+pub use resource::{CLIENT_METRICS_CONFIGS, GROUP_CONFIGS, ResourceConfigDef};
 pub use settings::{CleanupPolicy, CompressionType, TimestampType, TopicSettings};
 pub(crate) use settings::{min_insync_replicas, unclean_leader_election};
 
@@ -88,10 +96,12 @@ pub struct TopicConfigDef {
     pub doc: &'static str,
 }
 
-/// The definition of a topic config.
+/// The definition of a topic config, internal ones included.
 pub fn topic_config(name: &str) -> Option<&'static TopicConfigDef> {
     let configs = topic_configs();
-    configs.binary_search_by(|def| def.name.cmp(name)).ok().map(|index| &configs[index])
+    let found = configs.binary_search_by(|def| def.name.cmp(name)).ok();
+    let found = found.map(|index| &configs[index]);
+    found.or_else(|| internal_topic_configs().iter().find(|def| def.name == name))
 }
 
 /// A topic config that a broker key stands for.

@@ -1,4 +1,4 @@
-//! Kafka's topic configs, as its release 4.3 has them: names, types, defaults and ranges.
+//! Kafka's topic configs, as its release 4.4 has them: names, types, defaults and ranges.
 
 use super::ConfigKind::{Boolean, Double, Int, List, Long, String};
 use super::Valid::{Any, AtLeast, Between, DefaultOr, Fraction, ListOf, OneOf, ThrottledReplicas};
@@ -31,6 +31,21 @@ const fn key(name: &'static str) -> BrokerSynonym {
 const fn key_in(unit: i64, name: &'static str) -> BrokerSynonym {
     BrokerSynonym { name, unit }
 }
+
+/// Topic configs that Kafka has for tests, its own and those of others: valid where they are set,
+/// not described otherwise.
+pub fn internal_topic_configs() -> &'static [TopicConfigDef] {
+    INTERNAL
+}
+
+const INTERNAL: &[TopicConfigDef] = &[def(
+    "internal.segment.bytes",
+    Int,
+    "1073741824",
+    AtLeast(1),
+    &[],
+    "Takes the place of segment.bytes, without its minimum.",
+)];
 
 const TOPIC_CONFIGS: &[TopicConfigDef] = &[
     def(
@@ -83,6 +98,15 @@ const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         &[key("log.cleaner.delete.retention.ms")],
         "How long a compacted topic keeps tombstones, so that readers from the start see \
          them.",
+    ),
+    def(
+        "errors.deadletterqueue.group.enable",
+        Boolean,
+        "false",
+        Any,
+        &[],
+        "Whether share groups may write the records that they give up to this topic; has no effect \
+         before there are share groups.",
     ),
     def(
         "file.delete.delay.ms",
@@ -162,6 +186,15 @@ const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "Longest time that a record of a compacted topic may stay uncompacted.",
     ),
     def(
+        "max.decompressed.message.bytes",
+        Int,
+        "2147483639",
+        Between(1, 2147483639),
+        &[key("max.decompressed.message.bytes")],
+        "Bytes that one record of a compressed batch may have; a batch with a larger one is \
+         refused.",
+    ),
+    def(
         "max.message.bytes",
         Int,
         "1048588",
@@ -225,6 +258,23 @@ const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         Any,
         &[key("log.preallocate")],
         "Whether a new segment's file gets its full size at once.",
+    ),
+    def(
+        "remote.copy.lag.bytes",
+        Long,
+        "-1",
+        AtLeast(-1),
+        &[key("log.remote.copy.lag.bytes")],
+        "Bytes that may wait on local disk before segments are copied to tiered storage; -1 stands \
+         for the local retention.",
+    ),
+    def(
+        "remote.copy.lag.ms",
+        Long,
+        "0",
+        AtLeast(-1),
+        &[key("log.remote.copy.lag.ms")],
+        "Time that segments may wait on local disk before they are copied to tiered storage.",
     ),
     def(
         "remote.log.copy.disable",

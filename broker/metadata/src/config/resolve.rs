@@ -17,6 +17,8 @@ pub enum ConfigSource {
     DynamicDefaultBroker,
     StaticBroker,
     Default,
+    ClientMetrics,
+    Group,
 }
 
 impl ConfigSource {
@@ -28,6 +30,8 @@ impl ConfigSource {
             ConfigSource::DynamicDefaultBroker => 3,
             ConfigSource::StaticBroker => 4,
             ConfigSource::Default => 5,
+            ConfigSource::ClientMetrics => 7,
+            ConfigSource::Group => 8,
         }
     }
 }

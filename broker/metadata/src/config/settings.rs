@@ -41,6 +41,7 @@ pub struct TopicSettings {
     pub flush_ms: i64,
     pub index_interval_bytes: i32,
     pub max_compaction_lag_ms: i64,
+    pub max_decompressed_message_bytes: i32,
     pub max_message_bytes: i32,
     pub message_timestamp_after_max_ms: i64,
     pub message_timestamp_before_max_ms: i64,
@@ -78,6 +79,7 @@ impl TopicSettings {
             flush_messages: parsed("flush.messages", layers),
             flush_ms: parsed("flush.ms", layers),
             index_interval_bytes: parsed("index.interval.bytes", layers),
+            max_decompressed_message_bytes: parsed("max.decompressed.message.bytes", layers),
             max_compaction_lag_ms: parsed("max.compaction.lag.ms", layers),
             max_message_bytes: parsed("max.message.bytes", layers),
             message_timestamp_after_max_ms: parsed("message.timestamp.after.max.ms", layers),
@@ -89,13 +91,20 @@ impl TopicSettings {
             preallocate: flag("preallocate", layers),
             retention_bytes: parsed("retention.bytes", layers),
             retention_ms: parsed("retention.ms", layers),
-            segment_bytes: parsed("segment.bytes", layers),
+            segment_bytes: segment_bytes(layers),
             segment_index_bytes: parsed("segment.index.bytes", layers),
             segment_jitter_ms: parsed("segment.jitter.ms", layers),
             segment_ms: parsed("segment.ms", layers),
             unclean_leader_election_enable: unclean_leader_election(layers),
         }
     }
+}
+
+/// The internal key counts where it is set.
+fn segment_bytes(layers: &ConfigLayers<'_>) -> i32 {
+    let is_set = |name: &str| layers.topic.is_some_and(|map| map.contains_key(name));
+    let internal = "internal.segment.bytes";
+    parsed(if is_set(internal) { internal } else { "segment.bytes" }, layers)
 }
 
 pub(crate) fn min_insync_replicas(layers: &ConfigLayers<'_>) -> i32 {

@@ -14,7 +14,7 @@ fn statics(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
 #[test]
 fn the_registry_is_sorted_complete_and_its_defaults_are_valid() {
     let configs = topic_configs();
-    assert_eq!(configs.len(), 33, "Kafka 4.3 has 33 public topic configs");
+    assert_eq!(configs.len(), 37, "Kafka 4.4 has 37 public topic configs");
     assert!(configs.windows(2).all(|pair| pair[0].name < pair[1].name));
     for def in configs {
         assert_eq!(validate_value(def.name, def.kind, def.valid, def.default), Ok(()));
@@ -193,7 +193,7 @@ fn broker_keys_check_values_as_the_broker_and_the_controller_do() {
     assert!(matches!(unsupported, Err(KeyError::Unsupported { .. })));
 }
 
-/// What `AbstractKafkaConfig` of Apache Kafka 4.3.1 defines, without its internal keys.
+/// What `AbstractKafkaConfig` of Apache Kafka 4.4.0 defines, without its internal keys.
 const KAFKA_KEYS: &str = include_str!("kafka_keys.txt");
 
 #[test]
@@ -208,6 +208,35 @@ fn every_broker_key_of_kafka_is_known_once() {
     for key in broker_keys() {
         assert!(key.default.is_none_or(|value| key.kind.check(value).is_ok()), "{}", key.name);
     }
+}
+
+#[test]
+fn keys_of_older_kafkas_and_of_others_are_told_apart_from_misspellings() {
+    assert_eq!(gone_broker_key("zookeeper.connect"), Some("4.0"));
+    assert_eq!(gone_broker_key("log.message.format.version"), Some("4.0"));
+    assert_eq!(gone_broker_key("advertised.host.name"), Some("3.0"));
+    assert_eq!(gone_broker_key("log.dirs"), None);
+    for key in broker_keys() {
+        assert_eq!(gone_broker_key(key.name), None, "{}", key.name);
+    }
+    assert!(is_foreign_key("confluent.support.metrics.enable"));
+    assert!(is_foreign_key("cruise.control.metrics.topic"));
+    for own in ["log.dirz", "lgo.dirs", "num.partition", "barnabas.nonsense", "log.nonsense"] {
+        assert!(!is_foreign_key(own), "{own}");
+    }
+}
+
+#[test]
+fn an_internal_key_is_valid_but_not_described() {
+    let def = topic_config("internal.segment.bytes").unwrap();
+    assert!(topic_configs().iter().all(|described| described.name != def.name));
+    let topic = map(&[("internal.segment.bytes", "500"), ("segment.bytes", "2000000")]);
+    assert_eq!(validate_topic_configs(&topic), Ok(()));
+    let none = statics(&[]);
+    let layers = ConfigLayers { topic: Some(&topic), ..ConfigLayers::of_file(&none) };
+    assert_eq!(TopicSettings::resolve(&layers).segment_bytes, 500);
+    assert!(is_internal_broker_key("server.max.startup.time.ms"));
+    assert!(!is_internal_broker_key("log.dirs"));
 }
 
 #[test]

@@ -1,15 +1,50 @@
-//! The keys of Apache Kafka 4.3 that belong to what the broker does not have at all. They are
+//! The keys of Apache Kafka 4.4 that belong to what the broker does not have at all. They are
 //! known, so that a file which sets one gets a warning, or an error that says what is missing, in
 //! place of a guess at a misspelling.
 
 use super::key::Kind::{Bool, Double, Int, List, Long, Password, Text};
 use super::key::{BrokerKey, harmless, harmless_null, refused, refused_null};
 
-/// Share groups, streams groups, remote storage, security.
-pub(super) const UNBUILT: [&[BrokerKey]; 3] = [SHARE_AND_STREAMS, REMOTE, SECURITY];
+/// Share groups, streams groups, remote storage, security, Kafka's internal keys.
+pub(super) const UNBUILT: [&[BrokerKey]; 4] = [SHARE_AND_STREAMS, REMOTE, SECURITY, INTERNAL];
+
+/// Keys that Kafka keeps for its own tests: known where they are set, not described otherwise.
+pub(super) const INTERNAL: &[BrokerKey] = &[
+    harmless("group.consumer.assignor.offload.enable", Bool, "true"),
+    harmless("group.share.assignor.offload.enable", Bool, "true"),
+    harmless(
+        "group.share.dlq.manager.class.name",
+        Text,
+        "org.apache.kafka.server.share.dlq.DefaultShareGroupDLQManager",
+    ),
+    harmless("group.share.initialize.retry.interval.ms", Int(1), "30000"),
+    harmless(
+        "group.share.persister.class.name",
+        Text,
+        "org.apache.kafka.server.share.persister.DefaultStatePersister",
+    ),
+    harmless("group.streams.acceptable.recovery.lag", Long(0), "10000"),
+    harmless("group.streams.assignor.offload.enable", Bool, "true"),
+    harmless("group.streams.max.warmup.replicas", Int(0), "20"),
+    harmless("group.streams.min.task.offset.interval.ms", Int(1), "15000"),
+    harmless("group.streams.num.warmup.replicas", Int(0), "2"),
+    harmless("group.streams.task.offset.interval.ms", Int(1), "60000"),
+    harmless("internal.metadata.delete.delay.millis", Long(0), "60000"),
+    harmless_null("internal.metadata.log.segment.bytes", Int(1)),
+    harmless("internal.metadata.max.batch.size.in.bytes", Int(1), "8388608"),
+    harmless("remote.log.index.file.cache.ttl.ms", Long(-1), "900000"),
+    harmless("remote.log.manager.task.retry.backoff.max.ms", Long(1), "30000"),
+    harmless("remote.log.manager.task.retry.backoff.ms", Long(1), "500"),
+    harmless("remote.log.manager.task.retry.jitter", Double, "0.2"),
+    harmless("server.max.startup.time.ms", Long(0), "9223372036854775807"),
+    harmless("share.coordinator.cold.partition.snapshot.interval.ms", Int(1), "300000"),
+    harmless("share.coordinator.state.topic.prune.interval.ms", Int(1), "300000"),
+];
 
 /// Share groups and streams groups.
 const SHARE_AND_STREAMS: &[BrokerKey] = &[
+    harmless("errors.deadletterqueue.auto.create.topics.enable", Bool, "false"),
+    harmless("errors.deadletterqueue.topic.name.prefix", Text, "dlq."),
     harmless("group.share.assignment.interval.ms", Int(0), "1000"),
     harmless("group.share.assignors", List, "simple"),
     harmless("group.share.heartbeat.interval.ms", Int(1), "5000"),
@@ -29,6 +64,7 @@ const SHARE_AND_STREAMS: &[BrokerKey] = &[
     harmless("group.share.min.session.timeout.ms", Int(1), "45000"),
     harmless("group.share.session.timeout.ms", Int(1), "45000"),
     harmless("group.streams.assignment.interval.ms", Int(0), "1000"),
+    harmless("group.streams.assignors", List, "sticky"),
     harmless("group.streams.heartbeat.interval.ms", Int(1), "5000"),
     harmless("group.streams.initial.rebalance.delay.ms", Int(0), "3000"),
     harmless("group.streams.max.assignment.interval.ms", Int(0), "15000"),
@@ -40,7 +76,9 @@ const SHARE_AND_STREAMS: &[BrokerKey] = &[
     harmless("group.streams.min.heartbeat.interval.ms", Int(1), "5000"),
     harmless("group.streams.min.session.timeout.ms", Int(1), "45000"),
     harmless("group.streams.num.standby.replicas", Int(0), "0"),
+    harmless("group.streams.rack.aware.assignment.tags", List, ""),
     harmless("group.streams.session.timeout.ms", Int(1), "45000"),
+    harmless_null("group.streams.topology.description.plugin.class", Text),
     harmless("share.coordinator.append.linger.ms", Int(-1), "-1"),
     harmless("share.coordinator.cached.buffer.max.bytes", Int(524_288), "1048588"),
     harmless("share.coordinator.load.buffer.size", Int(1), "5242880"),
@@ -103,6 +141,8 @@ const SECURITY: &[BrokerKey] = &[
     refused("sasl.login.refresh.window.jitter", Double, "0.05"),
     refused("sasl.login.retry.backoff.max.ms", Long(0), "10000"),
     refused("sasl.login.retry.backoff.ms", Long(0), "100"),
+    refused("sasl.oauthbearer.allow.unverified.audience", Bool, "false"),
+    refused("sasl.oauthbearer.allow.unverified.issuer", Bool, "false"),
     refused("sasl.oauthbearer.assertion.algorithm", Text, "RS256"),
     refused_null("sasl.oauthbearer.assertion.claim.aud", Text),
     refused("sasl.oauthbearer.assertion.claim.exp.seconds", Int(0), "300"),

@@ -7,9 +7,10 @@ use base::{BrokerId, ErrorCode, TopicPartition};
 
 use super::draft::Draft;
 use super::error;
+use super::topics::validate_topic_name;
 use crate::config::{
-    self, ConfigKind, ConfigLayers, dynamic_broker_config, list_items, resolve, topic_config,
-    validate_value,
+    self, ConfigKind, ConfigLayers, broker_key, dynamic_broker_config, list_items, resolve,
+    topic_config, validate_value,
 };
 use crate::record::{ConfigRecord, ConfigResource, MetadataRecord};
 use crate::request::{
@@ -158,7 +159,7 @@ impl Draft<'_> {
         let mut per_broker = changed.filter(|(name, _)| config::is_per_broker(name));
         let Some((name, value)) = per_broker.next() else { return Ok(()) };
         let ConfigResource::Broker(id) = resource else {
-            let message = format!("Cannot update these configs at default cluster level: {name}");
+            let message = format!("Cannot update these configs at default cluster level: [{name}]");
             return error(ErrorCode::InvalidRequest, message);
         };
         let dirs = self.image.broker(*id).map(|b| b.log_dir_paths.clone()).unwrap_or_default();
@@ -170,6 +171,10 @@ impl Draft<'_> {
 
     fn check_resource(&self, resource: &ConfigResource) -> Result<(), ControllerError> {
         match resource {
+            ConfigResource::Topic(name) if validate_topic_name(name).is_err() => {
+                validate_topic_name(name)
+                    .or_else(|why| error(ErrorCode::InvalidTopicException, why))
+            }
             ConfigResource::Topic(name) if self.image.topic(name).is_none() => error(
                 ErrorCode::UnknownTopicOrPartition,
                 format!("The topic '{name}' does not exist."),
@@ -236,18 +241,24 @@ fn kind_of(resource: &ConfigResource, name: &str) -> Option<ConfigKind> {
     }
 }
 
-/// Only new values are checked: a value that an older version accepted does not block others.
+/// Only new values are checked: a value that an older version accepted does not block others. Keys
+/// that nobody knows are taken, as Kafka takes them: they are those of plug-ins.
 fn check_broker_configs(current: &Configs, configs: &Configs) -> Result<(), ControllerError> {
     let changed = configs.iter().filter(|(name, value)| current.get(*name) != Some(*value));
+    let mut fixed = Vec::new();
     for (name, value) in changed {
-        let Some(def) = dynamic_broker_config(name) else {
-            let message = format!("Cannot update these configs dynamically: {name}");
-            return error(ErrorCode::InvalidRequest, message);
-        };
-        validate_value(name, def.kind, def.valid, value)
-            .or_else(|why| error(ErrorCode::InvalidConfig, why))?;
+        match dynamic_broker_config(name) {
+            Some(def) => validate_value(name, def.kind, def.valid, value)
+                .or_else(|why| error(ErrorCode::InvalidConfig, why))?,
+            None if broker_key(name).is_some() => fixed.push(&**name),
+            None => {}
+        }
     }
-    Ok(())
+    if fixed.is_empty() {
+        return Ok(());
+    }
+    let message = format!("Cannot update these configs dynamically: [{}]", fixed.join(", "));
+    error(ErrorCode::InvalidRequest, message)
 }
 
 fn check_cluster_wide(

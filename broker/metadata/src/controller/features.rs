@@ -25,8 +25,8 @@ const fn feature(name: &'static str, min: i16, max: i16, initial: i16) -> Suppor
 
 /// What this version supports. Levels are Kafka's: clients read them to choose their behaviour.
 pub const SUPPORTED_FEATURES: &[SupportedFeature] = &[
-    // Kafka's number of 4.3-IV0.
-    feature("metadata.version", 30, 30, 30),
+    // Kafka's numbers of 4.3-IV0, which clusters of the first releases have, and of 4.4-IV2.
+    feature("metadata.version", 30, 33, 33),
     feature("eligible.leader.replicas.version", 1, 1, 1),
 ];
 

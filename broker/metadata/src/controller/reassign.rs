@@ -55,10 +55,8 @@ impl Draft<'_> {
         let settled: Vec<BrokerId> = settled.copied().collect();
         let size = partition.replicas.len() - partition.removing.len();
         if !may_resize && target.len() != size {
-            let message = format!(
-                "The replication factor is changed from {size} to {} but that was not allowed.",
-                target.len()
-            );
+            let message =
+                format!("The replication factor is changed from {size} to {}", target.len());
             return error(ErrorCode::InvalidReplicationFactor, message);
         }
         let Some(mut change) = self.change(tp, self.rules(&tp.topic)) else {

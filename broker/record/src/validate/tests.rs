@@ -14,6 +14,7 @@ fn rules() -> Rules {
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 3_600_000,
         compression: TargetCompression::Producer,
+        decompressed_record_bytes_max: i32::MAX,
         now_ms: 1_000_000,
     }
 }
@@ -128,6 +129,34 @@ fn timestamps_outside_the_bounds_are_named() {
     let strict = Rules { timestamp_before_max_ms: 10, ..rules() };
     let old = build(BatchOptions::default(), &[(999_000, None, b"old")]);
     assert_eq!(code(&old, &strict), ErrorCode::InvalidTimestamp);
+}
+
+#[test]
+fn a_producer_may_only_claim_the_brokers_time_where_its_own_counts() {
+    let claims = with_header(sample(Compression::None), |header| {
+        header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+    });
+    let check = |rules: Rules| validate(&Batch::parse(&claims).unwrap(), &rules);
+    // Every record has the largest timestamp then, and that is in range.
+    let verdict = check(rules()).unwrap();
+    assert_eq!(verdict.header.attributes.timestamp_type(), TimestampType::CreateTime);
+    assert_eq!(verdict.header.max_timestamp, 1001);
+    let strict = Rules { timestamp_before_max_ms: 10, ..rules() };
+    assert_eq!(check(strict).unwrap_err().code, ErrorCode::InvalidTimestamp);
+    let stamped = Rules { timestamp_type: TimestampType::LogAppendTime, ..rules() };
+    assert_eq!(check(stamped).unwrap_err().code, ErrorCode::InvalidTimestamp);
+}
+
+#[test]
+fn a_compressed_record_may_not_expand_beyond_the_topics_bound() {
+    let small = Rules { decompressed_record_bytes_max: 39_999, ..rules() };
+    for (codec, expected) in
+        [(Compression::None, Ok(())), (Compression::Zstd, Err(ErrorCode::InvalidRecord))]
+    {
+        let bytes = sample(codec);
+        let result = validate(&Batch::parse(&bytes).unwrap(), &small);
+        assert_eq!(result.map(drop).map_err(|invalid| invalid.code), expected, "{codec:?}");
+    }
 }
 
 #[test]

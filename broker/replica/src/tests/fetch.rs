@@ -110,10 +110,14 @@ fn latest_is_unavailable_until_the_epoch_start_is_committed() {
     replica.assign(Some(1), 5, 1, &[1, 2]);
     let latest = |replica: &Replica| replica.core.latest_offset(Isolation::ReadUncommitted);
     assert_eq!(latest(&replica), Err(ErrorCode::OffsetNotAvailable));
+    // What is below it is known: only a time beyond it cannot be answered yet.
+    let bound = |replica: &Replica| replica.core.timestamp_bound(Isolation::ReadUncommitted);
+    assert_eq!(bound(&replica), Ok((12, Some(ErrorCode::OffsetNotAvailable))));
     replica.fetch(B2, 19);
     assert_eq!(latest(&replica), Err(ErrorCode::OffsetNotAvailable));
     replica.fetch(B2, 20);
     assert_eq!(latest(&replica), Ok(20));
+    assert_eq!(bound(&replica), Ok((20, None)));
 }
 
 #[test]

@@ -224,6 +224,7 @@ impl World {
             instance_id: None,
             generation: member.generation,
             retention_ms: None,
+            unknown_group: ErrorCode::IllegalGeneration,
             offsets: commits.iter().map(offset).collect(),
         });
         self.send_group(client, request, BTreeMap::new(), commits);

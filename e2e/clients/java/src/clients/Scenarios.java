@@ -41,6 +41,9 @@ public final class Scenarios {
         all.put("admin-cluster", Admins::cluster);
         all.put("admin-groups", Admins::groups);
         all.put("admin-offsets", Admins::offsets);
+        all.put("absent-reads", Absent::reads);
+        all.put("absent-transactions", Absent::transactions);
+        all.put("absent-consumer-protocol", Absent::consumerProtocol);
         return all;
     }
 

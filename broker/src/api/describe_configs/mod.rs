@@ -1,12 +1,16 @@
 //! DescribeConfigs (key 32): every config of topics and brokers with its value, source and
 //! synonyms.
 
+mod others;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{BrokerId, ErrorCode};
 use metadata::config::{
-    BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, broker_key, broker_keys,
-    dynamic_broker_config, dynamic_broker_configs, resolve, topic_configs,
+    BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, TopicConfigDef, broker_key,
+    broker_key_doc, broker_keys, dynamic_broker_config, internal_topic_configs,
+    is_internal_broker_key, resolve, topic_configs,
 };
 use metadata::{ConfigMap, ConfigResource, ControllerError, Image};
 use wire::Str;
@@ -17,11 +21,9 @@ use wire::messages::describe_configs_response::{
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
 use super::configs::{BROKER_LOGGER, resource_from_wire};
+use super::topology::is_topic_name;
 use crate::{Broker, RequestContext};
 
-/// Number of the source "dynamic config of a client metrics subscription" and of a group.
-const SOURCE_CLIENT_METRICS: i8 = 7;
-const SOURCE_GROUP: i8 = 8;
 const TYPE_STRING: i8 = 2;
 const TYPE_PASSWORD: i8 = 9;
 
@@ -74,22 +76,33 @@ fn describe(
     resource: DescribeConfigsResource,
     details: Details,
 ) -> Result<Vec<DescribeConfigsResourceResult>, ControllerError> {
-    if resource.resource_type == BROKER_LOGGER {
-        return Ok(Vec::new());
-    }
-    let target = resource_from_wire(resource.resource_type, &resource.resource_name)?;
-    let mut configs = match &target {
-        ConfigResource::Topic(name) => topic(broker, image, name, details)?,
-        ConfigResource::BrokerDefault => broker_default(image, details),
-        ConfigResource::Broker(id) if *id == broker.id => broker_configs(broker, image, details),
-        ConfigResource::Broker(id) => return Err(wrong_broker(broker, *id)),
-        ConfigResource::Group(_) => dynamic_only(image, &target, SOURCE_GROUP),
-        ConfigResource::ClientMetrics(_) => dynamic_only(image, &target, SOURCE_CLIENT_METRICS),
+    let name = &resource.resource_name;
+    let mut configs = match resource.resource_type {
+        BROKER_LOGGER => others::loggers(broker, name)?,
+        kind => described(broker, image, &resource_from_wire(kind, name)?, details)?,
     };
     if let Some(wanted) = &resource.configuration_keys {
         configs.retain(|config| wanted.contains(&config.name));
     }
     Ok(configs)
+}
+
+fn described(
+    broker: &Broker,
+    image: &Image,
+    target: &ConfigResource,
+    details: Details,
+) -> Result<Vec<DescribeConfigsResourceResult>, ControllerError> {
+    match target {
+        ConfigResource::Topic(name) => topic(broker, image, name, details),
+        ConfigResource::BrokerDefault => Ok(broker_default(image, details)),
+        ConfigResource::Broker(id) if *id == broker.id => {
+            Ok(broker_configs(broker, image, details))
+        }
+        ConfigResource::Broker(id) => Err(wrong_broker(broker, *id)),
+        ConfigResource::Group(name) => others::group(broker, image, name, details),
+        ConfigResource::ClientMetrics(name) => others::client_metrics(image, name, details),
+    }
 }
 
 /// Clients send a broker's resource to that broker, since only it knows its configuration file.
@@ -104,6 +117,9 @@ fn topic(
     name: &str,
     details: Details,
 ) -> Result<Vec<DescribeConfigsResourceResult>, ControllerError> {
+    if !is_topic_name(name) {
+        return Err(ErrorCode::InvalidTopicException.into());
+    }
     if image.topic(name).is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition.into());
     }
@@ -120,7 +136,10 @@ fn topic(
             ..Default::default()
         }
     };
-    Ok(topic_configs().iter().map(config).collect())
+    let set = layers.topic;
+    let is_set = |def: &&TopicConfigDef| set.is_some_and(|map| map.contains_key(def.name));
+    let internal = internal_topic_configs().iter().filter(is_set);
+    Ok(topic_configs().iter().chain(internal).map(config).collect())
 }
 
 fn synonyms(all: Vec<Synonym>, details: Details) -> Vec<DescribeConfigsSynonym> {
@@ -152,12 +171,17 @@ fn altered(
     details: Details,
 ) -> DescribeConfigsResourceResult {
     let synonym = Synonym { name: name.to_owned(), value: value.to_owned(), source };
+    let known = dynamic_broker_config(name);
+    // What an unknown key holds may be a secret, as Kafka sees it.
+    let is_sensitive = known.is_none();
     DescribeConfigsResourceResult {
         name: Str::from(name),
-        value: Some(Str::from(value)),
+        value: (!is_sensitive).then(|| Str::from(value)),
         config_source: source.code(),
-        synonyms: synonyms(vec![synonym], details),
-        config_type: dynamic_broker_config(name).map_or(TYPE_STRING, |d| d.kind.code()),
+        is_sensitive,
+        synonyms: if is_sensitive { Vec::new() } else { synonyms(vec![synonym], details) },
+        config_type: known.map_or(TYPE_STRING, |d| d.kind.code()),
+        documentation: details.documentation.then(|| Str::from(broker_key_doc(name))),
         ..Default::default()
     }
 }
@@ -170,17 +194,22 @@ fn broker_configs(
 ) -> Vec<DescribeConfigsResourceResult> {
     let own = image.config(&ConfigResource::Broker(broker.id));
     let all = image.config(&ConfigResource::BrokerDefault);
-    let known = broker_keys().map(|key| broker_config(broker, key, own, all, details));
-    // Some can be altered only (throttles): they are shown where they are set.
-    let altered_only = dynamic_broker_configs().filter(|def| broker_key(def.name).is_none());
-    let altered_only = altered_only.filter_map(|def| {
-        let layers =
-            [(own, ConfigSource::DynamicBroker), (all, ConfigSource::DynamicDefaultBroker)];
-        let set =
-            |(map, source): (Option<&ConfigMap>, _)| Some((map?.get(def.name)?.clone(), source));
-        let (value, source) = layers.into_iter().find_map(set)?;
-        Some(altered(def.name, &value, source, details))
-    });
+    let explicit = &broker.config.explicit;
+    let is_shown =
+        |key: &&BrokerKey| !is_internal_broker_key(key.name) || explicit.contains_key(key.name);
+    let known = broker_keys().filter(is_shown);
+    let known = known.map(|key| broker_config(broker, key, own, all, details));
+    // Some can be altered only (throttles, keys of plug-ins): they are shown where they are set.
+    let layers = [(all, ConfigSource::DynamicDefaultBroker), (own, ConfigSource::DynamicBroker)];
+    let mut altered_only = BTreeMap::new();
+    for (map, source) in layers {
+        let unknown = map.into_iter().flat_map(|map| map.iter());
+        let unknown = unknown.filter(|(name, _)| broker_key(name).is_none());
+        altered_only.extend(unknown.map(|(name, value)| (name, (value, source))));
+    }
+    let altered_only = altered_only.into_iter();
+    let altered_only =
+        altered_only.map(|(name, (value, source))| altered(name, value, source, details));
     known.chain(altered_only).collect()
 }
 
@@ -196,7 +225,7 @@ fn broker_config(
     let found = [
         (dynamic(own), ConfigSource::DynamicBroker),
         (dynamic(all), ConfigSource::DynamicDefaultBroker),
-        (broker.config.explicit.get(key.name).cloned(), ConfigSource::StaticBroker),
+        (in_file(broker, key.name), ConfigSource::StaticBroker),
         (key.default.map(str::to_owned), ConfigSource::Default),
     ];
     let synonym = |(value, source): (Option<String>, ConfigSource)| {
@@ -216,23 +245,17 @@ fn broker_config(
             false => synonyms(candidates, details),
         },
         config_type: kind_code(key.kind),
+        documentation: details.documentation.then(|| Str::from(broker_key_doc(key.name))),
         ..Default::default()
     }
 }
 
-fn dynamic_only(
-    image: &Image,
-    resource: &ConfigResource,
-    source: i8,
-) -> Vec<DescribeConfigsResourceResult> {
-    let config = |(name, value): (&Arc<str>, &Arc<str>)| DescribeConfigsResourceResult {
-        name: Str::from(name),
-        value: Some(Str::from(value)),
-        config_source: source,
-        config_type: TYPE_STRING,
-        ..Default::default()
-    };
-    image.config(resource).map(|m| m.iter().map(config).collect()).unwrap_or_default()
+/// What the file says of a key. The id goes by two names, of which a file has one as a rule.
+fn in_file(broker: &Broker, name: &str) -> Option<String> {
+    match name {
+        "node.id" | "broker.id" => Some(broker.id.to_string()),
+        name => broker.config.explicit.get(name).cloned(),
+    }
 }
 
 /// The number of a type in DescribeConfigs.
