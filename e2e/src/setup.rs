@@ -65,14 +65,7 @@ pub fn java() -> Result<String> {
     static DONE: OnceLock<Result<String, String>> = OnceLock::new();
     once(&DONE, || {
         let (dir, from) = (cache()?.join("java"), sources().join("java"));
-        let libs = dir.join("libs");
-        step(&dir, "libs", &[from.join("pom.xml")], || {
-            remove(&libs)?;
-            let mut maven = Command::new("mvn");
-            maven.args(["-q", "-B", "-f"]).arg(from.join("pom.xml"));
-            maven.arg("dependency:copy-dependencies");
-            run(maven.arg(format!("-DoutputDirectory={}", libs.display())))
-        })?;
+        let libs = jars(&dir, "libs", &from.join("pom.xml"))?;
         let class_path = format!("{}:{}/*", dir.join("classes").display(), libs.display());
         let files = files_in(&from.join("src/clients"), "java")?;
         step(&dir, "classes", &files, || {
@@ -83,6 +76,27 @@ pub fn java() -> Result<String> {
         })?;
         Ok(class_path)
     })
+}
+
+/// The class path of MirrorMaker 2.
+pub fn mirror_maker() -> Result<String> {
+    static DONE: OnceLock<Result<String, String>> = OnceLock::new();
+    once(&DONE, || {
+        let libs = jars(&cache()?.join("java"), "mirror", &sources().join("java/mirror/pom.xml"))?;
+        Ok(format!("{}/*", libs.display()))
+    })
+}
+
+/// The directory with the jars that a Maven project depends on.
+fn jars(dir: &Path, name: &str, project: &Path) -> Result<PathBuf> {
+    let libs = dir.join(name);
+    step(dir, name, &[project.to_owned()], || {
+        remove(&libs)?;
+        let mut maven = Command::new("mvn");
+        maven.args(["-q", "-B", "-f"]).arg(project).arg("dependency:copy-dependencies");
+        run(maven.arg(format!("-DoutputDirectory={}", libs.display())))
+    })?;
+    Ok(libs)
 }
 
 /// The franz-go program.

@@ -305,7 +305,7 @@ fn producer_id_blocks_do_not_overlap() {
 #[test]
 fn features_start_at_their_level_and_stay_in_range() {
     let mut world = World::new(1);
-    assert_eq!(world.image.feature_level("metadata.version"), 30);
+    assert_eq!(world.image.feature_level("metadata.version"), 33);
     let mut update = |name: &str, level| {
         let updates = vec![FeatureUpdate { name: name.into(), level, allow_downgrade: false }];
         let request = UpdateFeaturesRequest { updates, validate_only: false };
@@ -316,7 +316,9 @@ fn features_start_at_their_level_and_stay_in_range() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(update("metadata.version", 30), Ok(()));
-    assert_eq!(update("metadata.version", 31), Err(ErrorCode::FeatureUpdateFailed));
+    assert_eq!(update("metadata.version", 33), Ok(()));
+    assert_eq!(update("metadata.version", 34), Err(ErrorCode::FeatureUpdateFailed));
+    let down = update("metadata.version", 30);
+    assert_eq!(down, Err(ErrorCode::FeatureUpdateFailed), "not without a word");
     assert_eq!(update("teleport.version", 1), Err(ErrorCode::FeatureUpdateFailed));
 }
