@@ -30,7 +30,7 @@ pub async fn handle(
     let image = broker.image();
     let wanted = supported.iter().filter(|kind| asked.is_empty() || asked.contains(kind));
     let resources = wanted.flat_map(|kind| {
-        let resource = |resource_name| ConfigResource { resource_name, resource_type: *kind };
+        let resource = move |resource_name| ConfigResource { resource_name, resource_type: *kind };
         names(&image, cx, *kind).into_iter().map(resource)
     });
     ListConfigResourcesResponse { config_resources: resources.collect(), ..Default::default() }

@@ -36,7 +36,7 @@ mod writer;
 pub use api_key::ApiKey;
 pub use error::{DecodeError, EncodeError};
 pub use messages::{AnyRequest, AnyResponse};
-pub use reader::{Reader, STRING_BYTES_MAX};
+pub use reader::{ARRAY_ELEMENTS_MAX, Reader, STRING_BYTES_MAX, TAGS_MAX};
 pub use records::{FileRange, Part, Records};
 pub use str::Str;
 pub use writer::{TagMark, Writer};
