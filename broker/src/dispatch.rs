@@ -157,17 +157,7 @@ apis! {
 pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
     ApiKey::all()
         .filter(|&api| !matches!(handler(api), Handler::NotServed))
-        .map(|api| (api, advertised_versions(api)))
-}
-
-/// Of some APIs clients are told fewer versions than are read.
-fn advertised_versions(api: ApiKey) -> RangeInclusive<i16> {
-    match api {
-        // franz-go takes version 1 for the word that the protocol is served, which it is not:
-        // this API is there to say so.
-        ApiKey::ConsumerGroupHeartbeat => 0..=0,
-        api => api.advertised_versions(),
-    }
+        .map(|api| (api, api.advertised_versions()))
 }
 
 /// Starts the handler of the frame at the front of `buffer`, whose body is `length` bytes long.

@@ -1,7 +1,7 @@
 //! ConsumerGroupHeartbeat (key 68, KIP-848): the new group protocol is not served yet, and its
-//! clients are told so at once. Without an answer some of them would look for another coordinator
-//! until their users lose patience. Clients that choose the protocol by themselves look for version
-//! 1, which is not advertised.
+//! clients are told so at once, as Apache Kafka tells them where only the classic protocol is
+//! enabled. If the API were not advertised, librdkafka would look for another coordinator until its
+//! user loses patience. franz-go takes the answer for the word to use the classic protocol.
 
 use std::sync::Arc;
 
