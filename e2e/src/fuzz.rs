@@ -284,6 +284,7 @@ fn batch(rng: &mut Rng) -> bool {
             0 => TargetCompression::Codec(codec(rng), None),
             _ => TargetCompression::Producer,
         },
+        decompressed_record_bytes_max: i32::MAX,
         now_ms: 1_700_000_000_000,
     };
     let accepted = record::validate_bytes(&bytes, &rules).is_ok();
