@@ -259,9 +259,12 @@ fn only_batch(records: &[u8], version: i16) -> Result<&[u8], ProduceError> {
     Ok(batch)
 }
 
+/// A batch and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// The whole batch, of any format, at the front of the bytes, and what follows it; none where less
 /// is left than a batch. An error if what is there can be no batch.
-fn split_batch(records: &[u8]) -> Result<Option<(&[u8], &[u8])>, ErrorCode> {
+fn split_batch(records: &[u8]) -> Result<Option<Split<'_>>, ErrorCode> {
     let length = records.get(LENGTH_AT..).and_then(|rest| rest.first_chunk::<4>());
     let Some(length) = length else { return Ok(None) };
     let length = i32::from_be_bytes(*length);

@@ -246,7 +246,6 @@ fn broker_config(
         },
         config_type: kind_code(key.kind),
         documentation: details.documentation.then(|| Str::from(broker_key_doc(key.name))),
-        ..Default::default()
     }
 }
 
