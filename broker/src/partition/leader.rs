@@ -213,12 +213,12 @@ impl Partition {
         &self,
         isolation: Isolation,
     ) -> Result<(Offset, Option<ErrorCode>), ErrorCode> {
-        self.look(|state| state.core.timestamp_bound(isolation))
+        self.look(|state| state.core().timestamp_bound(isolation))
     }
 
     /// The producers that the log remembers.
     pub fn producers(&self) -> Vec<ProducerSnapshotEntry> {
-        self.look(|state| state.log.producers())
+        self.look(|state| state.log().producers())
     }
 
     /// The end of an epoch, for OffsetForLeaderEpoch.
