@@ -39,6 +39,7 @@ fn commit(answer: oneshot::Sender<GroupReply>, after: u64) -> Command {
         instance_id: None,
         generation: -1,
         retention_ms: None,
+        unknown_group: base::ErrorCode::IllegalGeneration,
         offsets: vec![offset],
     });
     Command::Request(request, answer, after)

@@ -83,7 +83,7 @@ fn producers(edge: &mut Edge) -> Result<()> {
 pub(crate) fn misrouted(edge: &mut Edge) -> Result<()> {
     let cluster =
         edge.call(&DescribeClusterRequest { endpoint_type: 1, ..Default::default() }, 1)?;
-    let mut ask = |cluster_id: Option<&str>, node_id| -> Result<i16> {
+    let ask = |cluster_id: Option<&str>, node_id| -> Result<i16> {
         let request = ApiVersionsRequest {
             client_software_name: "edges".into(),
             client_software_version: "1".into(),

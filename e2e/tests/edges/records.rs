@@ -8,7 +8,7 @@ use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopi
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::{ListOffsetsRequest, ProduceRequest};
 
-use crate::{COMPACTED, Edge, STAMPED, TOPIC, compare, now_ms};
+use crate::{COMPACTED, Edge, STAMPED, TOPIC, compare, now_ms, produce};
 
 /// A batch of one record, with its header changed and hashed again.
 fn batch_with(timestamp: i64, key: Option<&[u8]>, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
