@@ -111,7 +111,6 @@ pub(crate) fn no_transactions(edge: &mut Edge) -> Result<()> {
         transaction_timeout_ms: 1000,
         producer_id: -1,
         producer_epoch: -1,
-        ..Default::default()
     };
     let rows = [
         ("its coordinator", edge.call(&find, 3)?.error_code, REFUSED),

@@ -164,7 +164,7 @@ pub(crate) fn odd_timestamps(edge: &mut Edge) -> Result<()> {
     ] {
         seen.push((what, ask(version, &[timestamp])?, vec![wanted]));
     }
-    let twice = vec![ErrorCode::InvalidRequest as i16; 2];
+    let twice = [ErrorCode::InvalidRequest as i16; 2];
     let answers = ask(7, &[-1, -2])?;
     // One answer may stand for both.
     seen.push(("a partition twice", answers.clone(), twice[..answers.len().clamp(1, 2)].to_vec()));
