@@ -47,7 +47,6 @@ const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 const CONTROLLER_GONE: Duration = Duration::from_secs(3);
 /// How long connections may take to send what they owe.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-const METADATA_DIR: &str = "__cluster_metadata-0";
 
 /// Runs one broker until SIGTERM or SIGINT.
 pub fn run(files: &[PathBuf], pod: Option<&Path>, overrides: &[String]) -> Result<()> {
@@ -262,7 +261,7 @@ fn start_quorum(
         // A single broker is its own quorum.
         voters.push(Voter { id: config.broker_id, address: advertised.clone() });
     }
-    let dir = config.metadata_log_dir.join(METADATA_DIR);
+    let dir = quorum::settle_dir(&config.metadata_log_dir).context("find the metadata")?;
     let mut quorum = QuorumConfig::new(config.broker_id, dir, advertised, voters);
     quorum.cluster_id = Some(cluster_id.to_owned());
     quorum.may_begin = config.quorum.may_begin;

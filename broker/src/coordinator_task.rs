@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+/// The topic that groups are kept in.
+pub use base::topic_name::OFFSETS as OFFSETS_TOPIC;
 use base::{ErrorCode, LeaderEpoch, TopicId};
 use coordinator::{CommittedPosition, GroupReply, GroupRequest, ListFilter, ListedGroup};
 use metadata::Image;
@@ -28,9 +30,6 @@ use crate::config::Config;
 use crate::partition::Partition;
 use mailbox::{Mailbox, Topics};
 use shard_task::ShardTask;
-
-/// The topic that groups are kept in.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// How long shards may take to end. They answer everybody and wait for nothing.
 const CLOSE_MAX: Duration = Duration::from_secs(5);

@@ -7,6 +7,7 @@ mod ids;
 pub mod limits;
 #[cfg(feature = "serde")]
 mod serialized;
+pub mod topic_name;
 
 pub use error_code::ErrorCode;
 pub use ids::{BrokerId, ParseTopicIdError, TopicId, TopicPartition};

@@ -16,7 +16,8 @@ use crate::epoch_cache::{EpochCache, EpochEntry};
 use crate::fs::{Fs, OpenMode};
 
 pub(crate) const EPOCHS: &str = "leader-epoch-checkpoint";
-const PARTITION_METADATA: &str = "partition.metadata";
+pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
+const TOPIC_IDS: &str = "topic-id-checkpoint";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const META_PROPERTIES: &str = "meta.properties";
 /// Far above any real checkpoint; a file beyond it is not one of ours.
@@ -91,7 +92,7 @@ fn counted_lines(text: &str) -> Option<Vec<&str>> {
 }
 
 /// The checkpoints of a log directory that map partitions to offsets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum OffsetCheckpoint {
     RecoveryPoint,
     LogStart,
@@ -101,6 +102,13 @@ pub enum OffsetCheckpoint {
 }
 
 impl OffsetCheckpoint {
+    pub const ALL: [OffsetCheckpoint; 4] = [
+        OffsetCheckpoint::RecoveryPoint,
+        OffsetCheckpoint::LogStart,
+        OffsetCheckpoint::HighWatermark,
+        OffsetCheckpoint::Cleaner,
+    ];
+
     pub fn file_name(self) -> &'static str {
         match self {
             OffsetCheckpoint::RecoveryPoint => "recovery-point-offset-checkpoint",
@@ -145,6 +153,39 @@ impl OffsetCheckpoint {
     }
 }
 
+/// Whose logs the partitions were when the offset checkpoints were written; `None` without a file.
+/// See `checkpoints.rs`.
+pub(crate) fn read_topic_ids(
+    fs: &dyn Fs,
+    log_dir: &Path,
+) -> Result<Option<BTreeMap<TopicPartition, TopicId>>, LogError> {
+    let path = log_dir.join(TOPIC_IDS);
+    let Some(text) = read_text(fs, &path)? else { return Ok(None) };
+    let parse = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (topic, partition) = (fields.next()?, fields.next()?.parse().ok()?);
+        let id = fields.next()?.parse().ok()?;
+        fields.next().is_none().then(|| (TopicPartition::new(topic, partition), id))
+    };
+    counted_lines(&text)
+        .and_then(|lines| lines.into_iter().map(parse).collect())
+        .map(Some)
+        .ok_or_else(|| corrupt(&path, "is not a checkpoint of topic ids"))
+}
+
+pub(crate) fn write_topic_ids(
+    fs: &dyn Fs,
+    log_dir: &Path,
+    ids: &[(&TopicPartition, TopicId)],
+) -> Result<(), LogError> {
+    let mut text = format!("0\n{}\n", ids.len());
+    for (partition, id) in ids {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{} {} {id}", partition.topic, partition.partition);
+    }
+    replace_file(fs, &log_dir.join(TOPIC_IDS), text.as_bytes())
+}
+
 /// `leader-epoch-checkpoint`; `None` if missing or damaged: recovery rebuilds it.
 pub(crate) fn read_epochs(fs: &dyn Fs, dir: &Path) -> Result<Option<EpochCache>, LogError> {
     let Some(bytes) = read_file(fs, &dir.join(EPOCHS))? else { return Ok(None) };
@@ -167,7 +208,10 @@ pub(crate) fn encode_epochs(cache: &EpochCache) -> String {
 }
 
 /// `partition.metadata`: whose data this directory holds.
-pub fn read_partition_metadata(fs: &dyn Fs, dir: &Path) -> Result<Option<TopicId>, LogError> {
+pub(crate) fn read_partition_metadata(
+    fs: &dyn Fs,
+    dir: &Path,
+) -> Result<Option<TopicId>, LogError> {
     let path = dir.join(PARTITION_METADATA);
     let Some(text) = read_text(fs, &path)? else { return Ok(None) };
     let field = |name| {

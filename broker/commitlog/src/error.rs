@@ -27,6 +27,9 @@ pub enum LogError {
     /// A file of ours says something it cannot say.
     #[error("{path} is corrupt: {reason}")]
     Corrupt { path: PathBuf, reason: String },
+    /// A path is taken by something that is not known to belong to the partition: it is left alone.
+    #[error("{path} is left alone: {reason}")]
+    NotOurs { path: PathBuf, reason: String },
     /// The offset asked for is not one that the operation can take.
     #[error("offset {offset} is outside {start}..={end}")]
     OffsetOutOfRange { offset: Offset, start: Offset, end: Offset },
@@ -58,9 +61,10 @@ impl LogError {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             LogError::Corrupt { .. } | LogError::Discontinuous { .. } => ErrorCode::CorruptMessage,
-            LogError::Io { .. } | LogError::Fsync { .. } | LogError::Torn { .. } => {
-                ErrorCode::KafkaStorageError
-            }
+            LogError::Io { .. }
+            | LogError::Fsync { .. }
+            | LogError::Torn { .. }
+            | LogError::NotOurs { .. } => ErrorCode::KafkaStorageError,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Names of files and directories, as Kafka gives them (`LogFileUtils`).
+//! Names of the files of a log, as Kafka gives them (`LogFileUtils`).
 
-use base::{Offset, TopicPartition};
+use base::Offset;
 
 pub(crate) const DELETED: &str = ".deleted";
 const CLEANED: &str = ".cleaned";
@@ -69,44 +69,6 @@ pub(crate) fn swapped_name(name: &str) -> &str {
     name.strip_suffix(SWAP).unwrap_or(name)
 }
 
-/// What a directory in a log directory is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PartitionDir {
-    Live(TopicPartition),
-    /// `<topic>-<partition>.<uuid>-delete`: to be removed.
-    Deleted,
-    /// `-future` and `-stray` directories, and whatever is not ours: left alone.
-    Other,
-}
-
-pub fn classify_dir(name: &str) -> PartitionDir {
-    if name.ends_with("-delete") {
-        return PartitionDir::Deleted;
-    }
-    let parsed = name.rsplit_once('-').and_then(|(topic, partition)| {
-        let number = partition.parse::<i32>().ok().filter(|p| *p >= 0)?;
-        // Only the canonical spelling: "-01" or "-+1" is not a partition of ours.
-        (number.to_string() == partition && is_name(topic))
-            .then(|| TopicPartition::new(topic, number))
-    });
-    parsed.map_or(PartitionDir::Other, PartitionDir::Live)
-}
-
-fn is_name(topic: &str) -> bool {
-    !topic.is_empty()
-        && topic.len() <= base::limits::TOPIC_NAME_BYTES_MAX
-        && topic.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
-/// The name under which a partition's directory waits for its removal; `unique` is 32 hex digits.
-/// Cut so that the name stays within 255 bytes, as Kafka does.
-pub fn deleted_dir_name(partition: &TopicPartition, unique: &str) -> String {
-    let name = partition.to_string();
-    let suffix_len = unique.len() + 1 + "-delete".len();
-    let kept = name.len().min(255usize.saturating_sub(suffix_len));
-    format!("{}.{unique}-delete", &name[..kept])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,19 +82,5 @@ mod tests {
         assert_eq!(classify("00000000000000000042.log.swap"), Entry::Swap);
         assert_eq!(classify("leader-epoch-checkpoint"), Entry::Other);
         assert_eq!(classify("-0000000000000000042.log"), Entry::Other);
-    }
-
-    #[test]
-    fn directories_are_told_apart() {
-        let live = |topic: &str, n| PartitionDir::Live(TopicPartition::new(topic, n));
-        assert_eq!(classify_dir("a-b.c-7"), live("a-b.c", 7));
-        assert_eq!(classify_dir("__consumer_offsets-49"), live("__consumer_offsets", 49));
-        assert_eq!(classify_dir("a-07"), PartitionDir::Other);
-        assert_eq!(classify_dir("-7"), PartitionDir::Other);
-        assert_eq!(classify_dir("lost+found"), PartitionDir::Other);
-        let partition = TopicPartition::new("t".repeat(249), 3);
-        let name = deleted_dir_name(&partition, &"0".repeat(32));
-        assert_eq!(name.len(), 255);
-        assert_eq!(classify_dir(&name), PartitionDir::Deleted);
     }
 }

@@ -6,7 +6,9 @@
 mod aborted_index;
 mod append;
 pub mod checkpoint;
+mod checkpoints;
 mod config;
+pub mod directory;
 mod epoch_cache;
 mod error;
 mod flush;
@@ -31,10 +33,10 @@ mod truncate;
 mod tests;
 
 pub use append::Validated;
+pub use checkpoints::{CheckpointWriter, Checkpoints, Position};
 pub use config::{LogConfig, LogContext};
 pub use error::{AppendError, LogError};
 pub use flush::{FlushWork, Flushed};
-pub use format::{PartitionDir, classify_dir, deleted_dir_name};
 pub use fs::SegmentFile;
 pub use log::{
     AppendInfo, DeletedFiles, EpochEndOffset, FollowerAppend, LoadState, Log,

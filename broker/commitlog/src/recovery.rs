@@ -39,7 +39,8 @@ use crate::replay::replay;
 use crate::scan::{ScanRange, scan};
 use crate::segment::Segment;
 use crate::{
-    LoadState, LogConfig, LogContext, LogError, RecoveryReport, checkpoint, producer_snapshot,
+    LoadState, LogConfig, LogContext, LogError, RecoveryReport, checkpoint, directory,
+    producer_snapshot,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,22 +76,21 @@ struct Recovery<'a> {
 }
 
 impl Log {
-    /// Creates the log of a new partition, with `partition.metadata`. Durable once the parent of
-    /// `dir` is synced (see [`checkpoint::sync_dir`]), which serves any number of new logs. Blocks.
+    /// Creates the log of a new partition, with `partition.metadata`. Durable once `log_dir` is
+    /// synced (see [`checkpoint::sync_dir`]), which serves any number of new logs. Blocks.
     pub fn create(
         context: &LogContext,
-        dir: &Path,
+        log_dir: &Path,
         partition: TopicPartition,
         topic_id: TopicId,
         config: Arc<LogConfig>,
         now_ms: TimestampMs,
     ) -> Result<Log, LogError> {
         let fs = &*context.fs;
-        fs.create_dir_all(dir).map_err(|error| LogError::io("create", dir, error))?;
-        checkpoint::write_partition_metadata(fs, dir, topic_id)?;
+        let dir = directory::create(fs, log_dir, &partition, topic_id)?;
         let state = LoadState::default();
-        let (log, _) = Log::open(context, dir, partition, config, state, now_ms)?;
-        checkpoint::sync_dir(fs, dir)?;
+        let (log, _) = Log::open(context, &dir, partition, config, state, now_ms)?;
+        checkpoint::sync_dir(fs, &dir)?;
         Ok(log)
     }
 

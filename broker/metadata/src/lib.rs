@@ -31,11 +31,10 @@ pub use codec::{
 };
 pub use controller::{
     Caller, Controller, ControllerSettings, Outcome, SUPPORTED_FEATURES, SupportedFeature,
-    validate_topic_name,
 };
 pub use delta::{Changes, changes_between};
 pub use entropy::Entropy;
-pub use image::{ApplyError, Broker, ConfigMap, Image, Partition, Topic, topic_is_internal};
+pub use image::{ApplyError, Broker, ConfigMap, Image, Partition, Topic};
 pub use liveness::{Expired, Liveness, LivenessSettings, SessionId, heartbeat_interval_ms_max};
 pub use placement::{PlacementBroker, PlacementError, place};
 pub use record::{

@@ -109,7 +109,7 @@ pub struct QuorumConfig {
     pub node_id: BrokerId,
     /// `None`: any cluster is accepted. Two nodes with different cluster ids refuse each other.
     pub cluster_id: Option<String>,
-    /// `<log.dir>/__cluster_metadata-0`; created when missing.
+    /// Where [`crate::settle_dir`] says; created when missing.
     pub dir: PathBuf,
     /// Where other nodes reach this node's controller listener.
     pub advertised: NodeAddress,

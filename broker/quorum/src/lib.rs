@@ -8,7 +8,7 @@
 //! Everything runs on one thread, `quorum`, with its own runtime, and one thread that writes and
 //! syncs the log, `quorum-log`, so that a busy data plane does not delay heartbeats.
 //!
-//! The files in `__cluster_metadata-0` are this crate's own, not Kafka's KRaft log: Kafka's
+//! The files in `__cluster_metadata.quorum` are this crate's own, not Kafka's KRaft log: Kafka's
 //! offline tools do not read them.
 
 mod admission;
@@ -24,6 +24,7 @@ mod messages;
 mod network;
 mod pace;
 mod persist;
+mod place;
 mod quorum;
 mod rpc;
 mod service;
@@ -37,4 +38,5 @@ pub use api::{
     ReplicaStatus, Session, SessionEvent, StartError,
 };
 pub use config::{NodeAddress, ParseVoterError, QuorumConfig, Timing, Voter};
+pub use place::settle as settle_dir;
 pub use quorum::{Quorum, raise_priority};

@@ -33,6 +33,8 @@ pub enum Effect {
     WakeConsumers,
     /// Followers in a long poll look again: the log end moved or the role changed.
     WakeFollowers,
+    /// A follower's log start moved: deletions that wait for all replicas look again.
+    LowWatermark,
     /// The produce behind the ticket is committed, or failed.
     Complete { ticket: u64, result: Result<(), ErrorCode> },
 }

@@ -120,6 +120,8 @@ pub struct FollowerFetch {
     pub fetch_offset: Offset,
     /// Epoch of the follower's last batch; -1 when its log is empty.
     pub last_fetched_epoch: LeaderEpoch,
+    /// Where the follower's log starts; -1 if unknown.
+    pub log_start: Offset,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

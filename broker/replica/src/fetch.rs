@@ -1,7 +1,7 @@
 //! Answers to reads on the leader: fencing by leader epoch, the divergence check of KIP-595, the
 //! range of offsets, and how far followers and consumers may read.
 
-use base::{ErrorCode, LeaderEpoch, Offset};
+use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 
 use crate::effect::{Effect, ReadPlan};
 use crate::event::{ConsumerFetch, EpochEnd, EpochLookup, FollowerFetch, Isolation};
@@ -37,6 +37,9 @@ impl Partition {
         let Some(leader) = self.leader_state.as_mut() else { return };
         let floor = floor.max(leader.epoch_start);
         let Some(follower) = leader.follower_mut(fetch.replica) else { return };
+        if follower.log_start != fetch.log_start {
+            effects.push(Effect::LowWatermark);
+        }
         follower.fetched(now_ms, fetch, end);
         follower.wants_in = !in_isr && fetch.fetch_offset >= floor;
         let wants_in = follower.wants_in;
@@ -162,6 +165,14 @@ impl Partition {
             }),
             Err(code) => Err(code),
         }
+    }
+
+    /// The offset below which no live replica has records any more; -1 while one of them has not
+    /// said. It is what DeleteRecords waits for and answers.
+    pub fn low_watermark(&self, is_alive: &dyn Fn(BrokerId) -> bool) -> Result<Offset, ErrorCode> {
+        let leader = self.leader_state.as_ref().ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let live = leader.followers.iter().filter(|follower| is_alive(follower.id));
+        Ok(live.map(|follower| follower.log_start).fold(self.log.start, Offset::min))
     }
 
     /// The "latest" offset of ListOffsets: high watermark or last stable offset.

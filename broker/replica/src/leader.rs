@@ -22,6 +22,8 @@ pub(crate) struct Follower {
     pub(crate) wants_in: bool,
     /// Its log end; unknown until it fetches in this epoch.
     pub(crate) end: Option<Offset>,
+    /// Where its log starts; -1 until it fetches in this epoch.
+    pub(crate) log_start: Offset,
     /// Last time at which it had everything that the leader had at its previous fetch.
     pub(crate) caught_up_ms: i64,
     last_fetch_ms: i64,
@@ -39,6 +41,7 @@ impl Follower {
             eligible: false,
             wants_in: false,
             end: None,
+            log_start: -1,
             // A member of the ISR gets the full lag time to make its first fetch in this epoch.
             caught_up_ms: if in_isr { now_ms } else { NEVER_MS },
             last_fetch_ms: NEVER_MS,
@@ -60,6 +63,7 @@ impl Follower {
             self.caught_up_ms = self.caught_up_ms.max(self.last_fetch_ms);
         }
         self.end = Some(fetch.fetch_offset);
+        self.log_start = fetch.log_start;
         self.eligible = fetch.eligible;
         self.last_fetch_ms = now_ms;
         self.last_fetch_leader_end = leader_end;

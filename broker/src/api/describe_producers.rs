@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use base::ErrorCode;
+use base::{ErrorCode, topic_name};
 use wire::Str;
 use wire::messages::describe_producers_response::{
     PartitionResponse, ProducerState, TopicResponse,
 };
 use wire::messages::{DescribeProducersRequest, DescribeProducersResponse};
 
-use super::topology::is_topic_name;
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -41,7 +40,7 @@ pub async fn handle(
 }
 
 fn producers(broker: &Broker, topic: &str, index: i32) -> Result<Vec<ProducerState>, ErrorCode> {
-    if !is_topic_name(topic) {
+    if topic_name::check(topic).is_err() {
         return Err(ErrorCode::InvalidTopicException);
     }
     let partition = broker.partitions.find(topic, index)?;

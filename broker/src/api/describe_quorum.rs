@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::topic_name::METADATA as METADATA_TOPIC;
 use base::{ErrorCode, TopicId};
 use metadata::Image;
 use quorum::{QuorumStatus, ReplicaStatus};
@@ -15,7 +16,6 @@ use super::topology::active_controller;
 use super::voters;
 use crate::{Broker, RequestContext};
 
-const METADATA_TOPIC: &str = "__cluster_metadata";
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Older versions have no place for directories and addresses, and the codec refuses to drop them
 /// silently.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use base::{ErrorCode, TopicId};
+use base::{ErrorCode, TopicId, topic_name};
 use metadata::{
     ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image, Topic,
 };
@@ -17,8 +17,8 @@ use wire::messages::{MetadataRequest, MetadataResponse};
 use super::find_coordinator::ensure_offsets_topic;
 use super::forward::{await_image, forward, ids};
 use super::topology::{
-    CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for,
-    is_topic_name, leader_on, offline_replicas,
+    CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for, leader_on,
+    offline_replicas,
 };
 use crate::coordinator_task::OFFSETS_TOPIC;
 use crate::{Broker, RequestContext};
@@ -99,7 +99,7 @@ fn find(
     match &wanted.name {
         Some(name) => match image.topic(name) {
             Some(topic) => describe(image, topic, cx),
-            None if !is_topic_name(name) => {
+            None if topic_name::check(name).is_err() => {
                 missing(Some(name.clone()), TopicId::ZERO, ErrorCode::InvalidTopicException)
             }
             None => missing(Some(name.clone()), TopicId::ZERO, ErrorCode::UnknownTopicOrPartition),
@@ -150,8 +150,8 @@ async fn create_missing(broker: &Arc<Broker>, wanted: &[MetadataRequestTopic]) {
     let names: Vec<Arc<str>> = wanted
         .iter()
         .filter_map(|t| t.name.as_ref())
-        .filter(|name| image.topic(name).is_none() && is_topic_name(name))
-        .filter(|name| !metadata::topic_is_internal(name))
+        .filter(|name| image.topic(name).is_none() && topic_name::check_new(name).is_ok())
+        .filter(|name| !topic_name::is_internal(name))
         .take(AUTO_CREATED_MAX)
         .map(Str::to_arc)
         .collect();

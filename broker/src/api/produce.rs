@@ -5,9 +5,8 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::ErrorCode;
+use base::{ErrorCode, topic_name};
 use bytes::Bytes;
-use metadata::topic_is_internal;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -217,7 +216,7 @@ fn append_one(
     acks: i16,
     commit: Option<(&Arc<ProduceWait>, usize)>,
 ) -> Result<Appended, ProduceError> {
-    if topic_is_internal(&partition.id.topic) && *cx.client_id != *ADMIN_CLIENT_ID {
+    if topic_name::is_internal(&partition.id.topic) && *cx.client_id != *ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException.into());
     }
     let records = records.unwrap_or_default();

@@ -56,13 +56,3 @@ pub(super) fn offline_replicas(image: &Image, partition: &Partition) -> Vec<i32>
         |id: &&BrokerId| partition.is_offline(**id) || image.broker(**id).is_none_or(|b| b.fenced);
     partition.replicas.iter().filter(offline).map(|id| id.0).collect()
 }
-
-/// Whether the name may be a topic's (Kafka's `Topic.validate`).
-pub(super) fn is_topic_name(name: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    !name.is_empty()
-        && name.len() <= base::limits::TOPIC_NAME_BYTES_MAX
-        && name != "."
-        && name != ".."
-        && name.chars().all(legal)
-}

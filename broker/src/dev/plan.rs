@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use base::topic_name::{self, NameError};
 use crd::{KafkaCluster, Manifest, Topic};
 use thiserror::Error;
 
@@ -48,6 +49,10 @@ pub enum PlanError {
     UnknownClusterOfTopic { topic: String, cluster: String },
     #[error("topic {0} is given twice")]
     DuplicateTopic(String),
+    #[error(transparent)]
+    TopicName(#[from] NameError),
+    #[error("topic {0} is internal: the brokers alone manage it")]
+    InternalTopic(String),
     #[error("spec.brokers.replicas is {0}: one machine runs 1 to {BROKERS_MAX} brokers")]
     Replicas(i32),
     #[error(
@@ -133,6 +138,10 @@ fn topics_of(
     let mut seen = std::collections::BTreeSet::new();
     for topic in &topics {
         let cluster = topic.spec.cluster_ref.name.clone();
+        topic_name::check_new(topic.topic_name())?;
+        if topic_name::is_internal(topic.topic_name()) {
+            return Err(PlanError::InternalTopic(topic.topic_name().to_owned()));
+        }
         if !clusters.contains_key(&cluster) && !clusters.is_empty() {
             let topic = topic.topic_name().to_owned();
             return Err(PlanError::UnknownClusterOfTopic { topic, cluster });
@@ -307,6 +316,14 @@ mod tests {
         check("name: castle", "name: other", "topic messages refers to cluster castle");
         check("port: 9092", "port: 65500", "leaves no room");
         check("min.insync.replicas", "node.id", "spec.config.node.id is derived");
+        let named = |name: &str| {
+            let topics = SAMPLES[1].replace("name: messages", &format!("name: {name}"));
+            let texts = [SAMPLES[0], &topics];
+            plan(manifests(&texts), None, Path::new("/d")).unwrap_err().to_string()
+        };
+        assert!(named("__cluster_metadata").contains("reserved"));
+        assert!(named("__consumer_offsets").contains("internal"));
+        assert!(named("..").contains("not allowed"));
         let twice = [SAMPLES[0], SAMPLES[1], SAMPLES[1]];
         let error = plan(manifests(&twice), None, Path::new("/d")).unwrap_err();
         assert_eq!(error, PlanError::DuplicateTopic("messages".into()));

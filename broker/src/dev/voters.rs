@@ -37,7 +37,7 @@ pub async fn apply(plan: &ClusterPlan) -> Result<Vec<String>> {
 async fn voters(connection: &Connection) -> Result<BTreeSet<i32>> {
     let partition = describe_quorum_request::PartitionData { partition_index: 0 };
     let topic = describe_quorum_request::TopicData {
-        topic_name: Str::from("__cluster_metadata"),
+        topic_name: Str::from(base::topic_name::METADATA),
         partitions: vec![partition],
     };
     let response = connection.call_newest(&DescribeQuorumRequest { topics: vec![topic] }).await?;

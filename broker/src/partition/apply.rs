@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{TopicId, TopicPartition};
-use commitlog::LogError;
+use base::{TopicId, TopicPartition, topic_name};
 use metadata::{Changes, ConfigResource, Image, changes_between};
 use quorum::Quorum;
 use replica::{Assignment, Event};
 
-use super::hosted::{Partition, storage_error};
+use super::hosted::Partition;
 use super::index::Partitions;
 use super::making::Leftover;
 use super::posts::Post;
@@ -124,7 +123,7 @@ impl Partitions {
     fn unwant_topic(&self, name: &str, id: TopicId) {
         for partition in self.of_topic(name) {
             if partition.topic_id == id {
-                self.remove(&partition.id);
+                self.remove(&partition.id, id);
             }
         }
         self.making.unwant_topic(name, id);
@@ -138,7 +137,7 @@ impl Partitions {
             let Some(topic) = image.topic(&id.topic) else { continue };
             let Some(state) = topic.partition(id.partition) else { continue };
             if !state.is_replica(self.broker) {
-                self.remove(id);
+                self.remove(id, topic.id);
                 continue;
             }
             match self.get(&id.topic, id.partition) {
@@ -150,6 +149,10 @@ impl Partitions {
             }
         }
         for (id, topic_id, state) in missing {
+            if topic_name::is_reserved(&id.topic) {
+                tracing::warn!(topic = %id.topic, "delete this topic: its name is reserved");
+                continue;
+            }
             match self.claim(image, id, topic_id) {
                 Some(partition) => {
                     self.insert(partition.clone());
@@ -204,18 +207,19 @@ impl Partitions {
         }
     }
 
-    /// Takes a log over that was loaded at start. One of an earlier topic of the name goes.
+    /// Takes a log over that was loaded at start. Those of earlier topics of the name go.
     fn claim(
         &self,
         image: &Image,
         id: &TopicPartition,
         topic_id: TopicId,
     ) -> Option<Arc<Partition>> {
-        let mut loaded = self.loaded.lock().logs.remove(id)?;
-        if loaded.topic_id != topic_id {
-            self.unwant(id, Some(Leftover::Loaded(Box::new(loaded))));
+        let Some(mut loaded) = self.take_loaded(id, topic_id) else {
+            for (stale_id, stale) in self.take_all_loaded(id) {
+                self.unwant(id, Some(Leftover::Loaded(stale_id, Box::new(stale))));
+            }
             return None;
-        }
+        };
         let settings = settings::of_topic(&self.config, image, &id.topic);
         loaded.log.update_config(settings.log);
         let (outbox, high_watermark) = (self.outbox.clone(), loaded.high_watermark);
@@ -223,42 +227,19 @@ impl Partitions {
         Some(Partition::new(broker, topic_id, loaded.log, replica, high_watermark, outbox))
     }
 
-    /// The partition is deleted or moved away.
-    fn remove(&self, id: &TopicPartition) {
-        let leftover = match self.take(id) {
+    /// The partition of this topic is deleted or moved away.
+    fn remove(&self, id: &TopicPartition, topic_id: TopicId) {
+        let leftover = match self.take(id, topic_id) {
             Some(partition) => {
                 partition.post(Post::Removed);
                 Some(Leftover::Replica(partition))
             }
             None => {
-                let loaded = self.loaded.lock().logs.remove(id);
-                loaded.map(|loaded| Leftover::Loaded(Box::new(loaded)))
+                let loaded = self.take_loaded(id, topic_id);
+                loaded.map(|loaded| Leftover::Loaded(topic_id, Box::new(loaded)))
             }
         };
         self.unwant(id, leftover);
-    }
-
-    /// Logs from disk that the metadata does not know are set aside, as Kafka's stray partitions.
-    /// To be called once the image is known to be current.
-    pub fn set_strays_aside(&self) {
-        let image = self.image();
-        let mut loaded = self.loaded.lock();
-        let strays: Vec<TopicPartition> = loaded.logs.keys().cloned().collect();
-        for id in strays {
-            let hosted = image.partition(&id.topic, id.partition);
-            if hosted.is_some_and(|state| state.is_replica(self.broker)) {
-                continue;
-            }
-            let Some(stray) = loaded.logs.remove(&id) else { continue };
-            let dir = stray.log.dir().to_owned();
-            drop(stray);
-            let unique = uuid::Uuid::new_v4().simple().to_string();
-            let aside = dir.with_file_name(format!("{id}.{unique}-stray"));
-            tracing::warn!(partition = %id, dir = %aside.display(), "set stray partition aside");
-            if let Err(error) = self.logs.fs.rename(&dir, &aside) {
-                storage_error(&id, &LogError::io("rename", &dir, error));
-            }
-        }
     }
 }
 

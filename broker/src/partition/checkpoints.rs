@@ -2,13 +2,12 @@
 //! the checkpoints of recovery points, log starts and high watermarks, retention, deletions.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use base::{BrokerEpoch, Offset, TopicPartition};
+use base::{BrokerEpoch, Offset, TopicId};
 use commitlog::checkpoint::{self, OffsetCheckpoint};
-use commitlog::{Log, LogError};
+use commitlog::{CheckpointWriter, Log, LogError, Position};
 
 use super::hosted::{Partition, storage_error};
 use super::index::Partitions;
@@ -16,71 +15,43 @@ use super::posts::Post;
 use super::state::State;
 use crate::clock;
 
-/// What one checkpoint file is to say.
-type Positions = Vec<(TopicPartition, Offset)>;
-
-/// A hash of what each checkpoint file says, so that an idle broker writes none of them anew.
-pub(super) type Written = HashMap<(PathBuf, &'static str), u64>;
+/// The writers of the checkpoints, by log directory.
+pub(super) type Written = HashMap<PathBuf, CheckpointWriter>;
 
 impl Partitions {
     /// Writes the checkpoint files of every log directory.
     pub fn write_checkpoints(&self, kinds: &[OffsetCheckpoint]) -> Result<(), LogError> {
-        for &kind in kinds {
-            for (dir, positions) in self.positions(kind) {
-                self.write_checkpoint(kind, dir, &positions)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_checkpoint(
-        &self,
-        kind: OffsetCheckpoint,
-        dir: PathBuf,
-        positions: &[(TopicPartition, Offset)],
-    ) -> Result<(), LogError> {
-        let mut hasher = DefaultHasher::new();
-        positions.hash(&mut hasher);
-        let hash = hasher.finish();
-        let file = (dir, kind.file_name());
-        let mut written = self.written.lock();
-        if written.get(&file) == Some(&hash) {
+        if kinds.is_empty() {
             return Ok(());
         }
-        written.remove(&file);
-        let offsets = positions.iter().map(|(id, offset)| (id, *offset));
-        kind.write(&*self.logs.fs, &file.0, offsets)?;
-        written.insert(file, hash);
+        let mut written = self.written.lock();
+        for (dir, positions) in self.positions() {
+            let writer = written.entry(dir.clone()).or_default();
+            writer.write(&*self.logs.fs, &dir, kinds, &positions)?;
+        }
         Ok(())
     }
 
-    fn positions(&self, kind: OffsetCheckpoint) -> BTreeMap<PathBuf, Positions> {
-        let position = |log: &Log, high_watermark: Offset| match kind {
-            OffsetCheckpoint::RecoveryPoint => Some(log.recovery_point()),
-            OffsetCheckpoint::HighWatermark => Some(high_watermark),
-            // As in Kafka: only where the log file names do not say it.
-            OffsetCheckpoint::LogStart => Some(log.start_offset()).filter(|start| *start > 0),
-            OffsetCheckpoint::Cleaner => None,
-        };
-        let mut by_dir: BTreeMap<PathBuf, Positions> = BTreeMap::new();
+    fn positions(&self) -> BTreeMap<PathBuf, Vec<Position>> {
+        let mut by_dir: BTreeMap<PathBuf, Vec<Position>> = BTreeMap::new();
         for dir in &self.config.log_dirs {
-            by_dir.insert(dir.clone(), Positions::default());
+            by_dir.insert(dir.clone(), Vec::new());
         }
-        let mut note = |id: &TopicPartition, log: &Log, high_watermark: Offset| {
+        let mut note = |log: &Log, topic_id: TopicId, high_watermark: Offset| {
             let Some(dir) = log.dir().parent() else { return };
-            let Some(offset) = position(log, high_watermark) else { return };
             // No copy of the path for each partition.
-            match by_dir.get_mut(dir) {
-                Some(positions) => positions.push((id.clone(), offset)),
-                None => drop(by_dir.insert(dir.to_owned(), vec![(id.clone(), offset)])),
+            if let Some(positions) = by_dir.get_mut(dir) {
+                positions.push(position(log, topic_id, high_watermark));
             }
         };
         for partition in self.all() {
-            partition.look(|state| note(&partition.id, state.log(), state.core().high_watermark()));
+            partition.look(|state| {
+                note(state.log(), partition.topic_id, state.core().high_watermark());
+            });
         }
         // Logs that no image has claimed yet keep what they had.
-        for (id, loaded) in &self.loaded.lock().logs {
-            note(id, &loaded.log, loaded.high_watermark);
+        for ((_, topic_id), loaded) in &self.loaded.lock().logs {
+            note(&loaded.log, *topic_id, loaded.high_watermark);
         }
         by_dir
     }
@@ -117,19 +88,7 @@ impl Partitions {
                 }
             }
         }
-        let mut due = Vec::new();
-        self.deleted_dirs.lock().retain(|(due_ms, dir)| {
-            let keep = *due_ms > now_ms;
-            if !keep {
-                due.push(dir.clone());
-            }
-            keep
-        });
-        for dir in due {
-            if let Err(error) = fs.remove_dir_all(&dir) {
-                tracing::warn!(dir = %dir.display(), %error, "remove deleted partition");
-            }
-        }
+        self.remove_discarded(now_ms);
     }
 
     /// Tells the leaders that time passed.
@@ -165,6 +124,16 @@ impl Partitions {
             checkpoint::write_clean_shutdown(&*self.logs.fs, dir, broker_epoch)?;
         }
         Ok(())
+    }
+}
+
+pub(super) fn position(log: &Log, topic_id: TopicId, high_watermark: Offset) -> Position {
+    Position {
+        partition: log.partition().clone(),
+        topic_id,
+        recovery_point: log.recovery_point(),
+        log_start: log.start_offset(),
+        high_watermark,
     }
 }
 

@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use metadata::topic_is_internal;
+use base::topic_name;
 use replica::Effect;
 
 use super::hosted::{Partition, storage_error};
 use super::outbox::FetchOrder;
 use super::state::State;
 use super::waits::Wakes;
-
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 impl Partition {
     pub(super) fn carry_out(self: &Arc<Self>, state: &mut State, wakes: &mut Wakes) {
@@ -33,7 +31,7 @@ impl Partition {
                 state.follow_after_sync = None;
                 self.outbox.metrics.leader_changes.inc();
                 self.outbox.fetch_orders.post(&self.id, FetchOrder::Stop);
-                if &*self.id.topic == OFFSETS_TOPIC {
+                if &*self.id.topic == topic_name::OFFSETS {
                     self.outbox.groups.leadership_taken(self, epoch);
                 }
                 tracing::debug!(partition = %self.id, epoch, start_offset, "lead");
@@ -64,6 +62,7 @@ impl Partition {
             }
             Effect::WakeConsumers => state.consumers.take(&mut wakes.fetches),
             Effect::WakeFollowers => state.followers.take(&mut wakes.fetches),
+            Effect::LowWatermark => state.deletions.take(&mut wakes.fetches),
             Effect::Complete { ticket, result } => {
                 if let Some((wait, slot)) = state.commits.take(ticket) {
                     wakes.produces.push((wait, slot, result));
@@ -73,7 +72,7 @@ impl Partition {
     }
 
     fn not_leading(&self) {
-        if topic_is_internal(&self.id.topic) && &*self.id.topic == OFFSETS_TOPIC {
+        if &*self.id.topic == topic_name::OFFSETS {
             self.outbox.groups.leadership_lost(self.id.partition);
         }
     }

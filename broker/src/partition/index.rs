@@ -169,9 +169,9 @@ impl Partitions {
         hosted.partitions[at] = Some(partition);
     }
 
-    pub(super) fn take(&self, id: &TopicPartition) -> Option<Arc<Partition>> {
+    pub(super) fn take(&self, id: &TopicPartition, topic_id: TopicId) -> Option<Arc<Partition>> {
         let mut index = self.index.write();
-        let hosted = index.topics.get_mut(&id.topic)?;
+        let hosted = index.topics.get_mut(&id.topic).filter(|hosted| hosted.id == topic_id)?;
         let at = usize::try_from(id.partition).ok()?;
         let taken = hosted.partitions.get_mut(at)?.take();
         if hosted.partitions.iter().all(Option::is_none) {

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use base::{ErrorCode, LeaderEpoch, Offset};
+use base::{ErrorCode, LeaderEpoch, Offset, topic_name};
 use commitlog::{
     AppendError, AppendInfo, InvalidRecord, LogReader, Origin, ProducerSnapshotEntry,
     TimestampOffset, Validated,
 };
+use metadata::Image;
 use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswer, ReadPlan};
 
 use super::hosted::{Partition, epoch_end, storage_error};
@@ -249,10 +250,18 @@ impl Partition {
         found.map_err(|error| storage_error(&self.id, &error))
     }
 
-    /// DeleteRecords: moves the log start up. Returns the new low watermark of this replica.
+    /// DeleteRecords: moves the log start up. Returns what the low watermark has to reach.
     pub fn delete_records(self: &Arc<Self>, offset: Offset) -> Result<Offset, ErrorCode> {
+        // Coordinators keep in memory what they read of these logs: nobody else may cut them.
+        if topic_name::is_internal(&self.id.topic) {
+            return Err(ErrorCode::InvalidTopicException);
+        }
         self.with(|state| {
             state.core().check_leader(-1)?;
+            let config = state.log().config();
+            if config.compact && !config.delete {
+                return Err(ErrorCode::PolicyViolation);
+            }
             let high_watermark = state.core().high_watermark();
             let offset = if offset == -1 { high_watermark } else { offset };
             if offset < 0 || offset > high_watermark {
@@ -260,7 +269,25 @@ impl Partition {
             }
             let deleted = state.mutate_log(|log| log.delete_records(offset, high_watermark));
             deleted.map_err(|error| storage_error(&self.id, &error))?;
-            Ok(state.log().start_offset())
+            Ok(offset)
+        })
+    }
+
+    /// The offset below which no live replica has records. Where it is below `required`, whoever is
+    /// registered hears when a follower's log start moved.
+    pub fn low_watermark(
+        &self,
+        image: &Image,
+        required: Offset,
+        registration: Registration<'_>,
+    ) -> Result<Offset, ErrorCode> {
+        let is_alive = |id| image.broker(id).is_some_and(|broker| !broker.fenced);
+        self.look_mut(|state| {
+            let low = state.core().low_watermark(&is_alive)?;
+            if low < required {
+                state.deletions.add(registration.wait, registration.index);
+            }
+            Ok(low)
         })
     }
 

@@ -2,19 +2,22 @@
 //! checkpoints and its clean-shutdown marker are read, and the logs are recovered in parallel. They
 //! wait here until an image claims them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::{BrokerEpoch, Offset, TopicId, TopicPartition};
 use commitlog::checkpoint::{self, MetaProperties, OffsetCheckpoint};
+use commitlog::directory::{self, PartitionDir, classify_dir};
 use commitlog::fs::{File, OpenMode};
-use commitlog::{LoadState, Log, LogContext, LogError, PartitionDir, classify_dir};
+use commitlog::{CheckpointWriter, Checkpoints, LoadState, Log, LogContext, LogError};
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
+use super::checkpoints::position;
+use super::dirs::warn_left;
 use super::settings;
 use crate::clock;
 use crate::config::Config;
@@ -31,9 +34,12 @@ pub enum LoadError {
     Dir { dir: String, problem: String },
 }
 
-/// A log from disk and the topic whose data it is.
+/// A log on disk is known by its name and by the topic whose data it is.
+pub(super) type LogKey = (TopicPartition, TopicId);
+pub(super) type LogsOnDisk = BTreeMap<LogKey, LoadedLog>;
+
+/// A log from disk.
 pub(super) struct LoadedLog {
-    pub(super) topic_id: TopicId,
     pub(super) log: Log,
     pub(super) high_watermark: Offset,
 }
@@ -47,7 +53,7 @@ pub struct DirLock {
 /// What the disks hold.
 #[derive(Default)]
 pub struct LoadedLogs {
-    pub(super) logs: HashMap<TopicPartition, LoadedLog>,
+    pub(super) logs: LogsOnDisk,
     /// One per log directory. Held until the logs are closed.
     pub locks: Vec<DirLock>,
     /// One id per log directory, in their order.
@@ -77,8 +83,8 @@ impl Recovery {
 struct Found {
     dir: PathBuf,
     partition: TopicPartition,
-    state: LoadState,
-    high_watermark: Offset,
+    clean_shutdown: bool,
+    checkpoints: Arc<Checkpoints>,
 }
 
 /// Reads all log directories. Blocks for as long as recovery takes.
@@ -88,7 +94,7 @@ pub fn load_logs(
     recovery: &Recovery,
 ) -> Result<LoadedLogs, LoadError> {
     let mut loaded = LoadedLogs::default();
-    let mut found = Vec::new();
+    let (mut found, mut unbound) = (Vec::new(), Vec::new());
     let mut markers = Vec::new();
     for dir in &config.log_dirs {
         let io = |error| LogError::io("create", dir, error);
@@ -97,13 +103,18 @@ pub fn load_logs(
         claim_dir(config, context, dir, &mut loaded)?;
         let marker = checkpoint::take_clean_shutdown(&*context.fs, dir)?;
         markers.push(marker);
-        find_partitions(context, dir, marker.is_some(), &mut found)?;
+        let checkpoints = Arc::new(Checkpoints::read(&*context.fs, dir)?);
+        if !checkpoints.are_bound() {
+            unbound.push(dir.clone());
+        }
+        find_partitions(context, dir, marker.is_some(), &checkpoints, &mut found)?;
     }
     let epochs: Option<Vec<BrokerEpoch>> = markers.into_iter().collect();
     loaded.clean_shutdown_epoch = epochs.and_then(|epochs| epochs.into_iter().min());
     let threads = config.log.recovery_threads.max(1) * config.log_dirs.len();
     recovery.total.store(found.len(), Ordering::Relaxed);
     loaded.logs = open_all(config, context, &found, threads, &recovery.done)?;
+    bind_checkpoints(context, &unbound, &loaded.logs);
     Ok(loaded)
 }
 
@@ -175,38 +186,44 @@ fn find_partitions(
     context: &LogContext,
     dir: &Path,
     clean_shutdown: bool,
+    checkpoints: &Arc<Checkpoints>,
     found: &mut Vec<Found>,
 ) -> Result<(), LoadError> {
     let fs = &*context.fs;
-    let recovery_points = OffsetCheckpoint::RecoveryPoint.read(fs, dir)?;
-    let log_starts = OffsetCheckpoint::LogStart.read(fs, dir)?;
-    let high_watermarks = OffsetCheckpoint::HighWatermark.read(fs, dir)?;
-    let of = |map: &BTreeMap<TopicPartition, Offset>, id: &TopicPartition| {
-        map.get(id).copied().unwrap_or(0)
-    };
     for name in fs.list(dir).map_err(|error| LogError::io("list", dir, error))? {
         let path = dir.join(&name);
         match classify_dir(&name) {
-            PartitionDir::Live(partition) if !is_metadata(&partition) => {
-                let state = LoadState {
-                    clean_shutdown,
-                    recovery_point: of(&recovery_points, &partition),
-                    log_start: of(&log_starts, &partition),
-                };
-                let high_watermark = of(&high_watermarks, &partition);
-                found.push(Found { dir: path, partition, state, high_watermark });
+            PartitionDir::Live(partition) => {
+                let checkpoints = checkpoints.clone();
+                found.push(Found { dir: path, partition, clean_shutdown, checkpoints });
             }
             PartitionDir::Deleted => {
-                fs.remove_dir_all(&path).map_err(|error| LogError::io("remove", &path, error))?;
+                if let Err(error) = directory::remove(fs, &path) {
+                    warn_left(&path, &error);
+                }
             }
-            PartitionDir::Live(_) | PartitionDir::Other => {}
+            PartitionDir::Other => {}
         }
     }
     Ok(())
 }
 
-fn is_metadata(partition: &TopicPartition) -> bool {
-    &*partition.topic == "__cluster_metadata"
+/// Writes down whose logs the checkpoints of these log directories speak of, before any topic can
+/// get the name of another.
+fn bind_checkpoints(context: &LogContext, unbound: &[PathBuf], logs: &LogsOnDisk) {
+    for log_dir in unbound {
+        let here =
+            logs.iter().filter(|(_, loaded)| loaded.log.dir().parent() == Some(log_dir.as_path()));
+        let position = |((_, id), loaded): (&LogKey, &LoadedLog)| {
+            position(&loaded.log, *id, loaded.high_watermark)
+        };
+        let positions: Vec<_> = here.map(position).collect();
+        let mut writer = CheckpointWriter::default();
+        // A disk without room keeps nobody from starting; all that writes checkpoints tries again.
+        if let Err(error) = writer.write(&*context.fs, log_dir, &[], &positions) {
+            tracing::error!(dir = %log_dir.display(), %error, "write checkpoints");
+        }
+    }
 }
 
 /// Opens the logs on several threads; the first failure stops the start.
@@ -216,9 +233,9 @@ fn open_all(
     found: &[Found],
     threads: usize,
     done: &AtomicUsize,
-) -> Result<HashMap<TopicPartition, LoadedLog>, LoadError> {
+) -> Result<LogsOnDisk, LoadError> {
     let next = AtomicUsize::new(0);
-    let opened = Mutex::new(HashMap::new());
+    let opened = Mutex::new(LogsOnDisk::new());
     let failed = Mutex::new(None);
     let log_config = settings::before_metadata(config).log;
     std::thread::scope(|scope| {
@@ -229,12 +246,12 @@ fn open_all(
                         return;
                     }
                     match open_one(context, item, &log_config) {
-                        Ok(Some(log)) => {
+                        Ok(log) => {
                             done.fetch_add(1, Ordering::Relaxed);
-                            opened.lock().insert(item.partition.clone(), log);
-                        }
-                        Ok(None) => {
-                            done.fetch_add(1, Ordering::Relaxed);
+                            let twice = log.and_then(|(key, log)| opened.lock().insert(key, log));
+                            if let Some(twice) = twice {
+                                *failed.lock() = Some(found_twice(&item.dir, &twice));
+                            }
                         }
                         Err(error) => *failed.lock() = Some(error),
                     }
@@ -248,28 +265,39 @@ fn open_all(
     }
 }
 
+/// Nobody can know which of two logs has what was acknowledged.
+fn found_twice(dir: &Path, other: &LoadedLog) -> LoadError {
+    let problem = format!("holds the same partition as {}", other.log.dir().display());
+    LoadError::Dir { dir: dir.display().to_string(), problem }
+}
+
+/// `None`: what is there is not known to be ours.
 fn open_one(
     context: &LogContext,
     found: &Found,
     config: &Arc<commitlog::LogConfig>,
-) -> Result<Option<LoadedLog>, LoadError> {
-    let Some(topic_id) = checkpoint::read_partition_metadata(&*context.fs, &found.dir)? else {
-        // The creation did not finish: without an id nobody can know whose data it would be.
-        tracing::warn!(dir = %found.dir.display(), "remove directory without partition.metadata");
-        let io = |error| LogError::io("remove", &found.dir, error);
-        context.fs.remove_dir_all(&found.dir).map_err(io)?;
-        return Ok(None);
+) -> Result<Option<(LogKey, LoadedLog)>, LoadError> {
+    let topic_id = match directory::owner(&*context.fs, &found.dir) {
+        Ok(topic_id) => topic_id,
+        Err(error @ LogError::NotOurs { .. }) => {
+            warn_left(&found.dir, &error);
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
     };
-    let (log, report) = Log::open(
-        context,
-        &found.dir,
-        found.partition.clone(),
-        config.clone(),
-        found.state,
-        clock::wall_ms(),
-    )?;
+    let partition = found.partition.clone();
+    let of = |kind| found.checkpoints.offset(kind, &partition, topic_id).unwrap_or(0);
+    let state = LoadState {
+        clean_shutdown: found.clean_shutdown,
+        recovery_point: of(OffsetCheckpoint::RecoveryPoint),
+        log_start: of(OffsetCheckpoint::LogStart),
+    };
+    let high_watermark = of(OffsetCheckpoint::HighWatermark);
+    let now_ms = clock::wall_ms();
+    let (log, report) =
+        Log::open(context, &found.dir, partition.clone(), config.clone(), state, now_ms)?;
     for finding in &report.findings {
-        tracing::warn!(partition = %found.partition, "{finding}");
+        tracing::warn!(%partition, "{finding}");
     }
-    Ok(Some(LoadedLog { topic_id, log, high_watermark: found.high_watermark }))
+    Ok(Some(((partition, topic_id), LoadedLog { log, high_watermark })))
 }

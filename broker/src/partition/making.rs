@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::{TopicId, TopicPartition};
-use commitlog::{Log, LogError, checkpoint, deleted_dir_name};
+use commitlog::directory::{self, Aside};
+use commitlog::{Log, LogContext, LogError, checkpoint};
 use metadata::Image;
 use metadata::config::is_dir_cordoned;
 use parking_lot::{Condvar, Mutex};
 use replica::{Assignment, Event};
 use tokio::sync::watch;
 
+use super::dirs::warn_left;
 use super::hosted::{Partition, storage_error};
 use super::index::Partitions;
 use super::load::LoadedLog;
@@ -57,8 +59,18 @@ struct Job {
 /// A log whose directory is to go.
 pub(super) enum Leftover {
     Replica(Arc<Partition>),
-    Loaded(Box<LoadedLog>),
-    Dir(PathBuf),
+    Loaded(TopicId, Box<LoadedLog>),
+    Dir(TopicId, PathBuf),
+}
+
+impl Leftover {
+    fn dir(&self) -> (TopicId, &Path) {
+        match self {
+            Leftover::Replica(partition) => (partition.topic_id, partition.dir()),
+            Leftover::Loaded(topic_id, loaded) => (*topic_id, loaded.log.dir()),
+            Leftover::Dir(topic_id, dir) => (*topic_id, dir.as_path()),
+        }
+    }
 }
 
 /// A replica that is to be here.
@@ -249,19 +261,25 @@ impl Partitions {
         loop {
             let next = self.making.change(|jobs| jobs.by_id.get_mut(id)?.leftovers.pop());
             let Some(leftover) = next else { break };
-            if let Err(error) = self.discard(id, &leftover) {
-                // It keeps its name, and nobody else gets it.
-                self.making.change(|jobs| {
-                    jobs.by_id.entry(id.clone()).or_default().leftovers.push(leftover);
-                });
-                return Err(error);
+            match self.discard(id, &leftover) {
+                Ok(()) => {}
+                // Somebody changed it under our hands: it stays what it is.
+                Err(error @ LogError::NotOurs { .. }) => warn_left(leftover.dir().1, &error),
+                Err(error) => {
+                    // It keeps its name, and nobody else gets it.
+                    self.making.change(|jobs| {
+                        jobs.by_id.entry(id.clone()).or_default().leftovers.push(leftover);
+                    });
+                    return Err(error);
+                }
             }
         }
         let want = self.making.change(|jobs| jobs.by_id.get(id)?.want.clone());
         let Some(Want { topic_id, .. }) = want else { return Ok(None) };
         let config = settings::of_topic(&self.config, image, &id.topic).log;
-        let dir = dirs.emptiest().join(id.to_string());
-        let log = Log::create(&self.logs, &dir, id.clone(), topic_id, config, clock::wall_ms())?;
+        let log_dir = dirs.best_for(&self.logs, id);
+        let now_ms = clock::wall_ms();
+        let log = Log::create(&self.logs, &log_dir, id.clone(), topic_id, config, now_ms)?;
         Ok(Some(Made { id: id.clone(), topic_id, log, image: image.clone() }))
     }
 
@@ -281,7 +299,7 @@ impl Partitions {
                 }
                 other => {
                     job.want = other;
-                    job.leftovers.push(Leftover::Dir(dir));
+                    job.leftovers.push(Leftover::Dir(topic_id, dir));
                 }
             }
             jobs.put_back(&id, false);
@@ -297,18 +315,12 @@ impl Partitions {
 
     /// Renames the directory, to be removed later.
     fn discard(&self, id: &TopicPartition, leftover: &Leftover) -> Result<(), LogError> {
-        let dir = match leftover {
-            Leftover::Replica(partition) => {
-                // Waits for whoever is at the log.
-                partition.with(|state| state.mutate_log(Log::abandon));
-                partition.dir()
-            }
-            Leftover::Loaded(loaded) => loaded.log.dir(),
-            Leftover::Dir(dir) => dir,
-        };
-        let unique = uuid::Uuid::new_v4().simple().to_string();
-        let renamed = dir.with_file_name(deleted_dir_name(id, &unique));
-        self.logs.fs.rename(dir, &renamed).map_err(|error| LogError::io("rename", dir, error))?;
+        if let Leftover::Replica(partition) = leftover {
+            // Waits for whoever is at the log.
+            partition.with(|state| state.mutate_log(Log::abandon));
+        }
+        let (topic_id, dir) = leftover.dir();
+        let renamed = self.set_aside(id, topic_id, dir, Aside::Deleted)?;
         let due_ms = clock::expiry_ms() + self.config.log.delete_delay_ms;
         self.deleted_dirs.lock().push((due_ms, renamed));
         tracing::info!(partition = %id, "deleted");
@@ -338,10 +350,17 @@ impl LogDirs {
         LogDirs { dirs }
     }
 
-    /// The one with the fewest partitions, cordoned ones only if all are. It gets one more.
-    fn emptiest(&mut self) -> PathBuf {
-        let emptiest = self.dirs.iter_mut().min_by_key(|(_, cordoned, count)| (*cordoned, *count));
-        emptiest.map_or_else(PathBuf::new, |(dir, _, count)| {
+    /// The one with the fewest partitions; cordoned ones, and those where something is in the way
+    /// of this partition, only if all are. It gets one more.
+    fn best_for(&mut self, logs: &LogContext, id: &TopicPartition) -> PathBuf {
+        let name = id.to_string();
+        let is_several = self.dirs.len() > 1;
+        let is_taken = |dir: &Path| is_several && !directory::is_free(&*logs.fs, &dir.join(&name));
+        let best = self
+            .dirs
+            .iter_mut()
+            .min_by_key(|(dir, cordoned, count)| (is_taken(dir), *cordoned, *count));
+        best.map_or_else(PathBuf::new, |(dir, _, count)| {
             *count += 1;
             dir.clone()
         })

@@ -4,6 +4,9 @@
 
 mod apply;
 mod checkpoints;
+mod dirs;
+#[cfg(test)]
+mod dirs_tests;
 mod effects;
 mod follower;
 mod hosted;

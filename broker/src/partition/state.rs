@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) commits: CommitTickets,
     pub(super) consumers: FetchWaiters,
     pub(super) followers: FetchWaiters,
+    /// DeleteRecords that wait for the followers' log starts.
+    pub(super) deletions: FetchWaiters,
     /// A flush of the log is under way.
     pub(super) is_flushing: bool,
     /// A sync of the log is posted or under way.
@@ -49,6 +51,7 @@ impl State {
             commits: CommitTickets::default(),
             consumers: FetchWaiters::default(),
             followers: FetchWaiters::default(),
+            deletions: FetchWaiters::default(),
             is_flushing: false,
             is_sync_posted: false,
             follow_after_sync: None,

@@ -67,7 +67,8 @@ pub struct TopicSpec {
         validation = Rule::new("!(self in ['.', '..'])")
             .message("a topic cannot be named '.' or '..'"),
         validation = Rule::new(
-            "!(self in ['__consumer_offsets', '__transaction_state', '__share_group_state'])"
+            "!(self in ['__consumer_offsets', '__transaction_state', '__share_group_state', \
+             '__cluster_metadata'])"
         ).message("this topic is internal: the brokers alone manage it")
     )]
     pub topic_name: Option<String>,

@@ -268,6 +268,7 @@ fn topics_that_can_never_work_are_refused() {
     check("/spec/topicName", json!(".."), "cannot be named '.' or '..'");
     check("/spec/topicName", json!("a b"), "letters, digits");
     check("/spec/topicName", json!("__consumer_offsets"), "internal");
+    check("/spec/topicName", json!("__cluster_metadata"), "internal");
     check("/metadata/name", json!("n".repeat(250)), "at most 249 characters");
     let long = [("/metadata/name", json!("n".repeat(250))), ("/spec/topicName", json!("short"))];
     accepted(TOPIC, &topic(&long), None);

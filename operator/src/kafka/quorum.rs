@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base::topic_name::METADATA as METADATA_TOPIC;
 use base::{BrokerId, ErrorCode, TopicId};
 use wire::messages::describe_quorum_response::{PartitionData, ReplicaState};
 use wire::messages::{
@@ -13,7 +14,6 @@ use wire::{ApiKey, Str};
 
 use super::{Admin, AdminError, Result};
 
-const METADATA_TOPIC: &str = "__cluster_metadata";
 /// An observer that lacks so few entries has caught up: the log goes on meanwhile.
 const LAG_MAX: i64 = 100;
 /// A member that did not fetch for longer is not following.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use base::topic_name;
 use build::Names;
 use crd::{KafkaCluster, Phase, Topic, TopicDeletionPolicy, TopicStatus};
 use kube::ResourceExt;
@@ -12,9 +13,6 @@ use plan::topics::{TopicReason, TopicWish};
 pub const FINALIZER: &str = "barnabas.dev/topic";
 /// `false`: the operator leaves the topic alone.
 const MANAGED: &str = "barnabas.dev/managed";
-/// The brokers' own topics.
-const INTERNAL: &[&str] =
-    &["__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"];
 /// Brokers that connecting may begin with, besides the Service.
 const BOOTSTRAP_MAX: i32 = 5;
 
@@ -64,7 +62,8 @@ impl Entry {
                 }
             }
         }
-        let internal = INTERNAL.contains(&topic.topic_name());
+        let name = topic.topic_name();
+        let internal = topic_name::is_internal(name) || topic_name::is_reserved(name);
         if internal {
             let text = format!("{} is internal: the brokers manage it", topic.topic_name());
             impossible = Some((TopicReason::NotSupported, text));

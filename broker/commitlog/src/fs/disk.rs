@@ -53,8 +53,8 @@ impl Fs for DiskFs {
         std::fs::remove_file(path)
     }
 
-    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
-        std::fs::remove_dir_all(dir)
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::remove_dir(dir)
     }
 
     fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn OpenDir>> {

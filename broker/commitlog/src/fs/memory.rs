@@ -24,6 +24,8 @@ use parking_lot::Mutex;
 use super::{File, Fs, OpenDir, OpenMode};
 
 const SECTOR_BYTES: usize = 512;
+/// As of the usual file systems.
+const NAME_BYTES_MAX: usize = 255;
 
 /// What goes wrong from now on.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -203,9 +205,20 @@ impl State {
     /// The directory that holds `path`, and the last name.
     fn parent<'p>(&mut self, path: &'p Path) -> io::Result<(&mut Dir, &'p str)> {
         let name = names(path).last().ok_or(io::ErrorKind::InvalidInput)?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(rustix::io::Errno::NAMETOOLONG.into());
+        }
         let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let node = self.find(parent).ok_or(io::ErrorKind::NotFound)?;
         Ok((self.dir_mut(node)?, name))
+    }
+
+    fn unlink(&mut self, path: &Path) -> io::Result<()> {
+        self.find(path).ok_or(io::ErrorKind::NotFound)?;
+        let (parent, name) = self.parent(path)?;
+        parent.set(&[(name, None)]);
+        self.collect();
+        Ok(())
     }
 
     fn add(&mut self, node: Node) -> u64 {
@@ -315,6 +328,11 @@ impl MemFs {
         self.state.lock().faults.clone()
     }
 
+    /// Removes a directory with all that is in it, for tests that take a log away.
+    pub fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.state.lock().unlink(dir)
+    }
+
     pub fn used_bytes(&self) -> u64 {
         self.state.lock().used_bytes
     }
@@ -353,6 +371,9 @@ impl Fs for MemFs {
         let mut state = self.state.lock();
         let mut node = ROOT;
         for name in names(dir) {
+            if name.len() > NAME_BYTES_MAX {
+                return Err(rustix::io::Errno::NAMETOOLONG.into());
+            }
             let found = state.dir_mut(node)?.current.get(name).copied();
             node = match found {
                 Some(next) => next,
@@ -385,20 +406,21 @@ impl Fs for MemFs {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.step()?;
-        state.find(path).ok_or(io::ErrorKind::NotFound)?;
-        let (dir, name) = state.parent(path)?;
-        dir.set(&[(name, None)]);
-        state.collect();
-        Ok(())
+        let node = state.find(path).ok_or(io::ErrorKind::NotFound)?;
+        if matches!(state.nodes.get(&node), Some(Node::Dir(_))) {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        state.unlink(path)
     }
 
-    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.find(dir).ok_or(io::ErrorKind::NotFound)?;
-        let (parent, name) = state.parent(dir)?;
-        parent.set(&[(name, None)]);
-        state.collect();
-        Ok(())
+        state.step()?;
+        let node = state.find(dir).ok_or(io::ErrorKind::NotFound)?;
+        if !state.dir_mut(node)?.current.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        state.unlink(dir)
     }
 
     fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn OpenDir>> {
@@ -538,59 +560,4 @@ impl File for MemFile {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn write(fs: &MemFs, path: &str, data: &[u8]) -> Arc<dyn File> {
-        let file = fs.open(Path::new(path), OpenMode::Create).unwrap();
-        file.write_all_at(&[IoSlice::new(data)], 0).unwrap();
-        file
-    }
-
-    #[test]
-    fn synced_files_and_names_survive_every_crash() {
-        for seed in 0..200 {
-            let mut rng = seed;
-            let fs = MemFs::new();
-            fs.create_dir_all(Path::new("/d")).unwrap();
-            write(&fs, "/d/a", b"durable").sync().unwrap();
-            fs.sync_dir(Path::new("/d")).unwrap();
-            fs.sync_dir(Path::new("/")).unwrap();
-            let unsynced = write(&fs, "/d/b", b"lost?");
-            fs.crash(&mut rng);
-            assert_eq!(fs.contents(Path::new("/d/a")).unwrap(), b"durable");
-            assert!(unsynced.len().is_err(), "handles do not outlive the crash");
-        }
-    }
-
-    #[test]
-    fn unsynced_data_is_sometimes_whole_lost_and_torn() {
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..200 {
-            let mut rng = seed;
-            let fs = MemFs::new();
-            let file = write(&fs, "/a", &[]);
-            file.sync().unwrap();
-            fs.sync_dir(Path::new("/")).unwrap();
-            file.write_all_at(&[IoSlice::new(&[7; 2000])], 0).unwrap();
-            fs.crash(&mut rng);
-            let content = fs.contents(Path::new("/a")).unwrap();
-            seen.insert((content.len() == 2000, content.is_empty(), content.contains(&0)));
-        }
-        assert!(seen.contains(&(true, false, false)), "whole");
-        assert!(seen.contains(&(false, true, false)), "lost");
-        assert!(seen.contains(&(false, false, false)), "cut");
-        assert!(seen.contains(&(true, false, true)), "sectors missing");
-    }
-
-    #[test]
-    fn a_full_disk_takes_what_fits() {
-        let fs = MemFs::new();
-        fs.set_faults(Faults { capacity_bytes: Some(10), ..Faults::default() });
-        let file = write(&fs, "/a", b"12345678");
-        let error = file.write_all_at(&[IoSlice::new(b"9012")], 8).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(fs.contents(Path::new("/a")).unwrap(), b"1234567890");
-    }
-}
+mod tests;

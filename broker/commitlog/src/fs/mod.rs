@@ -38,8 +38,8 @@ pub trait Fs: Send + Sync + Debug {
     /// Replaces `to` atomically.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove_file(&self, path: &Path) -> io::Result<()>;
-    /// Removes a directory and all that is in it.
-    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Removes a directory that is empty. There is no way to remove a tree.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Opens a directory to sync it.
     fn open_dir(&self, dir: &Path) -> io::Result<Box<dyn OpenDir>>;
     /// Makes creations, renames and removals in `dir` durable.

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::{BrokerId, ErrorCode, TopicPartition};
+use base::{BrokerId, ErrorCode, TopicPartition, topic_name};
 
 use super::draft::Draft;
 use super::error;
-use super::topics::validate_topic_name;
 use crate::config::{
     self, ConfigKind, ConfigLayers, broker_key, dynamic_broker_config, list_items, resolve,
     topic_config, validate_value,
@@ -171,14 +170,12 @@ impl Draft<'_> {
 
     fn check_resource(&self, resource: &ConfigResource) -> Result<(), ControllerError> {
         match resource {
-            ConfigResource::Topic(name) if validate_topic_name(name).is_err() => {
-                validate_topic_name(name)
-                    .or_else(|why| error(ErrorCode::InvalidTopicException, why))
+            ConfigResource::Topic(name) if self.image.topic(name).is_none() => {
+                topic_name::check(name)
+                    .or_else(|why| error(ErrorCode::InvalidTopicException, why.to_string()))?;
+                let message = format!("The topic '{name}' does not exist.");
+                error(ErrorCode::UnknownTopicOrPartition, message)
             }
-            ConfigResource::Topic(name) if self.image.topic(name).is_none() => error(
-                ErrorCode::UnknownTopicOrPartition,
-                format!("The topic '{name}' does not exist."),
-            ),
             ConfigResource::Broker(BrokerId(id)) if self.image.broker(BrokerId(*id)).is_none() => {
                 error(ErrorCode::BrokerIdNotRegistered, format!("Broker {id} is not registered."))
             }

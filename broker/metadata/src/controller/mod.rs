@@ -29,7 +29,6 @@ use draft::Draft;
 use stops::Stops;
 
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
-pub use topics::validate_topic_name;
 
 /// What the controller takes from the broker's own configuration.
 #[derive(Clone, Debug)]

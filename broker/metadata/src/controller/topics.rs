@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use base::topic_name::{self, NameError};
 use base::{BrokerId, ErrorCode, TopicId, limits};
 
 use super::draft::Draft;
@@ -77,7 +78,14 @@ impl Draft<'_> {
     }
 
     fn check_new_name(&self, name: &str) -> Result<(), ControllerError> {
-        validate_topic_name(name).or_else(|why| error(ErrorCode::InvalidTopicException, why))?;
+        if let Err(why) = topic_name::check_new(name) {
+            // Kafka's code for its metadata topic.
+            let code = match why {
+                NameError::Reserved(_) => ErrorCode::TopicAuthorizationFailed,
+                _ => ErrorCode::InvalidTopicException,
+            };
+            return error(code, why.to_string());
+        }
         if self.image.topic(name).is_some() {
             let message = format!("Topic '{name}' already exists.");
             return error(ErrorCode::TopicAlreadyExists, message);
@@ -281,23 +289,4 @@ fn new_topic_configs(topic: &CreateTopic) -> Result<ConfigOverrides, ControllerE
     }
     config::validate_topic_configs(&configs).or_else(|why| error(ErrorCode::InvalidConfig, why))?;
     Ok(configs)
-}
-
-/// Kafka's rules for topic names; the error is for the user.
-pub fn validate_topic_name(name: &str) -> Result<(), String> {
-    let max = limits::TOPIC_NAME_BYTES_MAX;
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let why = match name {
-        "" => "the empty string is not allowed".to_owned(),
-        "." | ".." => format!("'{name}' is not allowed"),
-        _ if name.len() > max => {
-            format!("the length of '{name}' is longer than the max allowed length {max}")
-        }
-        _ if !name.chars().all(legal) => format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
-             and '-'"
-        ),
-        _ => return Ok(()),
-    };
-    Err(format!("Topic name is invalid: {why}"))
 }

@@ -77,13 +77,8 @@ impl Topic {
     }
 
     pub fn is_internal(&self) -> bool {
-        topic_is_internal(&self.name)
+        base::topic_name::is_internal(&self.name)
     }
-}
-
-/// Whether Kafka treats the topic as its own.
-pub fn topic_is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 
 /// The state of a partition.

@@ -129,3 +129,25 @@ fn a_long_poll_looks_again_without_noting_a_position() {
     let plan = replica.core.follower_read(&later, &|_| None).unwrap();
     assert_eq!((plan.max_offset, replica.hw()), (30, 22));
 }
+
+#[test]
+fn a_deletion_is_done_when_no_live_replica_has_the_records() {
+    let mut replica = leader_with_history();
+    replica.on(Event::LogChanged(LogOffsets { start: 10, ..log(0, 30) }));
+    let low = |replica: &Replica, dead: BrokerId| replica.core.low_watermark(&|id| id != dead);
+    assert_eq!(low(&replica, BrokerId(9)), Ok(-1), "nobody fetched in this epoch");
+    for (follower, log_start, all, without_b3) in [(B2, 7, -1, 7), (B2, 12, -1, 10), (B3, 4, 4, 10)]
+    {
+        let fetch = FollowerFetch { log_start, ..replica.fetch_of(follower, 30) };
+        let (_, effects) = replica.fetch_with(fetch);
+        assert!(effects.contains(&Effect::LowWatermark));
+        let (_, effects) = replica.fetch_with(fetch);
+        assert!(!effects.contains(&Effect::LowWatermark), "told once");
+        assert_eq!(low(&replica, BrokerId(9)), Ok(all));
+        assert_eq!(low(&replica, B3), Ok(without_b3));
+    }
+    replica.assign(Some(1), 6, 2, &[1, 2]);
+    assert_eq!(low(&replica, BrokerId(9)), Ok(-1), "the same in a new epoch");
+    replica.assign(Some(2), 7, 3, &[1, 2]);
+    assert_eq!(low(&replica, BrokerId(9)), Err(ErrorCode::NotLeaderOrFollower));
+}

@@ -100,6 +100,7 @@ impl Replica {
             current_leader_epoch: self.core.leader_epoch(),
             fetch_offset,
             last_fetched_epoch: -1,
+            log_start: 0,
         }
     }
 

@@ -49,6 +49,7 @@ impl World {
             current_leader_epoch: following.epoch,
             fetch_offset: replica.log.end_offset(),
             last_fetched_epoch: last_epoch,
+            log_start: replica.log.start_offset(),
         };
         let leader = Addr::Node(following.leader);
         self.send(Addr::Node(n), leader, Body::Fetch { id, tp, fetch });

@@ -113,6 +113,8 @@ impl World {
                     }
                 }
                 Effect::WakeConsumers => self.shard_may_look(n, tp),
+                // Nobody waits for deletions here.
+                Effect::LowWatermark => {}
                 Effect::WakeFollowers => self.wake_followers(n, tp),
                 Effect::Complete { ticket, result } => self.complete(n, tp, ticket, result),
             }

@@ -6,7 +6,7 @@ mod others;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{BrokerId, ErrorCode};
+use base::{BrokerId, ErrorCode, topic_name};
 use metadata::config::{
     BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, TopicConfigDef, broker_key,
     broker_key_doc, broker_keys, dynamic_broker_config, internal_topic_configs,
@@ -21,7 +21,6 @@ use wire::messages::describe_configs_response::{
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
 use super::configs::{BROKER_LOGGER, resource_from_wire};
-use super::topology::is_topic_name;
 use crate::{Broker, RequestContext};
 
 const TYPE_STRING: i8 = 2;
@@ -117,7 +116,7 @@ fn topic(
     name: &str,
     details: Details,
 ) -> Result<Vec<DescribeConfigsResourceResult>, ControllerError> {
-    if !is_topic_name(name) {
+    if topic_name::check(name).is_err() {
         return Err(ErrorCode::InvalidTopicException.into());
     }
     if image.topic(name).is_none() {

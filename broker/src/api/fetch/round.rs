@@ -130,6 +130,7 @@ impl Reader {
             current_leader_epoch: want.current_leader_epoch,
             fetch_offset: want.fetch_offset,
             last_fetched_epoch: want.last_fetched_epoch,
+            log_start: want.log_start,
         }
     }
 

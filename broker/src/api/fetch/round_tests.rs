@@ -15,6 +15,7 @@ fn named(topic_id: TopicId, epoch: i32) -> Update {
         fetch_offset: 0,
         current_leader_epoch: epoch,
         last_fetched_epoch: -1,
+        log_start: -1,
         bytes_max: 1 << 20,
     }
 }

@@ -248,6 +248,7 @@ fn update(key: WantKey, partition: &FetchPartition) -> Update {
         fetch_offset: partition.fetch_offset,
         current_leader_epoch: partition.current_leader_epoch,
         last_fetched_epoch: partition.last_fetched_epoch,
+        log_start: partition.log_start_offset,
         bytes_max: partition.partition_max_bytes.max(0) as usize,
     }
 }

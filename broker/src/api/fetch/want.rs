@@ -23,6 +23,8 @@ pub(super) struct Want {
     pub(super) fetch_offset: Offset,
     pub(super) current_leader_epoch: LeaderEpoch,
     pub(super) last_fetched_epoch: LeaderEpoch,
+    /// Where a follower's log starts.
+    pub(super) log_start: Offset,
     pub(super) bytes_max: usize,
     /// The replica here, or what the client is told in its place.
     pub(super) hosted: Result<Arc<Partition>, ErrorCode>,
@@ -49,6 +51,7 @@ pub(super) struct Update {
     pub(super) fetch_offset: Offset,
     pub(super) current_leader_epoch: LeaderEpoch,
     pub(super) last_fetched_epoch: LeaderEpoch,
+    pub(super) log_start: Offset,
     pub(super) bytes_max: usize,
 }
 
@@ -90,6 +93,7 @@ impl SessionState {
             want.fetch_offset = update.fetch_offset;
             want.current_leader_epoch = update.current_leader_epoch;
             want.last_fetched_epoch = update.last_fetched_epoch;
+            want.log_start = update.log_start;
             want.bytes_max = update.bytes_max;
             want.is_updated = true;
             self.mark(index);
@@ -103,6 +107,7 @@ impl SessionState {
             fetch_offset: update.fetch_offset,
             current_leader_epoch: update.current_leader_epoch,
             last_fetched_epoch: update.last_fetched_epoch,
+            log_start: update.log_start,
             bytes_max: update.bytes_max,
             hosted: Err(ErrorCode::UnknownTopicOrPartition),
             told_high_watermark: -1,

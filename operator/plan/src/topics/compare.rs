@@ -61,8 +61,8 @@ fn decide(
     if context.brokers.is_empty() {
         return TopicPlan { requeue_ms: Some(LATER_MS), ..waiting("no broker answers") };
     }
-    if let Err(text) = metadata::validate_topic_name(&wish.topic) {
-        return says(false, TopicReason::NotSupported, text);
+    if let Err(text) = base::topic_name::check_new(&wish.topic) {
+        return says(false, TopicReason::NotSupported, text.to_string());
     }
     if let Err(text) = check_config(&wish.config) {
         return says(false, TopicReason::InvalidConfig, text);

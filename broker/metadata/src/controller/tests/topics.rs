@@ -53,6 +53,14 @@ fn minus_one_means_the_brokers_default() {
 }
 
 #[test]
+fn the_name_of_the_quorum_is_refused() {
+    let mut world = World::new(1);
+    let refused = world.create(topic("__cluster_metadata", 1, 1)).unwrap_err();
+    assert_eq!(refused, ErrorCode::TopicAuthorizationFailed);
+    assert!(world.image.topic("__cluster_metadata").is_none());
+}
+
+#[test]
 fn names_follow_kafkas_rules() {
     let mut world = World::new(1);
     let long = "x".repeat(250);
