@@ -4,8 +4,9 @@
 //! no other file happens here, except that a full segment creates its successor.
 //!
 //! Validation needs nothing of the log but its settings, so that it runs before the partition's
-//! lock is taken ([`Validated::new`]): a batch may expand to hundreds of megabytes. What depends
-//! on the log's state (offsets, epoch, sequence numbers) is decided when it is appended.
+//! lock is taken ([`Validated::new`]): a batch may expand to hundreds of megabytes, and a caller
+//! that may not take long says how much it is ready for ([`Validated::within`]). What depends on
+//! the log's state (offsets, epoch, sequence numbers) is decided when it is appended.
 //!
 //! Order: everything is validated, then a segment is rolled if needed, then the file is written,
 //! then indexes and producer state are updated, and last the end offset is published. An error
@@ -16,8 +17,8 @@ use std::io::IoSlice;
 
 use base::{ErrorCode, LeaderEpoch, TimestampMs, TopicPartition};
 use record::{
-    Batch, BatchError, BatchHeader, Compression, ControlRecord, HEADER_BYTES, Origin, Rules,
-    TargetCompression, TimestampType, Verdict, batches, records, validate,
+    Batch, BatchError, BatchHeader, Compression, ControlRecord, Effort, HEADER_BYTES, Origin,
+    Rules, TargetCompression, TimestampType, Verdict, batches, records, validate_within,
 };
 
 use crate::log::{AppendInfo, FollowerAppend, Log};
@@ -28,10 +29,6 @@ use crate::{AppendError, LogConfig, LogError};
 const SEGMENT_BYTES_MAX: u64 = i32::MAX as u64;
 /// A control batch holds one tiny record.
 const CONTROL_BYTES_MAX: usize = 64 * 1024;
-/// From this size on, decompressing or compressing a batch takes longer than moving it to another
-/// thread costs by far: about a millisecond.
-const LONG_COMPRESSED_BYTES: usize = 256 * 1024;
-const LONG_REBUILT_BYTES: usize = 16 * 1024;
 
 impl Log {
     /// Appends what a producer or a coordinator sent: one whole batch, uncopied. The bytes stay as
@@ -332,41 +329,50 @@ impl<'a> Validated<'a> {
         origin: Origin,
         now_ms: TimestampMs,
     ) -> Result<Validated<'a>, AppendError> {
-        let checked = Checked::new(bytes, config, partition, origin, now_ms)?;
-        if checked.batch.bytes.len() < bytes.len() {
-            let message = "An append must have exactly one record batch";
-            return Err(AppendError::invalid(ErrorCode::InvalidRecord, message));
-        }
-        Ok(Validated { checked, origin })
+        let effort = &mut { Effort::UNLIMITED };
+        let validated = Validated::within(bytes, config, partition, origin, now_ms, effort)?;
+        // Nothing takes more than that.
+        validated.ok_or_else(|| AppendError::invalid(ErrorCode::MessageTooLarge, "takes too long"))
     }
 
-    /// Whether [`Validated::new`] may take so long that others must not wait for it: a large
-    /// compressed batch, or one that is to be compressed anew.
-    pub fn takes_long(bytes: &[u8], config: &LogConfig) -> bool {
-        if bytes.len() < LONG_REBUILT_BYTES {
-            return false;
-        }
+    /// Whether checking them means to decompress or compress them.
+    pub fn must_unpack(bytes: &[u8], config: &LogConfig) -> bool {
         let source = BatchHeader::parse(bytes).ok().and_then(|header| header.compression().ok());
-        let target = match config.compression {
-            TargetCompression::Producer => source,
-            TargetCompression::Codec(codec, _) => Some(codec),
+        let is_target = match config.compression {
+            TargetCompression::Producer => true,
+            TargetCompression::Codec(codec, _) => source == Some(codec),
         };
-        match source {
-            Some(_) if source != target => true,
-            Some(Compression::None) | None => false,
-            Some(_) => bytes.len() >= LONG_COMPRESSED_BYTES,
-        }
+        source.is_some_and(|source| source != Compression::None || !is_target)
     }
-}
 
-impl<'a> Checked<'a> {
-    fn new(
+    /// As [`Validated::new`], and `None` if that takes more effort than is left.
+    pub fn within(
         bytes: &'a [u8],
         config: &LogConfig,
         partition: &TopicPartition,
         origin: Origin,
         now_ms: TimestampMs,
-    ) -> Result<Checked<'a>, AppendError> {
+        effort: &mut Effort,
+    ) -> Result<Option<Validated<'a>>, AppendError> {
+        let checked = Checked::within(bytes, config, partition, origin, now_ms, effort)?;
+        let Some(checked) = checked else { return Ok(None) };
+        if checked.batch.bytes.len() < bytes.len() {
+            let message = "An append must have exactly one record batch";
+            return Err(AppendError::invalid(ErrorCode::InvalidRecord, message));
+        }
+        Ok(Some(Validated { checked, origin }))
+    }
+}
+
+impl<'a> Checked<'a> {
+    fn within(
+        bytes: &'a [u8],
+        config: &LogConfig,
+        partition: &TopicPartition,
+        origin: Origin,
+        now_ms: TimestampMs,
+        effort: &mut Effort,
+    ) -> Result<Option<Checked<'a>>, AppendError> {
         let batch = Batch::parse(bytes).map_err(record::Invalid::from)?;
         check_size(batch.bytes.len(), config, partition)?;
         let rules = Rules {
@@ -379,12 +385,12 @@ impl<'a> Checked<'a> {
             decompressed_record_bytes_max: config.max_decompressed_message_bytes,
             now_ms,
         };
-        let verdict = validate(&batch, &rules)?;
+        let Some(verdict) = validate_within(&batch, &rules, effort)? else { return Ok(None) };
         if let Some(rebuilt) = &verdict.rebuilt {
             check_size(rebuilt.len(), config, partition)?;
         }
         let marker = if batch.header.is_control() { parse_marker(&batch) } else { None };
-        Ok(Checked { batch, verdict, marker })
+        Ok(Some(Checked { batch, verdict, marker }))
     }
 }
 

@@ -43,5 +43,5 @@ pub use log::{
     ProducerSnapshotEntry, RecoveryReport, TimestampOffset, TruncateInfo,
 };
 pub use read::{AbortedTransaction, Access, FetchSlice, LogReader, ReadError};
-pub use record::{Invalid, InvalidRecord, Origin, TargetCompression, TimestampType};
+pub use record::{Effort, Invalid, InvalidRecord, Origin, TargetCompression, TimestampType};
 pub use reopen::{ReopenWork, Reopened};

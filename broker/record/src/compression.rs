@@ -59,6 +59,11 @@ impl Compression {
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+/// Windows of zstd that are accepted: 2^27 bytes is what Kafka's clients may use at their highest
+/// level. The memory is used only as far as bytes come out.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Where little may come out, no such window is needed: that of the levels up to 19.
+const ZSTD_WINDOW_LOG_SHORT: u32 = 23;
 /// Largest block a xerial chunk may declare decompressed: bounds the one buffer we keep.
 const SNAPPY_BLOCK_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -132,10 +137,21 @@ impl<'a> Decompressor<'a> {
             Compression::Snappy => Source::Snappy(SnappyReader::new(data, limit)),
             Compression::Lz4 => Source::Lz4(Box::new(lz4_flex::frame::FrameDecoder::new(data))),
             Compression::Zstd => {
-                Source::Zstd(Box::new(zstd::stream::read::Decoder::with_buffer(data)?))
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(data)?;
+                let is_short = limit <= 1 << ZSTD_WINDOW_LOG_SHORT;
+                decoder.window_log_max(match is_short {
+                    true => ZSTD_WINDOW_LOG_SHORT,
+                    false => ZSTD_WINDOW_LOG_MAX,
+                })?;
+                Source::Zstd(Box::new(decoder))
             }
         };
         Ok(Decompressor { source, left: limit })
+    }
+
+    /// How many bytes may still come out.
+    pub fn left(&self) -> usize {
+        self.left
     }
 }
 
@@ -153,8 +169,20 @@ impl Read for Decompressor<'_> {
     }
 }
 
+/// More came out, or would, than was allowed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("decompressed data exceeds its limit")]
+pub struct LimitExceeded;
+
+impl LimitExceeded {
+    /// Whether that is what an error of a [`Decompressor`] says.
+    pub fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|inner| inner.is::<LimitExceeded>())
+    }
+}
+
 fn too_large() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "decompressed data exceeds its limit")
+    io::Error::new(io::ErrorKind::InvalidData, LimitExceeded)
 }
 
 fn invalid(what: &'static str) -> io::Error {

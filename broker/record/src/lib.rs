@@ -16,10 +16,10 @@ pub use batch::{
     NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP, TimestampType, batches, sequence_add,
 };
 pub use builder::{BatchBuilder, BatchOptions, HeaderRef};
-pub use compression::{Compression, Decompressor, compress, decompress};
+pub use compression::{Compression, Decompressor, LimitExceeded, compress, decompress};
 pub use control::{ControlRecord, ControlType, end_transaction_marker};
 pub use record::{Record, RecordError, RecordHeaders, Records, records};
 pub use validate::{
-    DECOMPRESSED_BYTES_MAX, Invalid, InvalidRecord, Origin, Rules, TargetCompression, Verdict,
-    validate, validate_bytes, validate_header,
+    DECOMPRESSED_BYTES_MAX, Effort, Invalid, InvalidRecord, Origin, Rules, TargetCompression,
+    Verdict, validate, validate_bytes, validate_header, validate_within,
 };

@@ -11,14 +11,23 @@ use base::{ErrorCode, TimestampMs};
 use crate::batch::NO_TIMESTAMP;
 use crate::walk::{self, Framing};
 use crate::{
-    Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, Compression, TimestampType, records,
+    Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, Compression, LimitExceeded,
+    TimestampType, records,
 };
 
-/// Bytes that one batch may decompress to. A batch is at most `message.max.bytes` compressed;
-/// what expands a hundredfold beyond that is a bomb.
+/// Bytes that one batch may decompress to, whatever the topic says: the memory and the time of a
+/// broker are no topic's.
 pub const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+/// Beyond [`EXPANSION_FREE`], a batch may expand so many times: what expands further is a bomb.
+const EXPANSION_MAX: usize = 256;
+/// What any batch may expand to, however small it is: a few records of one repeated byte.
+const EXPANSION_FREE: usize = 16 << 20;
 /// Bytes held in memory to build a batch anew in another codec.
 const REBUILD_BYTES_MAX: usize = 64 << 20;
+/// Building a byte anew takes so many times what looking at it takes.
+const REBUILD_EFFORT: usize = 8;
+/// The same for a record whose bytes are only skipped.
+const RECORD_EFFORT: usize = 8;
 /// Offending records named in one error.
 const RECORDS_NAMED_MAX: usize = 100;
 
@@ -54,6 +63,38 @@ pub struct Rules {
     /// Bytes of one record of a compressed batch (`max.decompressed.message.bytes`).
     pub decompressed_record_bytes_max: i32,
     pub now_ms: TimestampMs,
+}
+
+/// How much work a caller is ready for, in bytes that come out of a decompressor. The time that
+/// validation takes goes by them, not by the bytes of the batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    left: usize,
+    /// The first batch is worth any.
+    is_first_free: bool,
+}
+
+impl Effort {
+    pub const UNLIMITED: Effort = Effort { left: usize::MAX, is_first_free: false };
+
+    /// So much for all batches together.
+    pub const fn of(bytes: usize) -> Effort {
+        Effort { left: bytes, is_first_free: false }
+    }
+
+    /// As much as the first batch takes, then what is left of this.
+    pub const fn at_least_one(bytes: usize) -> Effort {
+        Effort { left: bytes, is_first_free: true }
+    }
+
+    fn limit(&self) -> usize {
+        if self.is_first_free { usize::MAX } else { self.left }
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
+        self.is_first_free = false;
+    }
 }
 
 /// One record that was refused, by its index in the batch.
@@ -137,33 +178,92 @@ pub fn validate_header(header: &BatchHeader, origin: Origin) -> Result<(), Inval
 
 /// Checks a batch in full: header, CRC, framing of each record, keys and timestamps.
 pub fn validate(batch: &Batch<'_>, rules: &Rules) -> Result<Verdict, Invalid> {
+    let verdict = validate_within(batch, rules, &mut { Effort::UNLIMITED })?;
+    // Nothing takes more than that.
+    verdict.ok_or_else(|| too_large(usize::MAX))
+}
+
+/// As [`validate`]; `None` if that takes more than the effort that is left.
+pub fn validate_within(
+    batch: &Batch<'_>,
+    rules: &Rules,
+    effort: &mut Effort,
+) -> Result<Option<Verdict>, Invalid> {
     let header = batch.header;
     validate_header(&header, rules.origin)?;
     batch.check_crc()?;
     if header.is_control() {
-        return Ok(Verdict { header, rebuilt: None });
+        return Ok(Some(Verdict { header, rebuilt: None }));
     }
     let source = header.compression()?;
     let mut check = RecordChecks::new(&header, rules);
-    walk::walk(source, batch.body(), header.record_count, DECOMPRESSED_BYTES_MAX, |framing| {
-        check.record(framing)
-    })
-    .map_err(|error| match error {
-        walk::WalkError::Framing(what) => Invalid::record(what),
-        walk::WalkError::Decompression(error) => {
-            Invalid::new(ErrorCode::CorruptMessage, format!("Decompression failed: {error}"))
-        }
-    })?;
+    let visit = |framing| check.record(framing);
+    let Some(bytes) = walk_within(batch, source, effort, visit)? else {
+        return Ok(None);
+    };
     let (max_timestamp, offsets_in_order) = check.finish()?;
     let (codec, level) = match rules.compression {
         TargetCompression::Producer => (source, None),
         TargetCompression::Codec(codec, level) => (codec, level),
     };
-    if codec != source || !offsets_in_order {
-        return rebuild(batch, codec, level, rules);
+    let is_rebuilt = codec != source || !offsets_in_order;
+    let effort_of_rebuilding = if is_rebuilt { bytes.saturating_mul(REBUILD_EFFORT) } else { 0 };
+    if effort_of_rebuilding > effort.limit() {
+        return Ok(None);
+    }
+    let looking = match source {
+        Compression::None => effort_of_skipping(&header, batch.body().len()),
+        _ => bytes,
+    };
+    effort.spend(looking.saturating_add(effort_of_rebuilding));
+    if is_rebuilt {
+        return rebuild(batch, bytes, codec, level, rules).map(Some);
     }
     let header = stamp(header, max_timestamp, rules, batch.body());
-    Ok(Verdict { header, rebuilt: None })
+    Ok(Some(Verdict { header, rebuilt: None }))
+}
+
+/// What the pass over the records of an uncompressed batch takes, whatever their count says.
+fn effort_of_skipping(header: &BatchHeader, body_bytes: usize) -> usize {
+    const RECORD_BYTES_MIN: usize = 7;
+    let count = usize::try_from(header.record_count).unwrap_or(0);
+    count.min(body_bytes / RECORD_BYTES_MIN).saturating_mul(RECORD_EFFORT)
+}
+
+/// The pass over the records: how many bytes they are, or `None` if it takes too much.
+fn walk_within(
+    batch: &Batch<'_>,
+    codec: Compression,
+    effort: &Effort,
+    visit: impl FnMut(Framing),
+) -> Result<Option<usize>, Invalid> {
+    let (header, body) = (&batch.header, batch.body());
+    if codec == Compression::None && effort_of_skipping(header, body.len()) > effort.limit() {
+        return Ok(None);
+    }
+    let most = body.len().saturating_mul(EXPANSION_MAX).max(EXPANSION_FREE);
+    let most = most.min(DECOMPRESSED_BYTES_MAX);
+    let is_short = effort.limit() < most;
+    let limit = most.min(effort.limit());
+    match walk::walk(codec, body, header.record_count, limit, visit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(walk::WalkError::Framing(what)) => Err(Invalid::record(what)),
+        // Its window may be what is too large for so little: whoever may take long will tell.
+        Err(walk::WalkError::Decompression(_)) if is_short => Ok(None),
+        Err(walk::WalkError::Decompression(error)) if LimitExceeded::is(&error) => {
+            Err(too_large(most))
+        }
+        Err(walk::WalkError::Decompression(error)) => {
+            Err(Invalid::new(ErrorCode::CorruptMessage, format!("Decompression failed: {error}")))
+        }
+    }
+}
+
+/// Kafka has no such limit, so it has no code for it. Producers split a batch that is too large,
+/// and never send a corrupt one differently.
+fn too_large(most: usize) -> Invalid {
+    let message = format!("The record batch expands to more than {most} bytes, the broker's limit");
+    Invalid::new(ErrorCode::MessageTooLarge, message)
 }
 
 /// [`validate`] for bytes that may be anything: exactly one whole batch, as a produce request
@@ -294,13 +394,18 @@ impl<'a> RecordChecks<'a> {
     }
 }
 
+/// A batch, whose records are so many bytes, in another codec or with offsets in order.
 fn rebuild(
     batch: &Batch<'_>,
+    bytes: usize,
     codec: Compression,
     level: Option<i32>,
     rules: &Rules,
 ) -> Result<Verdict, Invalid> {
     let header = &batch.header;
+    if bytes > REBUILD_BYTES_MAX {
+        return Err(too_large(REBUILD_BYTES_MAX));
+    }
     let records = records(batch, REBUILD_BYTES_MAX)
         .map_err(|error| Invalid::new(ErrorCode::CorruptMessage, error.to_string()))?;
     let mut builder = BatchBuilder::new(BatchOptions {
@@ -316,13 +421,13 @@ fn rebuild(
         let record = record.map_err(|error| Invalid::record(error.to_string()))?;
         builder.append_raw(record.timestamp, record.key, record.value, record.headers());
     }
-    let mut bytes = builder.finish();
-    let rebuilt = BatchHeader::parse(&bytes)?;
-    let stamped = stamp(rebuilt, rebuilt.max_timestamp, rules, &bytes[crate::HEADER_BYTES..]);
-    if let Some(head) = bytes.first_chunk_mut() {
+    let mut built = builder.finish();
+    let rebuilt = BatchHeader::parse(&built)?;
+    let stamped = stamp(rebuilt, rebuilt.max_timestamp, rules, &built[crate::HEADER_BYTES..]);
+    if let Some(head) = built.first_chunk_mut() {
         stamped.write(head);
     }
-    Ok(Verdict { header: stamped, rebuilt: Some(bytes) })
+    Ok(Verdict { header: stamped, rebuilt: Some(built) })
 }
 
 #[cfg(test)]

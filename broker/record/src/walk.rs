@@ -32,16 +32,18 @@ impl From<io::Error> for WalkError {
     }
 }
 
-/// Walks exactly `count` records, after which nothing may be left.
+/// Walks exactly `count` records, after which nothing may be left. Returns how many bytes they
+/// are, decompressed: at most `limit` if they are compressed.
 pub(crate) fn walk(
     codec: Compression,
     body: &[u8],
     count: i32,
     limit: usize,
     mut visit: impl FnMut(Framing),
-) -> Result<(), WalkError> {
+) -> Result<usize, WalkError> {
     if codec == Compression::None {
-        return walk_source(&mut Slice { rest: body }, count, &mut visit);
+        walk_source(&mut Slice { rest: body }, count, &mut visit)?;
+        return Ok(body.len());
     }
     let mut stream = Stream {
         source: Decompressor::new(codec, body, limit)?,
@@ -49,7 +51,8 @@ pub(crate) fn walk(
         start: 0,
         end: 0,
     };
-    walk_source(&mut stream, count, &mut visit)
+    walk_source(&mut stream, count, &mut visit)?;
+    Ok(limit - stream.source.left())
 }
 
 /// Bytes that are looked at before they are consumed.

@@ -78,8 +78,10 @@ pub enum Event {
         required: Offset,
     },
     /// The produce timed out or its connection is gone: no completion is emitted any more.
+    /// `required` is what its `AwaitCommit` said.
     CancelWait {
         ticket: u64,
+        required: Offset,
     },
     /// A new image fenced or unfenced a broker (or it is shutting down, or registered anew). To
     /// be told to the partitions led here that have it as a replica: without it, a dead follower

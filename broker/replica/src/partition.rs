@@ -97,9 +97,9 @@ impl Partition {
             Event::AwaitCommit { ticket, required } => {
                 self.await_commit(now_ms, ticket, required, effects);
             }
-            Event::CancelWait { ticket } => {
+            Event::CancelWait { ticket, required } => {
                 if let Some(leader) = self.leader_state.as_mut() {
-                    leader.waiters.cancel(ticket);
+                    leader.waiters.cancel(required, ticket);
                 }
             }
             Event::Eligibility { broker, eligible } => {

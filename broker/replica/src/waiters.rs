@@ -21,8 +21,15 @@ impl Waiters {
         self.queue.insert(at, (required, ticket));
     }
 
-    pub(crate) fn cancel(&mut self, ticket: u64) {
-        self.queue.retain(|&(_, other)| other != ticket);
+    /// Takes a wait out, found by the offset that it was pushed with: many are cancelled at once
+    /// when connections break, and none of them may take a look at all.
+    pub(crate) fn cancel(&mut self, required: Offset, ticket: u64) {
+        let from = self.queue.partition_point(|&(other, _)| other < required);
+        let same = self.queue.range(from..).take_while(|&&(other, _)| other == required);
+        let at = same.zip(from..).find_map(|(&(_, id), at)| (id == ticket).then_some(at));
+        if let Some(at) = at {
+            self.queue.remove(at);
+        }
     }
 
     pub(crate) fn complete_up_to(&mut self, high_watermark: Offset, effects: &mut Vec<Effect>) {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -31,6 +31,10 @@ pub struct Partition {
     /// partitions: a lock may be held for as long as a disk takes.
     leads: AtomicBool,
     is_under_min_isr: AtomicBool,
+    /// High watermark and log start as of the last change, for sessions that look whether any of
+    /// their many partitions moved.
+    high_watermark: AtomicI64,
+    log_start: AtomicI64,
     pub(super) posts: Posts,
     this: Weak<Partition>,
     pub(super) state: Mutex<State>,
@@ -73,6 +77,8 @@ impl Partition {
             dir,
             leads: AtomicBool::new(false),
             is_under_min_isr: AtomicBool::new(false),
+            high_watermark: AtomicI64::new(-1),
+            log_start: AtomicI64::new(-1),
             posts: Posts::default(),
             this: this.clone(),
             state,
@@ -89,6 +95,8 @@ impl Partition {
     pub(super) fn settle(self: &Arc<Self>, state: &mut State, wakes: &mut Wakes) {
         self.leads.store(state.core().is_leader(), Ordering::Relaxed);
         self.is_under_min_isr.store(state.core().is_under_min_isr(), Ordering::Relaxed);
+        self.high_watermark.store(state.core().high_watermark(), Ordering::Relaxed);
+        self.log_start.store(state.core().log().start, Ordering::Relaxed);
         if state.has_effects() {
             self.carry_out(state, wakes);
         }
@@ -106,6 +114,19 @@ impl Partition {
     /// It leads and cannot commit for want of in-sync replicas.
     pub(super) fn is_under_min_isr(&self) -> bool {
         self.leads() && self.is_under_min_isr.load(Ordering::Relaxed)
+    }
+
+    /// High watermark and log start, maybe a moment old; -1 before the first assignment. Takes no
+    /// lock.
+    pub fn last_told(&self) -> (Offset, Offset) {
+        let load = |offset: &AtomicI64| offset.load(Ordering::Relaxed);
+        (load(&self.high_watermark), load(&self.log_start))
+    }
+
+    /// How many produce requests wait for a commit here.
+    #[cfg(test)]
+    pub(crate) fn commits_awaited(&self) -> usize {
+        self.look(|state| state.commits.waiting.iter().flatten().count())
     }
 
     /// Looks at the state without changing it.

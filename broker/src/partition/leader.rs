@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base::{ErrorCode, LeaderEpoch, Offset, topic_name};
 use commitlog::{
-    AppendError, AppendInfo, InvalidRecord, LogReader, Origin, ProducerSnapshotEntry,
+    AppendError, AppendInfo, Effort, InvalidRecord, LogReader, Origin, ProducerSnapshotEntry,
     TimestampOffset, Validated,
 };
 use metadata::Image;
@@ -13,7 +13,6 @@ use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswe
 
 use super::hosted::{Partition, epoch_end, storage_error};
 use super::state::State;
-use super::syncs::in_place;
 use super::waits::{FetchWait, ProduceWait};
 use crate::clock;
 
@@ -21,7 +20,14 @@ use crate::clock;
 #[derive(Clone, Copy, Debug)]
 pub struct Appended {
     pub info: AppendInfo,
-    pub ticket: Option<u64>,
+    pub ticket: Option<Ticket>,
+}
+
+/// A wait for a commit, and the high watermark that it waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    id: u64,
+    required: Offset,
 }
 
 /// Why a batch was refused, as the produce response says it.
@@ -59,7 +65,22 @@ impl Partition {
         acks: i16,
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
-        let validated = self.validate(batches, acks)?;
+        let effort = &mut { Effort::UNLIMITED };
+        let appended = self.append_within(batches, acks, commit, effort)?;
+        // Nothing takes more than that.
+        appended.ok_or_else(|| ErrorCode::MessageTooLarge.into())
+    }
+
+    /// As [`Partition::append`], and `None`, with nothing done, if to validate the batch takes
+    /// more effort than is left.
+    pub fn append_within(
+        self: &Arc<Self>,
+        batches: &[u8],
+        acks: i16,
+        commit: Option<(&Arc<ProduceWait>, usize)>,
+        effort: &mut Effort,
+    ) -> Result<Option<Appended>, ProduceError> {
+        let Some(validated) = self.validate(batches, acks, effort)? else { return Ok(None) };
         let (appended, must_sync) = self.with(|state| {
             let epoch = state.core().check_produce(acks)?;
             let appended = self.append_in(state, &validated, epoch, commit)?;
@@ -71,7 +92,7 @@ impl Partition {
         if must_sync {
             self.sync_in_place()?;
         }
-        Ok(appended)
+        Ok(Some(appended))
     }
 
     /// Appends what a coordinator of this broker wrote, if it still leads in `epoch`.
@@ -97,12 +118,14 @@ impl Partition {
         &self,
         batches: &'a [u8],
         acks: i16,
-    ) -> Result<Validated<'a>, ProduceError> {
-        let config = self.log_config.load();
-        let now_ms = clock::wall_ms();
-        let validate = || Validated::new(batches, &config, &self.id, Origin::Client, now_ms);
-        let validated =
-            if Validated::takes_long(batches, &config) { in_place(validate) } else { validate() };
+        effort: &mut Effort,
+    ) -> Result<Option<Validated<'a>>, ProduceError> {
+        let (config, now_ms, origin) = (self.log_config.load(), clock::wall_ms(), Origin::Client);
+        if Validated::must_unpack(batches, &config) {
+            // Before the work is done for nothing.
+            self.look(|state| state.core().check_produce(acks))?;
+        }
+        let validated = Validated::within(batches, &config, &self.id, origin, now_ms, effort);
         validated.map_err(|error| {
             // Only a leader judges batches.
             match self.look(|state| state.core().check_produce(acks)) {
@@ -123,9 +146,9 @@ impl Partition {
             .mutate_log(|log| log.append_validated(validated, epoch, clock::wall_ms()))
             .map_err(|error| self.append_error(error))?;
         let ticket = commit.map(|(wait, slot)| {
-            let ticket = state.commits.issue(wait, slot);
-            state.on(Event::AwaitCommit { ticket, required: info.last_offset + 1 });
-            ticket
+            let (ticket, required) = (state.commits.issue(wait, slot), info.last_offset + 1);
+            state.on(Event::AwaitCommit { ticket, required });
+            Ticket { id: ticket, required }
         });
         Ok(Appended { info, ticket })
     }
@@ -146,10 +169,12 @@ impl Partition {
     }
 
     /// Nobody waits for this commit any more.
-    pub fn cancel_commit(self: &Arc<Self>, ticket: u64) {
+    pub fn cancel_commit(self: &Arc<Self>, ticket: Ticket) {
+        let Ticket { id: ticket, required } = ticket;
         self.with(|state| {
-            state.commits.take(ticket);
-            state.on(Event::CancelWait { ticket });
+            if state.commits.take(ticket).is_some() {
+                state.on(Event::CancelWait { ticket, required });
+            }
         });
     }
 

@@ -28,7 +28,7 @@ pub use apply::run_applier;
 pub use follower::{FollowerProgress, LogEnd};
 pub use hosted::{Offsets, Partition};
 pub use index::Partitions;
-pub use leader::{Appended, ProduceError, Registration};
+pub use leader::{Appended, ProduceError, Registration, Ticket};
 pub use load::{DirLock, LoadError, LoadedLogs, Recovery, load_logs, write_meta_properties};
 pub use outbox::{FetchOrder, FetchOrders, IsrProposals, Outbox};
 pub use syncs::SyncQueue;

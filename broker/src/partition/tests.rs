@@ -12,7 +12,7 @@ use std::thread;
 use base::{BrokerId, ErrorCode, Offset, TopicId, TopicPartition};
 use commitlog::checkpoint::OffsetCheckpoint;
 use commitlog::fs::{Faults, Fs, MemFs};
-use commitlog::{LoadState, Log, LogConfig, LogContext};
+use commitlog::{Effort, LoadState, Log, LogConfig, LogContext};
 use futures::executor::block_on;
 use metadata::{Image, MetadataRecord, PartitionRecord, TopicRecord};
 use record::{BatchBuilder, BatchHeader, BatchOptions};
@@ -138,7 +138,7 @@ impl Rig {
     }
 }
 
-fn batch() -> Vec<u8> {
+pub(crate) fn batch() -> Vec<u8> {
     let mut builder = BatchBuilder::new(BatchOptions::default());
     builder.append(crate::clock::wall_ms(), Some(b"k"), Some(b"v"), &[]);
     builder.finish()
@@ -242,7 +242,10 @@ fn batches_are_validated_without_the_lock() {
     let rig = Rig::new(i64::MAX);
     rig.assign(ME, 1);
     let batch = batch();
-    assert!(rig.partition.look(|_| rig.partition.validate(&batch, 1).is_ok()));
+    assert!(
+        rig.partition
+            .look(|_| rig.partition.validate(&batch, 1, &mut { Effort::UNLIMITED }).is_ok())
+    );
     let mut torn = batch.clone();
     *torn.last_mut().unwrap() ^= 1;
     let code = |bytes| rig.partition.append(bytes, 1, None).unwrap_err().code;

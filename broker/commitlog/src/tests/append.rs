@@ -1,7 +1,10 @@
 //! Appending and reading.
 
-use base::ErrorCode;
-use record::{Compression, TargetCompression, TimestampType, end_transaction_marker};
+use base::{ErrorCode, TopicPartition};
+use record::{
+    BatchBuilder, BatchOptions, Compression, Effort, Origin, TargetCompression, TimestampType,
+    end_transaction_marker,
+};
 
 use super::*;
 use crate::fs::Faults;
@@ -358,21 +361,27 @@ fn what_was_validated_before_is_appended_in_any_order() {
     assert_eq!(contents(&log, 0), expected(0, 3));
 }
 
+/// A caller with little time goes by what comes out of a batch: 8 MiB fit into a few KiB.
 #[test]
-fn only_what_must_be_unpacked_takes_long() {
-    let of = |compression, len: usize| {
-        let options = BatchOptions { compression, ..BatchOptions::default() };
-        let mut bytes = batch_with(options, NOW, 0, 1);
-        bytes.resize(len, 0);
-        bytes
+fn what_expands_takes_long_however_small_it_is() {
+    let of = |compression, mib: usize| {
+        let mut builder = BatchBuilder::new(BatchOptions { compression, ..Default::default() });
+        for _ in 0..mib {
+            builder.append(NOW, None, Some(&vec![0; 1 << 20]), &[]);
+        }
+        builder.finish()
     };
-    let producers = LogConfig::kafka_defaults();
-    let compression = TargetCompression::Codec(Compression::Zstd, None);
-    let own = LogConfig { compression, ..LogConfig::kafka_defaults() };
-    assert!(!Validated::takes_long(&of(Compression::None, 1 << 20), &producers));
-    assert!(!Validated::takes_long(&of(Compression::Lz4, 1 << 16), &producers));
-    assert!(Validated::takes_long(&of(Compression::Lz4, 1 << 20), &producers));
-    assert!(!Validated::takes_long(&of(Compression::None, 1 << 10), &own));
-    assert!(Validated::takes_long(&of(Compression::None, 1 << 16), &own));
-    assert!(!Validated::takes_long(&of(Compression::Zstd, 1 << 16), &own));
+    let config = LogConfig { max_message_bytes: 16 << 20, ..LogConfig::kafka_defaults() };
+    let fits = |bytes: &[u8]| {
+        let effort = &mut Effort::of(4 << 20);
+        let (id, origin) = (TopicPartition::new("t", 0), Origin::Client);
+        Validated::within(bytes, &config, &id, origin, NOW, effort).unwrap().is_some()
+    };
+    assert!(fits(&of(Compression::None, 8)));
+    for codec in [Compression::Gzip, Compression::Zstd] {
+        let bytes = of(codec, 8);
+        assert!(bytes.len() < 64 << 10);
+        assert!(!fits(&bytes), "{codec:?}");
+        assert!(fits(&of(codec, 2)), "{codec:?}");
+    }
 }

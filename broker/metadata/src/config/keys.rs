@@ -57,7 +57,7 @@ const SERVER: &[BrokerKey] = &[
     harmless("metadata.max.retention.ms", Long(-1), "604800000"),
     harmless("metadata.max.idle.interval.ms", Int(0), "500"),
     harmless("num.network.threads", Int(1), "3"),
-    harmless("num.io.threads", Int(1), "8"),
+    used("num.io.threads", Int(1), "8"),
     harmless("background.threads", Int(1), "10"),
     harmless_null("num.replica.alter.log.dirs.threads", Int(1)),
     used("num.recovery.threads.per.data.dir", Int(1), "2"),
@@ -271,10 +271,16 @@ const SECURITY: &[BrokerKey] = &[
 const OWN: &[BrokerKey] = &[
     // `host:port` of /metrics, /healthz and /readyz; empty switches the listener off.
     used("barnabas.http.listener", Text, ""),
+    // How many committed positions have a series in /metrics. The names of groups are anybody's; a
+    // gauge tells how many are left out.
+    used("barnabas.metrics.lag.series.max", Int(0), "10000"),
     // Threads of the data plane; 0 takes one per core, at least two.
     used("barnabas.worker.threads", Int(0), "0"),
-    // The one number that bounds request buffers: reading from sockets stops beyond it.
+    // The one number that bounds the memory of requests and replies: reading from sockets stops
+    // beyond it. A quarter is for what is not records.
     used("barnabas.request.memory.bytes", Long(1_048_576), "268435456"),
+    // What the members of all groups coordinated by a broker may take; beyond it none joins.
+    used("barnabas.group.memory.bytes", Long(1_048_576), "67108864"),
     // How long the controller waits for a broken broker session to come back before it fences.
     used("barnabas.session.grace.ms", Int(0), "100"),
     // Silence after which a broker with an open session is fenced.

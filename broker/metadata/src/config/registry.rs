@@ -189,10 +189,10 @@ const TOPIC_CONFIGS: &[TopicConfigDef] = &[
         "max.decompressed.message.bytes",
         Int,
         "2147483639",
-        Between(1, 2147483639),
+        Between(1, 2_147_483_639),
         &[key("max.decompressed.message.bytes")],
-        "Bytes that one record of a compressed batch may have; a batch with a larger one is \
-         refused.",
+        "Largest record in a compressed batch, decompressed. A batch as a whole may expand to 256 \
+         MiB at most, whatever this says.",
     ),
     def(
         "max.message.bytes",

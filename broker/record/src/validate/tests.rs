@@ -222,19 +222,70 @@ fn wrong_inner_offsets_are_renumbered() {
     assert_eq!(offsets, [0, 1]);
 }
 
-#[test]
-fn a_bomb_is_corrupt_not_memory() {
+/// A batch of so many MiB of zeros.
+fn zeros(compression: Compression, mib: usize) -> Vec<u8> {
     let zeros = vec![0u8; 1 << 20];
-    let mut builder = BatchBuilder::new(BatchOptions {
-        compression: Compression::Zstd,
-        ..BatchOptions::default()
-    });
-    for _ in 0..(DECOMPRESSED_BYTES_MAX >> 20) + 1 {
-        builder.append(1, None, Some(&zeros), &[]);
+    let mut builder = BatchBuilder::new(BatchOptions { compression, ..BatchOptions::default() });
+    for _ in 0..mib {
+        builder.append(999_999, None, Some(&zeros), &[]);
     }
-    let bytes = builder.finish();
-    assert!(bytes.len() < 1 << 20);
-    assert_eq!(code(&bytes, &rules()), ErrorCode::CorruptMessage);
+    builder.finish()
+}
+
+/// Java's producer splits a batch that is too large, and retries a corrupt one as it is for ever.
+#[test]
+fn a_bomb_is_too_large_and_no_memory() {
+    for codec in [Compression::Gzip, Compression::Zstd] {
+        // A small one, by its ratio: no batch of records expands like that.
+        let bytes = zeros(codec, (EXPANSION_FREE >> 20) + 1);
+        assert!(bytes.len() * EXPANSION_MAX < EXPANSION_FREE, "{codec:?}");
+        assert_eq!(code(&bytes, &rules()), ErrorCode::MessageTooLarge, "{codec:?}");
+        assert!(check(&zeros(codec, 8), &rules()).is_ok(), "{codec:?}");
+    }
+    // Also where the topic stores another codec, which needs all of the records in memory.
+    let to = Rules { compression: TargetCompression::Codec(Compression::Snappy, None), ..rules() };
+    let bytes = zeros(Compression::None, (REBUILD_BYTES_MAX >> 20) + 1);
+    assert_eq!(code(&bytes, &to), ErrorCode::MessageTooLarge);
+}
+
+#[test]
+fn what_takes_more_effort_than_there_is_is_left_undone() {
+    let within = |bytes: &[u8], rules: &Rules, effort: &mut Effort| {
+        validate_within(&Batch::parse(bytes).unwrap(), rules, effort).unwrap().is_some()
+    };
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let bytes = zeros(codec, 5);
+        assert!(!within(&bytes, &rules(), &mut Effort::of(4 << 20)), "{codec:?}");
+        let mut effort = Effort::of(11 << 20);
+        for is_enough in [true, true, false] {
+            assert_eq!(within(&bytes, &rules(), &mut effort), is_enough, "{codec:?}");
+        }
+        // Somebody has to do the first one.
+        let mut effort = Effort::at_least_one(1 << 20);
+        for is_enough in [true, false] {
+            assert_eq!(within(&bytes, &rules(), &mut effort), is_enough, "{codec:?}");
+        }
+    }
+    let plain = zeros(Compression::None, 5);
+    assert!(within(&plain, &rules(), &mut Effort::of(4 << 20)), "its records are skipped");
+    let to = Rules { compression: TargetCompression::Codec(Compression::Zstd, None), ..rules() };
+    assert!(!within(&plain, &to, &mut Effort::of(4 << 20)), "it is compressed");
+    // A window that is too large for so little is no corruption.
+    let mut wide = sample(Compression::Zstd);
+    let body = {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(26).unwrap();
+        let plain = crate::decompress(Compression::Zstd, &wide[HEADER_BYTES..], 1 << 20).unwrap();
+        std::io::Write::write_all(&mut encoder, &plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    wide.truncate(HEADER_BYTES);
+    wide.extend_from_slice(&body);
+    let wide = with_header(wide, |header| {
+        header.length = (HEADER_BYTES - crate::LENGTH_OVERHEAD + body.len()) as i32;
+    });
+    assert!(!within(&wide, &rules(), &mut Effort::of(4 << 20)));
+    assert!(check(&wide, &rules()).is_ok());
 }
 
 proptest! {

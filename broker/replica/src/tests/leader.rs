@@ -108,8 +108,28 @@ fn a_cancelled_ticket_is_never_completed() {
     let mut replica = Replica::leader(1, &[1, 2]);
     replica.append(3);
     replica.on(Event::AwaitCommit { ticket: 1, required: 3 });
-    replica.on(Event::CancelWait { ticket: 1 });
+    replica.on(Event::CancelWait { ticket: 1, required: 3 });
     assert_eq!(replica.fetch(B2, 3), [Effect::HighWatermark(3), Effect::WakeConsumers]);
+}
+
+#[test]
+fn a_cancelled_wait_is_found_among_those_for_the_same_offset() {
+    let mut replica = Replica::leader(1, &[1, 2]);
+    replica.append(6);
+    // The retry of a batch waits for what its first attempt waits for.
+    for (ticket, required) in [(1, 3), (2, 6), (3, 3), (4, 3)] {
+        replica.on(Event::AwaitCommit { ticket, required });
+    }
+    replica.on(Event::CancelWait { ticket: 3, required: 3 });
+    // Another one's: it stays.
+    replica.on(Event::CancelWait { ticket: 4, required: 6 });
+    let completed: Vec<u64> = (replica.fetch(B2, 6).into_iter())
+        .filter_map(|effect| match effect {
+            Effect::Complete { ticket, .. } => Some(ticket),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(completed, [1, 4, 2]);
 }
 
 #[test]

@@ -365,5 +365,6 @@ fn join(member_id: MemberId, new_member_id: MemberId) -> GroupRequest {
         protocols: vec![Protocol { name: "range".into(), metadata: Bytes::new() }],
         requires_known_id: true,
         supports_skip_assignment: true,
+        booking: Default::default(),
     })
 }

@@ -46,6 +46,8 @@ pub(crate) struct Waiting {
     pub(crate) id: u64,
     pub(crate) from: (Addr, u64),
     pub(crate) base: Offset,
+    /// The high watermark that it waits for.
+    pub(crate) required: Offset,
 }
 
 impl Replica {
@@ -161,7 +163,7 @@ impl World {
 
     fn complete(&mut self, n: usize, tp: Tp, ticket: u64, result: Result<(), ErrorCode>) {
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
-        if let Some(Waiting { id, from, base }) = replica.tickets.remove(&ticket) {
+        if let Some(Waiting { id, from, base, .. }) = replica.tickets.remove(&ticket) {
             let result = result.map(|()| base);
             self.answer(n, from, Body::ProduceAnswer { id, result });
         }

@@ -168,20 +168,14 @@ impl World {
             return self.answer(n, from, Body::ProduceAnswer { id, result: Ok(base) });
         }
         let ticket = self.fresh_id();
-        let waiting = Waiting { id, from, base };
-        self.await_commit(n, tp, ticket, required, waiting);
+        let waiting = Waiting { id, from, base, required };
+        self.await_commit(n, tp, ticket, waiting);
         self.after(PRODUCE_TIMEOUT_MS, n, Timer::ProduceTimeout { tp, ticket });
     }
 
-    pub(crate) fn await_commit(
-        &mut self,
-        n: usize,
-        tp: Tp,
-        ticket: u64,
-        required: Offset,
-        waiting: Waiting,
-    ) {
+    pub(crate) fn await_commit(&mut self, n: usize, tp: Tp, ticket: u64, waiting: Waiting) {
         if let Some(replica) = self.nodes[n].replicas.get_mut(&tp) {
+            let required = waiting.required;
             replica.tickets.insert(ticket, waiting);
             self.drive(n, tp, Event::AwaitCommit { ticket, required });
         }
@@ -189,8 +183,8 @@ impl World {
 
     pub(crate) fn produce_timed_out(&mut self, n: usize, tp: Tp, ticket: u64) {
         let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
-        if let Some(Waiting { id, from, .. }) = replica.tickets.remove(&ticket) {
-            self.drive(n, tp, Event::CancelWait { ticket });
+        if let Some(Waiting { id, from, required, .. }) = replica.tickets.remove(&ticket) {
+            self.drive(n, tp, Event::CancelWait { ticket, required });
             let result = Err(ErrorCode::RequestTimedOut);
             self.answer(n, from, Body::ProduceAnswer { id, result });
         }
