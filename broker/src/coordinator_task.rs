@@ -9,6 +9,7 @@ mod append;
 mod high_watermark;
 mod load;
 mod mailbox;
+mod memory;
 mod shard_task;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ use std::time::Duration;
 /// The topic that groups are kept in.
 pub use base::topic_name::OFFSETS as OFFSETS_TOPIC;
 use base::{ErrorCode, LeaderEpoch, TopicId};
-use coordinator::{CommittedPosition, GroupReply, GroupRequest, ListFilter, ListedGroup};
+use coordinator::{Booking, CommittedPosition, GroupReply, GroupRequest, ListFilter, ListedGroup};
 use metadata::Image;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::partition::Partition;
 use mailbox::{Mailbox, Topics};
+use memory::MemberMemory;
 use shard_task::ShardTask;
 
 /// How long shards may take to end. They answer everybody and wait for nothing.
@@ -50,6 +52,8 @@ struct Inner {
     /// None once the coordinator is closed.
     tasks: Mutex<Option<JoinSet<()>>>,
     create_not_before_ms: AtomicI64,
+    /// Of the members of all shards.
+    memory: MemberMemory,
 }
 
 /// How to reach a shard's task. Dropping it ends the task.
@@ -69,6 +73,7 @@ impl GroupCoordinator {
             shards: RwLock::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
             create_not_before_ms: AtomicI64::new(0),
+            memory: MemberMemory::new(config.group.memory_bytes),
         };
         GroupCoordinator { inner: Arc::new(inner) }
     }
@@ -116,6 +121,11 @@ impl GroupCoordinator {
         }
     }
 
+    /// Books the memory of a member; `None` if there is no more for members.
+    pub fn book(&self, bytes: usize) -> Option<Booking> {
+        self.inner.memory.book(bytes)
+    }
+
     /// Asks the shard of the request's group, if it is here and loaded.
     pub async fn call(&self, image: &Image, request: GroupRequest) -> GroupReply {
         let group = request.group().cloned().unwrap_or_else(|| "".into());
@@ -154,13 +164,18 @@ impl GroupCoordinator {
         Ok(groups)
     }
 
-    /// What all groups of the loaded shards have committed, for the lag metrics.
-    pub async fn positions(&self) -> Vec<CommittedPosition> {
-        let mut all = Vec::new();
+    /// What groups of the loaded shards have committed, for the lag metrics: so many positions,
+    /// the same ones each time, and the number of the others.
+    pub async fn positions(&self, max: usize) -> (Vec<CommittedPosition>, usize) {
+        let (mut all, mut omitted) = (Vec::new(), 0);
         for (_, mailbox) in self.mailboxes().into_iter().filter(|(is_loaded, _)| *is_loaded) {
-            all.extend(mailbox.positions().await.unwrap_or_default());
+            let Some((positions, count)) = mailbox.positions(max - all.len()).await else {
+                continue;
+            };
+            omitted += count.saturating_sub(positions.len());
+            all.extend(positions);
         }
-        all
+        (all, omitted)
     }
 
     /// These topics were deleted: what groups committed of them is forgotten. Called before the

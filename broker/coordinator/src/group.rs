@@ -37,7 +37,7 @@ use crate::offsets::Offsets;
 use crate::pending::{Outcome, PendingAppends};
 use crate::timers::Timers;
 use crate::{
-    AppendId, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, GroupValue, MemberId,
+    AppendId, Booking, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, GroupValue, MemberId,
     Protocol, Ticket,
 };
 
@@ -128,7 +128,7 @@ pub(crate) struct Group {
     members: BTreeMap<MemberId, Member>,
     static_members: BTreeMap<Arc<str>, MemberId>,
     /// Ids given out with MEMBER_ID_REQUIRED that have not joined yet.
-    pending_members: BTreeSet<MemberId>,
+    pending_members: BTreeMap<MemberId, Booking>,
     /// Members of this generation that have not synchronised yet.
     pending_sync: BTreeSet<MemberId>,
     /// How many members support a protocol, by its name.
@@ -165,7 +165,7 @@ impl Group {
             leader: None,
             members: BTreeMap::new(),
             static_members: BTreeMap::new(),
-            pending_members: BTreeSet::new(),
+            pending_members: BTreeMap::new(),
             pending_sync: BTreeSet::new(),
             protocol_supporters: BTreeMap::new(),
             joins_awaited: 0,
@@ -468,7 +468,7 @@ impl Group {
         if instances != self.static_members.len() || !self.static_members.iter().all(known) {
             return fail("static members differ");
         }
-        if self.pending_members.iter().any(|id| self.members.contains_key(id)) {
+        if self.pending_members.keys().any(|id| self.members.contains_key(id)) {
             return fail("member is pending");
         }
         let joining = self.members.values().filter(|m| m.awaiting_join.is_some()).count();

@@ -6,6 +6,7 @@
 //! [`GroupShard::replay`] one record of the log. All of them answer with [`Effect`]s. Nothing here
 //! reads a clock, draws a random number or performs IO, and no type carries a protocol version.
 
+mod booking;
 mod config;
 mod group;
 mod offsets;
@@ -16,6 +17,7 @@ mod request;
 mod shard;
 mod timers;
 
+pub use booking::Booking;
 pub use config::GroupConfig;
 pub use group::GroupState;
 pub use offsets::CommittedOffset;

@@ -67,6 +67,10 @@ impl Offsets {
         self.topics.iter()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.topics.values().map(|partitions| partitions.len()).sum()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &CommittedOffset)> {
         self.topics
             .iter()

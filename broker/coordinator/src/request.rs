@@ -7,7 +7,7 @@ use base::{ErrorCode, Offset, TopicId, TopicPartition};
 use bytes::Bytes;
 
 use crate::group::GroupState;
-use crate::{AppendId, GroupId, GroupRecord, MemberId};
+use crate::{AppendId, Booking, GroupId, GroupRecord, MemberId};
 
 /// Names one waiting request; the driver keeps what belongs to it. Every ticket given to
 /// [`crate::GroupShard::handle`] is answered exactly once, at the latest when the shard unloads.
@@ -77,6 +77,8 @@ pub struct JoinGroup {
     pub requires_known_id: bool,
     /// The member understands "you lead, but do not assign" (KIP-814).
     pub supports_skip_assignment: bool,
+    /// What the member's memory is booked with.
+    pub booking: Booking,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]

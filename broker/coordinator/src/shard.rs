@@ -348,6 +348,11 @@ impl GroupShard {
         })
     }
 
+    /// How many positions there are.
+    pub fn positions_len(&self) -> usize {
+        self.groups.values().map(|group| group.offsets.len()).sum()
+    }
+
     /// How many groups are in which state, for the metrics.
     pub fn states(&self) -> impl Iterator<Item = GroupState> + '_ {
         self.groups.values().map(Group::state)

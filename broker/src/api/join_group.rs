@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use base::ErrorCode;
 use bytes::Bytes;
-use coordinator::{GroupReply, GroupRequest, JoinGroup, JoinReply, Protocol};
+use coordinator::{Booking, GroupReply, GroupRequest, JoinGroup, JoinReply, Protocol};
 use wire::Str;
+use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::join_group_response::JoinGroupResponseMember;
 use wire::messages::{JoinGroupRequest, JoinGroupResponse};
 
@@ -18,6 +19,8 @@ const KNOWN_ID: i16 = 4;
 const NULL_PROTOCOL: i16 = 7;
 const SKIP_ASSIGNMENT: i16 = 9;
 
+/// A member, its ids and its timer, about.
+const MEMBER_BYTES: usize = 1024;
 /// Bytes of a client id (or instance id) that go into a member id, so that the id fits any string.
 const ID_PREFIX_BYTES_MAX: usize = 255;
 
@@ -26,11 +29,26 @@ pub async fn handle(
     cx: &RequestContext,
     request: JoinGroupRequest,
 ) -> JoinGroupResponse {
-    let request = GroupRequest::Join(to_core(cx, request));
+    let Some(booking) = broker.groups.book(member_bytes(cx, &request)) else {
+        let refused = JoinReply::error(ErrorCode::GroupMaxSizeReached, "".into());
+        return to_wire(cx, refused);
+    };
+    let request = GroupRequest::Join(JoinGroup { booking, ..to_core(cx, request) });
     match broker.groups.call(&broker.image(), request).await {
         GroupReply::Join(reply) => to_wire(cx, reply),
         _ => to_wire(cx, JoinReply::error(ErrorCode::UnknownServerError, "".into())),
     }
+}
+
+/// What the coordinator is going to keep of a member. A new one comes back with the id that it is
+/// given, and only then says what is kept.
+fn member_bytes(cx: &RequestContext, request: &JoinGroupRequest) -> usize {
+    let is_promise = cx.version >= KNOWN_ID
+        && request.member_id.is_empty()
+        && request.group_instance_id.is_none();
+    let protocol = |p: &JoinGroupRequestProtocol| p.name.len() + p.metadata.len();
+    let said = request.protocols.iter().map(protocol).sum();
+    MEMBER_BYTES + if is_promise { 0 } else { said }
 }
 
 fn to_core(cx: &RequestContext, request: JoinGroupRequest) -> JoinGroup {
@@ -57,6 +75,7 @@ fn to_core(cx: &RequestContext, request: JoinGroupRequest) -> JoinGroup {
         protocols: request.protocols.into_iter().map(|p| protocol(p.name, &p.metadata)).collect(),
         requires_known_id: cx.version >= KNOWN_ID,
         supports_skip_assignment: cx.version >= SKIP_ASSIGNMENT,
+        booking: Booking::default(),
     }
 }
 

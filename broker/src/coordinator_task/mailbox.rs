@@ -21,7 +21,8 @@ pub(super) type Topics = Arc<BTreeMap<Arc<str>, TopicId>>;
 pub(super) enum Command {
     /// With the number of deletions that came before.
     Request(GroupRequest, oneshot::Sender<GroupReply>, u64),
-    Positions(oneshot::Sender<Vec<CommittedPosition>>),
+    /// So many positions at most, and how many there are.
+    Positions(usize, oneshot::Sender<(Vec<CommittedPosition>, usize)>),
 }
 
 /// The way to a task.
@@ -60,9 +61,10 @@ impl Mailbox {
         answered.await.ok()
     }
 
-    pub(super) async fn positions(&self) -> Option<Vec<CommittedPosition>> {
+    /// So many positions at most, and how many there are.
+    pub(super) async fn positions(&self, max: usize) -> Option<(Vec<CommittedPosition>, usize)> {
         let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Positions(answer)).await.ok()?;
+        self.commands.send(Command::Positions(max, answer)).await.ok()?;
         answered.await.ok()
     }
 

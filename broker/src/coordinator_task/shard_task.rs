@@ -157,8 +157,9 @@ impl Running {
                     self.tickets.insert(ticket, answer);
                     self.shard.handle(now_ms, ticket, request, &mut effects);
                 }
-                Command::Positions(answer) => {
-                    let _ = answer.send(self.shard.positions().collect());
+                Command::Positions(max, answer) => {
+                    let some = self.shard.positions().take(max).collect();
+                    let _ = answer.send((some, self.shard.positions_len()));
                 }
             }
         }

@@ -22,7 +22,7 @@ impl Group {
             refuse(cx, ticket, error, request.member_id);
         } else if request.member_id.is_empty() {
             self.join_without_id(cx, ticket, request);
-        } else if self.pending_members.contains(&request.member_id) {
+        } else if self.pending_members.contains_key(&request.member_id) {
             if request.instance_id.is_some() {
                 // Promised ids are for dynamic members only.
                 refuse(cx, ticket, ErrorCode::UnknownMemberId, request.member_id);
@@ -56,7 +56,7 @@ impl Group {
 
     /// Forgets a member, or the id promised to one, for which there is no room.
     fn turn_away(&mut self, cx: &mut Cx<'_>, member_id: &MemberId) {
-        if self.pending_members.remove(member_id) {
+        if self.pending_members.remove(member_id).is_some() {
             cx.timers.cancel(&Timer::Session(self.id.clone(), member_id.clone()));
             self.complete_join_if_all_joined(cx);
         } else if let Some(member) = self.remove_silently(cx, member_id) {
@@ -76,7 +76,7 @@ impl Group {
             // The member comes back with the id, so that a lost reply leaves no ghost behind.
             let at_ms = cx.now_ms + i64::from(request.session_timeout_ms);
             cx.timers.set(Timer::Session(self.id.clone(), new_id.clone()), at_ms);
-            self.pending_members.insert(new_id.clone());
+            self.pending_members.insert(new_id.clone(), request.booking);
             refuse(cx, ticket, ErrorCode::MemberIdRequired, new_id);
         } else {
             self.add(cx, ticket, request, new_id);
@@ -101,6 +101,7 @@ impl Group {
             awaiting_join: Some(ticket),
             awaiting_sync: None,
             is_new: true,
+            booking: request.booking,
         });
         // It cannot send heartbeats before it knows its id, and a client that gave up on the join
         // is not noticed otherwise.
@@ -142,6 +143,7 @@ impl Group {
         if let Some(member) = self.members.get_mut(id) {
             member.rebalance_timeout_ms = request.rebalance_timeout_ms;
             member.session_timeout_ms = request.session_timeout_ms;
+            member.booking = request.booking.clone();
         }
         if let Some(old) = self.park_join(id, ticket) {
             // Only the newest join of a member is answered with a generation.
@@ -167,6 +169,7 @@ impl Group {
             member.session_timeout_ms = request.session_timeout_ms;
             member.client_id = request.client_id;
             member.client_host = request.client_host;
+            member.booking = request.booking;
         }
         self.restart_session(cx, &new_id);
         if self.state != GroupState::Stable || self.elect_protocol() != self.protocol_name {

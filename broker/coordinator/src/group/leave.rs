@@ -37,7 +37,7 @@ impl Group {
             }
             _ => member_id.into(),
         };
-        if self.pending_members.remove(&id) {
+        if self.pending_members.remove(&id).is_some() {
             cx.timers.cancel(&Timer::Session(self.id.clone(), id));
             return Ok(());
         }

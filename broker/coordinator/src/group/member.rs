@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{MemberId, MemberValue, Protocol, Ticket};
+use crate::{Booking, MemberId, MemberValue, Protocol, Ticket};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
@@ -22,6 +22,8 @@ pub(crate) struct Member {
     pub(crate) awaiting_sync: Option<Ticket>,
     /// Its first join has not been answered: it does not know its id and cannot send heartbeats.
     pub(crate) is_new: bool,
+    /// Of its protocols; none if it was read from the log.
+    pub(crate) booking: Booking,
 }
 
 impl Member {
@@ -74,6 +76,7 @@ impl Member {
             awaiting_join: None,
             awaiting_sync: None,
             is_new: false,
+            booking: Booking::default(),
         }
     }
 }

@@ -46,7 +46,7 @@ impl Group {
 
     /// [`Timer::Session`]: nothing was heard of the member for its session timeout.
     pub(crate) fn session_timer(&mut self, cx: &mut Cx<'_>, member_id: &MemberId) {
-        if self.pending_members.remove(member_id) {
+        if self.pending_members.remove(member_id).is_some() {
             self.complete_join_if_all_joined(cx);
             return;
         }

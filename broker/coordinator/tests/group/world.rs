@@ -269,6 +269,7 @@ impl Client {
             protocols: self.protocols.clone(),
             requires_known_id: self.requires_known_id,
             supports_skip_assignment: self.supports_skip_assignment,
+            booking: Default::default(),
         })
     }
 
