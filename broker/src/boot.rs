@@ -38,8 +38,8 @@ use crate::readiness::Startup;
 use crate::shutdown::{Shutdown, Signals};
 use crate::{background, dev, follower, http, isr_task, logging, open_files};
 
-/// Cold reads keep the disk busy with this many requests at a time.
-const READ_AHEAD_THREADS: usize = 4;
+/// What looks for something on disk, beside those who read much: it must not wait for them.
+const LOOKUP_THREADS: usize = 2;
 /// How long the controller may take to move the leaderships away.
 const CONTROLLED_SHUTDOWN_MAX: Duration = Duration::from_secs(30);
 /// Without a controller for this long, a stopping broker waits no longer for one: several
@@ -190,7 +190,7 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     running.start_threads()?;
     let presence = running.keep_presence(&config, pod, &bound.clients);
     running.start_control(&config, identity, presence, inbox);
-    running.start_data(&config, bound.clients);
+    running.start_data(bound.clients);
     let addresses = &running.addresses;
     tracing::info!(id = %config.broker_id, %cluster_id, ?addresses, "listening");
     Ok(running)
@@ -221,6 +221,9 @@ fn build(
     loaded: LoadedLogs,
 ) -> Result<Arc<Broker>> {
     let metrics = Arc::new(Metrics::new().context("register metrics")?);
+    let pool = |name, threads| {
+        ReadAhead::start(name, threads).with_context(|| format!("start the threads of {name}"))
+    };
     let groups = GroupCoordinator::new(&config);
     let outbox = Arc::new(Outbox::new(groups.clone(), metrics.clone()));
     let partitions = Arc::new(Partitions::new(config.clone(), logs, outbox, loaded));
@@ -234,9 +237,12 @@ fn build(
         producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         throttles: Arc::default(),
-        read_ahead: ReadAhead::start("read-ahead", READ_AHEAD_THREADS)
-            .context("start the reader pool")?,
-        probes: ReadAhead::start("probes", 1).context("start the thread of the probes")?,
+        memory: Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max),
+        read_ahead: pool("read-ahead", config.net.io_threads)?,
+        lookups: pool("lookups", LOOKUP_THREADS)?,
+        long_work: pool("long-work", config.worker_threads.div_ceil(2))?,
+        probes: pool("probes", 1)?,
+        reports: pool("reports", 1)?,
         metrics,
         config,
     }))
@@ -380,19 +386,17 @@ impl Running {
         self.tasks.spawn(set_strays_aside(broker.clone(), self.standing.clone()));
     }
 
-    fn start_data(&mut self, config: &Config, clients: Vec<BoundListener>) {
+    fn start_data(&mut self, clients: Vec<BoundListener>) {
         self.tasks.spawn(follower::run(self.broker.clone()));
-        let budget = Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max);
         for listener in clients {
             let broker = self.broker.clone();
-            let budget = budget.clone();
             self.tasks.spawn(async move {
                 // Connections wait in the backlog until there is something true to tell them.
                 if !has_metadata(&broker).await {
                     return;
                 }
                 let shutdown = broker.shutdown.clone();
-                if let Err(error) = net::serve(broker, listener, budget).await {
+                if let Err(error) = net::serve(broker, listener).await {
                     tracing::error!(%error, "listener failed");
                     shutdown.start();
                 }
@@ -482,7 +486,7 @@ async fn set_strays_aside(broker: Arc<Broker>, mut standing: watch::Receiver<Sta
     tokio::select! {
         unfenced = unfenced => {
             if unfenced {
-                broker.read_ahead.clone().run(move || broker.partitions.set_strays_aside()).await;
+                broker.lookups.clone().run(move || broker.partitions.set_strays_aside()).await;
             }
         }
         () = shutdown.connections_closing() => {}

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::controller_client::ControllerClient;
 use crate::coordinator_task::GroupCoordinator;
 use crate::metrics::Metrics;
-use crate::net::ReadAhead;
+use crate::net::{Budget, ReadAhead};
 use crate::partition::Partitions;
 use crate::shutdown::Shutdown;
 use crate::throttles::Throttles;
@@ -31,10 +31,19 @@ pub struct Broker {
     pub groups: GroupCoordinator,
     pub producer_ids: ProducerIds,
     pub fetch_sessions: FetchSessions,
+    /// Of requests and replies.
+    pub memory: Budget,
+    /// Brings what consumers and followers read into the page cache.
     pub read_ahead: ReadAhead,
+    /// Looks for something on disk, or deletes there, beside those who replay.
+    pub lookups: ReadAhead,
+    /// Unpacks and decodes what would keep a network thread from its other connections.
+    pub long_work: ReadAhead,
     /// Answers what HTTP asks, away from network threads and from those that wait for the disk: a
     /// broker that is busy with cold reads is alive.
     pub probes: ReadAhead,
+    /// The same for answers that may be long: none of them holds up a probe.
+    pub reports: ReadAhead,
     /// Limits of replication that the metadata sets.
     pub throttles: Arc<Throttles>,
 }

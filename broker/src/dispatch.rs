@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use wire::header::{RequestHeader, ResponseHeader};
 use wire::messages::*;
 use wire::{ApiKey, DecodeError, Message, Reader, Writer};
@@ -13,8 +13,17 @@ use wire::{ApiKey, DecodeError, Message, Reader, Writer};
 use crate::api;
 use crate::broker::Broker;
 use crate::metrics::{UNKNOWN_API, api_index};
-use crate::net::{ConnectionInfo, Reply, Started};
+use crate::net::{ConnectionInfo, Input, Lent, Reply, Started};
 use crate::request::RequestContext;
+
+/// Frames up to this size are copied: whoever keeps a part of one must not keep the buffer.
+const COPIED_BYTES_MAX: usize = 64 * 1024;
+/// Larger ones take too long to decode for a network thread.
+const SHORT_BYTES_MAX: usize = 1 << 20;
+/// What a request may take when it is decoded: several times its frame, and whatever small ones
+/// do. Only one that was made to take more does.
+const DECODED_BYTES_FREE: usize = 4 << 20;
+const DECODED_FACTOR: usize = 8;
 
 /// What dispatch remembers of a connection.
 pub struct Session {
@@ -29,7 +38,7 @@ impl Session {
     }
 }
 
-type Call = fn(&Arc<Broker>, RequestContext, Reader) -> Started;
+type Call = fn(&Arc<Broker>, RequestContext, &mut Reader) -> Started;
 
 enum Handler {
     /// Reads its records in the connection's buffer.
@@ -42,8 +51,8 @@ enum Handler {
 /// itself.
 macro_rules! call {
     ($module:ident, $Request:ident) => {{
-        fn start(broker: &Arc<Broker>, cx: RequestContext, mut body: Reader) -> Started {
-            let request = match $Request::decode(&mut body, cx.version) {
+        fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Started {
+            let request = match $Request::decode(body, cx.version) {
                 Ok(request) => request,
                 Err(error) => return malformed(&cx, &error),
             };
@@ -160,27 +169,88 @@ pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
         .map(|api| (api, api.advertised_versions()))
 }
 
-/// Starts the handler of the frame at the front of `buffer`, whose body is `length` bytes long.
-/// Returns the index of the API's metrics with it.
+/// A handler that was started, and about what memory its request takes beside the frame.
+pub struct Begun {
+    pub started: Started,
+    pub decoded: usize,
+}
+
+impl Begun {
+    fn refused(reason: &'static str) -> Begun {
+        Begun { started: Started::Done(Reply::Close(reason)), decoded: 0 }
+    }
+
+    /// What is left to be done keeps the frame's memory, and its share of the budget.
+    fn keeping(mut self, memory: Lent) -> Begun {
+        if let Started::Long(work) = self.started {
+            self.started = Started::Long(Box::new(move || work().keeping(memory)));
+        }
+        self
+    }
+}
+
+/// A frame that is handed over with its buffer.
+struct Handed {
+    frame: Bytes,
+    _memory: Lent,
+}
+
+impl AsRef<[u8]> for Handed {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+/// Starts the handler of the frame at the front of `input`, whose body is `length` bytes long, and
+/// takes the frame out. Returns the index of the API's metrics with it.
 pub fn start(
     broker: &Arc<Broker>,
     session: &mut Session,
-    buffer: &mut BytesMut,
+    input: &mut Input,
     length: usize,
     received: Instant,
-) -> (usize, Started) {
+) -> (usize, Begun) {
     let body = wire::frame::PREFIX_BYTES..wire::frame::PREFIX_BYTES + length;
-    if buffer[body.clone()].first_chunk() == Some(&(ApiKey::Produce as i16).to_be_bytes()) {
-        // The log takes the records out of this buffer: they are copied once, into the page
-        // cache. Nothing keeps a slice of it beyond the first poll, so it can be reused.
-        let whole = std::mem::take(buffer).freeze();
-        let started = start_frame(broker, session, whole.slice(body), received);
-        *buffer = whole.try_into_mut().unwrap_or_else(|whole| BytesMut::from(&whole[..]));
-        return started;
+    if input.key() == Some(ApiKey::Produce.code()) {
+        return start_produce(broker, session, input, length, received);
     }
-    // Others may keep parts of the frame for long: they get their own small copy.
-    let frame = Bytes::copy_from_slice(&buffer[body]);
+    if length <= COPIED_BYTES_MAX {
+        // Others may keep parts of the frame for long: they get their own small copy.
+        let frame = Bytes::copy_from_slice(&input.buffer()[body]);
+        input.consume(length);
+        return start_frame(broker, session, frame, received);
+    }
+    let whole = std::mem::take(input.buffer()).freeze();
+    let memory = input.replace(&whole[body.end..]);
+    let frame = Bytes::from_owner(Handed { frame: whole.slice(body), _memory: memory });
     start_frame(broker, session, frame, received)
+}
+
+/// The log takes the records out of the connection's buffer: they are copied once, into the page
+/// cache. Nothing keeps a slice of it beyond the first poll, so it can be reused; only what takes
+/// long does, and then the buffer is its.
+fn start_produce(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    input: &mut Input,
+    length: usize,
+    received: Instant,
+) -> (usize, Begun) {
+    let body = wire::frame::PREFIX_BYTES..wire::frame::PREFIX_BYTES + length;
+    let whole = std::mem::take(input.buffer()).freeze();
+    let (api, begun) = start_frame(broker, session, whole.slice(body.clone()), received);
+    if matches!(begun.started, Started::Long(_)) {
+        let memory = input.replace(&whole[body.end..]);
+        return (api, begun.keeping(memory));
+    }
+    match whole.try_into_mut() {
+        Ok(buffer) => {
+            *input.buffer() = buffer;
+            input.consume(length);
+        }
+        Err(whole) => drop(input.replace(&whole[body.end..])),
+    }
+    (api, begun)
 }
 
 fn start_frame(
@@ -188,13 +258,15 @@ fn start_frame(
     session: &mut Session,
     frame: Bytes,
     received: Instant,
-) -> (usize, Started) {
-    let mut body = Reader::new(frame);
+) -> (usize, Begun) {
+    let length = frame.len();
+    let memory_max = DECODED_BYTES_FREE + length.saturating_mul(DECODED_FACTOR);
+    let mut body = Reader::with_memory_max(frame, memory_max);
     let header = match RequestHeader::decode(&mut body) {
         Ok(header) => header,
         Err(error) => {
             tracing::debug!(peer = %session.info.peer, %error, "request header");
-            return (UNKNOWN_API, Started::Done(Reply::Close("malformed request header")));
+            return (UNKNOWN_API, Begun::refused("malformed request header"));
         }
     };
     let client_id = header.client_id.as_deref().unwrap_or_default();
@@ -210,13 +282,31 @@ fn start_frame(
         peer: session.info.peer,
         received,
     };
-    let started = match handler(api) {
-        _ if !api.supports(cx.version) => unsupported_version(broker, api, &cx),
-        Handler::Produce => api::produce::start(broker, cx, body),
-        Handler::Call(call) => call(broker, cx, body),
-        Handler::NotServed => Started::Done(Reply::Close("API is not served")),
+    let call: Call = match handler(api) {
+        _ if !api.supports(cx.version) => {
+            let started = unsupported_version(broker, api, &cx);
+            return (api_index(api), Begun { started, decoded: 0 });
+        }
+        Handler::NotServed => return (api_index(api), Begun::refused("API is not served")),
+        Handler::Produce => api::produce::start,
+        Handler::Call(call) => {
+            if length > SHORT_BYTES_MAX {
+                let broker = broker.clone();
+                let work = move || begin(&broker, call, cx, body);
+                return (
+                    api_index(api),
+                    Begun { started: Started::Long(Box::new(work)), decoded: 0 },
+                );
+            }
+            call
+        }
     };
-    (api_index(api), started)
+    (api_index(api), begin(broker, call, cx, body))
+}
+
+fn begin(broker: &Arc<Broker>, call: Call, cx: RequestContext, mut body: Reader) -> Begun {
+    let started = call(broker, cx, &mut body);
+    Begun { started, decoded: body.memory() }
 }
 
 /// ApiVersions from the future is answered in version 0, with what we speak; everything else was

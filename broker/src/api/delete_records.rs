@@ -62,7 +62,7 @@ async fn delete(
     }
     let partition = hosted?;
     let deleting = partition.clone();
-    let required = broker.read_ahead.run(move || deleting.delete_records(offset)).await;
+    let required = broker.lookups.run(move || deleting.delete_records(offset)).await;
     Ok((partition, required.unwrap_or(Err(ErrorCode::BrokerNotAvailable))?))
 }
 

@@ -37,7 +37,7 @@ pub async fn handle(
         let dirs = dirs.iter();
         dirs.map(|dir| describe_dir(dir, &partitions, &cordoned)).collect()
     };
-    match broker.read_ahead.run(describe).await {
+    match broker.lookups.run(describe).await {
         Some(results) => DescribeLogDirsResponse { results, ..Default::default() },
         None => DescribeLogDirsResponse {
             error_code: ErrorCode::BrokerNotAvailable.code(),

@@ -1,5 +1,5 @@
 //! ListOffsets: first, last, and by timestamp, bounded by what the asker may see. Timestamp lookups
-//! may wait for the disk and run on the reader pool.
+//! may wait for the disk and run on the threads for lookups.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -116,7 +116,7 @@ async fn look_up(
                 MAX_TIMESTAMP => partition.offset_of_max_timestamp(),
                 _ => partition.offset_for_timestamp(timestamp),
             };
-            let found = broker.read_ahead.run(search).await;
+            let found = broker.lookups.run(search).await;
             let found = found.ok_or(ErrorCode::BrokerNotAvailable)??;
             match (found.filter(|found| found.offset < end), otherwise) {
                 (Some(found), _) => Ok(Answer {

@@ -1,12 +1,13 @@
 //! Produce: appends to every partition at once while the frame is still in the connection's buffer,
-//! then (acks=all) waits for all of them together.
+//! then (acks=all) waits for all of them together. Batches that take long to validate go on in the
+//! pool for that, and the connection starts nothing else until they are appended.
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ErrorCode, topic_name};
-use bytes::Bytes;
+use commitlog::Effort;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -17,9 +18,9 @@ use wire::{ApiKey, Reader, Str};
 
 use super::leader_hint::LeaderHints;
 use crate::broker::Broker;
-use crate::dispatch::{malformed, reply};
+use crate::dispatch::{Begun, malformed, reply};
 use crate::net::{Reply, Started};
-use crate::partition::{Appended, Partition, ProduceError, ProduceWait};
+use crate::partition::{Appended, Partition, ProduceError, ProduceWait, Ticket};
 use crate::request::RequestContext;
 
 /// Kafka's admin client may write to internal topics.
@@ -35,40 +36,170 @@ const CODEC_MASK: u8 = 7;
 const TRANSACTIONAL: u8 = 0x10;
 const ZSTD: u8 = 4;
 
+/// What a request may expand to on a network thread: some milliseconds of work.
+const SHORT_EFFORT: Effort = Effort::of(4 << 20);
+/// What it may expand to before others get their turn on the threads for that.
+const LONG_EFFORT: Effort = Effort::at_least_one(64 << 20);
+
 /// Decodes, appends, and waits where the request asks for it. Nothing keeps the frame's memory
-/// when this returns.
-pub fn start(broker: &Arc<Broker>, cx: RequestContext, mut body: Reader) -> Started {
-    let request = match ProduceRequest::decode(&mut body, cx.version) {
+/// when this is done.
+pub fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Started {
+    let request = match ProduceRequest::decode(body, cx.version) {
         Ok(request) => request,
         Err(error) => return malformed(&cx, &error),
     };
-    drop(body);
-    let acks = request.acks;
-    let timeout = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
-    let pending = Pending::append(broker, &cx, request);
-    if acks == 0 {
-        return Started::Done(pending.silent());
-    }
-    let Some(wait) = pending.wait.clone().filter(|wait| !wait.is_over()) else {
-        return Started::Done(pending.respond(broker, &cx));
-    };
-    let broker = broker.clone();
-    Started::Later(Box::pin(async move {
-        if tokio::time::timeout(timeout, poll_fn(|cx| wait.poll(cx))).await.is_err() {
-            pending.cancel();
-        }
-        pending.respond(&broker, &cx)
-    }))
+    Appending::new(cx, request).go_on(broker, SHORT_EFFORT)
 }
 
 /// A partition of the request after its append.
 struct Slot {
     partition: Option<Arc<Partition>>,
-    ticket: Option<u64>,
+    wanted: Option<Ticket>,
     code: ErrorCode,
 }
 
+/// A request whose batches are being appended, in their order.
+struct Appending {
+    cx: RequestContext,
+    acks: i16,
+    timeout: Duration,
+    refused: Option<ErrorCode>,
+    topics: std::vec::IntoIter<TopicProduceData>,
+    /// The partitions of the last topic in `pending` that are still to come.
+    partitions: std::vec::IntoIter<PartitionProduceData>,
+    pending: Pending,
+}
+
+impl Appending {
+    fn new(cx: RequestContext, request: ProduceRequest) -> Appending {
+        let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
+        let wait = (request.acks == -1).then(|| ProduceWait::new(count));
+        let pending = Pending {
+            topics: Vec::with_capacity(request.topic_data.len()),
+            slots: Vec::with_capacity(count),
+            wait,
+        };
+        Appending {
+            cx,
+            acks: request.acks,
+            timeout: Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into()),
+            refused: refused_as_a_whole(&request),
+            topics: request.topic_data.into_iter(),
+            partitions: Vec::new().into_iter(),
+            pending,
+        }
+    }
+
+    /// Appends what is left. What takes too long here goes on where it may.
+    fn go_on(mut self, broker: &Arc<Broker>, mut effort: Effort) -> Started {
+        while self.has_more() {
+            if !self.append(broker, &mut effort) {
+                let (broker, this) = (broker.clone(), Box::new(self));
+                return Started::Long(Box::new(move || Begun {
+                    started: this.go_on(&broker, LONG_EFFORT),
+                    decoded: 0,
+                }));
+            }
+        }
+        self.appended(broker)
+    }
+
+    /// Whether there is a batch in front of `partitions`.
+    fn has_more(&mut self) -> bool {
+        while self.partitions.as_slice().is_empty() {
+            let Some(topic) = self.topics.next() else { return false };
+            self.pending.topics.push(TopicProduceResponse {
+                name: topic.name,
+                topic_id: topic.topic_id,
+                partition_responses: Vec::with_capacity(topic.partition_data.len()),
+            });
+            self.partitions = topic.partition_data.into_iter();
+        }
+        true
+    }
+
+    /// Appends the next batch. False, with nothing done, if that takes too long.
+    fn append(&mut self, broker: &Broker, effort: &mut Effort) -> bool {
+        let cx = &self.cx;
+        let Pending { topics, slots, wait } = &mut self.pending;
+        let next = self.partitions.as_slice().first();
+        let (Some(topic), Some(next)) = (topics.last_mut(), next) else { return true };
+        let (index, records) = (next.index, next.records.as_deref().unwrap_or_default());
+        let found = match self.refused {
+            Some(code) => Err(code),
+            None if cx.version >= 13 => broker.partitions.find_by_id(topic.topic_id, index),
+            None => broker.partitions.find(&topic.name, index),
+        };
+        let (partition, result) = match found {
+            Ok(partition) => {
+                let commit = wait.as_ref().map(|wait| (wait, slots.len()));
+                match append_one(cx, &partition, records, self.acks, commit, effort) {
+                    Ok(None) => return false,
+                    Ok(Some(appended)) => (Some(partition), Ok(appended)),
+                    Err(error) => (Some(partition), Err(error)),
+                }
+            }
+            Err(code) => (None, Err(code.into())),
+        };
+        self.partitions.next();
+        if let Ok(Appended { info, .. }) = &result
+            && !info.duplicate
+        {
+            broker.metrics.produced_bytes.inc_by(info.bytes as u64);
+            broker.metrics.produced_records.inc_by(info.records.unsigned_abs().into());
+        }
+        let code = result.as_ref().err().map_or(ErrorCode::None, |error| error.code);
+        let wanted = result.as_ref().ok().and_then(|appended| appended.ticket);
+        slots.push(Slot { partition, wanted, code });
+        topic.partition_responses.push(response_of(index, result));
+        true
+    }
+
+    /// Everything is in the log that may be.
+    fn appended(self, broker: &Arc<Broker>) -> Started {
+        let Appending { cx, acks, timeout, pending, .. } = self;
+        if let Some(wait) = &pending.wait {
+            wait.registered();
+        }
+        if acks == 0 {
+            return Started::Done(pending.silent());
+        }
+        let Some(wait) = pending.wait.clone().filter(|wait| !wait.is_over()) else {
+            return Started::Done(pending.respond(broker, &cx));
+        };
+        let broker = broker.clone();
+        Started::Later(Box::pin(async move {
+            // Given up with its connection, it waits for no commit any more either.
+            let pending = Waiting(Some(pending));
+            let is_over = tokio::time::timeout(timeout, poll_fn(|cx| wait.poll(cx))).await.is_ok();
+            pending.end(is_over).respond(&broker, &cx)
+        }))
+    }
+}
+
+/// A request that waits for its commits. Without an end it was dropped.
+struct Waiting(Option<Pending>);
+
+impl Waiting {
+    fn end(mut self, is_over: bool) -> Pending {
+        let pending = self.0.take().unwrap_or_default();
+        if !is_over {
+            pending.cancel();
+        }
+        pending
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(pending) = &self.0 {
+            pending.cancel();
+        }
+    }
+}
+
 /// A request whose batches are appended.
+#[derive(Default)]
 struct Pending {
     topics: Vec<TopicProduceResponse>,
     /// In the order of the partitions in `topics`.
@@ -77,66 +208,6 @@ struct Pending {
 }
 
 impl Pending {
-    fn append(broker: &Broker, cx: &RequestContext, request: ProduceRequest) -> Pending {
-        let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
-        let wait = (request.acks == -1).then(|| ProduceWait::new(count));
-        let mut pending = Pending {
-            topics: Vec::with_capacity(request.topic_data.len()),
-            slots: Vec::with_capacity(count),
-            wait,
-        };
-        let refused = refused_as_a_whole(&request);
-        for topic in request.topic_data {
-            pending.append_topic(broker, cx, request.acks, refused, topic);
-        }
-        if let Some(wait) = &pending.wait {
-            wait.registered();
-        }
-        pending
-    }
-
-    fn append_topic(
-        &mut self,
-        broker: &Broker,
-        cx: &RequestContext,
-        acks: i16,
-        refused: Option<ErrorCode>,
-        topic: TopicProduceData,
-    ) {
-        let mut responses = Vec::with_capacity(topic.partition_data.len());
-        for PartitionProduceData { index, records } in topic.partition_data {
-            let found = match refused {
-                Some(code) => Err(code),
-                None if cx.version >= 13 => broker.partitions.find_by_id(topic.topic_id, index),
-                None => broker.partitions.find(&topic.name, index),
-            };
-            let (partition, result) = match found {
-                Ok(partition) => {
-                    let slot = self.slots.len();
-                    let commit = self.wait.as_ref().map(|wait| (wait, slot));
-                    let result = append_one(cx, &partition, records, acks, commit);
-                    (Some(partition), result)
-                }
-                Err(code) => (None, Err(code.into())),
-            };
-            if let Ok(Appended { info, .. }) = &result
-                && !info.duplicate
-            {
-                broker.metrics.produced_bytes.inc_by(info.bytes as u64);
-                broker.metrics.produced_records.inc_by(info.records.unsigned_abs().into());
-            }
-            let code = result.as_ref().err().map_or(ErrorCode::None, |error| error.code);
-            let ticket = result.as_ref().ok().and_then(|appended| appended.ticket);
-            self.slots.push(Slot { partition, ticket, code });
-            responses.push(response_of(index, result));
-        }
-        self.topics.push(TopicProduceResponse {
-            name: topic.name,
-            topic_id: topic.topic_id,
-            partition_responses: responses,
-        });
-    }
-
     /// acks=0 has no response: an error is told by closing the connection, as Kafka does.
     fn silent(&self) -> Reply {
         if self.slots.iter().any(|slot| slot.code.is_error()) {
@@ -149,7 +220,7 @@ impl Pending {
     /// The time is up: nobody waits for these commits any more.
     fn cancel(&self) {
         for slot in &self.slots {
-            if let (Some(partition), Some(ticket)) = (&slot.partition, slot.ticket) {
+            if let (Some(partition), Some(ticket)) = (&slot.partition, slot.wanted) {
                 partition.cancel_commit(ticket);
             }
         }
@@ -162,7 +233,7 @@ impl Pending {
             let (topic_id, asked_name) = (topic.topic_id, topic.name.clone());
             for response in &mut topic.partition_responses {
                 let Some((at, slot)) = all.next() else { break };
-                if let (Some(wait), Some(_)) = (&self.wait, slot.ticket) {
+                if let (Some(wait), Some(_)) = (&self.wait, slot.wanted) {
                     slot.code = wait.result(at);
                     response.error_code = slot.code.code();
                 }
@@ -212,16 +283,16 @@ fn refused_as_a_whole(request: &ProduceRequest) -> Option<ErrorCode> {
 fn append_one(
     cx: &RequestContext,
     partition: &Arc<Partition>,
-    records: Option<Bytes>,
+    records: &[u8],
     acks: i16,
     commit: Option<(&Arc<ProduceWait>, usize)>,
-) -> Result<Appended, ProduceError> {
+    effort: &mut Effort,
+) -> Result<Option<Appended>, ProduceError> {
     if topic_name::is_internal(&partition.id.topic) && *cx.client_id != *ADMIN_CLIENT_ID {
         return Err(ErrorCode::InvalidTopicException.into());
     }
-    let records = records.unwrap_or_default();
-    let batch = only_batch(&records, cx.version)?;
-    partition.append(batch, acks, commit)
+    let batch = only_batch(records, cx.version)?;
+    partition.append_within(batch, acks, commit, effort)
 }
 
 /// The rules of the request, as opposed to those of the log: exactly one batch, of the current
@@ -311,6 +382,7 @@ fn response_of(index: i32, result: Result<Appended, ProduceError>) -> PartitionP
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::partition::tests::{self, ME, OTHER, Rig};
 
     fn batch(len: usize, codec: u8) -> Vec<u8> {
         let mut bytes = vec![0; len];
@@ -322,6 +394,24 @@ mod tests {
 
     fn code(records: &[u8], version: i16) -> ErrorCode {
         only_batch(records, version).unwrap_err().code
+    }
+
+    /// Its client is gone: nobody is to be told any more, however long the commit takes.
+    #[test]
+    fn a_request_that_is_dropped_waits_for_no_commit() {
+        let rig = Rig::new(i64::MAX);
+        rig.assign_in(ME, 1, &[ME, OTHER]);
+        let partition = rig.partitions.find("t", 0).unwrap();
+        let wait = ProduceWait::new(1);
+        let commit = Some((&wait, 0));
+        let appended = partition.append(&tests::batch(), -1, commit).unwrap();
+        wait.registered();
+        assert!(!wait.is_over() && partition.commits_awaited() == 1);
+        let (wanted, code) = (appended.ticket, ErrorCode::None);
+        let slots = vec![Slot { partition: Some(partition.clone()), wanted, code }];
+        let pending = Pending { topics: Vec::new(), slots, wait: Some(wait) };
+        drop(Waiting(Some(pending)));
+        assert_eq!(partition.commits_awaited(), 0);
     }
 
     #[test]

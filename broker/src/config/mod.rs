@@ -56,6 +56,8 @@ pub struct Config {
     pub controlled_shutdown: bool,
     pub worker_threads: usize,
     pub http_listener: Option<SocketAddr>,
+    /// Series of consumer lag that the metrics may have.
+    pub lag_series_max: usize,
     pub net: NetConfig,
     pub log: LogConfig,
     pub topic: TopicConfig,

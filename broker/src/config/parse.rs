@@ -59,6 +59,7 @@ pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config,
         controlled_shutdown: values.get("controlled.shutdown.enable")?,
         worker_threads: values.worker_threads()?,
         http_listener: values.http_listener()?,
+        lag_series_max: values.get("barnabas.metrics.lag.series.max")?,
         net: values.net()?,
         log: values.log()?,
         topic: values.topic()?,
@@ -268,6 +269,7 @@ impl Values {
             connections_max: self.get("max.connections")?,
             connections_per_ip_max: self.get("max.connections.per.ip")?,
             partitions_per_request_max: self.get("max.request.partition.size.limit")?,
+            io_threads: self.get("num.io.threads")?,
         })
     }
 
@@ -314,6 +316,7 @@ impl Values {
             session_timeout_ms_min: self.get("group.min.session.timeout.ms")?,
             session_timeout_ms_max: self.get("group.max.session.timeout.ms")?,
             size_max: self.get("group.max.size")?,
+            memory_bytes: self.get("barnabas.group.memory.bytes")?,
         })
     }
 

@@ -4,7 +4,7 @@
 #[derive(Clone, PartialEq, Debug)]
 pub struct NetConfig {
     pub request_bytes_max: usize,
-    /// Sum of the request buffers of all connections.
+    /// Sum of the requests and replies of all connections.
     pub request_memory_bytes: usize,
     pub send_buffer_bytes: Option<usize>,
     pub receive_buffer_bytes: Option<usize>,
@@ -14,6 +14,8 @@ pub struct NetConfig {
     pub connections_max: usize,
     pub connections_per_ip_max: usize,
     pub partitions_per_request_max: usize,
+    /// Threads that read for consumers and followers what is not in the page cache.
+    pub io_threads: usize,
 }
 
 /// Logs, beside what topics say themselves: those settings, with the broker keys below them, are
@@ -61,6 +63,8 @@ pub struct GroupConfig {
     pub session_timeout_ms_min: i32,
     pub session_timeout_ms_max: i32,
     pub size_max: usize,
+    /// Memory of the members of all groups coordinated here.
+    pub memory_bytes: usize,
 }
 
 /// `__consumer_offsets`.

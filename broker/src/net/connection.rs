@@ -4,7 +4,11 @@
 //! Order rules: a handler is polled once when its frame is complete, so that appends of one
 //! connection happen in request order; afterwards only the oldest unanswered one is polled. Reading
 //! stops while too many requests are unanswered, they and their answers occupy too much memory, or
-//! too many bytes are unsent.
+//! too many bytes are unsent. It stops for all connections while their budget is used up, but for
+//! requests whose answers are small: those keep groups, followers and producers alive.
+//!
+//! What takes long without waiting for anybody goes to the threads for that, and nothing else of
+//! the connection is started meanwhile. A peer that does not read what waits for it is closed.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,13 +19,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use wire::{ApiKey, Part};
 
-use super::input::{Input, InputError};
+use super::budget::{Charge, Ledger};
+use super::input::{BUFFER_BYTES_MIN, Input, InputError};
 use super::output::Output;
 use crate::broker::Broker;
-use crate::dispatch;
+use crate::dispatch::{self, Begun};
 use crate::metrics::api_index;
 
 /// Unanswered requests of one connection. Kafka's clients send 5 at most unless told otherwise.
@@ -31,6 +37,12 @@ const IN_FLIGHT_MAX: usize = 128;
 const HELD_BYTES_MAX: usize = 8 << 20;
 /// Unsent bytes beyond which no further reply is taken up, and no request read.
 const UNSENT_BYTES_MAX: u64 = 4 << 20;
+/// What a connection may hold without a share of the budget.
+const FREE_BYTES: usize = BUFFER_BYTES_MIN;
+/// Time that one poll may spend in handlers before other tasks of the worker get their turn.
+const WORK_MAX: Duration = Duration::from_millis(5);
+/// How long a peer may leave its answers unread while memory is scarce.
+const UNREAD_MAX_SCARCE: Duration = Duration::from_secs(30);
 /// Steps of one poll before other tasks of the worker get their turn.
 const STEPS_MAX: usize = 64;
 const IDLE_CHECK: Duration = Duration::from_secs(10);
@@ -62,12 +74,33 @@ pub enum Started {
     Later(ReplyFuture),
     /// Polled once now, then as a task of its own.
     Independent(ReplyFuture),
+    /// Work that must not be done on a network thread. What it begins is polled when it is done,
+    /// and until then nothing else of the connection is started.
+    Long(Box<dyn FnOnce() -> Begun + Send>),
 }
+
+/// A request whose handler is not started yet.
+struct Starting {
+    work: Pin<Box<dyn Future<Output = Option<Begun>> + Send>>,
+    api: usize,
+    length: usize,
+    received: Instant,
+}
+
+type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 enum State {
     Done(Reply),
     Waiting(ReplyFuture),
 }
+
+impl From<Reply> for State {
+    fn from(reply: Reply) -> State {
+        State::Done(reply)
+    }
+}
+
+const STOPPING: &str = "the broker stops";
 
 /// A request whose reply is not in the output yet. `api` is the index of its metrics.
 struct Slot {
@@ -75,7 +108,8 @@ struct Slot {
     /// When the first poll of its handler was over.
     started: Instant,
     api: usize,
-    /// What it occupies: the frame, which the handler may keep, and the answer if it is there.
+    /// What it occupies: the frame, which the handler may keep, what it was decoded into, and the
+    /// answer if it is there.
     held: usize,
 }
 
@@ -92,6 +126,8 @@ enum End {
     Idle,
     #[error("a large request comes too slowly")]
     Stalled,
+    #[error("the peer does not read its answers")]
+    Unread,
     #[error("the broker shuts down")]
     Shutdown,
 }
@@ -105,7 +141,18 @@ pub(super) struct Connection {
     replies: VecDeque<Slot>,
     /// The sum over `replies`.
     held: usize,
+    /// What of it, and of the unsent answers, is taken from the budget.
+    charge: Charge,
+    starting: Option<Starting>,
+    /// The next request has to wait for memory.
+    waiting: Option<Turn>,
+    /// The right to go on without.
+    turn: Option<OwnedSemaphorePermit>,
+    /// Time in handlers since the last poll began.
+    worked: Duration,
     output: Output,
+    /// When the peer took something, or there was nothing for it.
+    last_read: Instant,
     last_activity: Instant,
     idle_check: Pin<Box<Sleep>>,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -123,6 +170,12 @@ impl Connection {
         let signal = broker.shutdown.clone();
         Connection {
             session: dispatch::Session::new(info.clone()),
+            charge: Charge::new(broker.memory.others.clone()),
+            starting: None,
+            waiting: None,
+            turn: None,
+            worked: Duration::ZERO,
+            last_read: Instant::now(),
             output: Output::new(broker.read_ahead.clone()),
             broker,
             stream,
@@ -147,14 +200,18 @@ impl Connection {
             End::Input(InputError::Io(_)) | End::Write(_) => {
                 tracing::debug!(peer = %self.info.peer, reason = %end, "connection lost");
             }
-            End::Input(InputError::Frame(_)) | End::Request(_) | End::Stalled => {
+            End::Input(InputError::Frame(_)) | End::Request(_) | End::Stalled | End::Unread => {
                 tracing::warn!(peer = %self.info.peer, reason = %end, "connection refused");
             }
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.worked = Duration::ZERO;
         for _ in 0..STEPS_MAX {
+            if self.worked > WORK_MAX {
+                break;
+            }
             match self.step(cx) {
                 Ok(true) => {}
                 Ok(false) => return Poll::Pending,
@@ -177,8 +234,10 @@ impl Connection {
             }
             Poll::Ready(Err(e)) => return Err(End::Write(e)),
         }
+        progress |= self.go_on_starting(cx);
+        self.book();
         if self.stopping {
-            if self.replies.is_empty() && self.output.is_empty() {
+            if self.is_idle() && self.output.is_empty() {
                 return Err(End::Shutdown);
             }
             return Ok(progress);
@@ -187,11 +246,11 @@ impl Connection {
         if self.may_start() {
             // Frames first that came with an earlier read and had to wait.
             progress |= self.handle_frames(cx)?;
-            if self.may_start() && self.input.poll_read(&mut self.stream, cx)?.is_ready() {
+            if self.may_read() && self.input.poll_read(&mut self.stream, cx)?.is_ready() {
                 progress = true;
             }
         }
-        if !self.may_start() {
+        if !self.may_read() {
             self.input.excuse();
         }
         Ok(progress | self.stopping | self.check_idle(cx)?)
@@ -199,9 +258,29 @@ impl Connection {
 
     /// Whether there is room for one more request.
     fn may_start(&self) -> bool {
-        self.replies.len() < IN_FLIGHT_MAX
+        self.starting.is_none()
+            && self.replies.len() < IN_FLIGHT_MAX
             && self.held < HELD_BYTES_MAX
             && self.output.pending() < UNSENT_BYTES_MAX
+    }
+
+    /// As [`Connection::may_start`], and no request here waits for memory already.
+    fn may_read(&self) -> bool {
+        self.may_start() && self.waiting.is_none()
+    }
+
+    /// Every request is answered.
+    fn is_idle(&self) -> bool {
+        self.replies.is_empty() && self.starting.is_none()
+    }
+
+    /// Takes what is held beyond the free share from the budget, or gives it back.
+    fn book(&mut self) {
+        let held = self.held + self.output.memory();
+        self.charge.set(held.saturating_sub(FREE_BYTES));
+        if self.turn.is_some() && self.charge.is_zero() && self.is_idle() {
+            self.turn = None;
+        }
     }
 
     /// Moves finished replies from the head of the queue to the output.
@@ -234,6 +313,7 @@ impl Connection {
 
     fn note_sent(&mut self) {
         self.last_activity = Instant::now();
+        self.last_read = self.last_activity;
         while let Some((api, ready)) = self.output.sent() {
             self.broker.metrics.api(api).sent(ready.elapsed());
         }
@@ -242,24 +322,85 @@ impl Connection {
     /// Starts the handlers of all complete frames.
     fn handle_frames(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
-        while self.may_start() {
+        while self.may_start() && self.worked <= WORK_MAX {
             let Some(length) = self.input.frame().map_err(InputError::Frame)? else { break };
+            if !self.has_room_for(length, cx) {
+                break;
+            }
             let received = Instant::now();
             self.last_activity = received;
             self.broker.metrics.bytes_in.inc_by(length as u64 + 4);
-            let buffer = self.input.buffer();
-            let (api, handler) =
-                dispatch::start(&self.broker, &mut self.session, buffer, length, received);
-            self.input.consume(length);
-            let state = first_poll(handler, cx);
-            let started = Instant::now();
-            self.broker.metrics.api(api).worked(started - received);
-            let held = frame_held(api, length) + reply_held(&state);
-            self.held += held;
-            self.replies.push_back(Slot { state, started, api, held });
+            let (api, begun) =
+                dispatch::start(&self.broker, &mut self.session, &mut self.input, length, received);
+            self.begun(begun, api, length, received, cx);
+            self.book();
             progress = true;
         }
         Ok(progress)
+    }
+
+    /// Whether the next request may be handled now. Where no memory is left, it waits if its answer
+    /// may be large.
+    fn has_room_for(&mut self, length: usize, cx: &mut Context<'_>) -> bool {
+        let ledger: &Ledger = &self.broker.memory.others;
+        let is_light = self.input.key().is_some_and(|key| is_light(key, length));
+        if is_light || self.turn.is_some() || !ledger.is_exhausted() {
+            self.waiting = None;
+            return true;
+        }
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(ledger.clone().turn()));
+        let Poll::Ready(turn) = waiting.as_mut().poll(cx) else { return false };
+        (self.waiting, self.turn) = (None, turn);
+        true
+    }
+
+    /// Polls what was begun, in request order, and queues its reply.
+    fn begun(
+        &mut self,
+        begun: Begun,
+        api: usize,
+        length: usize,
+        received: Instant,
+        cx: &mut Context<'_>,
+    ) {
+        let Begun { started, decoded } = begun;
+        if let Started::Long(work) = started {
+            let mut work: Pin<Box<dyn Future<Output = Option<Begun>> + Send>> =
+                Box::pin(self.broker.long_work.run(work));
+            match work.as_mut().poll(cx) {
+                Poll::Ready(Some(begun)) => self.begun(begun, api, length, received, cx),
+                // The process is stopping.
+                Poll::Ready(None) => self.push(Reply::Close(STOPPING).into(), api, 0, received),
+                Poll::Pending => {
+                    self.starting = Some(Starting { work, api, length, received });
+                }
+            }
+            return;
+        }
+        let state = first_poll(started, cx);
+        self.push(state, api, frame_held(api, length) + decoded, received);
+    }
+
+    fn push(&mut self, state: State, api: usize, held: usize, received: Instant) {
+        let started = Instant::now();
+        self.worked += started - received;
+        self.broker.metrics.api(api).worked(started - received);
+        let held = held + reply_held(&state);
+        self.held += held;
+        self.replies.push_back(Slot { state, started, api, held });
+    }
+
+    /// Looks whether the work is done that everything else of the connection waits for.
+    fn go_on_starting(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(starting) = &mut self.starting else { return false };
+        let Poll::Ready(begun) = starting.work.as_mut().poll(cx) else { return false };
+        if let Some(Starting { api, length, received, .. }) = self.starting.take() {
+            match begun {
+                Some(begun) => self.begun(begun, api, length, received, cx),
+                None => self.push(Reply::Close(STOPPING).into(), api, 0, received),
+            }
+        }
+        true
     }
 
     fn check_idle(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
@@ -275,10 +416,39 @@ impl Connection {
             return Err(End::Stalled);
         }
         let limit = self.broker.config.net.idle_ms_max.map(Duration::from_millis);
-        if self.replies.is_empty() && limit.is_some_and(|limit| idle > limit) {
+        if self.is_idle() && limit.is_some_and(|limit| idle > limit) {
             return Err(End::Idle);
         }
+        if !self.output.is_blocked() {
+            self.last_read = Instant::now();
+        } else if is_unread(self.last_read.elapsed(), limit, self.broker.memory.is_scarce()) {
+            return Err(End::Unread);
+        }
         Ok(true)
+    }
+}
+
+/// Whether a peer that took nothing for so long is given up. An idle one would be too; where its
+/// answers keep memory from others, it has less time.
+fn is_unread(unread: Duration, idle_max: Option<Duration>, is_scarce: bool) -> bool {
+    let scarce = is_scarce.then_some(UNREAD_MAX_SCARCE);
+    scarce.into_iter().chain(idle_max).min().is_some_and(|limit| unread > limit)
+}
+
+/// Whether the answer to such a request is small, or bounded by itself.
+fn is_light(key: i16, length: usize) -> bool {
+    let Some(api) = ApiKey::from_i16(key) else { return true };
+    match api {
+        ApiKey::Produce | ApiKey::Fetch => true,
+        ApiKey::ApiVersions
+        | ApiKey::FindCoordinator
+        | ApiKey::Heartbeat
+        | ApiKey::InitProducerId
+        | ApiKey::LeaveGroup
+        | ApiKey::ListOffsets
+        | ApiKey::OffsetCommit
+        | ApiKey::OffsetForLeaderEpoch => length <= FREE_BYTES,
+        _ => false,
     }
 }
 
@@ -303,6 +473,7 @@ fn first_poll(started: Started, cx: &mut Context<'_>) -> State {
         Started::Done(reply) => return State::Done(reply),
         Started::Later(future) => (future, false),
         Started::Independent(future) => (future, true),
+        Started::Long(_) => return State::Done(Reply::Close("long work within long work")),
     };
     match future.as_mut().poll(cx) {
         Poll::Ready(reply) => State::Done(reply),

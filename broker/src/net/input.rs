@@ -9,77 +9,33 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use wire::ApiKey;
 use wire::frame::{self, FrameError};
 
+use super::budget::{Budget, Grant, Ledger, Share};
+
 /// Read at least this much at once. Free of the budget: the number of connections bounds it.
-const BUFFER_BYTES_MIN: usize = 64 * 1024;
+pub const BUFFER_BYTES_MIN: usize = 64 * 1024;
 /// A full buffer grows by this factor, up to the end of its frame.
 const GROWTH: usize = 4;
-const PERMIT_BYTES: usize = 1024;
-/// Only records need large frames. Everything else is decoded into values that take several times
-/// the bytes of the frame; the largest that clients have reason to send (a full fetch or an offset
-/// commit of 100,000 partitions, 10,000 topics to create) stays well below this.
-pub const OTHER_FRAME_BYTES_MAX: usize = 8 << 20;
 /// While memory is scarce, what must come of a frame between two checks.
 const HURRIED_BYTES_MIN: usize = 1 << 20;
 /// Checks without a byte of a large frame after which its connection ends anyway.
 const STILL_CHECKS_MAX: u32 = 6;
 
-/// The memory that large frames of all connections share.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    shared: Arc<Semaphore>,
-    permits: usize,
-    /// One permit: its holder may take what its frame needs.
-    last: Arc<Semaphore>,
-}
-
-/// What a connection may use.
-enum Grant {
-    Shared(OwnedSemaphorePermit),
-    Last(OwnedSemaphorePermit),
-}
-
-impl Budget {
-    /// A budget of which one frame of the largest size, but no more than half, is set aside.
-    pub fn new(bytes: usize, frame_bytes_max: usize) -> Budget {
-        let shared = bytes - frame_bytes_max.min(bytes / 2);
-        let permits = (shared / PERMIT_BYTES).clamp(1, u32::MAX as usize >> 3);
-        let last = Arc::new(Semaphore::new(1));
-        Budget { shared: Arc::new(Semaphore::new(permits)), permits, last }
-    }
-
-    /// Less than a quarter is left: idle buffers should be given back.
-    fn is_scarce(&self) -> bool {
-        self.shared.available_permits() < self.permits / 4
-    }
-
-    fn try_acquire(&self, permits: usize) -> Option<OwnedSemaphorePermit> {
-        self.shared.clone().try_acquire_many_owned(u32::try_from(permits).ok()?).ok()
-    }
-
-    /// Waits for so many permits, if there can be as many, or for the right to go without.
-    async fn acquire(self, permits: usize, held: usize) -> Result<Grant, AcquireError> {
-        let last = self.last.acquire_owned();
-        match u32::try_from(permits) {
-            Ok(count) if permits + held <= self.permits => tokio::select! {
-                biased;
-                shared = self.shared.acquire_many_owned(count) => shared.map(Grant::Shared),
-                last = last => last.map(Grant::Last),
-            },
-            _ => last.await.map(Grant::Last),
-        }
-    }
-}
-
 type Acquiring = Pin<Box<dyn Future<Output = Result<Grant, AcquireError>> + Send>>;
+
+/// The share of the budget that a frame's memory has, for as long as this is kept.
+#[derive(Debug)]
+pub struct Lent {
+    _permits: Vec<Share>,
+    _last: Option<OwnedSemaphorePermit>,
+}
 
 /// Why reading ended.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +53,7 @@ pub struct Input {
     buffer: BytesMut,
     frame_bytes_max: usize,
     budget: Budget,
-    permit: Option<OwnedSemaphorePermit>,
+    permits: Vec<Share>,
     last: Option<OwnedSemaphorePermit>,
     acquiring: Option<Acquiring>,
     pace: Pace,
@@ -120,7 +76,7 @@ impl Input {
             buffer: BytesMut::new(),
             frame_bytes_max,
             budget,
-            permit: None,
+            permits: Vec::new(),
             last: None,
             acquiring: None,
             pace: Pace::default(),
@@ -134,22 +90,37 @@ impl Input {
         Ok(length.filter(|&length| received >= length))
     }
 
-    /// The length that the prefix announces, within what a frame of its kind may have.
+    /// The length that the prefix announces.
     fn announced(&self) -> Result<Option<usize>, FrameError> {
         let Some(prefix) = self.buffer.first_chunk() else { return Ok(None) };
-        let length = frame::length(*prefix, self.frame_bytes_max)?;
-        if length > OTHER_FRAME_BYTES_MAX
-            && let Some(key) = self.buffer[frame::PREFIX_BYTES..].first_chunk()
-            && i16::from_be_bytes(*key) != ApiKey::Produce.code()
-        {
-            return Err(FrameError::TooLarge { length, frame_bytes_max: OTHER_FRAME_BYTES_MAX });
+        frame::length(*prefix, self.frame_bytes_max).map(Some)
+    }
+
+    /// The key in the header of the frame at the front, as far as it has arrived.
+    pub fn key(&self) -> Option<i16> {
+        let key = self.buffer.get(frame::PREFIX_BYTES..)?.first_chunk()?;
+        Some(i16::from_be_bytes(*key))
+    }
+
+    /// What a large frame takes its memory from. Its key is there before it needs any.
+    fn ledger(&self) -> &Ledger {
+        match self.key() {
+            Some(key) if key == ApiKey::Produce.code() => &self.budget.records,
+            _ => &self.budget.others,
         }
-        Ok(Some(length))
     }
 
     /// The buffer, for handling the frame at its front in place.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.buffer
+    }
+
+    /// The frame at the front went away together with its buffer, which somebody keeps: what came
+    /// after it is here, and the buffer's share of the budget goes along.
+    pub fn replace(&mut self, rest: &[u8]) -> Lent {
+        self.pace.is_old = false;
+        self.buffer = BytesMut::from(rest);
+        Lent { _permits: std::mem::take(&mut self.permits), _last: self.last.take() }
     }
 
     /// Drops the handled frame of this length.
@@ -158,13 +129,13 @@ impl Input {
         bytes::Buf::advance(&mut self.buffer, frame::PREFIX_BYTES + length);
         if self.buffer.is_empty() {
             self.buffer.clear();
-            if self.last.is_some() || self.permit.is_some() && self.budget.is_scarce() {
+            if self.last.is_some() || !self.permits.is_empty() && self.is_scarce() {
                 self.release();
             }
         } else if self.last.take().is_some() {
             // The beginning of the next frame moves out of the memory that was lent.
             self.buffer = BytesMut::from(&self.buffer[..]);
-            self.permit = None;
+            self.permits.clear();
         }
     }
 
@@ -172,9 +143,13 @@ impl Input {
     pub fn release(&mut self) {
         if self.buffer.is_empty() {
             self.buffer = BytesMut::new();
-            self.permit = None;
+            self.permits.clear();
             self.last = None;
         }
+    }
+
+    fn is_scarce(&self) -> bool {
+        self.ledger().is_scarce()
     }
 
     /// The connection does not read now, for reasons of its own.
@@ -184,16 +159,18 @@ impl Input {
 
     /// To be asked at intervals: whether a frame that occupies shared memory comes too slowly.
     pub fn is_stalled(&mut self) -> bool {
+        let is_scarce = self.is_scarce();
         let pace = &mut self.pace;
         let arrived = std::mem::take(&mut pace.arrived);
         let is_excused = std::mem::take(&mut pace.is_excused);
         let was_old = std::mem::replace(&mut pace.is_old, !self.buffer.is_empty());
-        if self.permit.is_none() && self.last.is_none() || !pace.is_old || !was_old || is_excused {
+        if self.permits.is_empty() && self.last.is_none() || !pace.is_old || !was_old || is_excused
+        {
             pace.still_checks = 0;
             return false;
         }
         pace.still_checks = if arrived == 0 { pace.still_checks + 1 } else { 0 };
-        let is_hurried = self.last.is_some() || self.budget.is_scarce();
+        let is_hurried = self.last.is_some() || is_scarce;
         is_hurried && arrived < HURRIED_BYTES_MIN || pace.still_checks >= STILL_CHECKS_MAX
     }
 
@@ -239,20 +216,20 @@ impl Input {
     }
 
     fn poll_acquire(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
-        let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let missing = bytes.div_ceil(PERMIT_BYTES).saturating_sub(held);
+        let held = self.permits.iter().map(Share::bytes).sum();
+        let missing = bytes.saturating_sub(held);
         if missing == 0 || self.last.is_some() {
             return Poll::Ready(());
         }
         if self.acquiring.is_none()
-            && let Some(permit) = self.budget.try_acquire(missing)
+            && let Some(permit) = self.ledger().try_acquire(missing)
         {
             self.keep(permit);
             return Poll::Ready(());
         }
-        let budget = &self.budget;
+        let ledger = self.ledger().clone();
         let acquiring =
-            self.acquiring.get_or_insert_with(|| Box::pin(budget.clone().acquire(missing, held)));
+            self.acquiring.get_or_insert_with(|| Box::pin(ledger.acquire(missing, held)));
         let Poll::Ready(granted) = acquiring.as_mut().poll(cx) else {
             self.pace.is_excused = true;
             return Poll::Pending;
@@ -267,10 +244,11 @@ impl Input {
         Poll::Ready(())
     }
 
-    fn keep(&mut self, permit: OwnedSemaphorePermit) {
-        match &mut self.permit {
-            Some(held) => held.merge(permit),
-            None => self.permit = Some(permit),
+    fn keep(&mut self, share: Share) {
+        // A buffer that was grown for records may serve another frame: it has shares of both kinds.
+        match self.permits.iter_mut().find(|held| held.is_of_same(&share)) {
+            Some(held) => held.merge(share),
+            None => self.permits.push(share),
         }
     }
 }
@@ -355,8 +333,7 @@ mod tests {
         for (input, ..) in &mut all {
             input.release();
         }
-        assert_eq!(budget.shared.available_permits(), budget.permits);
-        assert_eq!(budget.last.available_permits(), 1);
+        assert!(budget.records.is_untouched());
     }
 
     #[tokio::test]
@@ -368,7 +345,7 @@ mod tests {
         assert_eq!(within(read_frame(&mut input, &mut ours)).await, 5 * MIB);
         assert_eq!(within(read_frame(&mut input, &mut ours)).await, 9);
         input.release();
-        assert_eq!(budget.last.available_permits(), 1);
+        assert!(budget.records.is_untouched());
     }
 
     #[tokio::test]
@@ -395,15 +372,31 @@ mod tests {
         }
     }
 
+    /// Kafka's limit is one for all APIs: what a client may send elsewhere comes in here too.
     #[tokio::test]
-    async fn only_records_need_large_frames() {
+    async fn frames_of_any_kind_may_be_large() {
         let budget = Budget::new(256 * MIB, 100 * MIB);
-        for (key, is_fine) in [(ApiKey::Produce, true), (ApiKey::DescribeGroups, false)] {
-            let (mut input, mut ours, mut theirs) = connect(&budget);
-            theirs.write_all(&(OTHER_FRAME_BYTES_MAX as u32 + 1).to_be_bytes()).await.unwrap();
-            theirs.write_all(&key.code().to_be_bytes()).await.unwrap();
-            poll_fn(|cx| input.poll_read(&mut ours, cx)).await.unwrap();
-            assert_eq!(input.frame().is_ok(), is_fine, "{key}");
-        }
+        let (mut input, mut ours, mut theirs) = connect(&budget);
+        let mut frame = frame_of(12 * MIB);
+        frame[4..6].copy_from_slice(&ApiKey::SyncGroup.code().to_be_bytes());
+        theirs.write_all(&frame).await.unwrap();
+        let reading = async {
+            loop {
+                if let Some(length) = input.frame().unwrap() {
+                    return length;
+                }
+                poll_fn(|cx| input.poll_read(&mut ours, cx)).await.unwrap();
+            }
+        };
+        assert_eq!(within(reading).await, 12 * MIB);
+        assert!(budget.records.is_untouched(), "it is no record");
+        assert!(!budget.others.is_untouched());
+        // Whoever keeps the frame keeps its share.
+        let lent = input.replace(b"next");
+        assert_eq!(&input.buffer()[..], b"next");
+        drop(input);
+        assert!(!budget.others.is_untouched());
+        drop(lent);
+        assert!(budget.others.is_untouched());
     }
 }

@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, ConnectionInfo};
-pub use super::input::Budget;
 use super::input::Input;
 use crate::broker::Broker;
 use crate::config::Endpoint;
@@ -76,7 +75,7 @@ impl Drop for Place {
 }
 
 /// Accepts until the shutdown starts, then waits until the connections have sent what they owe.
-pub async fn serve(broker: Arc<Broker>, bound: BoundListener, budget: Budget) -> io::Result<()> {
+pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> {
     let listener = TcpListener::from_std(bound.socket)?;
     let open = Arc::new(Mutex::new(Open::default()));
     let mut connections = JoinSet::new();
@@ -89,7 +88,7 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener, budget: Budget) ->
                         tracing::debug!(%peer, %error, "set socket options");
                     }
                     let info = ConnectionInfo { listener: bound.name.clone(), peer };
-                    let input = Input::new(broker.config.net.request_bytes_max, budget.clone());
+                    let input = Input::new(broker.config.net.request_bytes_max, broker.memory.clone());
                     let connection = Connection::new(broker.clone(), stream, info, input);
                     connections.spawn(async move {
                         let _place = place;

@@ -1,6 +1,7 @@
 //! Sockets: accepting connections, cutting frames, keeping replies in order, writing them without
 //! copies. One task per connection does all of it, so that a request costs no task switch.
 
+mod budget;
 mod connection;
 mod input;
 mod listener;
@@ -8,6 +9,8 @@ mod output;
 mod read_ahead;
 mod sendfile;
 
+pub use budget::Budget;
 pub use connection::{ConnectionInfo, Reply, ReplyFuture, Started};
-pub use listener::{BoundListener, Budget, bind, serve};
+pub use input::{Input, Lent};
+pub use listener::{BoundListener, bind, serve};
 pub use read_ahead::ReadAhead;

@@ -50,6 +50,10 @@ pub struct Output {
     /// Position in the stream of everything queued and everything written so far.
     queued: u64,
     written: u64,
+    /// Of what is queued, the bytes that are in memory.
+    memory: usize,
+    /// The peer has to read before more can be written.
+    is_blocked: bool,
     marks: VecDeque<Mark>,
     read_ahead: ReadAhead,
     warming: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -61,6 +65,8 @@ impl Output {
             pieces: VecDeque::new(),
             queued: 0,
             written: 0,
+            memory: 0,
+            is_blocked: false,
             marks: VecDeque::new(),
             read_ahead,
             warming: None,
@@ -76,13 +82,26 @@ impl Output {
         self.queued - self.written
     }
 
+    /// Bytes of memory that are not written yet.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Whether it is the peer that everything waits for.
+    pub fn is_blocked(&self) -> bool {
+        self.is_blocked
+    }
+
     /// Queues one response. An error means that a part is not a file of the log.
     pub fn push(&mut self, parts: Vec<Part>, api: usize) -> io::Result<()> {
         for part in parts {
             self.queued += part.len() as u64;
             match part {
                 Part::Bytes(bytes) if bytes.is_empty() => {}
-                Part::Bytes(bytes) => self.pieces.push_back(Piece::Bytes(bytes)),
+                Part::Bytes(bytes) => {
+                    self.memory += bytes.len();
+                    self.pieces.push_back(Piece::Bytes(bytes));
+                }
                 Part::File(range) => {
                     let file = range.file.downcast::<SegmentFile>().map_err(|_| {
                         io::Error::new(ErrorKind::InvalidData, "not a segment file")
@@ -120,10 +139,12 @@ impl Output {
             };
             match result {
                 Ok(written) => {
+                    self.is_blocked = false;
                     self.advance(written);
                     return Poll::Ready(Ok(written));
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.is_blocked = true;
                     // However long that takes, the pages may be gone after it.
                     if let Some(Piece::File(part)) = self.pieces.front_mut() {
                         part.warm = 0;
@@ -190,6 +211,9 @@ impl Output {
                 Piece::Bytes(bytes) => bytes.len(),
                 Piece::File(part) => part.len,
             };
+            if matches!(piece, Piece::Bytes(_)) {
+                self.memory -= left.min(len);
+            }
             if left >= len {
                 left -= len;
                 self.pieces.pop_front();

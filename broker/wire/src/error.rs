@@ -21,6 +21,8 @@ pub enum DecodeError {
     TooManyElements { count: usize },
     #[error("{count} tagged fields exceed 10000")]
     TooManyTags { count: u32 },
+    #[error("the values take more than {memory_max} bytes of memory")]
+    TooMuchMemory { memory_max: usize },
     #[error("tag {tag} is not above the tag before it")]
     TagOrder { tag: u32 },
     #[error("{field}: tag {tag} is not defined in version {version}")]

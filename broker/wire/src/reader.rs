@@ -28,6 +28,9 @@ pub struct Reader {
     position: usize,
     /// End of the readable range: the frame's end, or that of the tagged field being read.
     end: usize,
+    /// Memory that what was read so far takes beside the frame, and how much it may take.
+    memory: usize,
+    memory_max: usize,
 }
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -36,7 +39,26 @@ impl Reader {
     pub fn new(frame: impl Into<Bytes>) -> Reader {
         let frame = frame.into();
         let end = frame.len();
-        Reader { frame, position: 0, end }
+        Reader { frame, position: 0, end, memory: 0, memory_max: usize::MAX }
+    }
+
+    /// A reader whose values may take so much memory: small elements on the wire are a multiple of
+    /// their size when they are decoded.
+    pub fn with_memory_max(frame: impl Into<Bytes>, memory_max: usize) -> Reader {
+        Reader { memory_max, ..Reader::new(frame) }
+    }
+
+    /// About how much memory the values take that were read so far.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn take_memory(&mut self, bytes: usize) -> Result<()> {
+        self.memory = self.memory.saturating_add(bytes);
+        if self.memory > self.memory_max {
+            return Err(DecodeError::TooMuchMemory { memory_max: self.memory_max });
+        }
+        Ok(())
     }
 
     /// Bytes left.
@@ -150,6 +172,7 @@ impl Reader {
             Cow::Owned(text) => Str::from(text),
         };
         self.position += length;
+        self.take_memory(text.len())?;
         Ok(text)
     }
 
@@ -220,6 +243,7 @@ impl Reader {
         if count > ARRAY_ELEMENTS_MAX {
             return Err(DecodeError::TooManyElements { count });
         }
+        self.take_memory(count.saturating_mul(size_of::<T>()))?;
         let mut elements = Vec::with_capacity(count.min(ARRAY_RESERVE_MAX));
         for _ in 0..count {
             elements.push(element(self)?);

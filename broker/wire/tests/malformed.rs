@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use support::notation::{Kind, Message};
 use support::{Interpreter, Random, schema};
 use wire::header::RequestHeader;
-use wire::messages::{DescribeTopicPartitionsResponse, FetchRequest, ProduceRequest};
+use wire::messages::{
+    DescribeTopicPartitionsResponse, FetchRequest, MetadataRequest, ProduceRequest,
+};
 use wire::{AnyRequest, AnyResponse, ApiKey, DecodeError, Reader, Writer};
 
 /// Decodes; what was understood must be encodable and decode to the same again.
@@ -117,6 +119,23 @@ fn a_claimed_count_is_compared_with_the_frame() {
     let error = ProduceRequest::decode(&mut Reader::new(body), 7);
     let count = i32::MAX as usize;
     assert_eq!(error, Err(DecodeError::CountTooLarge { count, remaining: 100 }));
+}
+
+/// Names of one byte take three on the wire, and many times that when they are decoded.
+#[test]
+fn values_take_a_bounded_multiple_of_their_frame() {
+    const COUNT: usize = 100_000;
+    // Metadata v4: topics, and whether to create them.
+    let mut body = (COUNT as i32).to_be_bytes().to_vec();
+    body.extend((0..COUNT).flat_map(|_| [0, 1, b'a']));
+    body.push(0);
+    let mut reader = Reader::new(body.clone());
+    let request = MetadataRequest::decode(&mut reader, 4).unwrap();
+    let topics = request.topics.unwrap();
+    assert!(reader.memory() >= COUNT + size_of_val(&topics[..]));
+    let memory_max = 2 * body.len();
+    let error = MetadataRequest::decode(&mut Reader::with_memory_max(body, memory_max), 4);
+    assert_eq!(error, Err(DecodeError::TooMuchMemory { memory_max }));
 }
 
 #[test]
