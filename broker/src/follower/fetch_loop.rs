@@ -24,8 +24,14 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_millis(2);
 /// The same for a response that has begun to arrive.
 const GRACE_BEGUN: Duration = Duration::from_millis(50);
+/// Between two connections that were made anew for orders, per replica: each begins a session that
+/// names all of them, and orders come in many batches when topics are made or a broker is gone.
+const RENEWAL_PAUSE: Duration = Duration::from_micros(10);
 /// Beyond the longest poll, before the leader counts as gone.
 const RESPONSE_SLACK: Duration = Duration::from_secs(10);
+/// What the leader may send: whatever it accepted, by its own limits, which this broker does not
+/// know. A response that is larger than all limits here would come again and again.
+const FRAME_BYTES_MAX: usize = i32::MAX as usize;
 /// Logs cut at once, on threads that may wait for the disk.
 const CUTS_PER_TASK: usize = 16;
 
@@ -48,6 +54,8 @@ struct FetchLoop {
     link: Option<Link>,
     cuts: JoinSet<Vec<CutDone>>,
     retry: Duration,
+    /// When the connection was given up for new orders last.
+    renewed: Option<Instant>,
 }
 
 /// Replicates from `leader` until connections close.
@@ -63,6 +71,7 @@ pub(super) async fn run(broker: Arc<Broker>, leader: BrokerId, orders: Arc<Order
         link: None,
         cuts: JoinSet::new(),
         retry: RETRY_MIN,
+        renewed: None,
     };
     tokio::select! {
         () = shutdown.connections_closing() => {}
@@ -179,7 +188,11 @@ impl FetchLoop {
                     }
                 }
                 () = sleep_until(deadline) => {
-                    return if is_outdated { Ok(false) } else { Err(LinkError::Timeout) };
+                    if !is_outdated {
+                        return Err(LinkError::Timeout);
+                    }
+                    self.renewed = Some(Instant::now());
+                    return Ok(false);
                 }
             }
             let session = self.replicas.session();
@@ -189,7 +202,8 @@ impl FetchLoop {
             if !is_outdated && session.has_news() {
                 is_outdated = true;
                 let grace = if begun { GRACE_BEGUN } else { GRACE };
-                deadline = deadline.min(Instant::now() + grace);
+                let renewal = renewal(self.renewed, session.len(), Instant::now() + grace);
+                deadline = deadline.min(renewal);
             }
         }
     }
@@ -200,10 +214,7 @@ impl FetchLoop {
         };
         let config = &self.broker.config;
         let client_id = Str::from(format!("broker-{}-fetcher", config.broker_id));
-        // What the leader may send: the limit of a response, or one batch that is larger.
-        let frame_bytes_max = config.net.request_bytes_max
-            + config.replica.fetch_response_bytes_max.max(0).unsigned_abs() as usize;
-        let connecting = Link::connect(&host, port, client_id, frame_bytes_max);
+        let connecting = Link::connect(&host, port, client_id, FRAME_BYTES_MAX);
         tokio::pin!(connecting);
         loop {
             tokio::select! {
@@ -252,6 +263,27 @@ impl FetchLoop {
     }
 }
 
+/// When a connection may be made anew for orders: at once, but not again and again with all of a
+/// large session.
+fn renewal(last: Option<Instant>, replicas: usize, at_once: Instant) -> Instant {
+    let pause = RENEWAL_PAUSE.saturating_mul(u32::try_from(replicas).unwrap_or(u32::MAX));
+    last.map_or(at_once, |last| at_once.max(last + pause))
+}
+
 fn millis(ms: i64) -> Duration {
     Duration::from_millis(ms.max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_that_come_in_many_batches_share_a_session_that_is_large() {
+        let now = Instant::now();
+        assert_eq!(renewal(None, 50_000, now), now, "the first is not put off");
+        assert_eq!(renewal(Some(now), 50_000, now), now + Duration::from_millis(500));
+        assert_eq!(renewal(Some(now), 100, now + GRACE), now + GRACE);
+        assert_eq!(renewal(Some(now), 50_000, now + RESPONSE_SLACK), now + RESPONSE_SLACK);
+    }
 }

@@ -16,6 +16,8 @@ use wire::{ApiKey, DecodeError, EncodeError, Part, Reader, Str};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_BYTES_MIN: usize = 64 * 1024;
+/// A full buffer grows by this factor, up to the end of its frame.
+const GROWTH: usize = 4;
 /// What an idle connection keeps of its buffer.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 /// Version that this broker's own leaders speak.
@@ -141,7 +143,11 @@ impl Link {
                 }
                 wanted = wanted.max(frame::PREFIX_BYTES + length);
             }
-            self.buffer.reserve(wanted - self.buffer.len().min(wanted - 1));
+            // A length alone takes no memory: the buffer grows to a few times what has come.
+            let wanted = wanted.min((self.buffer.len() * GROWTH).max(READ_BYTES_MIN));
+            if self.buffer.len() == self.buffer.capacity() || self.buffer.capacity() < wanted {
+                self.buffer.reserve(wanted.saturating_sub(self.buffer.len()).max(1));
+            }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(LinkError::Closed);
             }

@@ -117,3 +117,18 @@ async fn a_leader_that_ends_or_lies_ends_the_wait() {
     leader.write_all(&i32::MAX.to_be_bytes()).await.unwrap();
     assert!(matches!(link.response().await, Err(LinkError::Frame(_))));
 }
+
+/// Whatever a leader accepted may come; what it only announces takes no memory.
+#[tokio::test]
+async fn a_length_alone_takes_no_memory() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connecting = Link::connect("127.0.0.1", port, Str::from("test"), i32::MAX as usize);
+    let (link, accepted) = tokio::join!(connecting, listener.accept());
+    let (mut link, mut leader) = (link.unwrap(), accepted.unwrap().0);
+    leader.write_all(&i32::MAX.to_be_bytes()).await.unwrap();
+    leader.write_all(&vec![7; 1 << 20]).await.unwrap();
+    assert!(timeout(Duration::from_millis(500), link.response()).await.is_err());
+    assert!(link.buffer.len() > 1 << 20, "{}", link.buffer.len());
+    assert!(link.buffer.capacity() < 16 << 20, "{}", link.buffer.capacity());
+}

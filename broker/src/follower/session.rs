@@ -108,6 +108,10 @@ impl FetchSession {
         self.entries.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// There is nothing to fetch now.
     pub(super) fn is_idle(&self) -> bool {
         self.entries.len() == self.paused.len()

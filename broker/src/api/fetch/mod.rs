@@ -25,8 +25,8 @@ pub use session::FetchSessions;
 use session::Opened;
 
 /// Decodes the request; the rest happens when it is polled, which is at once.
-pub fn start(broker: &Arc<Broker>, cx: RequestContext, mut body: Reader) -> Started {
-    match FetchRequest::decode(&mut body, cx.version) {
+pub fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Started {
+    match FetchRequest::decode(body, cx.version) {
         Ok(request) => {
             let broker = broker.clone();
             Started::Later(Box::pin(async move { handle(&broker, &cx, request).await }))
@@ -59,8 +59,18 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest
         let wake = round.held_until().map_or(deadline, |until| until.min(deadline));
         // Data below min.bytes does not complete the fetch: more of it must be told.
         round.await_more(&fetcher, &mut session);
-        let news = poll_fn(|cx| session.poll_news(cx));
-        if timeout_at(wake, news).await.is_err() && wake == deadline {
+        let is_over = loop {
+            let news = poll_fn(|cx| session.poll_news(cx));
+            let Ok(news) = timeout_at(wake, news).await else { break wake == deadline };
+            if round.weigh(&broker.partitions, &fetcher, &limits, &mut session, &news) {
+                break false;
+            }
+        };
+        if is_over {
+            // What came meanwhile was only counted.
+            if round.has_grown() {
+                round.look(broker, &fetcher, &limits, &mut session).await;
+            }
             break;
         }
     }

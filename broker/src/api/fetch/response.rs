@@ -26,7 +26,7 @@ pub(super) fn build(
 ) -> FetchResponse {
     let mut response = Topics::default();
     let mut hints = LeaderHints::default();
-    let mut is_told = vec![false; session.want.len()];
+    session.begin_response();
     let mut bytes = 0;
     for found in &round.found {
         let Some(Some(want)) = session.want.get_mut(found.index as usize) else { continue };
@@ -38,14 +38,16 @@ pub(super) fn build(
         if kind == Kind::Full || is_news || has_content {
             response.push(want, partition_data(found, leader));
         }
-        is_told[found.index as usize] = true;
+        session.is_told(found.index);
     }
     let scans = kind == Kind::Full || round.found.is_empty() || session.is_scan_due();
-    let rest = if scans { &mut session.want[..] } else { &mut [] };
     // High watermarks that moved without records to send: followers and consumers learn them here.
-    for (want, _) in rest.iter_mut().zip(is_told).filter(|(_, told)| !told) {
-        let Some(want) = want else { continue };
+    for want in session.untold().take_while(|_| scans) {
         let Ok(partition) = &want.hosted else { continue };
+        let told = (want.told_high_watermark, want.told_log_start);
+        if kind == Kind::Incremental && partition.last_told() == told {
+            continue;
+        }
         let offsets = partition.offsets();
         let (high_watermark, log_start) = (offsets.high_watermark, offsets.log_start);
         if note_told(want, high_watermark, log_start) || kind == Kind::Full {

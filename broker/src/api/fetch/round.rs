@@ -1,6 +1,7 @@
 //! One look at the partitions that may have news. Planning takes each partition's lock for a
 //! moment; reading happens without it, and where it would wait for the disk, on the reader pool.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::throttles::Side;
 
 /// Slices up to this size are copied: cheaper than a system call of their own.
 const COPY_BYTES_MAX: usize = 16 * 1024;
+/// And so much of one response: what is copied takes memory until it is sent.
+const COPIES_BYTES_MAX: usize = 1 << 20;
 
 /// Who fetches.
 #[derive(Clone, Copy, Debug)]
@@ -57,10 +60,14 @@ pub(super) struct Round {
     bytes: usize,
     /// Something must be told at once: an error or a divergence.
     is_urgent: bool,
+    /// What may still be copied into the response.
+    copies_left: usize,
     /// There is more for which this response has no room: it gets no better by waiting.
     is_full: bool,
     /// A throttle holds a replica back until then.
     held_until: Option<Instant>,
+    /// Bytes that are there for each partition, once something came after the look.
+    weights: HashMap<u32, usize>,
 }
 
 impl Limits {
@@ -102,9 +109,11 @@ impl Reader {
 
     /// Tells the leaders here where a follower stands, for every partition that its request names.
     pub(super) fn note_positions(&self, session: &mut SessionState) {
-        for want in session.want.iter_mut().flatten() {
-            // Errors come back from the plan that follows.
-            let _ = self.note(want);
+        for index in session.take_updated() {
+            if let Some(Some(want)) = session.want.get_mut(index as usize) {
+                // Errors come back from the plan that follows, which notes it once more.
+                let _ = self.note(want);
+            }
         }
     }
 
@@ -199,6 +208,11 @@ impl Round {
         self.is_urgent || self.is_full || self.bytes >= limits.bytes_min
     }
 
+    /// Whether more came than what the last look found.
+    pub(super) fn has_grown(&self) -> bool {
+        !self.weights.is_empty()
+    }
+
     /// When a replica that is held back may go on.
     pub(super) fn held_until(&self) -> Option<Instant> {
         self.held_until
@@ -213,6 +227,8 @@ impl Round {
         session: &mut SessionState,
     ) {
         *self = Round::default();
+        // Where memory is scarce, records are sent from their files however few they are.
+        self.copies_left = if broker.memory.is_scarce() { 0 } else { COPIES_BYTES_MAX };
         let mut served = Vec::new();
         for index in session.take_dirty() {
             let left = limits.bytes_max.saturating_sub(self.bytes);
@@ -265,7 +281,7 @@ impl Round {
         let bytes_max = want.bytes_max.min(left).min(throttle.map_or(usize::MAX, Side::room));
         match read(broker, partition.reader(), &plan, bytes_max, at_least_one).await {
             Ok(slice) => {
-                found.take(slice, reader, partition.reader(), &plan);
+                found.take(slice, reader, partition.reader(), &plan, &mut self.copies_left);
                 // There is data, but not a batch that fits: the next fetch has room for it.
                 found.is_held = found.records.is_empty();
                 self.is_full |= found.is_held && !at_least_one;
@@ -282,6 +298,45 @@ impl Round {
             }
         }
         Some(found)
+    }
+
+    /// Counts what came since the look, without reading it, and registers for more. True if there
+    /// is enough by now, or something else to tell: a look is worth it.
+    pub(super) fn weigh(
+        &mut self,
+        partitions: &Partitions,
+        reader: &Reader,
+        limits: &Limits,
+        session: &mut SessionState,
+        news: &[u32],
+    ) -> bool {
+        if self.weights.is_empty() {
+            self.weights = self.found.iter().map(|f| (f.index, f.records.len())).collect();
+        }
+        for &index in news {
+            let (partition, plan) = match reader.plan_at(partitions, session, index) {
+                None => continue,
+                Some(Ok(planned)) if planned.1.diverging.is_none() => planned,
+                Some(_) => return true,
+            };
+            let there = partition.reader().bytes_between(plan.from, plan.max_offset);
+            let Some(Some(want)) = session.want.get(index as usize) else { continue };
+            let there = usize::try_from(there).unwrap_or(usize::MAX).min(want.bytes_max);
+            self.weights.insert(index, there);
+            if there > 0 {
+                // As the plan registers only where there is nothing.
+                let wait = session.wait().clone();
+                partition.register(reader.is_follower(), &wait, index);
+                if reader
+                    .plan(want, &partition, None)
+                    .is_ok_and(|now| now.max_offset > plan.max_offset)
+                {
+                    wait.tell(index);
+                }
+            }
+        }
+        self.weights.values().fold(0, |sum: usize, bytes| sum.saturating_add(*bytes))
+            >= limits.bytes_min
     }
 
     /// Registers with the partitions that have some data, but with the others not enough.
@@ -349,24 +404,26 @@ impl Found {
         reader: &Reader,
         log: &LogReader,
         plan: &ReadPlan,
+        copies_left: &mut usize,
     ) {
         if let Reader::Consumer { isolation: Isolation::ReadCommitted } = reader {
             let aborted = log.aborted_transactions(plan.from, plan.max_offset);
             self.aborted = Some(aborted.unwrap_or_default());
         }
         if let Some(slice) = slice {
-            self.records = records(slice);
+            self.records = records(slice, copies_left);
         }
     }
 }
 
 /// Small slices are copied, larger ones are sent by the kernel.
-fn records(slice: FetchSlice) -> Records {
-    if slice.len <= COPY_BYTES_MAX {
+fn records(slice: FetchSlice, copies_left: &mut usize) -> Records {
+    if slice.len <= COPY_BYTES_MAX.min(*copies_left) {
         let mut copy = vec![0; slice.len];
         if let Ok(read) = slice.file.read_at_nowait(&mut copy, slice.position)
             && read == slice.len
         {
+            *copies_left -= slice.len;
             return Records::Bytes(Bytes::from(copy));
         }
     }

@@ -7,7 +7,7 @@ use wire::Str;
 
 use super::super::want::{Update, WantKey};
 use super::*;
-use crate::partition::tests::{ME, OTHER, Rig, TOPIC_ID};
+use crate::partition::tests::{ME, OTHER, Rig, TOPIC_ID, batch};
 
 fn named(topic_id: TopicId, epoch: i32) -> Update {
     Update {
@@ -64,4 +64,56 @@ fn a_position_that_was_refused_is_noted_with_the_plan_that_succeeds() {
     // Metadata comes between the two.
     rig.assign(ME, 2);
     assert_heard(&rig, &reader, &mut session);
+}
+
+fn look_for_news(session: &mut SessionState) -> Vec<u32> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match session.poll_news(&mut cx) {
+        std::task::Poll::Ready(news) => news,
+        std::task::Poll::Pending => Vec::new(),
+    }
+}
+
+/// `fetch.min.bytes` with many small appends: each of them is counted, and all are read once.
+#[test]
+fn what_is_not_enough_yet_is_counted_and_not_read() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let reader = Reader::Consumer { isolation: Isolation::ReadUncommitted };
+    let mut session = SessionState::new();
+    session.update(&rig.partitions, named(TOPIC_ID, 1));
+    let size = batch().len();
+    let limits = Limits { bytes_min: 10 * size, bytes_max: 1 << 20 };
+    let mut round = Round::default();
+    let mut weigh = |news: &[u32], session: &mut SessionState| {
+        round.weigh(&rig.partitions, &reader, &limits, session, news)
+    };
+    assert!(!weigh(&[0], &mut session), "registers with an idle partition");
+    let partition = rig.partitions.find("t", 0).unwrap();
+    for count in 1..=10 {
+        partition.append(&batch(), 1, None).unwrap();
+        let news = look_for_news(&mut session);
+        assert_eq!(news, [0], "told of append {count}");
+        assert_eq!(weigh(&news, &mut session), count == 10, "{count} of 10");
+    }
+    // Something else to tell is worth a look at once.
+    rig.assign(OTHER, 2);
+    assert!(weigh(&[0], &mut session));
+}
+
+/// A session of many partitions costs what its request names, not what it holds.
+#[test]
+fn positions_are_noted_once_for_what_a_request_names() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let mut session = SessionState::new();
+    session.update(&rig.partitions, named(TOPIC_ID, 1));
+    assert_eq!(session.take_updated(), [0]);
+    assert!(session.take_updated().is_empty());
+    session.begin_response();
+    assert_eq!(session.untold().count(), 1);
+    session.is_told(0);
+    assert_eq!(session.untold().count(), 0);
+    session.begin_response();
+    assert_eq!(session.untold().count(), 1);
 }

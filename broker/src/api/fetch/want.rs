@@ -34,6 +34,8 @@ pub(super) struct Want {
     /// The request named it: a follower's position is still to be noted.
     pub(super) is_updated: bool,
     is_dirty: bool,
+    /// The response that told of it last, as the session counts them.
+    told_in: u64,
 }
 
 /// Identifies a partition in a session: by id where the client uses ids, else by name.
@@ -64,6 +66,10 @@ pub(super) struct SessionState {
     gaps: Vec<u32>,
     /// Indexes that must be looked at: updated, with news, or not read to their end.
     dirty: Vec<u32>,
+    /// Indexes that the request named and whose positions are to be noted.
+    updated: Vec<u32>,
+    /// Responses so far.
+    responses: u64,
     wait: Arc<FetchWait>,
     /// When high watermarks without records were told last.
     scanned: Instant,
@@ -76,6 +82,8 @@ impl SessionState {
             by_key: HashMap::new(),
             gaps: Vec::new(),
             dirty: Vec::new(),
+            updated: Vec::new(),
+            responses: 0,
             wait: FetchWait::new(),
             scanned: Instant::now(),
         }
@@ -96,6 +104,7 @@ impl SessionState {
             want.log_start = update.log_start;
             want.bytes_max = update.bytes_max;
             want.is_updated = true;
+            self.updated.push(index);
             self.mark(index);
             return;
         }
@@ -114,6 +123,7 @@ impl SessionState {
             told_log_start: -1,
             is_updated: true,
             is_dirty: false,
+            told_in: 0,
         };
         let index = match self.gaps.pop() {
             Some(index) => index,
@@ -124,6 +134,7 @@ impl SessionState {
         };
         self.want[index as usize] = Some(want);
         self.by_key.insert(update.key, index);
+        self.updated.push(index);
         self.find_replica(partitions, index);
         self.mark(index);
     }
@@ -166,14 +177,37 @@ impl SessionState {
         dirty
     }
 
-    /// Ready when a registered partition has news; it is marked then.
-    pub(super) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Takes what the request named. Whose position is noted later is not named again.
+    pub(super) fn take_updated(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.updated)
+    }
+
+    /// Begins a response.
+    pub(super) fn begin_response(&mut self) {
+        self.responses += 1;
+    }
+
+    /// Notes that the response tells of a partition.
+    pub(super) fn is_told(&mut self, index: u32) {
+        if let Some(Some(want)) = self.want.get_mut(index as usize) {
+            want.told_in = self.responses;
+        }
+    }
+
+    /// The partitions that the response does not tell of yet.
+    pub(super) fn untold(&mut self) -> impl Iterator<Item = &mut Want> {
+        let current = self.responses;
+        self.want.iter_mut().flatten().filter(move |want| want.told_in != current)
+    }
+
+    /// Ready when registered partitions have news, with their indexes; they are marked then.
+    pub(super) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<Vec<u32>> {
         let mut news = Vec::new();
         let polled = self.wait.poll(cx, &mut news);
-        for index in news {
+        for &index in &news {
             self.mark(index);
         }
-        polled
+        polled.map(|()| news)
     }
 
     /// Marks what came in between two requests.
