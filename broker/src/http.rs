@@ -4,6 +4,8 @@
 //! `/restart-risk`, `/caught-up` and `/moves` what the metadata says about stopping and moving,
 //! as JSON. Any broker answers the latter, with the offset of its metadata.
 
+mod connections;
+
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -19,6 +21,8 @@ use base::BrokerId;
 use metadata::{Image, risk};
 use serde::Serialize;
 use tokio::net::TcpListener;
+
+use connections::Limited;
 
 use crate::broker::Broker;
 use crate::readiness::{Missing, Startup};
@@ -42,7 +46,7 @@ pub async fn serve(
         .route("/caught-up", get(caught_up))
         .route("/moves", get(moves))
         .with_state(startup);
-    axum::serve(listener, app)
+    axum::serve(Limited::new(listener), app)
         .with_graceful_shutdown(async move { shutdown.connections_closing().await })
         .await
 }
@@ -60,7 +64,7 @@ async fn metrics(State(startup): State<Arc<Startup>>) -> Response {
     let Some(broker) = startup.broker() else { return unavailable(startup) };
     // Encoding many series takes milliseconds: not on a network thread.
     let encoding = broker.clone();
-    match broker.probes.run(move || encoding.metrics.encode()).await {
+    match broker.reports.run(move || encoding.metrics.encode()).await {
         Some(Ok(text)) => (StatusCode::OK, [(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Some(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
         None => unavailable(Missing::Stopping),
@@ -104,7 +108,7 @@ async fn ask<T: Serialize + Send + 'static>(
     }
     let asked = broker.clone();
     let active_controller = broker.quorum.leadership().borrow().leader;
-    let answer = broker.probes.run(move || {
+    let answer = broker.reports.run(move || {
         let body = question(&asked, &image);
         Answer { offset: image.offset(), active_controller, body }
     });
@@ -145,9 +149,10 @@ pub fn update_gauges(broker: &Broker) {
 pub async fn keep_lag(broker: Arc<Broker>) {
     let closing = broker.shutdown.connections_closing();
     tokio::pin!(closing);
+    let mut lags = lag::Lags::default();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LAG_INTERVAL) => lag::update(&broker).await,
+            () = tokio::time::sleep(LAG_INTERVAL) => lags.update(&broker).await,
             () = &mut closing => return,
         }
     }

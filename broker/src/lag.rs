@@ -1,5 +1,6 @@
 //! Consumer lag of the groups that this broker coordinates: records between what a group committed
-//! and the high watermark. Partitions that are not hosted here are asked for at their leaders.
+//! and the high watermark. Partitions that are not hosted here are asked for at their leaders. The
+//! names of groups are anybody's: so many series are kept, and of the others their number.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +12,6 @@ use coordinator::CommittedPosition;
 use futures::future::join_all;
 use metadata::Image;
 use prometheus::IntGaugeVec;
-use prometheus::core::Collector;
 use wire::Str;
 use wire::messages::ListOffsetsRequest;
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -26,11 +26,37 @@ type Key = (Arc<str>, i32);
 
 /// Group, topic and partition, as the gauges are labelled.
 type Series = [String; 3];
-const LABELS: [&str; 3] = ["group", "topic", "partition"];
 
-/// Sets the lag gauges anew; groups and partitions that are gone disappear.
-pub async fn update(broker: &Arc<Broker>) {
-    let positions = broker.groups.positions().await;
+/// The series that there are.
+#[derive(Debug, Default)]
+pub struct Lags {
+    known: HashSet<Series>,
+}
+
+impl Lags {
+    /// Sets the lag gauges anew; groups and partitions that are gone disappear.
+    pub async fn update(&mut self, broker: &Arc<Broker>) {
+        let (lags, omitted) = look(broker).await;
+        self.replace(&broker.metrics.group_lag, lags);
+        broker.metrics.group_lag_omitted.set(i64::try_from(omitted).unwrap_or(i64::MAX));
+    }
+
+    /// A series that stays is never away: a scrape may come at any time.
+    fn replace(&mut self, gauges: &IntGaugeVec, lags: HashMap<Series, i64>) {
+        for (series, lag) in &lags {
+            gauges.with_label_values(series).set(*lag);
+        }
+        for gone in self.known.iter().filter(|series| !lags.contains_key(*series)) {
+            // Only this task removes any: it is there.
+            let _ = gauges.remove_label_values(gone);
+        }
+        self.known = lags.into_keys().collect();
+    }
+}
+
+/// The lags that get a series, and how many positions get none.
+async fn look(broker: &Arc<Broker>) -> (HashMap<Series, i64>, usize) {
+    let (positions, omitted) = broker.groups.positions(broker.config.lag_series_max).await;
     let watermarks = high_watermarks(broker, &positions).await;
     let mut lags = HashMap::new();
     for position in &positions {
@@ -41,25 +67,7 @@ pub async fn update(broker: &Arc<Broker>) {
             lags.insert([position.group.to_string(), position.topic.to_string(), partition], lag);
         }
     }
-    replace(&broker.metrics.group_lag, &lags);
-}
-
-/// A series that stays is never away: a scrape may come at any time.
-fn replace(gauges: &IntGaugeVec, lags: &HashMap<Series, i64>) {
-    for (series, lag) in lags {
-        gauges.with_label_values(series).set(*lag);
-    }
-    for family in gauges.collect() {
-        for metric in family.get_metric() {
-            let labels: HashMap<&str, &str> =
-                metric.get_label().iter().map(|label| (label.name(), label.value())).collect();
-            let series = LABELS.map(|name| labels.get(name).copied().unwrap_or_default().into());
-            if !lags.contains_key(&series) {
-                // Only this task removes any: it is there.
-                let _ = gauges.remove(&labels);
-            }
-        }
-    }
+    (lags, omitted)
 }
 
 async fn high_watermarks(
@@ -122,16 +130,19 @@ async fn ask(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use prometheus::Opts;
+    use prometheus::core::Collector;
 
     use super::*;
 
     #[test]
     fn series_that_stay_are_changed_and_not_made_anew() {
-        let gauges = IntGaugeVec::new(Opts::new("lag", "Lag"), &LABELS).unwrap();
+        let gauges =
+            IntGaugeVec::new(Opts::new("lag", "Lag"), &["group", "topic", "partition"]).unwrap();
+        let mut kept = Lags::default();
         let series = |topic: &str| ["g".to_owned(), topic.to_owned(), "0".to_owned()];
-        replace(&gauges, &HashMap::from([(series("stays"), 1), (series("goes"), 2)]));
+        kept.replace(&gauges, HashMap::from([(series("stays"), 1), (series("goes"), 2)]));
         let stays = gauges.with_label_values(&series("stays"));
-        replace(&gauges, &HashMap::from([(series("stays"), 5), (series("new"), 3)]));
+        kept.replace(&gauges, HashMap::from([(series("stays"), 5), (series("new"), 3)]));
         assert_eq!(stays.get(), 5, "a scrape found it all the time");
         let families = gauges.collect();
         let topic = |label: &prometheus::proto::LabelPair| {

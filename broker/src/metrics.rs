@@ -78,6 +78,7 @@ pub struct Metrics {
     pub leader_changes: IntCounter,
     /// Lag of each group by topic and partition.
     pub group_lag: IntGaugeVec,
+    pub group_lag_omitted: IntGauge,
     pub errors: IntCounterVec,
 }
 
@@ -121,6 +122,10 @@ impl Metrics {
                 "consumer_lag",
                 "Records between a group's committed offset and the high watermark",
                 &["group", "topic", "partition"],
+            )?,
+            group_lag_omitted: m.gauge(
+                "consumer_lag_omitted",
+                "Committed positions without a series of consumer_lag, as there are too many",
             )?,
             errors: m.counters("errors_total", "Errors by kind", &["kind"])?,
             registry,
