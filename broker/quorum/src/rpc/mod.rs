@@ -5,6 +5,7 @@
 //! hint of a death that there is.
 
 mod client;
+mod connections;
 mod frame;
 mod server;
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::BufReader;
@@ -13,16 +13,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::client::{tune, write_frames};
+use super::connections::{Connections, Place};
 use super::frame::{self, Channel, Frame, Hello, Welcome};
 use super::{Identity, kind};
 use crate::api::BoxFuture;
 use crate::types::NodeId;
 
-const CONNECTIONS_MAX: usize = 1024;
 /// Requests that run at once per connection; then its socket is not read.
 const IN_FLIGHT_MAX: usize = 64;
 const WRITE_QUEUE: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection without a request for so long is closed; whoever needs it dials again.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+/// A request that has begun must come to its end: it holds memory.
+const PAYLOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Memory of requests in flight, per channel, in KiB: when it is used up, sockets are not read.
 const BUDGET_KIB: usize = 128 << 10;
 /// The pause after a failed accept (no descriptors left), so that it is not tried in a loop.
@@ -71,18 +75,21 @@ pub async fn serve(
         controller_budget: Arc::new(Semaphore::new(BUDGET_KIB)),
         sessions: AtomicU64::new(0),
     });
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Connections::default();
     // Dropping the set when the server stops closes every connection.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
                 let server = server.clone();
+                let place = places.accept(from.ip(), Instant::now());
                 connections.spawn(async move {
-                    let _slot = slot;
-                    if let Err(error) = server.connection(stream).await {
+                    let ended = tokio::select! {
+                        ended = server.connection(stream, &place) => ended,
+                        () = place.evicted() => Err(io::Error::other("its place is needed")),
+                    };
+                    if let Err(error) = ended {
                         tracing::debug!(%from, %error, "an internal connection ended");
                     }
                 });
@@ -105,10 +112,14 @@ impl Drop for ClosedOnDrop<'_> {
 }
 
 impl Server {
-    async fn connection(self: Arc<Server>, mut stream: TcpStream) -> io::Result<()> {
+    async fn connection(self: Arc<Server>, mut stream: TcpStream, place: &Place) -> io::Result<()> {
         tune(&stream);
         let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.shake_hands(&mut stream)).await;
         let Some(hello) = shaken.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
+        if !place.open(hello.from, hello.channel, Instant::now()) {
+            tracing::warn!(node = hello.from, "an internal connection is one too many");
+            return Err(io::Error::other("too many connections"));
+        }
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let peer = Peer { node: hello.from, channel: hello.channel, session };
         self.handler.opened(peer);
@@ -116,7 +127,7 @@ impl Server {
         let (reader, writer) = stream.into_split();
         let (answers, mut queue) = mpsc::channel(WRITE_QUEUE);
         tokio::select! {
-            ended = self.read_requests(reader, peer, answers) => ended,
+            ended = self.read_requests(reader, peer, place, answers) => ended,
             ended = write_frames(writer, &mut queue) => ended,
         }
     }
@@ -143,6 +154,7 @@ impl Server {
         &self,
         reader: OwnedReadHalf,
         peer: Peer,
+        place: &Place,
         answers: mpsc::Sender<Frame>,
     ) -> io::Result<()> {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
@@ -154,12 +166,18 @@ impl Server {
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
-            let head = frame::read_head(&mut reader, peer.channel.payload_bytes_max()).await?;
-            let Some((len, kind, id)) = head else { return Ok(()) };
+            let head = frame::read_head(&mut reader, peer.channel.payload_bytes_max());
+            let head = tokio::time::timeout(IDLE_MAX, head).await;
+            let Some((len, kind, id)) = head.map_err(|_| io::ErrorKind::TimedOut)?? else {
+                return Ok(());
+            };
+            place.used(Instant::now());
             let Ok(slot) = in_flight.clone().acquire_owned().await else { return Ok(()) };
             let kib = (len >> 10) as u32 + 1;
             let Ok(memory) = budget.clone().acquire_many_owned(kib).await else { return Ok(()) };
-            let payload = frame::read_payload(&mut reader, len).await?;
+            let payload = frame::read_payload(&mut reader, len);
+            let payload = tokio::time::timeout(PAYLOAD_TIMEOUT, payload).await;
+            let payload = payload.map_err(|_| io::ErrorKind::TimedOut)??;
             let answer = self.handler.request(peer, kind, payload);
             let answers = answers.clone();
             tasks.spawn(async move {
