@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use base::ErrorCode;
 use broker::boot::start;
 use client::{Connection, Options};
-use record::{BatchBuilder, BatchOptions};
+use record::{BatchBuilder, BatchOptions, Compression};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,5 +187,132 @@ async fn a_log_directory_has_one_broker_at_a_time() {
     let (error, dir) = (format!("{error:#}"), rig.dir.path().display().to_string());
     assert!(error.contains(&dir) && error.contains("another broker"), "{error}");
     assert_eq!(rig.produce(0, batch(1, 1)).await.0, ErrorCode::None, "the first is not disturbed");
+    rig.stop().await;
+}
+
+/// A batch of so many MiB of zeros: a few KiB for each.
+fn bomb(compression: Compression, mib: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions { compression, ..Default::default() });
+    for _ in 0..mib {
+        builder.append(broker::clock::wall_ms(), None, Some(&vec![0; 1 << 20]), &[]);
+    }
+    builder.finish()
+}
+
+/// One thread serves all connections here: whatever stays on it keeps everybody waiting.
+#[tokio::test]
+async fn what_expands_is_unpacked_away_from_the_network_threads() {
+    let rig = Rig::start().await;
+    for codec in [Compression::Gzip, Compression::Zstd] {
+        let small = bomb(codec, 64);
+        assert!(small.len() < 256 << 10, "{codec:?}: {}", small.len());
+        let connection = Connection::connect(&rig.address, Options::default()).await.unwrap();
+        let request = rig.produce_request(-1, 0, small);
+        let produced = tokio::spawn(async move { connection.call(&request, 9).await.unwrap() });
+        let mut others = 0;
+        while !produced.is_finished() {
+            rig.connection.call(&MetadataRequest::default(), 9).await.unwrap();
+            others += 1;
+        }
+        let response = produced.await.unwrap();
+        let code = response.responses[0].partition_responses[0].error_code;
+        // Gzip expands a thousandfold at most, zstd much further.
+        let expected = ErrorCode::MessageTooLarge;
+        assert_eq!(ErrorCode::from_i16(code), Some(expected), "{codec:?}");
+        assert!(others > 5, "{codec:?}: {others} requests of others were answered meanwhile");
+    }
+    // What is long and good is appended, in order with what came before and after it.
+    let connection = Connection::connect(&rig.address, Options::default()).await.unwrap();
+    let batches = [batch(1, 10), bomb(Compression::Lz4, 12), batch(1, 10)];
+    let requests = batches.map(|batch| rig.produce_request(-1, 0, batch));
+    let [one, two, three] = &requests;
+    let all =
+        tokio::join!(connection.call(one, 9), connection.call(two, 9), connection.call(three, 9));
+    let offset = |response: ProduceResponse| {
+        let partition = &response.responses[0].partition_responses[0];
+        (partition.error_code, partition.base_offset)
+    };
+    let all = [all.0, all.1, all.2].map(|response| offset(response.unwrap()));
+    assert_eq!(all, [(0, 0), (0, 1), (0, 13)]);
+    rig.stop().await;
+}
+
+/// It holds answers, and descriptors of files that may be deleted by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_its_answers_is_closed() {
+    let rig = Rig::start_with(&[("connections.max.idle.ms", "1000")]).await;
+    for _ in 0..8 {
+        assert_eq!(rig.produce(0, batch(1, 900_000)).await.0, ErrorCode::None);
+    }
+    let connections = || rig.running.broker.metrics.connections.get();
+    let mut stream = TcpStream::connect(&rig.address).await.unwrap();
+    let mut wide = fetch(vec![want(0, 0)]);
+    wide.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+    for number in 0..8 {
+        stream.write_all(&frame(&wide, FETCH, number)).await.unwrap();
+    }
+    // The one of the rig is closed as well, for it is idle.
+    let closed = async {
+        while connections() > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), closed).await.expect("a client that does not read stays");
+    drop(stream);
+    rig.stop().await;
+}
+
+/// Kafka's limit is the same for every API.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_request_of_any_api_is_answered() {
+    let rig = Rig::start().await;
+    let mut stream = TcpStream::connect(&rig.address).await.unwrap();
+    let mut large = frame(&MetadataRequest::default(), 9, 7);
+    large.resize(20 << 20, 0);
+    let length = large.len() as u32 - 4;
+    large[..4].copy_from_slice(&length.to_be_bytes());
+    stream.write_all(&large).await.unwrap();
+    let answer = timeout(Duration::from_secs(20), read_frame(&mut stream)).await.unwrap();
+    assert_eq!(correlation_id(&answer.expect("it is closed")), 7);
+    rig.stop().await;
+}
+
+/// Members are kept for as long as their sessions last: what they say of themselves is bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_have_a_bounded_memory() {
+    let rig = Rig::start_with(&[
+        ("barnabas.group.memory.bytes", "1048576"),
+        ("offsets.topic.replication.factor", "1"),
+        ("group.initial.rebalance.delay.ms", "0"),
+    ])
+    .await;
+    let find = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
+    let join = |group: &str, size: usize| JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: vec![0; size].into(),
+        }],
+        ..Default::default()
+    };
+    let code = async |group: &str, size: usize| loop {
+        rig.connection.call(&find, 3).await.unwrap();
+        let joined = rig.connection.call(&join(group, size), 3).await.unwrap();
+        let code = ErrorCode::from_i16(joined.error_code).unwrap();
+        match code {
+            ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator => {
+                sleep(Duration::from_millis(50)).await;
+            }
+            code => return code,
+        }
+    };
+    for number in 0..3 {
+        assert_eq!(code(&format!("g{number}"), 300_000).await, ErrorCode::None);
+    }
+    assert_eq!(code("g4", 300_000).await, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(code("g5", 10).await, ErrorCode::None, "there is room for a small one");
     rig.stop().await;
 }

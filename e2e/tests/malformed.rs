@@ -10,7 +10,7 @@ use bytes::Bytes;
 use e2e::fuzz::Rng;
 use e2e::raw::{Answer, Raw, decode, encode};
 use e2e::{Cluster, ClusterConfig, Target, wait, with_cluster};
-use record::{BatchBuilder, BatchOptions};
+use record::{BatchBuilder, BatchOptions, Compression};
 use wire::ApiKey;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -20,7 +20,7 @@ use wire::messages::{
     ProduceRequest, SyncGroupRequest,
 };
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 const TOPIC: &str = "malformed";
 const PRODUCE_VERSION: i16 = 12;
 
@@ -60,6 +60,7 @@ const CASES: &[(&str, Case)] = &[
     ("a batch of the old format", old_format),
     ("a batch shorter than its length", short_batch),
     ("a gzip bomb's neighbour: bad compression", bad_compression),
+    ("bombs of two codecs", bombs),
     ("acks that do not exist", bad_acks),
     ("subscriptions that are none", bad_subscriptions),
 ];
@@ -242,6 +243,38 @@ fn bad_compression(addr: &str) -> Result<()> {
     ];
     expect(addr, records, &allowed)
 }
+
+/// A few hundred KiB that expand to 256 MiB, from as many connections as there are threads and
+/// more. Meanwhile another client is served, and the broker stays in the cluster.
+fn bombs(addr: &str) -> Result<()> {
+    const CONNECTIONS: usize = 8;
+    let zeros = vec![0; 1 << 20];
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        let mut batch = BatchBuilder::new(BatchOptions { compression, ..Default::default() });
+        for _ in 0..256 {
+            batch.append(1, None, Some(&zeros), &[]);
+        }
+        let bomb = batch.finish();
+        ensure!(bomb.len() < 512 << 10, "{compression:?}: {} bytes", bomb.len());
+        std::thread::scope(|scope| {
+            let throw = || (0..3).try_for_each(|_| expect(addr, bomb.clone(), BOMB_CODES));
+            let throwers: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(throw)).collect();
+            let mut onlooker = Raw::connect(addr)?;
+            while throwers.iter().any(|thrower| !thrower.is_finished()) {
+                let metadata = onlooker.call(&MetadataRequest::default(), 9, SOON)?;
+                ensure!(!metadata.brokers.is_empty(), "the broker was fenced");
+            }
+            throwers.into_iter().try_for_each(|thrower| match thrower.join() {
+                Ok(result) => result,
+                Err(_) => bail!("a thrower panicked"),
+            })
+        })?;
+    }
+    Ok(())
+}
+
+/// Apache Kafka has no limit of what a batch expands to; its records are within their own.
+const BOMB_CODES: &[ErrorCode] = &[ErrorCode::MessageTooLarge, ErrorCode::None];
 
 fn bad_acks(addr: &str) -> Result<()> {
     let code = produce(addr, 5, batch())?;

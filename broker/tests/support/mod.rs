@@ -57,8 +57,13 @@ pub fn config_with(dir: &Path, more: &[(&str, &str)]) -> Arc<Config> {
 
 impl Rig {
     pub async fn start() -> Rig {
+        Rig::start_with(&[]).await
+    }
+
+    /// A broker with more keys.
+    pub async fn start_with(more: &[(&str, &str)]) -> Rig {
         let dir = tempfile::tempdir().unwrap();
-        let running = start(config(dir.path())).unwrap();
+        let running = start(config_with(dir.path(), more)).unwrap();
         let address = running.addresses[0].to_string();
         let connection = Connection::connect(&address, Options::default()).await.unwrap();
         let request = CreateTopicsRequest {
