@@ -4,8 +4,8 @@
 //!
 //! Whoever needs memory before it has it (a large frame that arrives) waits, and its socket is not
 //! read meanwhile. What is there already (a reply) is booked as a debt, which is paid before anyone
-//! else gets any. Of each part a share is set aside, whose one holder may take what its frame needs:
-//! so there is always somebody who comes to an end.
+//! else gets any. Of each part a share is set aside, whose one holder may take what its frame
+//! needs: so there is always somebody who comes to an end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -88,7 +88,8 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
                         tracing::debug!(%peer, %error, "set socket options");
                     }
                     let info = ConnectionInfo { listener: bound.name.clone(), peer };
-                    let input = Input::new(broker.config.net.request_bytes_max, broker.memory.clone());
+                    let frame_bytes_max = broker.config.net.request_bytes_max;
+                    let input = Input::new(frame_bytes_max, broker.memory.clone());
                     let connection = Connection::new(broker.clone(), stream, info, input);
                     connections.spawn(async move {
                         let _place = place;
