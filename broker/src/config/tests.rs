@@ -158,8 +158,8 @@ fn what_would_promise_too_much_is_refused() {
 
 #[test]
 fn what_has_no_effect_is_listed() {
-    let config = parse("num.io.threads=8\nbackground.threads=2").unwrap();
-    assert_eq!(config.without_effect, ["background.threads", "num.io.threads"]);
+    let config = parse("num.network.threads=8\nbackground.threads=2").unwrap();
+    assert_eq!(config.without_effect, ["background.threads", "num.network.threads"]);
 }
 
 #[test]
