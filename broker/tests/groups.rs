@@ -230,8 +230,10 @@ async fn groups_live_on_the_wire_and_outlive_a_restart() {
     assert_eq!(state(&connection, "none").await, ("Dead".to_owned(), 0));
     let listed = connection.call(&ListGroupsRequest::default(), 5).await.unwrap();
     assert_eq!((listed.groups.len(), &*listed.groups[0].group_type), (1, "classic"));
-    let positions = running.broker.groups.positions().await;
-    assert_eq!((positions.len(), positions[0].offset), (1, 42));
+    let (positions, omitted) = running.broker.groups.positions(10).await;
+    assert_eq!((positions.len(), positions[0].offset, omitted), (1, 42, 0));
+    let none = running.broker.groups.positions(0).await;
+    assert_eq!(none, (Vec::new(), 1), "there are more than may be told");
 
     running.stop().await.unwrap();
     let (running, connection) = start_broker(dir.path()).await;
