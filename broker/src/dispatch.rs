@@ -181,11 +181,15 @@ impl Begun {
     }
 
     /// What is left to be done keeps the frame's memory, and its share of the budget.
-    fn keeping(mut self, memory: Lent) -> Begun {
-        if let Started::Long(work) = self.started {
-            self.started = Started::Long(Box::new(move || work().keeping(memory)));
-        }
-        self
+    fn keeping(self, memory: Lent) -> Begun {
+        let started = match self.started {
+            Started::Long(work) => Started::Long(Box::new(move || work().keeping(memory))),
+            done => {
+                drop(memory);
+                done
+            }
+        };
+        Begun { started, ..self }
     }
 }
 
