@@ -15,6 +15,7 @@ use super::outbox::Outbox;
 use super::posts::{Post, Posts};
 use super::state::State;
 use super::waits::{ProduceWait, Wakes};
+use crate::clock;
 
 /// One replica hosted on this broker.
 pub struct Partition {
@@ -205,10 +206,12 @@ impl Partition {
         self.look(|state| state.log().size())
     }
 
-    /// Time passed: lagging followers may have to leave the ISR. Left out while somebody holds the
-    /// lock: a leader that waits for its own disk cannot judge who lags.
+    /// Time passed: lagging followers may have to leave the ISR. They are judged by this moment,
+    /// whenever the lock is free: what a leader waits for its own disk is not their lag.
     pub fn tick(self: &Arc<Self>) {
-        self.try_with(|state| state.on(Event::Tick));
+        if !self.posts.is_any() {
+            self.post(Post::Tick(clock::monotonic_ms()));
+        }
     }
 }
 

@@ -18,6 +18,8 @@ use super::waits::Wakes;
 #[derive(Debug)]
 pub(super) enum Post {
     Event(Event),
+    /// It was this late.
+    Tick(i64),
     /// The topic's configs changed.
     Settings(Arc<LogConfig>, Settings),
     /// A broker may, or may not any more, join an ISR.
@@ -89,12 +91,6 @@ impl Partition {
         }
     }
 
-    /// As `with`, unless somebody holds the lock: then nothing happens.
-    pub(super) fn try_with<T>(self: &Arc<Self>, work: impl FnOnce(&mut State) -> T) -> Option<T> {
-        let state = self.state.try_lock()?;
-        Some(self.with_locked(state, work))
-    }
-
     pub(super) fn with_locked<T>(
         self: &Arc<Self>,
         mut state: MutexGuard<'_, State>,
@@ -120,6 +116,7 @@ impl State {
         }
         match post {
             Post::Event(event) => self.on(event),
+            Post::Tick(now_ms) => self.on_at(now_ms, Event::Tick),
             Post::Settings(log, replica) => {
                 self.mutate_log(|own| own.update_config(log));
                 self.on(Event::Settings(replica));

@@ -112,7 +112,11 @@ impl State {
 
     /// Tells the core of an event.
     pub(super) fn on(&mut self, event: Event) {
-        self.core.on(clock::monotonic_ms(), event, &mut self.effects);
+        self.on_at(clock::monotonic_ms(), event);
+    }
+
+    pub(super) fn on_at(&mut self, now_ms: i64, event: Event) {
+        self.core.on(now_ms, event, &mut self.effects);
     }
 
     /// Notes where a follower is, and says what it may read.
