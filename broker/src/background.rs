@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use commitlog::checkpoint::OffsetCheckpoint;
 
 use crate::broker::Broker;
-use crate::http;
+use crate::{http, partition};
 
 /// Granularity of all schedules, and the longest delay of the shutdown.
 const STEP: Duration = Duration::from_millis(100);
@@ -35,6 +35,7 @@ pub fn start(broker: &Arc<Broker>) -> std::io::Result<Vec<JoinHandle<()>>> {
         spawn("time", run_time)?,
         spawn("checkpoints", run_checkpoints)?,
         spawn("retention", run_retention)?,
+        spawn("log-dirs", |broker| partition::run_log_dirs(&broker.partitions, &broker.shutdown))?,
     ];
     for _ in 0..SYNC_THREADS {
         threads.push(spawn("sync", |broker| broker.partitions.outbox().syncs.run())?);

@@ -30,8 +30,9 @@ use crate::control::Control;
 use crate::controller_client::ControllerClient;
 use crate::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
 use crate::coordinator_task::GroupCoordinator;
+use crate::log_dirs::{LogDirs, WatchedFs};
 use crate::metrics::Metrics;
-use crate::net::{self, BoundListener, Budget, ReadAhead};
+use crate::net::{self, BoundListener, Budget, Places, ReadAhead};
 use crate::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
 use crate::pod_config::PodConfig;
 use crate::readiness::Startup;
@@ -156,9 +157,12 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     if let Some(socket) = bound.http {
         serve_http(&control, &mut tasks, socket, &startup, &shutdown);
     }
-    let logs = LogContext::new(Arc::new(DiskFs), open_files::cached_max());
+    let dirs = LogDirs::new(&config.log_dirs, &config.metadata_log_dir, config.log.reserve_bytes);
+    let dirs = Arc::new(dirs);
+    let fs = WatchedFs::new(Arc::new(DiskFs), dirs.clone());
+    let logs = LogContext::new(Arc::new(fs), open_files::cached_max());
     let mut loaded =
-        partition::load_logs(&config, &logs, &startup.recovery).context("open the logs")?;
+        partition::load_logs(&config, &logs, dirs, &startup.recovery).context("open the logs")?;
     let cluster_id = cluster_id(&config, &loaded);
     let directory_ids = loaded.directory_ids.clone();
     partition::write_meta_properties(&config, &logs, &cluster_id, &directory_ids)?;
@@ -172,7 +176,7 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let identity = Identity {
         broker_id: config.broker_id,
         cluster_id: cluster_id.as_str().into(),
-        log_dirs: directory_ids,
+        log_dirs: directory_ids.into_iter().map(|(_, id)| id).collect(),
         log_dir_paths: config.log_dirs.iter().map(|dir| dir.to_string_lossy().into()).collect(),
         cordoned_log_dirs: config.value(CORDONED_LOG_DIRS).unwrap_or_default().into(),
         clean_shutdown_epoch,
@@ -237,6 +241,7 @@ fn build(
         producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         throttles: Arc::default(),
+        places: Places::new(open_files::connections_max(), metrics.connections.clone()),
         memory: Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max),
         read_ahead: pool("read-ahead", config.net.io_threads)?,
         lookups: pool("lookups", LOOKUP_THREADS)?,

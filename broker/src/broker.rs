@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::controller_client::ControllerClient;
 use crate::coordinator_task::GroupCoordinator;
 use crate::metrics::Metrics;
-use crate::net::{Budget, ReadAhead};
+use crate::net::{Budget, Places, ReadAhead};
 use crate::partition::Partitions;
 use crate::shutdown::Shutdown;
 use crate::throttles::Throttles;
@@ -46,6 +46,8 @@ pub struct Broker {
     pub reports: ReadAhead,
     /// Limits of replication that the metadata sets.
     pub throttles: Arc<Throttles>,
+    /// For connections of clients and brokers.
+    pub places: Arc<Places>,
 }
 
 impl Broker {

@@ -159,6 +159,7 @@ impl BrokerSession {
         shutdown: &Shutdown,
     ) -> Result<(), ControllerError> {
         let mut applied = self.partitions.applied();
+        let mut offline_news = self.partitions.offline_news();
         let mut moved = false;
         loop {
             if moved && let Some(confirmed) = self.announce_move().await {
@@ -166,6 +167,7 @@ impl BrokerSession {
             }
             let image_offset = *applied.borrow_and_update();
             self.quorum_session.borrow_and_update();
+            offline_news.mark_unchanged();
             let mut settled = false;
             // From beat to beat, not from answer to beat: what the answer waits for is no silence.
             let sent_at = Instant::now();
@@ -187,13 +189,15 @@ impl BrokerSession {
                 Err(error) if is_transient(error.code) => {}
                 Err(error) => return Err(error),
             }
-            // While something is expected (unfencing, permission to stop), every new image is told
-            // at once; else the interval is enough.
+            // While something is expected (unfencing, permission to stop, replicas taken offline),
+            // every new image is told at once; else the interval is enough.
+            settled &= self.partitions.unreported_offline().is_empty();
             let interval = beat_interval(self.heartbeat_interval, self.silence_ms);
             tokio::select! {
                 () = tokio::time::sleep_until(sent_at + interval) => {}
                 _ = applied.changed(), if !settled => {}
                 _ = self.quorum_session.changed() => {}
+                () = news(&mut offline_news) => {}
                 () = news(&mut self.presence) => moved = true,
                 () = shutdown.started(), if !self.want_shutdown => self.want_shutdown = true,
             }
@@ -227,7 +231,7 @@ impl BrokerSession {
             image_offset,
             want_fence: false,
             want_shutdown: self.want_shutdown,
-            offline: Vec::new(),
+            offline: self.partitions.unreported_offline(),
         });
         match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
             ControllerResponse::Heartbeat(response) => Ok(response),

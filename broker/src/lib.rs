@@ -24,6 +24,7 @@ pub mod follower;
 pub mod http;
 pub mod isr_task;
 pub mod lag;
+pub mod log_dirs;
 mod logging;
 pub mod metrics;
 pub mod net;

@@ -74,6 +74,8 @@ pub struct Metrics {
     pub under_replicated: IntGauge,
     pub under_min_isr: IntGauge,
     pub offline: IntGauge,
+    pub offline_log_dirs: IntGauge,
+    pub full_log_dirs: IntGauge,
     pub is_active_controller: IntGauge,
     pub leader_changes: IntCounter,
     /// Lag of each group by topic and partition.
@@ -115,6 +117,10 @@ impl Metrics {
             under_min_isr: m
                 .gauge("under_min_isr_partitions", "Led partitions with ISR below minimum")?,
             offline: m.gauge("offline_partitions", "Partitions of the cluster without leader")?,
+            offline_log_dirs: m
+                .gauge("offline_log_directory_count", "Log directories whose disk failed")?,
+            full_log_dirs: m
+                .gauge("full_log_directory_count", "Log directories that take no records")?,
             is_active_controller: m.gauge("active_controller", "1 on the active controller")?,
             leader_changes: m
                 .counter("leader_changes_total", "Leaderships taken or given up by this broker")?,

@@ -2,6 +2,7 @@
 //! registered, unfenced, and in the ISR of every partition that it has a replica of.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use base::{BrokerId, TopicId, TopicPartition};
@@ -49,7 +50,14 @@ pub enum Missing {
     Controller,
     Registration,
     Unfencing,
-    InSync { partitions: usize, first: Vec<TopicPartition> },
+    InSync {
+        partitions: usize,
+        first: Vec<TopicPartition>,
+    },
+    /// These log directories failed: the path and why.
+    LogDirs(Vec<(PathBuf, String)>),
+    /// Logs that could not be opened at the start.
+    Logs(Vec<TopicPartition>),
 }
 
 impl fmt::Display for Missing {
@@ -64,6 +72,18 @@ impl fmt::Display for Missing {
                 let more = if *partitions > first.len() { ", ..." } else { "" };
                 write!(f, "{partitions} replicas are not in sync: {}{more}", names.join(", "))
             }
+            Missing::LogDirs(dirs) => {
+                let dirs: Vec<String> =
+                    dirs.iter().map(|(dir, why)| format!("{} ({why})", dir.display())).collect();
+                write!(f, "log directories are offline: {}", dirs.join(", "))
+            }
+            Missing::Logs(logs) => {
+                let names: Vec<String> =
+                    logs.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+                let more = if logs.len() > NAMED_MAX { ", ..." } else { "" };
+                let names = names.join(", ");
+                write!(f, "{} logs could not be opened: {names}{more}", logs.len())
+            }
         }
     }
 }
@@ -76,6 +96,15 @@ pub fn of(broker: &Broker) -> Result<(), Missing> {
     let image = broker.image();
     if broker.quorum.leadership().borrow().leader.is_none() {
         return Err(Missing::Controller);
+    }
+    let offline = broker.partitions.dirs().offline();
+    if !offline.is_empty() {
+        let named = |(dir, why): (&Path, &str)| (dir.to_owned(), why.to_owned());
+        return Err(Missing::LogDirs(offline.into_iter().map(named).collect()));
+    }
+    let logs = broker.partitions.offline_replicas();
+    if !logs.is_empty() {
+        return Err(Missing::Logs(logs));
     }
     in_image(&image, broker.id, broker.partitions.incarnation_id)
 }
@@ -120,6 +149,10 @@ pub fn count_partitions(broker: &Broker) {
     metrics.leaders.set(led);
     metrics.under_replicated.set(under);
     metrics.offline.set(offline);
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let dirs = broker.partitions.dirs();
+    metrics.offline_log_dirs.set(count(dirs.offline().len()));
+    metrics.full_log_dirs.set(count(dirs.full_count()));
     let is_active = broker.quorum.leadership().borrow().is_self;
     metrics.is_active_controller.set(i64::from(is_active));
 }

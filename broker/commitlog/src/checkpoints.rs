@@ -53,15 +53,38 @@ pub struct Checkpoints {
     offsets: BTreeMap<OffsetCheckpoint, Offsets>,
     /// `None` where no file binds the names.
     ids: Option<BTreeMap<TopicPartition, TopicId>>,
+    /// Which of the files say what they cannot say.
+    damaged: Vec<String>,
 }
 
 impl Checkpoints {
+    /// A damaged file counts as empty: logs are read as a whole then. Without the ids no name is
+    /// believed.
     pub fn read(fs: &dyn Fs, log_dir: &Path) -> Result<Checkpoints, LogError> {
-        let mut offsets = BTreeMap::new();
+        let mut checkpoints = Checkpoints::default();
         for kind in OffsetCheckpoint::ALL {
-            offsets.insert(kind, kind.read(fs, log_dir)?);
+            let offsets = checkpoints.unless_damaged(kind.read(fs, log_dir))?;
+            checkpoints.offsets.insert(kind, offsets);
         }
-        Ok(Checkpoints { offsets, ids: read_topic_ids(fs, log_dir)? })
+        checkpoints.ids = match read_topic_ids(fs, log_dir) {
+            Ok(None) => None,
+            read => Some(checkpoints.unless_damaged(read.map(Option::unwrap_or_default))?),
+        };
+        Ok(checkpoints)
+    }
+
+    fn unless_damaged<T: Default>(&mut self, read: Result<T, LogError>) -> Result<T, LogError> {
+        match read {
+            Err(error @ LogError::Corrupt { .. }) => {
+                self.damaged.push(error.to_string());
+                Ok(T::default())
+            }
+            read => read,
+        }
+    }
+
+    pub fn damaged(&self) -> &[String] {
+        &self.damaged
     }
 
     /// The offset of this topic's partition; `None` if unknown, or known of another topic only.

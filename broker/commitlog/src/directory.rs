@@ -111,6 +111,11 @@ pub fn owner(fs: &dyn Fs, dir: &Path) -> Result<TopicId, LogError> {
     }
 }
 
+/// Something says, or said, whose partition the directory holds.
+pub fn is_marked(fs: &dyn Fs, dir: &Path) -> bool {
+    fs.exists(&dir.join(PARTITION_METADATA))
+}
+
 /// Whether a new partition may have its directory at this path: where nothing is, or where an
 /// earlier attempt ended before it wrote anything down.
 pub fn is_free(fs: &dyn Fs, dir: &Path) -> bool {

@@ -52,6 +52,16 @@ impl LogError {
         matches!(self, LogError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// There is no room for it: the disk is full, or the quota used up.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        let kind = match self {
+            LogError::Io { source, .. } => source.kind(),
+            _ => return false,
+        };
+        matches!(kind, StorageFull | QuotaExceeded)
+    }
+
     /// The broker must abort at once, see [`LogError::Fsync`].
     pub fn is_fatal(&self) -> bool {
         matches!(self, LogError::Fsync { .. })

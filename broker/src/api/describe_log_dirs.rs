@@ -13,7 +13,7 @@ use wire::messages::describe_log_dirs_response::{
 };
 use wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
-use crate::partition::Partition;
+use crate::partition::{Partition, Partitions};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -30,12 +30,12 @@ pub async fn handle(
     let mut partitions = broker.partitions.all();
     partitions.retain(wanted);
     partitions.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-    let dirs = broker.config.log_dirs.clone();
     let cordoned = broker.image().cordoned_log_dirs(broker.id).to_owned();
+    let asked = broker.clone();
     // The file system may have to ask a disk.
     let describe = move || {
-        let dirs = dirs.iter();
-        dirs.map(|dir| describe_dir(dir, &partitions, &cordoned)).collect()
+        let dirs = asked.config.log_dirs.iter();
+        dirs.map(|dir| describe_dir(&asked.partitions, dir, &partitions, &cordoned)).collect()
     };
     match broker.lookups.run(describe).await {
         Some(results) => DescribeLogDirsResponse { results, ..Default::default() },
@@ -47,10 +47,21 @@ pub async fn handle(
 }
 
 fn describe_dir(
+    hosted: &Partitions,
     dir: &Path,
     partitions: &[Arc<Partition>],
     cordoned: &str,
 ) -> DescribeLogDirsResult {
+    if hosted.dirs().is_offline(dir) {
+        return DescribeLogDirsResult {
+            error_code: ErrorCode::KafkaStorageError.code(),
+            log_dir: Str::from(dir.display().to_string()),
+            total_bytes: -1,
+            usable_bytes: -1,
+            is_cordoned: is_dir_cordoned(cordoned, &dir.to_string_lossy()),
+            ..Default::default()
+        };
+    }
     let mut topics: BTreeMap<&str, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for partition in partitions.iter().filter(|p| p.log_dir().as_deref() == Some(dir)) {
         let offsets = partition.offsets();
@@ -64,7 +75,7 @@ fn describe_dir(
     let topics = topics
         .into_iter()
         .map(|(name, partitions)| DescribeLogDirsTopic { name: Str::from(name), partitions });
-    let (total_bytes, usable_bytes) = room(dir);
+    let (total_bytes, usable_bytes) = room(hosted, dir);
     DescribeLogDirsResult {
         error_code: ErrorCode::None.code(),
         log_dir: Str::from(dir.display().to_string()),
@@ -76,10 +87,10 @@ fn describe_dir(
 }
 
 /// Size of the volume and what is left for us, in bytes; -1 where the system does not tell.
-fn room(dir: &Path) -> (i64, i64) {
-    let bytes = |blocks: u64, size: u64| i64::try_from(blocks.saturating_mul(size)).unwrap_or(-1);
-    match rustix::fs::statvfs(dir) {
-        Ok(stat) => (bytes(stat.f_blocks, stat.f_frsize), bytes(stat.f_bavail, stat.f_frsize)),
-        Err(_) => (-1, -1),
+fn room(partitions: &Partitions, dir: &Path) -> (i64, i64) {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    match partitions.room(dir) {
+        Some(room) => (bytes(room.total_bytes), bytes(room.free_bytes)),
+        None => (-1, -1),
     }
 }

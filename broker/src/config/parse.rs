@@ -280,6 +280,7 @@ impl Values {
             flush_checkpoint_interval_ms: self.get("log.flush.offset.checkpoint.interval.ms")?,
             recovery_threads: self.get("num.recovery.threads.per.data.dir")?,
             producer_id_expiration_ms: self.get("producer.id.expiration.ms")?,
+            reserve_bytes: self.get("barnabas.log.dir.reserve.bytes")?,
         })
     }
 

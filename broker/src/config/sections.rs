@@ -27,6 +27,8 @@ pub struct LogConfig {
     pub flush_checkpoint_interval_ms: u64,
     pub recovery_threads: usize,
     pub producer_id_expiration_ms: i64,
+    /// Room on the volume of each log directory that records of clients leave free.
+    pub reserve_bytes: u64,
 }
 
 /// Topic creation and elections.

@@ -26,6 +26,7 @@ use wire::{ApiKey, Part};
 use super::budget::{Charge, Ledger};
 use super::input::{BUFFER_BYTES_MIN, Input, InputError};
 use super::output::Output;
+use super::places::Occupant;
 use crate::broker::Broker;
 use crate::dispatch::{self, Begun};
 use crate::metrics::api_index;
@@ -52,6 +53,8 @@ const IDLE_CHECK: Duration = Duration::from_secs(10);
 pub struct ConnectionInfo {
     pub listener: Arc<str>,
     pub peer: SocketAddr,
+    /// Who is long unused goes first.
+    pub occupant: Arc<Occupant>,
 }
 
 /// What a handler wants to be sent.
@@ -314,6 +317,7 @@ impl Connection {
     fn note_sent(&mut self) {
         self.last_activity = Instant::now();
         self.last_read = self.last_activity;
+        self.info.occupant.used();
         while let Some((api, ready)) = self.output.sent() {
             self.broker.metrics.api(api).sent(ready.elapsed());
         }
@@ -329,6 +333,7 @@ impl Connection {
             }
             let received = Instant::now();
             self.last_activity = received;
+            self.info.occupant.used();
             self.broker.metrics.bytes_in.inc_by(length as u64 + 4);
             let (api, begun) =
                 dispatch::start(&self.broker, &mut self.session, &mut self.input, length, received);

@@ -1,19 +1,17 @@
 //! Accepting client connections, within the configured limits.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use prometheus::IntGauge;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use super::connection::{Connection, ConnectionInfo};
 use super::input::Input;
+use super::places::Limits;
 use crate::broker::Broker;
 use crate::config::Endpoint;
 
@@ -46,54 +44,49 @@ pub fn bind(endpoint: &Endpoint, backlog: i32) -> io::Result<BoundListener> {
     Ok(BoundListener { name: endpoint.name.as_str().into(), address, socket })
 }
 
-/// Connections open now, in all and by address.
-#[derive(Debug, Default)]
-struct Open {
-    total: usize,
-    by_ip: HashMap<IpAddr, usize>,
-}
-
-/// Gives its place back when the connection ends.
-struct Place {
-    open: Arc<Mutex<Open>>,
-    ip: IpAddr,
-    gauge: IntGauge,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.gauge.dec();
-        let mut open = self.open.lock();
-        open.total -= 1;
-        if let Some(count) = open.by_ip.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                open.by_ip.remove(&self.ip);
-            }
-        }
-    }
-}
-
 /// Accepts until the shutdown starts, then waits until the connections have sent what they owe.
 pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> {
     let listener = TcpListener::from_std(bound.socket)?;
-    let open = Arc::new(Mutex::new(Open::default()));
+    let config = &broker.config;
+    let is_protected = config.listeners.len() > 1 && *bound.name == *config.inter_broker_listener;
     let mut connections = JoinSet::new();
     loop {
+        let accept = async {
+            if !is_protected {
+                // Those who come meanwhile wait in the backlog.
+                broker.places.room(|| limits(&broker)).await;
+            }
+            listener.accept().await
+        };
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = accept => match accepted {
                 Ok((stream, peer)) => {
-                    let Some(place) = admit(&broker, &open, peer.ip()) else { continue };
+                    let place = match broker.places.take(peer.ip(), is_protected, limits(&broker)) {
+                        Ok(place) => place,
+                        Err(refusal) => {
+                            let listener = &bound.name;
+                            tracing::warn!(%peer, %listener, ?refusal, "refuse connection");
+                            continue;
+                        }
+                    };
                     if let Err(error) = tune(&broker, &stream) {
                         tracing::debug!(%peer, %error, "set socket options");
                     }
-                    let info = ConnectionInfo { listener: bound.name.clone(), peer };
+                    let info = ConnectionInfo {
+                        listener: bound.name.clone(),
+                        peer,
+                        occupant: place.occupant.clone(),
+                    };
                     let frame_bytes_max = broker.config.net.request_bytes_max;
                     let input = Input::new(frame_bytes_max, broker.memory.clone());
                     let connection = Connection::new(broker.clone(), stream, info, input);
                     connections.spawn(async move {
-                        let _place = place;
-                        connection.run().await;
+                        tokio::select! {
+                            () = connection.run() => {}
+                            () = place.occupant.evicted() => {
+                                tracing::info!(%peer, "connection gives way to a broker's");
+                            }
+                        }
                     });
                 }
                 Err(error) => {
@@ -110,21 +103,12 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
     Ok(())
 }
 
-fn admit(broker: &Broker, open: &Arc<Mutex<Open>>, ip: IpAddr) -> Option<Place> {
+fn limits(broker: &Broker) -> Limits {
     let fixed = &broker.config.net;
-    let connections_max = limit(broker, "max.connections", fixed.connections_max);
-    let per_ip_max = limit(broker, "max.connections.per.ip", fixed.connections_per_ip_max);
-    let mut all = open.lock();
-    let count = all.by_ip.get(&ip).copied().unwrap_or(0);
-    if all.total >= connections_max || count >= per_ip_max {
-        tracing::warn!(%ip, total = all.total, "refuse connection: limit reached");
-        return None;
+    Limits {
+        connections_max: limit(broker, "max.connections", fixed.connections_max),
+        per_ip_max: limit(broker, "max.connections.per.ip", fixed.connections_per_ip_max),
     }
-    all.total += 1;
-    all.by_ip.insert(ip, count + 1);
-    let gauge = broker.metrics.connections.clone();
-    gauge.inc();
-    Some(Place { open: open.clone(), ip, gauge })
 }
 
 /// A limit that may be altered at run time; `fixed` is what the file says.

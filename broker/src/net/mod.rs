@@ -6,6 +6,7 @@ mod connection;
 mod input;
 mod listener;
 mod output;
+mod places;
 mod read_ahead;
 mod sendfile;
 
@@ -13,4 +14,5 @@ pub use budget::Budget;
 pub use connection::{ConnectionInfo, Reply, ReplyFuture, Started};
 pub use input::{Input, Lent};
 pub use listener::{BoundListener, bind, serve};
+pub use places::Places;
 pub use read_ahead::ReadAhead;

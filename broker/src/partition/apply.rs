@@ -87,6 +87,7 @@ impl Partitions {
     fn tell(&self, image: &Arc<Image>) -> bool {
         let old = self.image();
         self.told.store(image.clone());
+        self.prune_offline(image);
         let changes = changes_between(&old, image);
         if changes.is_empty() {
             return false;
@@ -157,7 +158,9 @@ impl Partitions {
                 Some(partition) => {
                     self.insert(partition.clone());
                     partition.on(Event::Assign(assignment(state)));
+                    self.retire_if_failed(&partition);
                 }
+                None if self.is_withheld(id, topic_id) => {}
                 None => {
                     self.want(id, topic_id, assignment(state));
                     makes = true;

@@ -25,11 +25,18 @@ impl Partitions {
             return Ok(());
         }
         let mut written = self.written.lock();
+        let mut result = Ok(());
         for (dir, positions) in self.positions() {
+            if self.dirs.is_offline(&dir) {
+                continue;
+            }
             let writer = written.entry(dir.clone()).or_default();
-            writer.write(&*self.logs.fs, &dir, kinds, &positions)?;
+            // One disk that fails keeps no other from its checkpoints.
+            if let Err(error) = writer.write(&*self.logs.fs, &dir, kinds, &positions) {
+                result = Err(error);
+            }
         }
-        Ok(())
+        result
     }
 
     fn positions(&self) -> BTreeMap<PathBuf, Vec<Position>> {
@@ -110,7 +117,11 @@ impl Partitions {
                 let _ = partition.sync();
             }
             partition.post(Post::Removed);
-            partition.with(|state| state.mutate_log(Log::close))?;
+            match partition.with(|state| state.mutate_log(Log::close)) {
+                // The other directories are closed in order.
+                Err(_) if self.dirs.is_offline(partition.dir()) => {}
+                closed => closed?,
+            }
         }
         for loaded in self.loaded.lock().logs.values_mut() {
             loaded.log.close()?;
@@ -120,7 +131,9 @@ impl Partitions {
             OffsetCheckpoint::LogStart,
             OffsetCheckpoint::HighWatermark,
         ])?;
-        for dir in &self.config.log_dirs {
+        let is_whole =
+            |dir: &&PathBuf| !self.dirs.is_offline(dir) && !self.offline.has_unopened(dir);
+        for dir in self.config.log_dirs.iter().filter(is_whole) {
             checkpoint::write_clean_shutdown(&*self.logs.fs, dir, broker_epoch)?;
         }
         Ok(())

@@ -47,7 +47,7 @@ impl Broker {
     fn start(fs: &MemFs) -> Broker {
         let config = Arc::new(on_free_ports(Path::new(LOGS)));
         let context = LogContext::new(Arc::new(fs.clone()), 8);
-        let loaded = load_logs(&config, &context, &Recovery::default()).unwrap();
+        let loaded = load_logs(&config, &context, Arc::default(), &Recovery::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
         let runtime = runtime.unwrap();
         let groups = {

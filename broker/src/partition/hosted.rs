@@ -246,17 +246,13 @@ impl CommitTickets {
     }
 }
 
-/// Ends the process after a failed fsync: what is on disk is unknown, and a retry may lie.
-pub(super) fn fatal_fsync(error: &commitlog::LogError) -> ! {
-    tracing::error!(%error, "fsync failed: the broker stops; recovery decides what is left");
-    std::process::abort();
-}
-
-/// Logs an error of the log; a failed fsync ends the process.
+/// Logs an error of the log. What it says about the disk was heard where it came up (`log_dirs`).
 pub(super) fn storage_error(id: &TopicPartition, error: &commitlog::LogError) -> ErrorCode {
-    if error.is_fatal() {
-        fatal_fsync(error);
+    if error.is_full() {
+        // Every producer tries again and again; the directory is told of once.
+        tracing::debug!(partition = %id, %error, "log");
+    } else {
+        tracing::error!(partition = %id, %error, "log");
     }
-    tracing::error!(partition = %id, %error, "log");
     error.code()
 }

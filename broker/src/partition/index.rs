@@ -14,11 +14,12 @@ use tokio::sync::watch;
 
 use super::Partition;
 use super::checkpoints::Written;
-use super::hosted::fatal_fsync;
 use super::load::LoadedLogs;
 use super::making::Making;
+use super::offline::Offline;
 use super::outbox::Outbox;
 use crate::config::Config;
+use crate::log_dirs::LogDirs;
 
 /// The hosted partitions of one topic, by partition number.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub struct Partitions {
     pub incarnation_id: TopicId,
     pub(super) config: Arc<Config>,
     pub(super) logs: LogContext,
+    pub(super) dirs: Arc<LogDirs>,
     pub(super) outbox: Arc<Outbox>,
     /// Logs found on disk at start that no image has claimed yet.
     pub(super) loaded: Mutex<LoadedLogs>,
@@ -47,6 +49,10 @@ pub struct Partitions {
     pub(super) deleted_dirs: Mutex<Vec<(i64, PathBuf)>>,
     /// Logs that are to be made, and directories that are to go.
     pub(super) making: Making,
+    /// At the start there was a log directory that could not be read.
+    pub(super) has_unread_dir: bool,
+    /// Replicas whose log cannot be used.
+    pub(super) offline: Offline,
     /// What the checkpoint files say.
     pub(super) written: Mutex<Written>,
     index: RwLock<Index>,
@@ -61,7 +67,7 @@ impl Partitions {
         config: Arc<Config>,
         logs: LogContext,
         outbox: Arc<Outbox>,
-        loaded: LoadedLogs,
+        mut loaded: LoadedLogs,
     ) -> Partitions {
         Partitions {
             broker: config.broker_id,
@@ -69,6 +75,9 @@ impl Partitions {
             config,
             logs,
             outbox,
+            dirs: loaded.dirs.clone(),
+            has_unread_dir: !loaded.dirs.offline().is_empty(),
+            offline: std::mem::take(&mut loaded.offline),
             loaded: Mutex::new(loaded),
             deleted_dirs: Mutex::new(Vec::new()),
             making: Making::default(),
@@ -121,6 +130,7 @@ impl Partitions {
     pub fn find(&self, topic: &str, partition: i32) -> Result<Arc<Partition>, ErrorCode> {
         self.get(topic, partition).ok_or_else(|| {
             match self.image.load().partition(topic, partition) {
+                Some(_) if self.offline.has(topic, partition) => ErrorCode::KafkaStorageError,
                 Some(_) => ErrorCode::NotLeaderOrFollower,
                 None => ErrorCode::UnknownTopicOrPartition,
             }
@@ -133,6 +143,9 @@ impl Partitions {
             let image = self.image.load();
             match image.topic_by_id(topic) {
                 None => ErrorCode::UnknownTopicId,
+                Some(topic) if self.offline.has(&topic.name, partition) => {
+                    ErrorCode::KafkaStorageError
+                }
                 Some(topic) if topic.partition(partition).is_some() => {
                     ErrorCode::NotLeaderOrFollower
                 }
@@ -183,6 +196,15 @@ impl Partitions {
     }
 }
 
+impl Partitions {
+    /// Takes this very partition out, not a later one of the same name.
+    pub(super) fn take_this(&self, partition: &Arc<Partition>) -> bool {
+        let id = &partition.id;
+        let is_this = self.get(&id.topic, id.partition).is_some_and(|p| Arc::ptr_eq(&p, partition));
+        is_this && self.take(id, partition.topic_id).is_some()
+    }
+}
+
 impl Hosted {
     fn get(&self, partition: i32) -> Option<Arc<Partition>> {
         self.partitions.get(usize::try_from(partition).ok()?)?.clone()
@@ -203,9 +225,6 @@ impl Partitions {
     /// Closes segment files that were not used for a while. May wait for the disk.
     pub fn close_idle_files(&self) {
         if let Err(error) = self.logs.files.close_idle() {
-            if error.is_fatal() {
-                fatal_fsync(&error);
-            }
             tracing::error!(%error, "close idle files");
         }
     }

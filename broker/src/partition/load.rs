@@ -18,9 +18,11 @@ use rustix::io::Errno;
 
 use super::checkpoints::position;
 use super::dirs::warn_left;
+use super::offline::Offline;
 use super::settings;
 use crate::clock;
 use crate::config::Config;
+use crate::log_dirs::LogDirs;
 
 /// Kafka's name for it.
 const LOCK_FILE: &str = ".lock";
@@ -32,6 +34,8 @@ pub enum LoadError {
     Log(#[from] LogError),
     #[error("{dir}: {problem}")]
     Dir { dir: String, problem: String },
+    #[error("{0}")]
+    Dirs(String),
 }
 
 /// A log on disk is known by its name and by the topic whose data it is.
@@ -56,10 +60,14 @@ pub struct LoadedLogs {
     pub(super) logs: LogsOnDisk,
     /// One per log directory. Held until the logs are closed.
     pub locks: Vec<DirLock>,
-    /// One id per log directory, in their order.
-    pub directory_ids: Vec<TopicId>,
+    /// The log directories that can be used, each with its id.
+    pub directory_ids: Vec<(PathBuf, TopicId)>,
     /// The cluster that the directories belong to; `None` if they are new.
     pub cluster_id: Option<String>,
+    /// How the directories do; those that could not be read are offline.
+    pub dirs: Arc<LogDirs>,
+    /// Replicas whose logs could not be opened.
+    pub(super) offline: Offline,
     /// The broker epoch in the clean-shutdown markers, if every directory has one.
     pub clean_shutdown_epoch: Option<BrokerEpoch>,
 }
@@ -91,31 +99,86 @@ struct Found {
 pub fn load_logs(
     config: &Config,
     context: &LogContext,
+    dirs: Arc<LogDirs>,
     recovery: &Recovery,
 ) -> Result<LoadedLogs, LoadError> {
-    let mut loaded = LoadedLogs::default();
+    let mut loaded = LoadedLogs { dirs, ..LoadedLogs::default() };
     let (mut found, mut unbound) = (Vec::new(), Vec::new());
     let mut markers = Vec::new();
     for dir in &config.log_dirs {
-        let io = |error| LogError::io("create", dir, error);
-        context.fs.create_dir_all(dir).map_err(io)?;
-        loaded.locks.push(lock_dir(context, dir)?);
-        claim_dir(config, context, dir, &mut loaded)?;
-        let marker = checkpoint::take_clean_shutdown(&*context.fs, dir)?;
-        markers.push(marker);
-        let checkpoints = Arc::new(Checkpoints::read(&*context.fs, dir)?);
-        if !checkpoints.are_bound() {
-            unbound.push(dir.clone());
+        match read_dir(config, context, dir, &mut loaded) {
+            Ok(read) => {
+                markers.push(read.marker);
+                found.extend(read.found);
+                if !read.is_bound {
+                    unbound.push(dir.clone());
+                }
+            }
+            // The disk is at fault, and the others serve. A start on somebody else's is refused.
+            Err(LoadError::Log(error)) => {
+                loaded.dirs.fail(dir, with_cause(&error));
+                markers.push(None);
+            }
+            Err(error) => return Err(error),
         }
-        find_partitions(context, dir, marker.is_some(), &checkpoints, &mut found)?;
     }
     let epochs: Option<Vec<BrokerEpoch>> = markers.into_iter().collect();
     loaded.clean_shutdown_epoch = epochs.and_then(|epochs| epochs.into_iter().min());
     let threads = config.log.recovery_threads.max(1) * config.log_dirs.len();
     recovery.total.store(found.len(), Ordering::Relaxed);
-    loaded.logs = open_all(config, context, &found, threads, &recovery.done)?;
+    loaded.logs = open_all(config, context, &found, threads, &recovery.done, &loaded)?;
     bind_checkpoints(context, &unbound, &loaded.logs);
-    Ok(loaded)
+    match loaded.dirs.end_of_process() {
+        Some(problem) => Err(LoadError::Dirs(problem)),
+        None => Ok(loaded),
+    }
+}
+
+/// What a log directory holds.
+struct DirRead {
+    found: Vec<Found>,
+    /// Of a clean shutdown.
+    marker: Option<BrokerEpoch>,
+    /// The checkpoints say whose logs they speak of.
+    is_bound: bool,
+}
+
+/// Everything about a log directory but its logs.
+fn read_dir(
+    config: &Config,
+    context: &LogContext,
+    dir: &Path,
+    loaded: &mut LoadedLogs,
+) -> Result<DirRead, LoadError> {
+    let io = |error| LogError::io("create", dir, error);
+    context.fs.create_dir_all(dir).map_err(io)?;
+    let lock = lock_dir(context, dir)?;
+    let (directory_id, cluster_id) = claim_dir(config, context, dir, loaded)?;
+    let marker = match checkpoint::take_clean_shutdown(&*context.fs, dir) {
+        Err(error @ LogError::Corrupt { .. }) => {
+            tracing::error!(%error, "counts as an unclean stop");
+            None
+        }
+        marker => marker?,
+    };
+    let checkpoints = Arc::new(Checkpoints::read(&*context.fs, dir)?);
+    for damage in checkpoints.damaged() {
+        tracing::error!(error = damage, "counts as empty");
+    }
+    let is_bound = checkpoints.are_bound();
+    let mut found = Vec::new();
+    find_partitions(context, dir, marker.is_some(), &checkpoints, &mut found)?;
+    loaded.locks.push(lock);
+    loaded.directory_ids.push((dir.to_owned(), directory_id));
+    loaded.cluster_id = cluster_id.or(loaded.cluster_id.take());
+    Ok(DirRead { found, marker, is_bound })
+}
+
+fn with_cause(error: &LogError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
 }
 
 /// Two brokers on one directory would both append to its logs, and neither would notice. The lock
@@ -137,17 +200,17 @@ fn lock_dir(context: &LogContext, dir: &Path) -> Result<DirLock, LoadError> {
     Ok(DirLock { _file: file })
 }
 
-/// Checks that a directory belongs to this broker, or notes its id if it is new.
+/// Checks that a directory belongs to this broker. Returns its id, or a new one, and the cluster
+/// that it belongs to.
 fn claim_dir(
     config: &Config,
     context: &LogContext,
     dir: &Path,
-    loaded: &mut LoadedLogs,
-) -> Result<(), LoadError> {
+    loaded: &LoadedLogs,
+) -> Result<(TopicId, Option<String>), LoadError> {
     let problem = |problem| LoadError::Dir { dir: dir.display().to_string(), problem };
     let Some(properties) = checkpoint::read_meta_properties(&*context.fs, dir)? else {
-        loaded.directory_ids.push(TopicId::from_random(uuid::Uuid::new_v4().as_u128()));
-        return Ok(());
+        return Ok((TopicId::from_random(uuid::Uuid::new_v4().as_u128()), None));
     };
     if properties.node_id != config.broker_id.0 {
         let id = properties.node_id;
@@ -157,9 +220,7 @@ fn claim_dir(
     if expected.is_some_and(|id| *id != properties.cluster_id) {
         return Err(problem(format!("belongs to another cluster, {}", properties.cluster_id)));
     }
-    loaded.cluster_id = Some(properties.cluster_id);
-    loaded.directory_ids.push(properties.directory_id);
-    Ok(())
+    Ok((properties.directory_id, Some(properties.cluster_id)))
 }
 
 /// Writes `meta.properties` where it is missing, once the cluster's id is known.
@@ -167,9 +228,9 @@ pub fn write_meta_properties(
     config: &Config,
     context: &LogContext,
     cluster_id: &str,
-    directory_ids: &[TopicId],
+    directory_ids: &[(PathBuf, TopicId)],
 ) -> Result<(), LogError> {
-    for (dir, &directory_id) in config.log_dirs.iter().zip(directory_ids) {
+    for &(ref dir, directory_id) in directory_ids {
         if checkpoint::read_meta_properties(&*context.fs, dir)?.is_none() {
             let properties = MetaProperties {
                 cluster_id: cluster_id.to_owned(),
@@ -226,13 +287,14 @@ fn bind_checkpoints(context: &LogContext, unbound: &[PathBuf], logs: &LogsOnDisk
     }
 }
 
-/// Opens the logs on several threads; the first failure stops the start.
+/// Opens the logs on several threads. One that cannot be opened is offline, and the others serve.
 fn open_all(
     config: &Config,
     context: &LogContext,
     found: &[Found],
     threads: usize,
     done: &AtomicUsize,
+    loaded: &LoadedLogs,
 ) -> Result<LogsOnDisk, LoadError> {
     let next = AtomicUsize::new(0);
     let opened = Mutex::new(LogsOnDisk::new());
@@ -253,6 +315,10 @@ fn open_all(
                                 *failed.lock() = Some(found_twice(&item.dir, &twice));
                             }
                         }
+                        Err(LoadError::Log(error)) => {
+                            done.fetch_add(1, Ordering::Relaxed);
+                            not_opened(item, &error, loaded);
+                        }
                         Err(error) => *failed.lock() = Some(error),
                     }
                 }
@@ -263,6 +329,13 @@ fn open_all(
         Some(error) => Err(error),
         None => Ok(opened.into_inner()),
     }
+}
+
+/// Its files stay as they are: they may be all that is left of it.
+fn not_opened(found: &Found, error: &LogError, loaded: &LoadedLogs) {
+    let (partition, error) = (&found.partition, with_cause(error));
+    tracing::error!(%partition, error, "the log cannot be opened, the replica is offline");
+    loaded.offline.not_opened(partition.clone(), &found.dir);
 }
 
 /// Nobody can know which of two logs has what was acknowledged.
@@ -279,7 +352,10 @@ fn open_one(
 ) -> Result<Option<(LogKey, LoadedLog)>, LoadError> {
     let topic_id = match directory::owner(&*context.fs, &found.dir) {
         Ok(topic_id) => topic_id,
-        Err(error @ LogError::NotOurs { .. }) => {
+        // A log of ours whose mark is damaged is no reason to make an empty one elsewhere.
+        Err(error @ LogError::NotOurs { .. })
+            if !directory::is_marked(&*context.fs, &found.dir) =>
+        {
             warn_left(&found.dir, &error);
             return Ok(None);
         }

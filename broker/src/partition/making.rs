@@ -277,7 +277,10 @@ impl Partitions {
         let want = self.making.change(|jobs| jobs.by_id.get(id)?.want.clone());
         let Some(Want { topic_id, .. }) = want else { return Ok(None) };
         let config = settings::of_topic(&self.config, image, &id.topic).log;
-        let log_dir = dirs.best_for(&self.logs, id);
+        let Some(log_dir) = dirs.best_for(&self.logs, id) else {
+            let source = std::io::Error::other("no log directory is left");
+            return Err(LogError::io("create", Path::new(&id.to_string()), source));
+        };
         let now_ms = clock::wall_ms();
         let log = Log::create(&self.logs, &log_dir, id.clone(), topic_id, config, now_ms)?;
         Ok(Some(Made { id: id.clone(), topic_id, log, image: image.clone() }))
@@ -304,6 +307,7 @@ impl Partitions {
             }
             jobs.put_back(&id, false);
         });
+        self.retire_if_failed(&partition);
         // Who applies configs either finds the replica in the index, or told of its image before.
         let told = self.told.load_full();
         if !Arc::ptr_eq(&told, &image) {
@@ -328,41 +332,51 @@ impl Partitions {
     }
 }
 
-/// The log directories with the number of their partitions.
+struct Candidate {
+    dir: PathBuf,
+    is_cordoned: bool,
+    is_full: bool,
+    partitions: usize,
+}
+
+/// The log directories that can be used, with the number of their partitions.
 struct LogDirs {
-    dirs: Vec<(PathBuf, bool, usize)>,
+    dirs: Vec<Candidate>,
 }
 
 impl LogDirs {
     fn count(partitions: &Partitions, image: &Image) -> LogDirs {
         let cordoned = image.cordoned_log_dirs(partitions.broker);
-        let is_cordoned = |dir: &Path| is_dir_cordoned(cordoned, &dir.to_string_lossy());
-        let dirs = &partitions.config.log_dirs;
-        let mut dirs: Vec<_> = dirs.iter().map(|dir| (dir.clone(), is_cordoned(dir), 0)).collect();
+        let all = partitions.config.log_dirs.iter();
+        let candidate = |dir: &PathBuf| Candidate {
+            dir: dir.clone(),
+            is_cordoned: is_dir_cordoned(cordoned, &dir.to_string_lossy()),
+            is_full: partitions.dirs.is_full(dir),
+            partitions: 0,
+        };
+        let usable = all.filter(|dir| !partitions.dirs.is_offline(dir));
+        let mut dirs: Vec<Candidate> = usable.map(candidate).collect();
         if dirs.len() > 1 {
             for partition in partitions.all() {
                 let parent = partition.dir().parent();
-                if let Some(at) = dirs.iter_mut().find(|at| Some(&*at.0) == parent) {
-                    at.2 += 1;
+                if let Some(at) = dirs.iter_mut().find(|at| Some(&*at.dir) == parent) {
+                    at.partitions += 1;
                 }
             }
         }
         LogDirs { dirs }
     }
 
-    /// The one with the fewest partitions; cordoned ones, and those where something is in the way
-    /// of this partition, only if all are. It gets one more.
-    fn best_for(&mut self, logs: &LogContext, id: &TopicPartition) -> PathBuf {
+    /// The one with the fewest partitions; full and cordoned ones, and those where something is in
+    /// the way of this partition, only if all are. It gets one more. `None`: all are offline, and
+    /// the process is about to end.
+    fn best_for(&mut self, logs: &LogContext, id: &TopicPartition) -> Option<PathBuf> {
         let name = id.to_string();
         let is_several = self.dirs.len() > 1;
         let is_taken = |dir: &Path| is_several && !directory::is_free(&*logs.fs, &dir.join(&name));
-        let best = self
-            .dirs
-            .iter_mut()
-            .min_by_key(|(dir, cordoned, count)| (is_taken(dir), *cordoned, *count));
-        best.map_or_else(PathBuf::new, |(dir, _, count)| {
-            *count += 1;
-            dir.clone()
-        })
+        let rank = |c: &&mut Candidate| (is_taken(&c.dir), c.is_cordoned, c.is_full, c.partitions);
+        let best = self.dirs.iter_mut().min_by_key(rank)?;
+        best.partitions += 1;
+        Some(best.dir.clone())
     }
 }

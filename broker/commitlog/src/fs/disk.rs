@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use rustix::fs::Advice;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{File, Fs, OpenDir, OpenMode, resident};
+use super::{File, Fs, OpenDir, OpenMode, Room, resident};
 
 /// Files of the operating system.
 #[derive(Clone, Copy, Default, Debug)]
@@ -63,6 +63,12 @@ impl Fs for DiskFs {
 
     fn exists(&self, path: &Path) -> bool {
         path.exists()
+    }
+
+    fn room(&self, dir: &Path) -> io::Result<Option<Room>> {
+        let stat = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Some(Room { total_bytes: bytes(stat.f_blocks), free_bytes: bytes(stat.f_bavail) }))
     }
 
     fn modified_ms(&self, path: &Path) -> io::Result<i64> {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{File, Fs, OpenDir, OpenMode};
+use super::{File, Fs, OpenDir, OpenMode, Room};
 
 const SECTOR_BYTES: usize = 512;
 /// As of the usual file systems.
@@ -432,6 +432,14 @@ impl Fs for MemFs {
 
     fn exists(&self, path: &Path) -> bool {
         self.state.lock().find(path).is_some()
+    }
+
+    fn room(&self, _: &Path) -> io::Result<Option<Room>> {
+        let state = self.state.lock();
+        Ok(state.faults.capacity_bytes.map(|total_bytes| Room {
+            total_bytes,
+            free_bytes: total_bytes.saturating_sub(state.used_bytes),
+        }))
     }
 
     fn modified_ms(&self, _path: &Path) -> io::Result<i64> {

@@ -30,6 +30,14 @@ pub enum OpenMode {
     Create,
 }
 
+/// The room on a volume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    pub total_bytes: u64,
+    /// What is left for us: some systems keep a part for the superuser.
+    pub free_bytes: u64,
+}
+
 pub trait Fs: Send + Sync + Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
     /// Names (not paths) in a directory, sorted.
@@ -47,6 +55,8 @@ pub trait Fs: Send + Sync + Debug {
         self.open_dir(dir)?.sync()
     }
     fn exists(&self, path: &Path) -> bool;
+    /// The room on the volume that a directory is on; `None` where the system does not tell.
+    fn room(&self, dir: &Path) -> io::Result<Option<Room>>;
     /// Milliseconds since the epoch of the last write; 0 where the file system keeps none.
     fn modified_ms(&self, path: &Path) -> io::Result<i64>;
 }

@@ -294,6 +294,9 @@ const OWN: &[BrokerKey] = &[
     // Whether a broker with an empty disk may begin a new cluster, as one of the first voters; with
     // false it waits until it can join the existing one.
     used("barnabas.quorum.begin", Bool, "true"),
+    // Room that records of clients leave free on the volume of each log directory, at most a
+    // twentieth of it. It is for metadata, checkpoints and, to a half, for the broker's own topics.
+    used("barnabas.log.dir.reserve.bytes", Long(0), "134217728"),
     // The id of the cluster, as `kafka-storage format --cluster-id` would write it.
     used("barnabas.cluster.id", Text, ""),
 ];
