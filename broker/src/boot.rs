@@ -37,6 +37,7 @@ use crate::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
 use crate::pod_config::PodConfig;
 use crate::readiness::Startup;
 use crate::shutdown::{Shutdown, Signals};
+use crate::suspects::{self, Suspects};
 use crate::{background, dev, follower, http, isr_task, logging, open_files};
 
 /// What looks for something on disk, beside those who read much: it must not wait for them.
@@ -241,6 +242,7 @@ fn build(
         producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         throttles: Arc::default(),
+        suspects: Suspects::default(),
         places: Places::new(open_files::connections_max(), metrics.connections.clone()),
         memory: Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max),
         read_ahead: pool("read-ahead", config.net.io_threads)?,
@@ -393,6 +395,7 @@ impl Running {
 
     fn start_data(&mut self, clients: Vec<BoundListener>) {
         self.tasks.spawn(follower::run(self.broker.clone()));
+        self.tasks.spawn(suspects::run(self.broker.clone()));
         for listener in clients {
             let broker = self.broker.clone();
             self.tasks.spawn(async move {

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::net::{Budget, Places, ReadAhead};
 use crate::partition::Partitions;
 use crate::shutdown::Shutdown;
+use crate::suspects::Suspects;
 use crate::throttles::Throttles;
 
 pub struct Broker {
@@ -48,6 +49,8 @@ pub struct Broker {
     pub throttles: Arc<Throttles>,
     /// For connections of clients and brokers.
     pub places: Arc<Places>,
+    /// Brokers whose process has probably ended.
+    pub suspects: Suspects,
 }
 
 impl Broker {

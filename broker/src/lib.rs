@@ -34,6 +34,7 @@ mod pod_config;
 pub mod readiness;
 pub mod request;
 pub mod shutdown;
+pub mod suspects;
 pub mod throttle;
 pub mod throttles;
 

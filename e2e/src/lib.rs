@@ -11,6 +11,7 @@ pub mod config;
 pub mod disk;
 pub mod dump;
 pub mod fuzz;
+pub mod gaps;
 pub mod http;
 pub mod load;
 pub mod metrics;
@@ -19,6 +20,7 @@ pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod setup;
+pub mod victim;
 pub mod wait;
 
 pub use cluster::Cluster;

@@ -35,6 +35,7 @@ pub fn all() -> Result<()> {
     packages()?;
     java()?;
     go()?;
+    node()?;
     python()?;
     Ok(())
 }
@@ -113,6 +114,25 @@ pub fn go() -> Result<PathBuf> {
             run(build.arg(&program).arg("."))
         })?;
         Ok(program)
+    })
+}
+
+/// The directory with KafkaJS and the programs that use it.
+pub fn node() -> Result<PathBuf> {
+    static DONE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&DONE, || {
+        let (dir, from) = (cache()?.join("node"), sources().join("node"));
+        let mut inputs = files_in(&from, "js")?;
+        inputs.extend(files_in(&from, "json")?);
+        step(&dir, "modules", &inputs, || {
+            for input in &inputs {
+                fs::copy(input, dir.join(input.file_name().context("a file's name")?))?;
+            }
+            let mut install = Command::new("npm");
+            install.current_dir(&dir).args(["install", "--no-audit", "--no-fund"]);
+            run(install.args(["--ignore-scripts", "--loglevel=error"]))
+        })?;
+        Ok(dir)
     })
 }
 

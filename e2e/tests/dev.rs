@@ -89,6 +89,67 @@ fn nobody_has_to_read_what_it_says() -> Result<()> {
     done.with_context(|| dev.said())
 }
 
+/// A port that another process has, and a directory that another broker has.
+#[test]
+fn what_keeps_a_broker_from_starting_is_said_at_once() -> Result<()> {
+    let _one = e2e::exclusive();
+    let (dir, port) = samples()?;
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port + 1))?;
+    let mut dev = Dev::start(dir.path(), "taken", BROKERS)?;
+    let said = says_within_a_second(&mut dev, "broker 1: exited with code 1: bind listener");
+    drop(taken);
+    // The port is free again: the broker is started again by itself.
+    let well = said.and_then(|_| dev.line("all brokers are ready"));
+    well.and_then(|_| dev.stop(port)).with_context(|| dev.said())?;
+    let data = dir.path().join("data/castle/broker-2/data");
+    let lock = fs::File::open(data.join(".lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    let mut dev = Dev::start(dir.path(), "locked", BROKERS)?;
+    let said = says_within_a_second(&mut dev, "broker 2: exited with code 1: ");
+    drop(lock);
+    let named = said.and_then(|line| {
+        ensure!(line.contains(&data.display().to_string()), "{line}");
+        dev.line("all brokers are ready")
+    });
+    named.and_then(|_| dev.stop(port)).with_context(|| dev.said())
+}
+
+/// The line that starts so, which must come within a second of the brokers' start.
+fn says_within_a_second(dev: &mut Dev, start: &str) -> Result<String> {
+    dev.line("cluster castle")?;
+    let asked = std::time::Instant::now();
+    let line = dev.line(start)?;
+    let took = asked.elapsed();
+    ensure!(took < Duration::from_secs(1), "it said so after {took:?}");
+    Ok(line)
+}
+
+/// After restarts every broker leads its share again, without anybody's doing.
+#[test]
+fn leaders_are_balanced_again_after_a_restart() -> Result<()> {
+    let _one = e2e::exclusive();
+    let (dir, port) = samples()?;
+    let mut dev = Dev::start(dir.path(), "first", BROKERS)?;
+    let made = dev.line("bootstrap address:").and_then(|_| {
+        let admin = Admin::new(addresses(port))?;
+        admin.create_topic("wide", 60, 3, &[])?;
+        admin.wait_in_sync(&["wide"], Duration::from_secs(30))?;
+        dev.stop(port)
+    });
+    made.with_context(|| dev.said())?;
+    let mut dev = Dev::start(dir.path(), "second", BROKERS)?;
+    let balanced = dev.line("bootstrap address:").and_then(|_| {
+        let admin = Admin::new(addresses(port))?;
+        wait::until("every broker leads its share", Duration::from_secs(30), || {
+            let wide = admin.partitions(&["wide"])?;
+            let led = |id| wide.values().filter(|p| p.leader == id).count();
+            Ok((0..3).all(|id| led(id) >= 18).then_some(()))
+        })?;
+        dev.stop(port)
+    });
+    balanced.with_context(|| dev.said())
+}
+
 fn addresses(port: u16) -> Vec<String> {
     (port..port + BROKERS).map(|port| format!("127.0.0.1:{port}")).collect()
 }

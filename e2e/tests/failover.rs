@@ -6,7 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use e2e::admin::Admin;
 use e2e::load::{Load, longest_gap, now_ns, summary};
+use e2e::raw::Raw;
+use e2e::victim::choose;
 use e2e::{Cluster, ClusterConfig, wait, with_cluster};
+use wire::messages::MetadataRequest;
+use wire::messages::metadata_request::MetadataRequestTopic;
 
 const TOPIC: &str = "failover";
 const PARTITIONS: i32 = 6;
@@ -54,6 +58,49 @@ fn leaders_are_paused() {
     with_cluster(ClusterConfig::new(3), |cluster| run(cluster, Kind::Pause, &faults));
 }
 
+/// A client that lost its leader asks another broker at once, and some ask again only after a
+/// second: no answer names a leader whose process has ended.
+#[test]
+fn metadata_names_no_leader_that_was_killed() {
+    with_cluster(ClusterConfig::new(3), |cluster| {
+        let admin = cluster.admin()?;
+        admin.create_topic(TOPIC, PARTITIONS, 3, &[("min.insync.replicas", "2")])?;
+        for round in 0..4 {
+            let (victim, _) = choose(&admin, TOPIC, round % 2 == 1)?;
+            let others: Vec<usize> = cluster.ids().filter(|id| *id != victim).collect();
+            let mut clients = Vec::new();
+            for other in &others {
+                clients.push(Raw::connect(&cluster.address(*other))?);
+            }
+            cluster.kill(victim)?;
+            for client in &mut clients {
+                named_leaders(client, victim).with_context(|| format!("round {round}"))?;
+            }
+            new_leaders(&cluster.admin_without(victim)?, victim)?;
+            cluster.start_broker(victim)?;
+            cluster.wait_broker(victim)?;
+            cluster.wait_in_sync()?;
+        }
+        Ok(())
+    });
+}
+
+/// Asks for the topic; the answer must name leaders other than the victim, or none.
+fn named_leaders(client: &mut Raw, victim: usize) -> Result<()> {
+    let topic = MetadataRequestTopic { name: Some(TOPIC.into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+    let answer = client.call(&request, 12, Duration::from_secs(5))?;
+    let victim = i32::try_from(victim)?;
+    let partitions: Vec<_> = answer.topics.iter().flat_map(|t| &t.partitions).collect();
+    ensure!(partitions.len() == PARTITIONS.unsigned_abs() as usize, "{answer:?}");
+    for partition in partitions {
+        let (leader, code) = (partition.leader_id, partition.error_code);
+        ensure!(leader != victim, "partition {}: the dead leader", partition.partition_index);
+        ensure!((leader >= 0) == (code == 0), "leader {leader} with code {code}");
+    }
+    Ok(())
+}
+
 fn run(cluster: &mut Cluster, kind: Kind, faults: &Faults) -> Result<()> {
     let admin = cluster.admin()?;
     let min_isr = ("min.insync.replicas", "2");
@@ -62,7 +109,7 @@ fn run(cluster: &mut Cluster, kind: Kind, faults: &Faults) -> Result<()> {
     let mut windows = Vec::new();
     for round in 0..faults.rounds {
         let controller_too = round % 2 == 1;
-        let (victim, controller) = choose(&admin, controller_too)?;
+        let (victim, controller) = choose(&admin, TOPIC, controller_too)?;
         ensure!((victim == controller) == controller_too, "round {round}: {victim}, {controller}");
         let at = now_ns()?;
         match kind {
@@ -98,39 +145,6 @@ fn run(cluster: &mut Cluster, kind: Kind, faults: &Faults) -> Result<()> {
         ensure!(longest < faults.longest_max, "the longest gap is {longest:?}");
     }
     Ok(())
-}
-
-/// Every broker leads its share again; the victim is the active controller, or a leader that is
-/// not. Returns the victim and the active controller, which still are that after a quiet moment.
-fn choose(admin: &Admin, controller_too: bool) -> Result<(usize, usize)> {
-    wait::until("a victim among preferred leaders", Duration::from_secs(40), || {
-        let Some(chosen) = look(admin, controller_too)? else {
-            admin.elect_preferred()?;
-            return Ok(None);
-        };
-        settle();
-        Ok((look(admin, controller_too)? == Some(chosen)).then_some(chosen))
-    })
-}
-
-/// The victim and the active controller, as all brokers tell; nothing while a partition is not led
-/// by its preferred leader.
-fn look(admin: &Admin, controller_too: bool) -> Result<Option<(usize, usize)>> {
-    let partitions = admin.partitions_agreed(&[TOPIC])?;
-    if partitions.values().any(|p| p.replicas.first() != Some(&p.leader)) {
-        return Ok(None);
-    }
-    let controller = admin.controller_agreed()?;
-    let mut leaders = partitions.values().map(|p| p.leader);
-    let victim = leaders
-        .find(|leader| (*leader == controller) == controller_too)
-        .with_context(|| format!("no leader to kill beside controller {controller}"))?;
-    Ok(Some((usize::try_from(victim)?, usize::try_from(controller)?)))
-}
-
-/// Lets the load write undisturbed for a moment, so that a gap belongs to its own fault.
-fn settle() {
-    std::thread::sleep(Duration::from_millis(500));
 }
 
 fn new_leaders(others: &Admin, victim: usize) -> Result<()> {

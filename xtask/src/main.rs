@@ -27,6 +27,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Failover as six clients see it with their default settings; prints a Markdown table.
+    #[command(disable_help_flag = true)]
+    Gaps {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The simulator, e.g. `cargo x simulate run --seeds 0..10000`.
     #[command(disable_help_flag = true)]
     Simulate {
@@ -54,6 +60,7 @@ fn main() -> Result<()> {
         Command::Tidy => tidy::run(),
         Command::Setup => run::program("e2e", "setup", &[]),
         Command::Bench { arguments } => run::program("e2e", "bench", &arguments),
+        Command::Gaps { arguments } => run::program("e2e", "gaps", &arguments),
         Command::Simulate { arguments } => run::program("sim", "sim", &arguments),
         Command::Fuzz { arguments } => run::program("e2e", "fuzz", &arguments),
         Command::Kind(action) => kind::run(&action),

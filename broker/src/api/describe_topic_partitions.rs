@@ -12,6 +12,7 @@ use wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResp
 
 use super::forward::ids;
 use super::topology::{TOPIC_OPERATIONS, leader_on, offline_replicas};
+use crate::suspects::Suspects;
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -21,11 +22,12 @@ pub async fn handle(
 ) -> DescribeTopicPartitionsResponse {
     let limit = broker.config.net.partitions_per_request_max;
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, limit);
-    page(&broker.image(), &cx.listener, request, limit)
+    page(&broker.image(), &broker.suspects, &cx.listener, request, limit)
 }
 
 fn page(
     image: &Image,
+    suspects: &Suspects,
     listener: &str,
     request: DescribeTopicPartitionsRequest,
     limit: usize,
@@ -55,7 +57,7 @@ fn page(
         };
         let last = topic.partitions.len().min(first.saturating_add(room));
         if last > first || topic.partitions.is_empty() {
-            out.topics.push(describe(image, topic, listener, first..last));
+            out.topics.push(describe(image, suspects, topic, listener, first..last));
             room -= last - first;
         }
         if last < topic.partitions.len() {
@@ -69,13 +71,14 @@ fn page(
 
 fn describe(
     image: &Image,
+    suspects: &Suspects,
     topic: &Topic,
     listener: &str,
     range: std::ops::Range<usize>,
 ) -> response::DescribeTopicPartitionsResponseTopic {
     let partitions = topic.partitions.iter().enumerate().skip(range.start).take(range.len());
     let partition = |(index, p): (usize, &Arc<metadata::Partition>)| {
-        let leader = leader_on(image, p, listener);
+        let leader = leader_on(image, suspects, p, listener);
         response::DescribeTopicPartitionsResponsePartition {
             error_code: leader.err().unwrap_or(ErrorCode::None).code(),
             partition_index: index as i32,

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use base::ErrorCode;
-use metadata::{ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image};
+use metadata::{
+    ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image, Partition,
+};
 use wire::Str;
 use wire::messages::find_coordinator_response::Coordinator;
 use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -12,6 +14,7 @@ use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 use super::forward::{await_image, forward};
 use super::topology::leader_on;
 use crate::coordinator_task::{OFFSETS_TOPIC, partition_of};
+use crate::suspects::{Suspects, settled_image};
 use crate::{Broker, RequestContext, clock};
 
 /// `KeyType` of a request.
@@ -42,10 +45,16 @@ pub async fn handle(
     if unserved.is_none() {
         ensure_offsets_topic(broker).await;
     }
-    let image = broker.image();
+    let suspects = &broker.suspects;
+    let image = settled_image(broker, |image| {
+        let mut partitions = keys.iter().filter_map(|key| offsets_partition(image, key));
+        let leads = |p: &Partition| p.leader.is_some_and(|id| suspects.is_suspect(image, id));
+        partitions.any(leads)
+    })
+    .await;
     let answer = |key: Str| match unserved {
         Some((error, message)) => no_coordinator(key, error, message),
-        None => find(&image, cx, key),
+        None => find(&image, suspects, cx, key),
     };
     let coordinators: Vec<Coordinator> = keys.into_iter().map(answer).collect();
     match cx.version >= BATCHED {
@@ -54,10 +63,14 @@ pub async fn handle(
     }
 }
 
-fn find(image: &Image, cx: &RequestContext, key: Str) -> Coordinator {
-    let leader = partition_of(image, &key)
-        .and_then(|index| image.partition(OFFSETS_TOPIC, index))
-        .and_then(|partition| leader_on(image, partition, &cx.listener).ok());
+/// The partition that the group belongs to.
+fn offsets_partition<'a>(image: &'a Image, group: &str) -> Option<&'a Partition> {
+    image.partition(OFFSETS_TOPIC, partition_of(image, group)?)
+}
+
+fn find(image: &Image, suspects: &Suspects, cx: &RequestContext, key: Str) -> Coordinator {
+    let leader = offsets_partition(image, &key)
+        .and_then(|partition| leader_on(image, suspects, partition, &cx.listener).ok());
     let endpoint = leader
         .and_then(|id| image.broker(id))
         .and_then(|broker| broker.listener(&cx.listener).map(|endpoint| (broker.id, endpoint)));

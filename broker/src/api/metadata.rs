@@ -17,10 +17,11 @@ use wire::messages::{MetadataRequest, MetadataResponse};
 use super::find_coordinator::ensure_offsets_topic;
 use super::forward::{await_image, forward, ids};
 use super::topology::{
-    CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for, leader_on,
-    offline_replicas,
+    CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for,
+    has_suspect_leader, leader_on, offline_replicas,
 };
 use crate::coordinator_task::OFFSETS_TOPIC;
+use crate::suspects::{Suspects, settled_image};
 use crate::{Broker, RequestContext};
 
 /// Topics that one request may create by naming them.
@@ -40,12 +41,16 @@ pub async fn handle(
         }
         create_missing(broker, wanted).await;
     }
-    let image = broker.image();
+    let (suspects, wanted) = (&broker.suspects, request.topics.as_deref());
+    let image = settled_image(broker, |image| {
+        is_named(wanted, cx.version, image, |t| has_suspect_leader(image, suspects, t))
+    })
+    .await;
     let mut response = MetadataResponse {
         brokers: brokers(&image, &cx.listener),
         cluster_id: Some(Str::from(image.cluster_id())),
         controller_id: controller_for(&image, active_controller(broker), &cx.listener),
-        topics: topics(&image, cx, &request),
+        topics: topics(&image, suspects, cx, &request),
         ..Default::default()
     };
     if request.include_topic_authorized_operations {
@@ -70,23 +75,44 @@ fn brokers(image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
         .collect()
 }
 
+/// Whether any topic that the request asks for is as `is` says.
+fn is_named(
+    wanted: Option<&[MetadataRequestTopic]>,
+    version: i16,
+    image: &Image,
+    is: impl Fn(&Topic) -> bool,
+) -> bool {
+    match wanted {
+        Some(named) if !(named.is_empty() && version == 0) => named.iter().any(|wanted| {
+            let topic = match &wanted.name {
+                Some(name) => image.topic(name),
+                None => image.topic_by_id(wanted.topic_id),
+            };
+            topic.is_some_and(|topic| is(topic))
+        }),
+        _ => image.topics().any(|topic| is(topic)),
+    }
+}
+
 fn topics(
     image: &Image,
+    suspects: &Suspects,
     cx: &RequestContext,
     request: &MetadataRequest,
 ) -> Vec<MetadataResponseTopic> {
     match &request.topics {
         // Version 0 has no null: there an empty list asks for all.
-        None => image.topics().map(|t| describe(image, t, cx)).collect(),
+        None => image.topics().map(|t| describe(image, suspects, t, cx)).collect(),
         Some(named) if named.is_empty() && cx.version == 0 => {
-            image.topics().map(|t| describe(image, t, cx)).collect()
+            image.topics().map(|t| describe(image, suspects, t, cx)).collect()
         }
-        Some(named) => named.iter().map(|wanted| find(image, wanted, cx)).collect(),
+        Some(named) => named.iter().map(|wanted| find(image, suspects, wanted, cx)).collect(),
     }
 }
 
 fn find(
     image: &Image,
+    suspects: &Suspects,
     wanted: &MetadataRequestTopic,
     cx: &RequestContext,
 ) -> MetadataResponseTopic {
@@ -98,14 +124,14 @@ fn find(
     };
     match &wanted.name {
         Some(name) => match image.topic(name) {
-            Some(topic) => describe(image, topic, cx),
+            Some(topic) => describe(image, suspects, topic, cx),
             None if topic_name::check(name).is_err() => {
                 missing(Some(name.clone()), TopicId::ZERO, ErrorCode::InvalidTopicException)
             }
             None => missing(Some(name.clone()), TopicId::ZERO, ErrorCode::UnknownTopicOrPartition),
         },
         None => match image.topic_by_id(wanted.topic_id) {
-            Some(topic) => describe(image, topic, cx),
+            Some(topic) => describe(image, suspects, topic, cx),
             None => {
                 // Before version 12 the name cannot be null.
                 let name = (cx.version < 12).then(|| Str::from(""));
@@ -115,9 +141,14 @@ fn find(
     }
 }
 
-fn describe(image: &Image, topic: &Topic, cx: &RequestContext) -> MetadataResponseTopic {
+fn describe(
+    image: &Image,
+    suspects: &Suspects,
+    topic: &Topic,
+    cx: &RequestContext,
+) -> MetadataResponseTopic {
     let partition = |(index, partition): (usize, &Arc<metadata::Partition>)| {
-        let leader = leader_on(image, partition, &cx.listener);
+        let leader = leader_on(image, suspects, partition, &cx.listener);
         let error = match leader {
             Ok(_) => ErrorCode::None,
             // Version 5 and older do not know the newer code.

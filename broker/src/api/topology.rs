@@ -1,8 +1,9 @@
 //! What several APIs tell about brokers and partitions: who is alive where, and who leads.
 
 use crate::Broker;
+use crate::suspects::Suspects;
 use base::{BrokerId, ErrorCode};
-use metadata::{Broker as BrokerImage, Endpoint, Image, Partition};
+use metadata::{Broker as BrokerImage, Endpoint, Image, Partition, Topic};
 
 /// Operations that a topic supports, as a bit set of `AclOperation` codes: without an authorizer
 /// everybody may do all of them.
@@ -36,18 +37,29 @@ pub(super) fn controller_for(image: &Image, active: Option<BrokerId>, listener: 
     alive.find(|id| Some(*id) == active).or(any).map_or(-1, |id| id.0)
 }
 
-/// A partition's leader as clients on the listener can use it.
+/// A partition's leader as clients on the listener can use it. One whose process has probably
+/// ended is none: a client that goes there only loses time.
 pub(super) fn leader_on(
     image: &Image,
+    suspects: &Suspects,
     partition: &Partition,
     listener: &str,
 ) -> Result<BrokerId, ErrorCode> {
     let leader = partition.leader.ok_or(ErrorCode::LeaderNotAvailable)?;
+    if suspects.is_suspect(image, leader) {
+        return Err(ErrorCode::LeaderNotAvailable);
+    }
     let broker = image.broker(leader).filter(|b| !b.fenced).ok_or(ErrorCode::LeaderNotAvailable)?;
     match broker.listener(listener) {
         Some(_) => Ok(leader),
         None => Err(ErrorCode::ListenerNotFound),
     }
+}
+
+/// Whether a leader of the topic's partitions is suspected.
+pub(super) fn has_suspect_leader(image: &Image, suspects: &Suspects, topic: &Topic) -> bool {
+    let mut leaders = topic.partitions.iter().filter_map(|partition| partition.leader);
+    leaders.any(|leader| suspects.is_suspect(image, leader))
 }
 
 /// Replicas whose broker is fenced or gone.

@@ -261,6 +261,7 @@ impl Values {
         let idle_ms: i64 = self.get("connections.max.idle.ms")?;
         Ok(NetConfig {
             request_bytes_max: self.get("socket.request.max.bytes")?,
+            suspect_wait_ms: self.get("barnabas.suspect.wait.ms")?,
             request_memory_bytes: self.get("barnabas.request.memory.bytes")?,
             send_buffer_bytes: size(self.get("socket.send.buffer.bytes")?),
             receive_buffer_bytes: size(self.get("socket.receive.buffer.bytes")?),

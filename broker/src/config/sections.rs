@@ -16,6 +16,8 @@ pub struct NetConfig {
     pub partitions_per_request_max: usize,
     /// Threads that read for consumers and followers what is not in the page cache.
     pub io_threads: usize,
+    /// How long an answer that would name a broker whose process ended waits for the election.
+    pub suspect_wait_ms: u64,
 }
 
 /// Logs, beside what topics say themselves: those settings, with the broker keys below them, are

@@ -8,6 +8,7 @@ mod topics;
 mod view;
 mod voters;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,7 +62,8 @@ pub async fn run(args: DevArgs) -> Result<()> {
     let mut supervisors = JoinSet::new();
     let mut states = Vec::new();
     for broker in &plan.brokers {
-        let (tell, state) = watch::channel(ProcessState::Restarting { reason: "starting".into() });
+        let (tell, state) =
+            watch::channel(ProcessState::Restarting { reason: process::STARTING.into() });
         states.push((broker.clone(), state));
         supervisors.spawn(process::supervise(broker.clone(), tell, stopped.clone()));
     }
@@ -103,8 +105,8 @@ type States = [(BrokerPlan, watch::Receiver<ProcessState>)];
 /// Waits for the brokers, creates the topics, then shows the state until a broker cannot run.
 async fn attend(plan: &ClusterPlan, states: &States) -> Result<()> {
     let started = Instant::now();
-    let ready = await_ready(states, started + START_TIMEOUT).await?;
     let mut screen = Screen::new();
+    let ready = await_ready(states, started + START_TIMEOUT, &mut screen).await?;
     match ready {
         true => screen.say(&format!("all brokers are ready after {:.1?}", started.elapsed())),
         false => screen.say("not all brokers are ready yet; going on"),
@@ -178,12 +180,15 @@ impl Wish<'_> {
     }
 }
 
-async fn await_ready(states: &States, deadline: Instant) -> Result<bool> {
+/// Waits until all are ready, and says at once what keeps a broker from starting.
+async fn await_ready(states: &States, deadline: Instant, screen: &mut Screen) -> Result<bool> {
     let mut looks = interval(START_LOOK_EVERY);
+    let mut troubles = BTreeMap::new();
     for (plan, _) in states {
         loop {
             looks.tick().await;
             fail_on_ended(states)?;
+            tell_troubles(states, &mut troubles, screen);
             if observe::readiness(&plan.http).await.is_ok() {
                 break;
             }
@@ -193,6 +198,17 @@ async fn await_ready(states: &States, deadline: Instant) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Says why a broker is started again, once per reason.
+fn tell_troubles(states: &States, told: &mut BTreeMap<i32, String>, screen: &mut Screen) {
+    for (plan, state) in now(states) {
+        let ProcessState::Restarting { reason } = state else { continue };
+        if reason != process::STARTING && told.get(&plan.id) != Some(&reason) {
+            screen.say(&format!("broker {}: {reason}; starting again", plan.id));
+            told.insert(plan.id, reason);
+        }
+    }
 }
 
 fn now(states: &States) -> Vec<(BrokerPlan, ProcessState)> {

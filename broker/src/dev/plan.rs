@@ -106,6 +106,11 @@ impl ClusterPlan {
     }
 }
 
+/// All brokers of a machine are started and stopped together, and the first that is there leads
+/// everything: what a cluster of servers leaves for five minutes is put right soon.
+const IMBALANCE_KEY: &str = "leader.imbalance.check.interval.seconds";
+const IMBALANCE_CHECK_SECONDS: &str = "5";
+
 /// Chooses the cluster, checks it, and writes down its processes below `data`.
 pub fn plan(
     manifests: Vec<Manifest>,
@@ -248,6 +253,9 @@ fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
         String::from("# Written by `broker dev` at every start; edit the YAML instead.\n");
     for (key, value) in own {
         push_property(&mut properties, key, &value);
+    }
+    if !spec.config.contains_key(IMBALANCE_KEY) {
+        push_property(&mut properties, IMBALANCE_KEY, IMBALANCE_CHECK_SECONDS);
     }
     for (key, value) in &spec.config {
         push_property(&mut properties, key, &value.to_string());

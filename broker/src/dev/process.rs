@@ -1,7 +1,8 @@
 //! One supervised broker process: started, watched, started again when it dies, stopped by its id.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const RESTART_DELAY_MIN: Duration = Duration::from_millis(500);
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
 /// A process that lived this long had started well, so its restart is prompt again.
 const STARTED_WELL: Duration = Duration::from_secs(10);
+/// A line of a log is not longer, where a person reads it.
+const LAST_WORDS_BYTES_MAX: u64 = 2048;
+/// The reason before the first start.
+pub const STARTING: &str = "starting";
 /// `broker run` exits with this code when its configuration is wrong: starting it again is of no
 /// use.
 pub const EXIT_CONFIG: u8 = 2;
@@ -48,6 +53,9 @@ pub async fn supervise(
     let mut delay = RESTART_DELAY_MIN;
     loop {
         let started = Instant::now();
+        let log = log_file(&plan);
+        // What is in the log before belongs to earlier runs.
+        let log_start = fs::metadata(&log).map_or(0, |metadata| metadata.len());
         let mut child = spawn(&plan)?;
         let pid = child.id().map_or(0, |pid| pid as i32);
         state.send_replace(ProcessState::Running { pid });
@@ -59,7 +67,7 @@ pub async fn supervise(
                 return Ok(());
             }
         };
-        let reason = describe(exit);
+        let reason = with_last_words(describe(exit), &log, log_start);
         if exit.code() == Some(i32::from(EXIT_CONFIG)) {
             state.send_replace(ProcessState::Ended { reason });
             return Ok(());
@@ -122,6 +130,26 @@ async fn stop_child(child: &mut Child) -> Result<String> {
     }
 }
 
+/// Adds the last line that the process wrote: a broker that cannot start says there why.
+fn with_last_words(reason: String, log: &Path, from: u64) -> String {
+    match last_line(log, from) {
+        Ok(Some(line)) => format!("{reason}: {line}"),
+        // The reason stands without it.
+        _ => reason,
+    }
+}
+
+fn last_line(log: &Path, from: u64) -> std::io::Result<Option<String>> {
+    let mut file = fs::File::open(log)?;
+    let end = file.metadata()?.len();
+    file.seek(SeekFrom::Start(from.max(end.saturating_sub(LAST_WORDS_BYTES_MAX))))?;
+    let mut bytes = Vec::new();
+    file.take(LAST_WORDS_BYTES_MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    Ok(last.map(|line| line.strip_prefix("broker: ").unwrap_or(line).to_owned()))
+}
+
 fn describe(exit: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (exit.code(), exit.signal()) {
@@ -129,5 +157,24 @@ fn describe(exit: ExitStatus) -> String {
         (Some(code), _) => format!("exited with code {code}"),
         (None, Some(signal)) => format!("killed by signal {signal}"),
         (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_reason_of_an_end_is_what_this_run_said_last() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        fs::write(log.path(), "broker: of an earlier run\n").unwrap();
+        let from = fs::metadata(log.path()).unwrap().len();
+        let reason = |log: &Path| with_last_words("exited with code 1".into(), log, from);
+        assert_eq!(reason(log.path()), "exited with code 1");
+        let more = "broker: of an earlier run\nstarting\nbroker: bind listener: taken\n\n";
+        fs::write(log.path(), more).unwrap();
+        assert_eq!(reason(log.path()), "exited with code 1: bind listener: taken");
+        assert_eq!(reason(Path::new("/nowhere")), "exited with code 1");
     }
 }

@@ -1,8 +1,9 @@
-// Command clients runs franz-go against a cluster.
+// Command clients runs franz-go (and, for gaps, sarama) against a cluster.
 //
 //	clients scenarios BOOTSTRAP REPLICATION [NAME...]   one PASS or FAIL line each
 //	clients verify BOOTSTRAP TOPIC FILE                 reads all of it and compares
 //	clients member BOOTSTRAP TOPIC GROUP                a group member, made to be killed
+//	clients gaps CLIENT BOOTSTRAP TOPIC N RATE FILE     a load with a client's default settings
 package main
 
 import (
@@ -12,7 +13,7 @@ import (
 
 func main() {
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: clients scenarios|verify|member BOOTSTRAP ...")
+		fmt.Fprintln(os.Stderr, "usage: clients scenarios|verify|member|gaps ...")
 		os.Exit(2)
 	}
 	var err error
@@ -22,6 +23,8 @@ func main() {
 		err = scenarios(args)
 	case "verify":
 		err = verify(args)
+	case "gaps":
+		err = gaps(args)
 	case "member":
 		err = memberProcess(args)
 	default:

@@ -287,6 +287,9 @@ const OWN: &[BrokerKey] = &[
     used("barnabas.session.silence.ms", Int(50), "1000"),
     // Heartbeats from broker to active controller.
     used("barnabas.heartbeat.interval.ms", Int(10), "200"),
+    // How long an answer that would name a leader or coordinator whose process ended waits for the
+    // election; 0 says LEADER_NOT_AVAILABLE at once.
+    used("barnabas.suspect.wait.ms", Int(0), "300"),
     // Raft leader's heartbeats to its peers.
     used("barnabas.quorum.heartbeat.ms", Int(10), "50"),
     // Raft election timeout; each follower waits between this and twice this.
