@@ -65,7 +65,7 @@ pub async fn handle(
 
 /// The partition that the group belongs to.
 fn offsets_partition<'a>(image: &'a Image, group: &str) -> Option<&'a Partition> {
-    image.partition(OFFSETS_TOPIC, partition_of(image, group)?)
+    image.partition(OFFSETS_TOPIC, partition_of(image, group)?).map(|partition| &**partition)
 }
 
 fn find(image: &Image, suspects: &Suspects, cx: &RequestContext, key: Str) -> Coordinator {
