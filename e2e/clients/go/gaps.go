@@ -138,10 +138,12 @@ type saramaReader struct{ load *gapLoad }
 
 func (saramaReader) Setup(sarama.ConsumerGroupSession) error   { return nil }
 func (saramaReader) Cleanup(sarama.ConsumerGroupSession) error { return nil }
-func (r saramaReader) ConsumeClaim(s sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
-	for m := range c.Messages() {
+func (r saramaReader) ConsumeClaim(
+	session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim,
+) error {
+	for m := range claim.Messages() {
 		r.load.note("R", m.Partition)
-		s.MarkMessage(m, "")
+		session.MarkMessage(m, "")
 	}
 	return nil
 }

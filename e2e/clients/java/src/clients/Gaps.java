@@ -43,7 +43,8 @@ public final class Gaps {
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(settings, bytes, bytes)) {
             consumer.subscribe(List.of(topic));
             while (!STOP.get()) {
-                consumer.poll(Duration.ofMillis(100)).forEach(r -> note(journal, "R", r.partition()));
+                consumer.poll(Duration.ofMillis(100))
+                    .forEach(record -> note(journal, "R", record.partition()));
             }
         }
     }
@@ -58,7 +59,9 @@ public final class Gaps {
             while (!STOP.get()) {
                 for (int p = 0; p < partitions; p++) {
                     int partition = p;
-                    producer.send(new ProducerRecord<>(topic, p, null, value), (metadata, error) -> {
+                    ProducerRecord<byte[], byte[]> record =
+                        new ProducerRecord<>(topic, p, null, value);
+                    producer.send(record, (metadata, error) -> {
                         if (error == null) {
                             note(journal, "W", partition);
                         } else {
@@ -86,7 +89,8 @@ public final class Gaps {
         });
         input.setDaemon(true);
         input.start();
-        try (PrintWriter journal = new PrintWriter(Files.newBufferedWriter(Path.of(args[4])), true)) {
+        Path file = Path.of(args[4]);
+        try (PrintWriter journal = new PrintWriter(Files.newBufferedWriter(file), true)) {
             Thread reader = new Thread(() -> read(args[0], args[1], journal));
             reader.start();
             long pauseNs = 1_000_000_000L / Integer.parseInt(args[3]);
