@@ -15,7 +15,8 @@ use wire::messages::{JoinGroupRequest, MetadataRequest, ProduceRequest};
 
 const SOON: Duration = Duration::from_secs(20);
 const CONNECTIONS: usize = 1000;
-const REQUEST_BYTES: usize = 8 << 20;
+/// With its header, what was the limit of a frame once.
+const REQUEST_BYTES: usize = (8 << 20) - 4096;
 /// How long they push.
 const PRESSURE: Duration = Duration::from_secs(25);
 const MIB: u64 = 1 << 20;
