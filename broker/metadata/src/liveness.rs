@@ -230,8 +230,8 @@ impl Liveness {
         let more_ms = (SILENCES_MAX - 1) * self.settings.silence_ms;
         let expired = |id: BrokerId| {
             let contact = self.contacts.get(&id).filter(|c| c.due() <= now_ms)?;
-            let broken = contact.judged_by().is_some();
-            let may_wait = !broken && now_ms < contact.deadline + more_ms;
+            // Excused or not: who is silent on a broken session is more than silent.
+            let may_wait = contact.broken.is_none() && now_ms < contact.deadline + more_ms;
             Some(Expired { broker: id, may_wait })
         };
         image.brokers().filter(|b| !b.fenced).filter_map(|b| expired(b.id)).collect()

@@ -219,7 +219,7 @@ fn a_restarted_follower_is_not_caught_up_by_its_past() {
 fn a_follower_that_caught_up_while_fenced_joins_when_it_is_unfenced() {
     let mut replica = Replica::leader(1, &[1]);
     let fetch = FollowerFetch { eligible: false, ..replica.fetch_of(B2, 0) };
-    assert_eq!(replica.fetch_with(fetch).1, []);
+    assert_eq!(proposals(&replica.fetch_with(fetch).1), Vec::<Vec<BrokerId>>::new());
     let effects = replica.on(Event::Eligibility { broker: B2, eligible: true });
     assert_eq!(proposals(&effects), [ids(&[1, 2])]);
 }

@@ -120,7 +120,8 @@ impl Replica {
     pub(super) fn fetch(&mut self, replica: BrokerId, fetch_offset: Offset) -> Vec<Effect> {
         let (plan, effects) = self.fetch_with(self.fetch_of(replica, fetch_offset));
         assert_eq!(plan.unwrap().diverging, None);
-        effects
+        // A wake-up for deletions, which has a test of its own.
+        effects.into_iter().filter(|effect| *effect != Effect::LowWatermark).collect()
     }
 
     pub(super) fn hw(&self) -> Offset {
