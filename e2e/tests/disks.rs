@@ -112,8 +112,10 @@ fn a_full_disk_refuses_records_and_heals_when_there_is_room() {
         .set("log.retention.check.interval.ms", 500);
     with_cluster(config, |cluster| {
         let (admin, address) = (cluster.admin()?, cluster.address(1));
-        admin.create_topic("full", 1, 1, &[])?;
-        admin.create_topic("victim", 1, 1, &[])?;
+        // Its records are of 1970.
+        let for_ever = [("retention.ms", "-1")];
+        admin.create_topic("full", 1, 1, &for_ever)?;
+        admin.create_topic("victim", 1, 1, &for_ever)?;
         let mut written = 0;
         for topic in ["victim", "full"] {
             for _ in 0..60 {
@@ -137,9 +139,8 @@ fn a_full_disk_refuses_records_and_heals_when_there_is_room() {
         for number in 0..20 {
             admin.create_topic(&format!("metadata-{number}"), 1, 1, &[])?;
         }
-        let series = metrics::scrape(&cluster.http(1))?;
-        ensure!(series.value("barnabas_full_log_directory_count")? == 1.0, "it is known as full");
-        ensure!(series.value("barnabas_offline_log_directory_count")? == 0.0, "and not as failed");
+        wait_metric(cluster, "full_log_directory_count", 1.0)?;
+        wait_metric(cluster, "offline_log_directory_count", 0.0)?;
         // A deleted topic makes room.
         delete(&admin, "victim")?;
         wait::until("records to be taken again", PATIENCE, || {
@@ -154,6 +155,14 @@ fn a_full_disk_refuses_records_and_heals_when_there_is_room() {
         Ok(())
     });
     drop(disk);
+}
+
+/// Gauges are brought up to date once a second.
+fn wait_metric(cluster: &Cluster, name: &str, value: f64) -> Result<()> {
+    wait::until(format!("{name} to be {value}"), PATIENCE, || {
+        let found = metrics::scrape(&cluster.http(1))?.value(name)?;
+        Ok((found == value).then_some(()))
+    })
 }
 
 fn delete(admin: &Admin, topic: &str) -> Result<()> {
@@ -214,8 +223,7 @@ fn a_disk_that_fails_takes_its_partitions_elsewhere_and_comes_back_repaired() {
         let (status, ready) = http::get(&cluster.http(1), "/readyz")?;
         let name = second.to_str().context("a path that is text")?;
         ensure!(status == 503 && ready.contains(name), "/readyz names it: {ready}");
-        let series = metrics::scrape(&cluster.http(1))?;
-        ensure!(series.value("barnabas_offline_log_directory_count")? == 1.0, "so do the metrics");
+        wait_metric(cluster, "offline_log_directory_count", 1.0)?;
         let described = admin.call_at(&me, &DescribeLogDirsRequest::default())?;
         let of_disk = described.results.iter().find(|dir| &*dir.log_dir == name);
         let code = of_disk.context("the directory is described")?.error_code;

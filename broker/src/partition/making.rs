@@ -368,14 +368,19 @@ impl LogDirs {
     }
 
     /// The one with the fewest partitions; full and cordoned ones, and those where something is in
-    /// the way of this partition, only if all are. It gets one more. `None`: all are offline, and
-    /// the process is about to end.
+    /// the way of this partition, only if all are. It gets one more. Of equal ones each partition
+    /// of a topic has another: other threads choose at the same time and by the same counts.
+    /// `None`: all are offline, and the process is about to end.
     fn best_for(&mut self, logs: &LogContext, id: &TopicPartition) -> Option<PathBuf> {
-        let name = id.to_string();
-        let is_several = self.dirs.len() > 1;
-        let is_taken = |dir: &Path| is_several && !directory::is_free(&*logs.fs, &dir.join(&name));
-        let rank = |c: &&mut Candidate| (is_taken(&c.dir), c.is_cordoned, c.is_full, c.partitions);
-        let best = self.dirs.iter_mut().min_by_key(rank)?;
+        let (name, several) = (id.to_string(), self.dirs.len());
+        let is_taken = |dir: &Path| several > 1 && !directory::is_free(&*logs.fs, &dir.join(&name));
+        let first = id.topic.bytes().map(usize::from).sum::<usize>();
+        let first = first.wrapping_add(usize::try_from(id.partition).unwrap_or(0)) % several.max(1);
+        let rank = |(at, c): &(usize, &mut Candidate)| {
+            let turn = (at + several - first) % several;
+            (is_taken(&c.dir), c.is_cordoned, c.is_full, c.partitions, turn)
+        };
+        let (_, best) = self.dirs.iter_mut().enumerate().min_by_key(rank)?;
         best.partitions += 1;
         Some(best.dir.clone())
     }
