@@ -15,6 +15,7 @@ use record::{BatchBuilder, BatchOptions};
 
 use super::tests::ME;
 use super::*;
+use crate::config::Config;
 use crate::config::tests::on_free_ports;
 use crate::coordinator_task::GroupCoordinator;
 use crate::metrics::Metrics;
@@ -45,7 +46,13 @@ struct Broker {
 
 impl Broker {
     fn start(fs: &MemFs) -> Broker {
-        let config = Arc::new(on_free_ports(Path::new(LOGS)));
+        Broker::start_on(fs, &[LOGS])
+    }
+
+    fn start_on(fs: &MemFs, log_dirs: &[&str]) -> Broker {
+        let log_dirs = log_dirs.iter().map(PathBuf::from).collect();
+        let config = Config { log_dirs, ..on_free_ports(Path::new(LOGS)) };
+        let config = Arc::new(config);
         let context = LogContext::new(Arc::new(fs.clone()), 8);
         let loaded = load_logs(&config, &context, Arc::default(), &Recovery::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
@@ -304,4 +311,30 @@ fn a_topic_with_the_quorums_name_has_no_replica() {
     assert!(!broker.names().iter().any(|name| name.starts_with("__cluster_metadata")));
     broker.append("t", 1);
     broker.apply(&[("t", id(2))]);
+}
+
+/// Another log directory is emptier when the creation is tried again: a second directory of the
+/// partition would keep the broker from starting.
+#[test]
+fn a_partition_has_one_directory_however_its_creation_failed() {
+    let (log_dirs, mut failures) = ([LOGS, "/more"], 0);
+    for step in 0..40 {
+        let fs = new_fs();
+        fs.create_dir_all(Path::new("/more")).unwrap();
+        let broker = Broker::start_on(&fs, &log_dirs);
+        fs.set_faults(Faults { fail_step: Some(step), ..Faults::default() });
+        broker.apply(&[("t", id(1))]);
+        fs.set_faults(Faults::default());
+        failures += u32::from(broker.partitions.get("t", 0).is_none());
+        let topics = [("t", id(1)), ("u", id(2)), ("v", id(3))];
+        broker.apply(&topics);
+        broker.try_again();
+        broker.append("t", 3);
+        fs.kill();
+        drop(broker);
+        let broker = Broker::start_on(&fs, &log_dirs);
+        broker.apply(&topics);
+        assert_eq!(broker.range("t"), (0, 3), "step {step}");
+    }
+    assert!(failures > 5, "{failures}");
 }

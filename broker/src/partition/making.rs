@@ -277,7 +277,7 @@ impl Partitions {
         let want = self.making.change(|jobs| jobs.by_id.get(id)?.want.clone());
         let Some(Want { topic_id, .. }) = want else { return Ok(None) };
         let config = settings::of_topic(&self.config, image, &id.topic).log;
-        let Some(log_dir) = dirs.best_for(&self.logs, id) else {
+        let Some(log_dir) = dirs.best_for(&self.logs, id, topic_id) else {
             let source = std::io::Error::other("no log directory is left");
             return Err(LogError::io("create", Path::new(&id.to_string()), source));
         };
@@ -367,18 +367,29 @@ impl LogDirs {
         LogDirs { dirs }
     }
 
-    /// The one with the fewest partitions; full and cordoned ones, and those where something is in
-    /// the way of this partition, only if all are. It gets one more. Of equal ones each partition
-    /// of a topic has another: other threads choose at the same time and by the same counts.
-    /// `None`: all are offline, and the process is about to end.
-    fn best_for(&mut self, logs: &LogContext, id: &TopicPartition) -> Option<PathBuf> {
-        let (name, several) = (id.to_string(), self.dirs.len());
-        let is_taken = |dir: &Path| several > 1 && !directory::is_free(&*logs.fs, &dir.join(&name));
+    /// The one in which an earlier attempt failed: a second directory of the partition would keep
+    /// the broker from starting. Else the one with the fewest partitions; full and cordoned ones,
+    /// and those where something is in the way, only if all are. It gets one more. Of equal ones
+    /// each partition of a topic has another: other threads choose at the same time and by the same
+    /// counts. `None`: all are offline, and the process is about to end.
+    fn best_for(
+        &mut self,
+        logs: &LogContext,
+        id: &TopicPartition,
+        topic_id: TopicId,
+    ) -> Option<PathBuf> {
+        let (name, several, fs) = (id.to_string(), self.dirs.len(), &*logs.fs);
+        let is_taken = |dir: &Path| several > 1 && !directory::is_free(fs, dir);
+        let taken = |dir: PathBuf| match is_taken(&dir) {
+            true if directory::owner(fs, &dir).ok() == Some(topic_id) => 0,
+            true => 2,
+            false => 1,
+        };
         let first = id.topic.bytes().map(usize::from).sum::<usize>();
         let first = first.wrapping_add(usize::try_from(id.partition).unwrap_or(0)) % several.max(1);
         let rank = |(at, c): &(usize, &mut Candidate)| {
             let turn = (at + several - first) % several;
-            (is_taken(&c.dir), c.is_cordoned, c.is_full, c.partitions, turn)
+            (taken(c.dir.join(&name)), c.is_cordoned, c.is_full, c.partitions, turn)
         };
         let (_, best) = self.dirs.iter_mut().enumerate().min_by_key(rank)?;
         best.partitions += 1;
