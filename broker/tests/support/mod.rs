@@ -88,6 +88,13 @@ impl Rig {
             }
         };
         let topic_id = timeout(Duration::from_secs(20), created).await.unwrap();
+        // The answer does not wait for the logs: a client that comes too soon is told to ask again.
+        let led = async {
+            while (0..3).any(|p| running.broker.partitions.find(TOPIC, p).is_err()) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), led).await.unwrap();
         Rig { running, connection, address, topic_id, dir }
     }
 
