@@ -116,7 +116,7 @@ async fn an_old_broker_is_asked_again_in_its_version() {
         let entry =
             |api_key, min_version, max_version| ApiVersion { api_key, min_version, max_version };
         let (header, _) = peer.request().await.unwrap();
-        assert_eq!(header.api_version, 4);
+        assert_eq!(header.api_version, 5);
         let refusal = ApiVersionsResponse {
             error_code: ErrorCode::UnsupportedVersion.code(),
             api_keys: vec![entry(18, 0, 2)],
