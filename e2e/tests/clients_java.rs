@@ -5,7 +5,7 @@ use e2e::clients::{tool, tool_ok};
 use e2e::{ClusterConfig, clients, with_cluster};
 
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
-const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const CONFIGS: &str = "org.apache.kafka.tools.ConfigCommand";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const OFFSETS: &str = "org.apache.kafka.tools.GetOffsetShell";
 const CONSOLE_PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";

@@ -11,7 +11,7 @@ use e2e::{Cluster, ClusterConfig, wait, with_cluster};
 
 const QUORUM: &str = "org.apache.kafka.tools.MetadataQuorumCommand";
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
-const CONFIGS: &str = "kafka.admin.ConfigCommand";
+const CONFIGS: &str = "org.apache.kafka.tools.ConfigCommand";
 const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
 const PRODUCER_PERF: &str = "org.apache.kafka.tools.ProducerPerformance";
 
