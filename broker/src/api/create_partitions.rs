@@ -9,7 +9,7 @@ use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
-use super::forward::{await_image, forward, outcome};
+use super::forward::{await_image, await_topics, forward, outcome};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -43,6 +43,9 @@ pub async fn handle(
             })
         })
         .await;
+        let grown: Vec<Arc<str>> =
+            wanted.iter().map(|(name, _)| name).filter(|name| grown(name)).cloned().collect();
+        await_topics(broker, &grown).await;
     }
     CreatePartitionsResponse {
         results: results.into_iter().map(answer).collect(),

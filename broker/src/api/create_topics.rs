@@ -14,7 +14,7 @@ use wire::messages::create_topics_response::CreatableTopicResult;
 use wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
 use super::configs::topic_configs;
-use super::forward::{await_image, forward};
+use super::forward::{await_topics, forward};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -88,9 +88,9 @@ async fn create(
         Err(error) => return names.iter().map(|n| refused(Str::from(n), &error)).collect(),
     };
     if !validate_only {
-        let created: Vec<&Arc<str>> =
-            results.iter().filter(|r| r.result.is_ok()).map(|r| &r.name).collect();
-        await_image(broker, |image| created.iter().all(|n| image.topic(n).is_some())).await;
+        let created: Vec<Arc<str>> =
+            results.iter().filter(|r| r.result.is_ok()).map(|r| r.name.clone()).collect();
+        await_topics(broker, &created).await;
     }
     results.into_iter().map(|r| answer(broker, cx, r)).collect()
 }

@@ -11,7 +11,7 @@ use wire::Str;
 use wire::messages::find_coordinator_response::Coordinator;
 use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
 
-use super::forward::{await_image, forward};
+use super::forward::{await_topics, forward};
 use super::topology::leader_on;
 use crate::coordinator_task::{OFFSETS_TOPIC, partition_of};
 use crate::suspects::{Suspects, settled_image};
@@ -123,7 +123,7 @@ pub(super) async fn ensure_offsets_topic(broker: &Arc<Broker>) {
     if broker.groups.may_create_topic(clock::monotonic_ms()) {
         create_offsets_topic(broker).await;
     }
-    await_image(broker, |image| image.topic(OFFSETS_TOPIC).is_some()).await;
+    await_topics(broker, &[OFFSETS_TOPIC.into()]).await;
 }
 
 /// Asks for the topic, compacted so that the last word on every group stays. Whether it worked is

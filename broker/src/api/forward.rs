@@ -34,6 +34,18 @@ pub(super) async fn await_image(broker: &Arc<Broker>, shows: impl Fn(&Image) -> 
     let _ = tokio::time::timeout(IMAGE_WAIT_MAX, shown).await;
 }
 
+/// As `await_image`, until this broker knows of the topics and has made its replicas of them: who
+/// writes to a new topic next finds it.
+pub(super) async fn await_topics(broker: &Arc<Broker>, topics: &[Arc<str>]) {
+    let mut applied = broker.partitions.applied();
+    let made = async {
+        let known = |image: &Image| topics.iter().all(|name| image.topic(name).is_some());
+        let _ = applied.wait_for(|_| known(&broker.image())).await;
+        broker.partitions.hosts(topics).await;
+    };
+    let _ = tokio::time::timeout(IMAGE_WAIT_MAX, made).await;
+}
+
 /// Code and message of a result as responses carry them: 0 and null for success.
 pub(super) fn outcome(result: &Result<(), ControllerError>) -> (i16, Option<Str>) {
     match result {

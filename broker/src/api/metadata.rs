@@ -15,7 +15,7 @@ use wire::messages::metadata_response::{
 use wire::messages::{MetadataRequest, MetadataResponse};
 
 use super::find_coordinator::ensure_offsets_topic;
-use super::forward::{await_image, forward, ids};
+use super::forward::{await_topics, forward, ids};
 use super::topology::{
     CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for,
     has_suspect_leader, leader_on, offline_replicas,
@@ -207,9 +207,9 @@ async fn create_missing(broker: &Arc<Broker>, wanted: &[MetadataRequestTopic]) {
             for error in results.iter().filter_map(|r| r.result.as_ref().err()) {
                 tracing::info!(%error, "create a topic automatically");
             }
-            let created: Vec<&Arc<str>> =
-                results.iter().filter(|r| r.result.is_ok()).map(|r| &r.name).collect();
-            await_image(broker, |image| created.iter().all(|n| image.topic(n).is_some())).await;
+            let created: Vec<Arc<str>> =
+                results.iter().filter(|r| r.result.is_ok()).map(|r| r.name.clone()).collect();
+            await_topics(broker, &created).await;
         }
         Err(error) => tracing::info!(%error, "create topics automatically"),
     }

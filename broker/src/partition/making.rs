@@ -34,6 +34,8 @@ pub(super) struct Making {
     posted: Condvar,
     /// Whether anything is to be done that did not fail.
     is_busy: watch::Sender<bool>,
+    /// Changes when replicas were made.
+    made: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -83,7 +85,7 @@ struct Want {
 impl Default for Making {
     fn default() -> Making {
         let (jobs, posted) = Default::default();
-        Making { jobs, posted, is_busy: watch::Sender::new(false) }
+        Making { jobs, posted, is_busy: watch::Sender::new(false), made: watch::Sender::new(()) }
     }
 }
 
@@ -207,6 +209,19 @@ impl Partitions {
         });
     }
 
+    /// Waits until the replicas that this broker has of these topics, by its image, are made.
+    pub async fn hosts(&self, topics: &[Arc<str>]) {
+        let is_made = |name: &Arc<str>| {
+            let image = self.image();
+            let Some(topic) = image.topic(name) else { return true };
+            let mut partitions = topic.partitions.iter().zip(0..);
+            partitions.all(|(p, at)| !p.is_replica(self.broker) || self.get(name, at).is_some())
+        };
+        let mut made = self.making.made.subscribe();
+        // The sender lives in self.
+        let _ = made.wait_for(|()| topics.iter().all(is_made)).await;
+    }
+
     /// Makes and discards until the shutdown. Any number of threads may run this.
     pub fn run_making(&self) {
         while let Some(ids) = self.making.take(true) {
@@ -249,6 +264,7 @@ impl Partitions {
                 }
             }
         }
+        self.making.made.send_replace(());
     }
 
     /// Discards what is left of the partition, then makes its log if it is wanted.

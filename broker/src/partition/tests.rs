@@ -372,3 +372,27 @@ fn a_topic_that_is_deleted_while_its_log_is_made_leaves_nothing() {
     rig.partitions.apply(Arc::new(again));
     assert_eq!(rig.partitions.get("new", 0).unwrap().topic_id, TopicId([5; 16]));
 }
+
+#[test]
+fn who_creates_a_topic_waits_for_its_replicas_here() {
+    let rig = Rig::new(i64::MAX);
+    let topic_id = TopicId([6; 16]);
+    let topic = TopicRecord { name: "new".into(), topic_id };
+    let of = |partition, on| PartitionRecord {
+        topic_id,
+        partition,
+        replicas: vec![on],
+        isr: vec![on],
+        leader: Some(on),
+    };
+    let mut records = vec![MetadataRecord::Topic(topic)];
+    records.extend([of(0, ME), of(1, OTHER)].map(MetadataRecord::Partition));
+    rig.partitions.tell_only(Image::new("").with(&records).unwrap());
+    let names = ["new".into(), "never".into()];
+    let mut hosts = std::pin::pin!(rig.partitions.hosts(&names));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(hosts.as_mut().poll(&mut cx).is_pending());
+    rig.partitions.make_all();
+    assert!(hosts.as_mut().poll(&mut cx).is_ready());
+    assert!(rig.partitions.get("new", 0).unwrap().leads());
+}

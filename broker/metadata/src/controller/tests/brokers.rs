@@ -120,7 +120,7 @@ fn brokers_that_die_together_are_fenced_in_one_batch_and_equally_eligible() {
     world.kill(&[3]);
     assert_eq!(world.state("t"), (0, vec![], vec![3]));
 
-    let mut world = World::new(2);
+    let mut world = World::new(5);
     world.topic("t", &[1, 2], &[]);
     world.kill(&[1, 2]);
     assert_eq!(world.state("t"), (0, vec![], vec![1, 2]));
