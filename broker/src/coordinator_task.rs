@@ -129,6 +129,10 @@ impl GroupCoordinator {
     /// Asks the shard of the request's group, if it is here and loaded.
     pub async fn call(&self, image: &Image, request: GroupRequest) -> GroupReply {
         let group = request.group().cloned().unwrap_or_else(|| "".into());
+        if group.is_empty() && request.is_of_members() {
+            // No coordinator is looked for: which one would it be?
+            return request.refuse(ErrorCode::InvalidGroupId);
+        }
         let mailbox = match self.shard_of(image, &group) {
             Ok(mailbox) => mailbox,
             Err(error) => return request.refuse(error),

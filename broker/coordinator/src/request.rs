@@ -308,6 +308,18 @@ impl GroupRequest {
         }
     }
 
+    /// Whether only members send it: simple consumers of old may have no group id, members may
+    /// not.
+    pub fn is_of_members(&self) -> bool {
+        matches!(
+            self,
+            GroupRequest::Join(_)
+                | GroupRequest::Sync(_)
+                | GroupRequest::Heartbeat(_)
+                | GroupRequest::Leave(_)
+        )
+    }
+
     /// The reply that refuses the whole request, as used where no shard can take it.
     pub fn refuse(&self, error: ErrorCode) -> GroupReply {
         match self {

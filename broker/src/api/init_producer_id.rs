@@ -57,6 +57,7 @@ pub async fn handle(
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
     let result = match request.transactional_id {
+        Some(id) if id.is_empty() => Err(ErrorCode::InvalidRequest),
         // Transactions are not served; their coordinator cannot be found either.
         Some(_) => Err(ErrorCode::TransactionalIdAuthorizationFailed),
         // A producer that had an id and lost its state gets a new one, as in Kafka.

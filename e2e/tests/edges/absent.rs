@@ -53,9 +53,15 @@ pub(crate) fn absent_features(edge: &mut Edge) -> Result<()> {
 
 fn producers(edge: &mut Edge) -> Result<()> {
     let id = edge.call(
-        &InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..Default::default() },
+        &InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 1000,
+            producer_id: -1,
+            producer_epoch: -1,
+        },
         4,
     )?;
+    ensure!(id.error_code == 0, "no producer id: error {}", id.error_code);
     let mut builder = BatchBuilder::new(BatchOptions {
         producer_id: id.producer_id,
         producer_epoch: id.producer_epoch,

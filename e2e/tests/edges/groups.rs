@@ -58,12 +58,9 @@ fn coordinated(edge: &mut Edge, group: &str) -> Result<()> {
     wait::until("a coordinator", SOON, || {
         let find = FindCoordinatorRequest { key: group.into(), ..Default::default() };
         ensure!(edge.call(&find, 3)?.error_code == 0, "no coordinator");
-        // It may be loading still.
-        let heartbeat = HeartbeatRequest { group_id: group.into(), ..Default::default() };
-        let code = edge.call(&heartbeat, 3)?.error_code;
-        Ok((code != ErrorCode::CoordinatorLoadInProgress.code()
-            && code != ErrorCode::NotCoordinator.code())
-        .then_some(()))
+        // It may be loading still. A member's commit changes nothing: there is no such group.
+        let code = commit(edge, group, 5, 8)?;
+        Ok((code == ErrorCode::IllegalGeneration.code()).then_some(()))
     })
 }
 
@@ -71,6 +68,9 @@ pub(crate) fn unknown_groups(edge: &mut Edge) -> Result<()> {
     const MEMBER: i16 = ErrorCode::UnknownMemberId as i16;
     const GENERATION: i16 = ErrorCode::IllegalGeneration as i16;
     const NO_GROUP: i16 = ErrorCode::GroupIdNotFound as i16;
+    // A member's request without a group is wrong whoever is asked, and before there is anybody.
+    let code = edge.call(&JoinGroupRequest::default(), 5)?.error_code;
+    ensure!(code == ErrorCode::InvalidGroupId.code(), "error {code} for a join of no group");
     for group in ["", "nobody", "alone"] {
         coordinated(edge, group)?;
     }

@@ -49,6 +49,7 @@ const NOT_SERVED: &[(&str, Case)] = &[
 fn the_edges_are_where_kafka_has_them() {
     let config = ClusterConfig::new(1)
         .set("group.min.session.timeout.ms", 0)
+        .set("auto.create.topics.enable", true)
         .set("offsets.topic.num.partitions", 3)
         .set("offsets.topic.replication.factor", 1);
     with_cluster(config, |cluster| {
