@@ -7,18 +7,20 @@
 //! the dead leader. While a broker is suspected, answers that would name it wait for the election
 //! (at most `barnabas.suspect.wait.ms`), and after that say `LEADER_NOT_AVAILABLE`.
 //!
-//! A suspicion is a hint and fences nobody. It ends when the broker accepts a connection again,
-//! when it registers anew, and in any case after [`SUSPECT_MAX`]: a broker that this one cannot
+//! A suspicion is a hint and fences nobody. It ends when a new connection to the broker holds, when
+//! the broker registers anew, and in any case after [`SUSPECT_MAX`]: a broker that this one cannot
 //! reach, but the controller can, leads on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerEpoch, BrokerId};
 use metadata::{Endpoint, Image};
 use parking_lot::Mutex;
-use tokio::io::AsyncReadExt;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -30,6 +32,9 @@ use crate::Broker;
 /// decision would only contradict it.
 const SUSPECT_MAX: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A process that is ending may still accept a connection. One that holds for so long is a sign of
+/// life.
+const HOLDS: Duration = Duration::from_millis(50);
 /// Pause between attempts to reach a broker again.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -38,6 +43,8 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Suspects {
     gone: Mutex<BTreeMap<BrokerId, Suspect>>,
+    /// The connections, by the registrations that they are to.
+    watched: Mutex<BTreeMap<BrokerId, (BrokerEpoch, Arc<TcpStream>)>>,
     /// Counts changes, to wake who waits for an end.
     changes: watch::Sender<u64>,
 }
@@ -50,18 +57,35 @@ struct Suspect {
 
 impl Default for Suspects {
     fn default() -> Suspects {
-        Suspects { gone: Mutex::default(), changes: watch::channel(0).0 }
+        let changes = watch::channel(0).0;
+        Suspects { gone: Mutex::default(), watched: Mutex::default(), changes }
     }
 }
 
 impl Suspects {
+    /// Asks the kernel which connections have ended: the task that waits for that may not have run
+    /// yet when a client, whose connection ended in the same instant, asks for its leader.
+    fn look(&self) {
+        let mut watched = self.watched.lock();
+        let ended = watched.iter().filter(|(_, (_, stream))| has_ended(stream));
+        let ended: Vec<(BrokerId, BrokerEpoch)> =
+            ended.map(|(id, (epoch, _))| (*id, *epoch)).collect();
+        for (id, _) in &ended {
+            watched.remove(id);
+        }
+        drop(watched);
+        for (id, epoch) in ended {
+            self.broke(id, epoch);
+        }
+    }
+
     /// A connection to this registration of the broker broke.
     fn broke(&self, id: BrokerId, epoch: BrokerEpoch) {
         self.gone.lock().insert(id, Suspect { epoch, since: Instant::now() });
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// The broker accepted a connection.
+    /// A connection to the broker holds.
     fn reached(&self, id: BrokerId) {
         if self.gone.lock().remove(&id).is_some() {
             self.changes.send_modify(|count| *count += 1);
@@ -85,6 +109,12 @@ impl Suspects {
     }
 }
 
+/// Nobody writes on a watched connection: whatever is there to be read is its end.
+fn has_ended(stream: &TcpStream) -> bool {
+    let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+    !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
 impl Suspect {
     fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) < SUSPECT_MAX
@@ -96,6 +126,7 @@ impl Suspect {
 pub async fn settled_image(broker: &Broker, names: impl Fn(&Image) -> bool) -> Arc<Image> {
     let suspects = &broker.suspects;
     let deadline = Instant::now() + Duration::from_millis(broker.config.net.suspect_wait_ms);
+    suspects.look();
     let (mut applied, mut changes) = (broker.partitions.applied(), suspects.changes.subscribe());
     loop {
         applied.borrow_and_update();
@@ -165,6 +196,7 @@ impl Watches {
             let keep = wanted.get(id) == Some(peer);
             if !keep {
                 task.abort();
+                broker.suspects.watched.lock().remove(id);
             }
             keep
         });
@@ -182,14 +214,19 @@ async fn watch_peer(broker: Arc<Broker>, id: BrokerId, peer: Peer) {
     let mut pause = RETRY_MIN;
     loop {
         let connecting = TcpStream::connect((&*peer.host, peer.port));
-        if let Ok(Ok(mut stream)) = timeout(CONNECT_TIMEOUT, connecting).await {
-            broker.suspects.reached(id);
-            pause = RETRY_MIN;
-            // Nobody writes on it: whatever comes is its end.
-            let _ = stream.read_u8().await;
+        if let Ok(Ok(stream)) = timeout(CONNECT_TIMEOUT, connecting).await {
+            let stream = Arc::new(stream);
+            let suspects = &broker.suspects;
+            suspects.watched.lock().insert(id, (peer.epoch, stream.clone()));
+            if timeout(HOLDS, stream.readable()).await.is_err() {
+                suspects.reached(id);
+                pause = RETRY_MIN;
+                // Whatever comes is its end, an error too.
+                let _ = stream.readable().await;
+            }
+            suspects.watched.lock().remove(&id);
             tracing::debug!(%id, "the watched connection broke");
-            broker.suspects.broke(id, peer.epoch);
-            continue;
+            suspects.broke(id, peer.epoch);
         }
         sleep(pause).await;
         pause = (pause * 2).min(RETRY_MAX);
