@@ -12,10 +12,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use base::TopicId;
 use commitlog::LogContext;
 use commitlog::fs::DiskFs;
 use metadata::Endpoint;
 use metadata::config::CORDONED_LOG_DIRS;
+use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, Timing, Voter};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -38,7 +40,7 @@ use crate::pod_config::PodConfig;
 use crate::readiness::Startup;
 use crate::shutdown::{Shutdown, Signals};
 use crate::suspects::{self, Suspects};
-use crate::{background, dev, follower, http, isr_task, logging, open_files};
+use crate::{background, dev, follower, http, internal_secret, isr_task, logging, open_files};
 
 /// What looks for something on disk, beside those who read much: it must not wait for them.
 const LOOKUP_THREADS: usize = 2;
@@ -171,8 +173,10 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let dir_locks = std::mem::take(&mut loaded.locks);
 
     let (mailbox, inbox) = ControllerMailbox::new();
-    let quorum = start_quorum(&config, &cluster_id, bound.controller, &mailbox)?;
-    let broker = build(config.clone(), shutdown, quorum, mailbox, logs, loaded)?;
+    let guard = internal_secret::guard(&config)?;
+    let directory = metadata_directory(&config, &directory_ids);
+    let quorum = start_quorum(&config, &cluster_id, directory, &guard, bound.controller, &mailbox)?;
+    let broker = build(config.clone(), guard, shutdown, quorum, mailbox, logs, loaded)?;
     startup.finished(broker.clone());
     let identity = Identity {
         broker_id: config.broker_id,
@@ -219,6 +223,7 @@ fn serve_http(
 
 fn build(
     config: Arc<Config>,
+    guard: Guard,
     shutdown: Shutdown,
     quorum: Quorum,
     mailbox: ControllerMailbox,
@@ -251,6 +256,7 @@ fn build(
         probes: pool("probes", 1)?,
         reports: pool("reports", 1)?,
         metrics,
+        guard,
         config,
     }))
 }
@@ -258,13 +264,15 @@ fn build(
 fn start_quorum(
     config: &Config,
     cluster_id: &str,
+    directory: TopicId,
+    guard: &Guard,
     listener: TcpListener,
     mailbox: &ControllerMailbox,
 ) -> Result<Quorum> {
     let bound = listener.local_addr().context("controller listener")?;
     let advertised = &config.controller_advertised;
     let port = if advertised.port == 0 { bound.port() } else { advertised.port };
-    let advertised = NodeAddress::new(advertised.host.clone(), port);
+    let advertised = NodeAddress::new(advertised.host.clone(), port).in_directory(directory);
     let mut voters: Vec<Voter> = config
         .voters
         .iter()
@@ -272,11 +280,13 @@ fn start_quorum(
         .collect();
     if voters.is_empty() && config.is_controller {
         // A single broker is its own quorum.
-        voters.push(Voter { id: config.broker_id, address: advertised.clone() });
+        let address = NodeAddress::new(advertised.host.clone(), port);
+        voters.push(Voter { id: config.broker_id, address });
     }
     let dir = quorum::settle_dir(&config.metadata_log_dir).context("find the metadata")?;
     let mut quorum = QuorumConfig::new(config.broker_id, dir, advertised, voters);
     quorum.cluster_id = Some(cluster_id.to_owned());
+    quorum.guard = guard.clone();
     quorum.may_begin = config.quorum.may_begin;
     let (heartbeat, election) = (config.quorum.heartbeat_ms, config.quorum.election_timeout_ms);
     if heartbeat > 0 && election > 0 {
@@ -288,6 +298,14 @@ fn start_quorum(
         };
     }
     Ok(Quorum::start(quorum, listener, Arc::new(mailbox.clone()))?)
+}
+
+/// The id of the directory that holds the metadata log: that of the log directory, or a new one
+/// where it has its own. The quorum keeps it with its files.
+fn metadata_directory(config: &Config, directories: &[(PathBuf, TopicId)]) -> TopicId {
+    let known = directories.iter().find(|(dir, _)| *dir == config.metadata_log_dir);
+    let new = || TopicId::from_random(uuid::Uuid::new_v4().as_u128());
+    known.map_or_else(new, |(_, id)| *id)
 }
 
 /// The id on disk, else the configured one, else one that follows from the voters: brokers that are

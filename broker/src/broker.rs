@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base::BrokerId;
 use metadata::Image;
 use quorum::Quorum;
+use quorum::secret::Guard;
 
 use crate::api::fetch::FetchSessions;
 use crate::api::init_producer_id::ProducerIds;
@@ -21,6 +22,8 @@ use crate::throttles::Throttles;
 pub struct Broker {
     pub id: BrokerId,
     pub config: Arc<Config>,
+    /// What other brokers have to prove.
+    pub guard: Guard,
     pub shutdown: Shutdown,
     pub metrics: Arc<Metrics>,
     /// The metadata quorum. For reading metadata use [`Broker::image`].

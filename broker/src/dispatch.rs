@@ -10,8 +10,10 @@ use wire::header::{RequestHeader, ResponseHeader};
 use wire::messages::*;
 use wire::{ApiKey, DecodeError, Message, Reader, Writer};
 
+use crate::access::Sender;
 use crate::api;
 use crate::broker::Broker;
+use crate::broker_proof::Proving;
 use crate::metrics::{UNKNOWN_API, api_index};
 use crate::net::{ConnectionInfo, Input, Lent, Reply, Started};
 use crate::request::RequestContext;
@@ -30,11 +32,13 @@ pub struct Session {
     info: Arc<ConnectionInfo>,
     /// The client id of the last request: most requests repeat it.
     client_id: Arc<str>,
+    /// Whether the other end is a broker.
+    proving: Proving,
 }
 
 impl Session {
     pub fn new(info: Arc<ConnectionInfo>) -> Session {
-        Session { info, client_id: "".into() }
+        Session { info, client_id: "".into(), proving: Proving::default() }
     }
 }
 
@@ -43,6 +47,8 @@ type Call = fn(&Arc<Broker>, RequestContext, &mut Reader) -> Started;
 enum Handler {
     /// Reads its records in the connection's buffer.
     Produce,
+    /// Changes what is known of the connection's other end.
+    Prove,
     Call(Call),
     NotServed,
 }
@@ -72,6 +78,7 @@ macro_rules! apis {
         fn handler(api: ApiKey) -> Handler {
             match api {
                 ApiKey::Produce => Handler::Produce,
+                ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => Handler::Prove,
                 ApiKey::Fetch => Handler::Call(api::fetch::start),
                 $(ApiKey::$api => call!($module, $request),)*
                 $(ApiKey::$not => Handler::NotServed,)*
@@ -134,14 +141,12 @@ apis! {
         RenewDelegationToken RenewDelegationTokenRequest => renew_delegation_token,
     }
     not served {
-        SaslHandshake,
         AddPartitionsToTxn,
         AddOffsetsToTxn,
         EndTxn,
         WriteTxnMarkers,
         TxnOffsetCommit,
         AlterReplicaLogDirs,
-        SaslAuthenticate,
         AlterClientQuotas,
         AlterUserScramCredentials,
         UpdateFeatures,
@@ -284,11 +289,19 @@ fn start_frame(
         client_id: session.client_id.clone(),
         listener: session.info.listener.clone(),
         peer: session.info.peer,
+        sender: Sender::of(broker, &session.info.listener, session.proving.proved()),
         received,
     };
     let call: Call = match handler(api) {
         _ if !api.supports(cx.version) => {
             let started = unsupported_version(broker, api, &cx);
+            return (api_index(api), Begun { started, decoded: 0 });
+        }
+        _ if !cx.sender.may_send(api) => {
+            return (api_index(api), Begun::refused("only brokers may send this"));
+        }
+        Handler::Prove => {
+            let started = prove(broker, session, api, &cx, &mut body);
             return (api_index(api), Begun { started, decoded: 0 });
         }
         Handler::NotServed => return (api_index(api), Begun::refused("API is not served")),
@@ -311,6 +324,34 @@ fn start_frame(
 fn begin(broker: &Arc<Broker>, call: Call, cx: RequestContext, mut body: Reader) -> Begun {
     let started = call(broker, cx, &mut body);
     Begun { started, decoded: body.memory() }
+}
+
+/// The other end says that it is a broker, and has to prove it.
+fn prove(
+    broker: &Broker,
+    session: &mut Session,
+    api: ApiKey,
+    cx: &RequestContext,
+    body: &mut Reader,
+) -> Started {
+    let is_asked = *cx.listener == *broker.config.inter_broker_listener;
+    let secret = broker.guard.secret().filter(|_| is_asked);
+    let proving = &mut session.proving;
+    let reply = match api {
+        ApiKey::SaslHandshake => SaslHandshakeRequest::decode(body, cx.version)
+            .map(|request| reply(api, cx, &proving.handshake(secret, &request))),
+        _ => SaslAuthenticateRequest::decode(body, cx.version).map(|request| {
+            let (image, id) = (broker.image(), broker.id);
+            let answer = proving.authenticate(secret, image.cluster_id(), id, &request);
+            if answer.error_code != 0 {
+                let error = answer.error_message.as_deref().unwrap_or_default();
+                // Anybody can send one; a broker tells of it itself.
+                tracing::debug!(peer = %cx.peer, error, "a proof is refused");
+            }
+            reply(api, cx, &answer)
+        }),
+    };
+    reply.map_or_else(|error| malformed(cx, &error), Started::Done)
 }
 
 /// ApiVersions from the future is answered in version 0, with what we speak; everything else was

@@ -5,10 +5,12 @@
 //! image, `controller_task` changes it while this broker is the active controller, and
 //! `broker_session` keeps this broker registered there. `boot` alone builds the object graph.
 
+pub mod access;
 pub mod api;
 pub mod background;
 pub mod boot;
 pub mod broker;
+pub mod broker_proof;
 pub mod broker_session;
 pub mod check;
 pub mod clock;
@@ -22,6 +24,7 @@ pub mod dispatch;
 mod entries;
 pub mod follower;
 pub mod http;
+mod internal_secret;
 pub mod isr_task;
 pub mod lag;
 pub mod log_dirs;

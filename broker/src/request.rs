@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::access::Sender;
+
 /// Context of one request. Cheap to clone: strings are shared with the connection.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
@@ -15,6 +17,8 @@ pub struct RequestContext {
     /// Name of the listener that the client came in by (`PLAINTEXT`).
     pub listener: Arc<str>,
     pub peer: SocketAddr,
+    /// A client, or a broker, as far as that is proved.
+    pub sender: Sender,
     /// When the frame was complete.
     pub received: Instant,
 }

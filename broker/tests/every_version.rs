@@ -94,6 +94,8 @@ async fn every_api_answers_at_every_version() {
     let mut sweep = Sweep::start().await;
     let id = sweep.running.broker.image().topic(TOPIC).unwrap().id;
     sweep.sweep(&[ApiVersionsRequest::default(), versions_request()]).await;
+    sweep.sweep(&["PLAIN", "BARNABAS-BROKER"].map(handshake_request)).await;
+    sweep.sweep(&[SaslAuthenticateRequest::default()]).await;
     records(&mut sweep, id).await;
     metadata(&mut sweep).await;
     groups(&mut sweep, id).await;
@@ -106,6 +108,10 @@ async fn every_api_answers_at_every_version() {
     let Sweep { running, connection, .. } = sweep;
     drop(connection);
     running.stop().await.unwrap();
+}
+
+fn handshake_request(mechanism: &str) -> SaslHandshakeRequest {
+    SaslHandshakeRequest { mechanism: mechanism.into() }
 }
 
 fn versions_request() -> ApiVersionsRequest {

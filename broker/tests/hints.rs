@@ -68,11 +68,14 @@ impl Pair {
         let first = start(config_with(dirs[0].path(), &[cluster])).unwrap();
         let voter = until(async || first.broker.quorum.status().voters.first().cloned()).await;
         let voters = format!("1@127.0.0.1:{}", voter.address.port);
+        let secret = dirs[0].path().join("internal.secret").display().to_string();
         let more = [
             cluster,
             ("node.id", "2"),
             ("process.roles", "broker"),
             ("controller.quorum.voters", &voters),
+            // The first broker made it.
+            ("barnabas.internal.secret.file", &secret),
         ];
         let second = start(config_with(dirs[1].path(), &more)).unwrap();
         let connection = connect(&second).await;

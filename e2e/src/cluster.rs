@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::admin::Admin;
-use crate::config::{Addresses, ClusterConfig, Target, properties};
+use crate::config::{Addresses, ClusterConfig, Target, properties, secret_file};
 use crate::process::{Process, tail};
 use crate::proxy::Links;
 use crate::{setup, wait};
@@ -33,6 +35,7 @@ impl Cluster {
     /// Starts all brokers and waits until each of them serves and the quorum has a leader.
     pub fn start(config: ClusterConfig) -> Result<Cluster> {
         let dir = tempfile::Builder::new().prefix("barnabas-e2e-").tempdir()?.keep();
+        write_secret(&dir)?;
         let addresses = (0..config.brokers)
             .map(|_| Addresses::allocate(config.links))
             .collect::<Result<Vec<_>>>()?;
@@ -285,6 +288,14 @@ impl Drop for Cluster {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
+}
+
+/// What the brokers prove to each other that they have; of this cluster alone.
+fn write_secret(dir: &Path) -> Result<()> {
+    let text = format!("the secret of {}", dir.display());
+    let mut file = fs::OpenOptions::new();
+    let mut file = file.write(true).create_new(true).mode(0o600).open(secret_file(dir))?;
+    Ok(file.write_all(text.as_bytes())?)
 }
 
 /// A JVM with the official jars, quiet and with a small heap by default.

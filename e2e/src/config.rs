@@ -1,7 +1,7 @@
 //! What a cluster under test is made of, and the properties file of each of its brokers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -94,6 +94,11 @@ impl Addresses {
     }
 }
 
+/// The secret of all brokers of a cluster.
+pub fn secret_file(cluster: &Path) -> PathBuf {
+    cluster.join("internal.secret")
+}
+
 /// The properties file of broker `id` (brokers are numbered from 1).
 pub fn properties(config: &ClusterConfig, all: &[Addresses], id: usize, dir: &Path) -> String {
     let own = &all[id - 1];
@@ -134,6 +139,9 @@ pub fn properties(config: &ClusterConfig, all: &[Addresses], id: usize, dir: &Pa
     set("group.initial.rebalance.delay.ms", "200".to_owned());
     if config.target == Target::Barnabas {
         set("barnabas.http.listener", format!("127.0.0.1:{}", own.http));
+        if let Some(cluster) = dir.parent() {
+            set("barnabas.internal.secret.file", secret_file(cluster).display().to_string());
+        }
     }
     keys.extend(config.properties.clone());
     keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect()

@@ -214,13 +214,17 @@ fn a_broker_whose_peers_have_no_names_yet_lives_waits_and_stops() -> Result<()> 
         (0..3).map(|id| format!("{id}@b-{id}.brokers.invalid:{controller}")).collect();
     let common = dir.path().join("server.properties");
     let own = dir.path().join("b-0.properties");
+    let secret = dir.path().join("secret");
+    fs::write(&secret, "the secret of a cluster without names")?;
     fs::write(
         &common,
         format!(
             "process.roles=broker,controller\nlisteners=PLAIN://:{client},\
              CONTROLLER://[::]:{controller}\ncontroller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAIN:PLAINTEXT\ncontroller.quorum.voters={}\n\
+             listener.security.protocol.map=PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             barnabas.internal.secret.file={}\ncontroller.quorum.voters={}\n\
              log.dirs={}\nbarnabas.http.listener=127.0.0.1:{probes}\nnode.id=7\n",
+            secret.display(),
             voters.join(","),
             dir.path().join("data").display(),
         ),

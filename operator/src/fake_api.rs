@@ -49,6 +49,11 @@ impl FakeApi {
         self.state.lock().expect("no test panics with it").objects.get(path).cloned()
     }
 
+    /// Takes an object away, as somebody else would.
+    pub fn remove(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").objects.remove(path);
+    }
+
     /// Names of all objects below a path.
     pub fn names(&self, path: &str) -> Vec<String> {
         let state = self.state.lock().expect("no test panics with it");
@@ -167,6 +172,12 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
     state.requests.push(format!("{} {path}", parts.method));
     if parts.method != Method::GET && state.refused.contains(&path) {
         return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "it is not valid");
+    }
+    if parts.method == Method::POST {
+        let name = value["metadata"]["name"].as_str().unwrap_or_default();
+        if state.objects.contains_key(&format!("{path}/{name}")) {
+            return failure(StatusCode::CONFLICT, "AlreadyExists", "it exists already");
+        }
     }
     if parts.method != Method::GET {
         state.writes.push(format!("{} {path}", parts.method));

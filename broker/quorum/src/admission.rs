@@ -26,6 +26,12 @@
 //! With one or two voters no majority is left without the lost one: one voter begins a new
 //! cluster, of two the other cannot go on alone.
 //!
+//! Who lost its disk and who only took a living voter's id, as a second broker with the same
+//! `node.id`, the empty node itself cannot tell. The leader can: while the member answers it, and
+//! until a new leader had the time to hear from it, nobody else is taken for it. A node that is
+//! known with one directory and comes with another one, which is not empty, holds the disk of a
+//! broker that was replaced; it stays out, too.
+//!
 //! From the beginning on, the committed membership alone tells who votes, and only `AddRaftVoter`
 //! and `RemoveRaftVoter` change it. A node that returns empty has its former role written down
 //! (the file `returning`) before it asks to be forgotten, because afterwards nobody knows it.
@@ -36,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use base::TopicId;
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::storage::RaftLogStorage;
@@ -43,16 +50,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::CallError;
+use crate::config::{NodeAddress, may_be_same};
 use crate::core::Core;
-use crate::log::atomic_file::{self, ADMITTED, RETURNING};
+use crate::log::atomic_file::{self, ADMITTED, DIRECTORY, RETURNING};
+use crate::members;
 use crate::messages::{
     BootstrapReply, JoinCall, JoinReply, Member, RejoinCall, RejoinReply, Standing, StatusReply,
 };
 use crate::rpc::{Channel, kind};
-use crate::types::{NodeId, Raft, decode, encode, node_id};
+use crate::types::{NodeId, Raft, StoredMembership, decode, encode, node_id};
 
 const ADMITTED_FILE: &str = "admitted";
 const RETURNING_FILE: &str = "returning";
+const DIRECTORY_FILE: &str = "directory";
 /// Between two lines that tell what an empty node waits for.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// Between two rounds of questions.
@@ -72,6 +82,20 @@ pub fn read_mark(dir: &Path, id: NodeId) -> std::io::Result<bool> {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
     }
     Ok(true)
+}
+
+/// The id of the directory: the one that it was given first. It stays for as long as the files
+/// beside it, whose votes and entries it stands for.
+pub fn read_directory(dir: &Path, given: TopicId) -> std::io::Result<TopicId> {
+    let path = dir.join(DIRECTORY_FILE);
+    match atomic_file::read(&path, DIRECTORY)? {
+        Some(content) => decode(&content),
+        None if given.is_zero() => Ok(given),
+        None => {
+            atomic_file::write(&path, DIRECTORY, &encode(&given)?);
+            Ok(given)
+        }
+    }
 }
 
 /// Whether the node is on its way back to being a voter.
@@ -106,7 +130,7 @@ fn mark_admitted(core: &Core) -> std::io::Result<()> {
 pub fn accept_bootstrap(core: &Core) -> BootstrapReply {
     let is_new = core.standing() != Standing::Initialized && core.config.may_begin;
     let accepted = is_new && mark_admitted(core).is_ok();
-    BootstrapReply { accepted }
+    BootstrapReply { accepted, directory: core.config.advertised.directory }
 }
 
 async fn ask<Q: Serialize, A: DeserializeOwned>(
@@ -165,9 +189,11 @@ pub async fn admit(core: &Core) -> std::io::Result<()> {
         let others = ask_all(core, &others_configured(core)).await;
         let initialized =
             others.iter().flatten().any(|status| status.standing == Standing::Initialized);
+        let mut refused = None;
         if initialized {
-            if rejoin(core, others.iter().flatten()).await? {
-                return Ok(());
+            match rejoin(core, others.iter().flatten()).await? {
+                Rejoined::Yes => return Ok(()),
+                Rejoined::NotYet(why) => refused = why,
             }
         } else if core.config.may_begin
             && is_smallest_voter(core)
@@ -178,6 +204,9 @@ pub async fn admit(core: &Core) -> std::io::Result<()> {
         if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
             said = Some(Instant::now());
             let answered = others.iter().flatten().count();
+            if let Some(why) = refused {
+                tracing::warn!("this empty node may not join the quorum yet: {why}");
+            }
             tracing::info!(
                 asked = others.len(),
                 answered,
@@ -195,31 +224,45 @@ pub async fn admit(core: &Core) -> std::io::Result<()> {
     mark_admitted(core)
 }
 
-async fn rejoin(core: &Core, others: impl Iterator<Item = &StatusReply>) -> std::io::Result<bool> {
+/// Whether an empty node may take part now, or why not, where somebody said so.
+enum Rejoined {
+    Yes,
+    NotYet(Option<String>),
+}
+
+async fn rejoin(
+    core: &Core,
+    others: impl Iterator<Item = &StatusReply>,
+) -> std::io::Result<Rejoined> {
     let newest = others.max_by_key(|status| status.term).and_then(|status| status.leader.clone());
-    let Some(leader) = newest.filter(|leader| leader.id != core.id) else { return Ok(false) };
+    let Some(leader) = newest else { return Ok(Rejoined::NotYet(None)) };
+    let directory = core.config.advertised.directory;
+    if leader.id == core.id {
+        // Or it was this one, which nobody has missed yet.
+        return Ok(Rejoined::NotYet(Some(members::taken(core.id, directory, &leader.address))));
+    }
     let timeout = core.config.timing.request_timeout;
     let status = ask::<_, StatusReply>(core, &leader, kind::STATUS, &(), QUESTION_TIMEOUT).await;
-    let Ok(StatusReply { asker_votes: Some(votes), .. }) = status else { return Ok(false) };
-    if votes {
+    let Ok(StatusReply { asker_votes: Some(votes), .. }) = status else {
+        return Ok(Rejoined::NotYet(None));
+    };
+    // It may be asked again and again.
+    if votes && !core.returning.load(Ordering::Relaxed) {
         mark_returning(core, true)?;
     }
-    let call = RejoinCall { id: core.id };
+    let call = RejoinCall { id: core.id, directory };
     match ask(core, &leader, kind::REJOIN, &call, timeout).await {
         Ok(RejoinReply::Forgotten { vote }) => {
             tracing::info!(leader = leader.id, %vote, "this empty node may join the quorum");
             core.log.clone().save_vote(&vote).await?;
             mark_admitted(core)?;
-            Ok(true)
+            Ok(Rejoined::Yes)
         }
-        Ok(RejoinReply::NotLeader(_)) => Ok(false),
-        Ok(RejoinReply::Failed(error)) => {
-            tracing::warn!(leader = leader.id, %error, "this empty node may not join yet");
-            Ok(false)
-        }
+        Ok(RejoinReply::NotLeader(_)) => Ok(Rejoined::NotYet(None)),
+        Ok(RejoinReply::Failed(why)) => Ok(Rejoined::NotYet(Some(why))),
         Err(error) => {
             tracing::debug!(leader = leader.id, %error, "the leader did not answer");
-            Ok(false)
+            Ok(Rejoined::NotYet(None))
         }
     }
 }
@@ -230,10 +273,8 @@ pub async fn initialize(core: &Core, raft: &Raft) {
         let others = ask_all(core, &others_configured(core)).await;
         let all_new =
             others.iter().all(|s| s.as_ref().is_some_and(|s| s.standing != Standing::Initialized));
-        if all_new && admit_all(core).await {
-            let voters = core.config.voters.iter();
-            let members = voters.map(|v| (node_id(v.id), v.address.clone()));
-            let members: BTreeMap<_, _> = members.collect();
+        let members = if all_new { admit_all(core).await } else { None };
+        if let Some(members) = members {
             match raft.initialize(members).await {
                 Ok(()) => {
                     raft.trigger().elect(false).await.ok();
@@ -246,14 +287,38 @@ pub async fn initialize(core: &Core, raft: &Raft) {
     }
 }
 
-async fn admit_all(core: &Core) -> bool {
+/// All voters with their disks, if every one agreed.
+async fn admit_all(core: &Core) -> Option<BTreeMap<NodeId, NodeAddress>> {
     let others = others_configured(core);
     let questions = others.iter().map(|voter| async move {
         let timeout = core.config.timing.request_timeout;
         let reply = ask::<_, BootstrapReply>(core, voter, kind::BOOTSTRAP, &(), timeout).await;
-        reply.is_ok_and(|reply| reply.accepted)
+        let directory = reply.ok().filter(|reply| reply.accepted)?.directory;
+        Some((voter.id, voter.address.clone().in_directory(directory)))
     });
-    futures::future::join_all(questions).await.into_iter().all(|accepted| accepted)
+    let others: Option<Vec<_>> = futures::future::join_all(questions).await.into_iter().collect();
+    let own = core.config.voters.iter().find(|voter| node_id(voter.id) == core.id)?;
+    let own = own.address.clone().in_directory(core.config.advertised.directory);
+    Some(others?.into_iter().chain([(core.id, own)]).collect())
+}
+
+/// How this node stands in its own list of members.
+struct Place {
+    /// It can be reached: at its address, with its disk or an unknown one.
+    reachable: bool,
+    /// Nothing is missing or outdated.
+    exact: bool,
+    votes: bool,
+}
+
+fn place(core: &Core, now: &StoredMembership) -> Place {
+    let own = &core.config.advertised;
+    let listed = now.membership().get_node(&core.id);
+    Place {
+        reachable: listed.is_some_and(|l| l.is_at(own) && may_be_same(l.directory, own.directory)),
+        exact: listed == Some(own),
+        votes: now.voter_ids().any(|voter| voter == core.id),
+    }
 }
 
 /// Sees to it, for ever, that this node is in the members' list at its address, and a voter if it
@@ -261,24 +326,29 @@ async fn admit_all(core: &Core) -> bool {
 pub async fn stay_member(core: Arc<Core>) {
     let Some(raft) = core.raft.get() else { return };
     let mut metrics = raft.server_metrics();
+    let mut said: Option<Instant> = None;
     loop {
-        let (listed, votes) = {
-            let now = metrics.borrow_and_update();
-            let members = &now.membership_config;
-            let listed = members.membership().get_node(&core.id) == Some(&core.config.advertised);
-            (listed, members.voter_ids().any(|v| v == core.id))
-        };
+        let place = place(&core, &metrics.borrow_and_update().membership_config);
         let mut returning = core.returning.load(Ordering::Relaxed);
-        if votes && returning {
+        if place.votes && returning {
             // A file that stays asks for nothing more than what is.
             returning = mark_returning(&core, false).is_err();
         }
-        let satisfied = listed && (votes || !returning);
+        let satisfied = place.exact && (place.votes || !returning);
         // Until the quorum begins, a node that agreed to be in it waits.
-        if core.standing() == Standing::Initialized {
-            ask_to_join(&core, satisfied, returning).await;
+        let refused = match core.standing() {
+            Standing::Initialized => ask_to_join(&core, satisfied, returning).await,
+            _ => None,
+        };
+        if let Some(why) = &refused
+            && said.is_none_or(|at| at.elapsed() >= SAY_AGAIN)
+        {
+            said = Some(Instant::now());
+            tracing::warn!("this node is not a member of the quorum yet: {why}");
         }
-        let pause = if satisfied { MEMBER_CHECK } else { ROUND_PAUSE };
+        // An older leader does not note directories, and a refusal stands for a while.
+        let patient = refused.is_some() || place.reachable && (place.votes || !returning);
+        let pause = if satisfied || patient { MEMBER_CHECK } else { ROUND_PAUSE };
         tokio::select! {
             changed = metrics.changed() => {
                 if changed.is_err() {
@@ -291,10 +361,11 @@ pub async fn stay_member(core: Arc<Core>) {
     }
 }
 
-async fn ask_to_join(core: &Core, satisfied: bool, as_voter: bool) {
+/// Returns why the leader refused, if it did.
+async fn ask_to_join(core: &Core, satisfied: bool, as_voter: bool) -> Option<String> {
     let leader = match core.known_leader() {
         // A member that hears of a leader needs nothing.
-        Some(_) if satisfied => return,
+        Some(_) if satisfied => return None,
         Some(leader) => Some(leader),
         None => {
             // One that hears of none may have been forgotten while it was away.
@@ -304,15 +375,22 @@ async fn ask_to_join(core: &Core, satisfied: bool, as_voter: bool) {
             led.max_by_key(|(term, _)| *term).map(|(_, leader)| leader)
         }
     };
-    let Some(leader) = leader.filter(|leader| leader.id != core.id) else { return };
+    let leader = leader?;
     let call = JoinCall { member: core.myself(), as_voter };
+    if leader.id == core.id {
+        // It leads itself, and its place is outdated; or another process has its id.
+        return match members::join(core, call).await {
+            JoinReply::Failed(why) => Some(why),
+            _ => None,
+        };
+    }
     let timeout = core.config.timing.request_timeout;
     match ask(core, &leader, kind::JOIN, &call, timeout).await {
-        Ok(JoinReply::Done | JoinReply::CatchingUp) => {}
-        Ok(JoinReply::NotLeader(_)) => {}
-        Ok(JoinReply::Failed(error)) => {
-            tracing::warn!(leader = leader.id, %error, "not a member yet");
+        Ok(JoinReply::Done | JoinReply::CatchingUp | JoinReply::NotLeader(_)) => None,
+        Ok(JoinReply::Failed(why)) => Some(why),
+        Err(error) => {
+            tracing::debug!(leader = leader.id, %error, "the leader did not answer");
+            None
         }
-        Err(error) => tracing::debug!(leader = leader.id, %error, "the leader did not answer"),
     }
 }

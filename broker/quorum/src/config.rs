@@ -6,21 +6,40 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use base::BrokerId;
+use base::{BrokerId, TopicId};
 use serde::{Deserialize, Serialize};
 
-/// Address of a node's controller listener. The host is resolved at every connect, so that a pod
-/// that moved is found again.
+use crate::secret::Guard;
+
+/// Address of a node's controller listener, and the disk that is expected there. The host is
+/// resolved at every connect, so that a pod that moved is found again.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct NodeAddress {
     pub host: String,
     pub port: u16,
+    /// The directory that holds the node's vote and log: with the node's id it is the key of a
+    /// voter. Zero where it is not known: in lists of voters, and from older versions.
+    #[serde(default)]
+    pub directory: TopicId,
 }
 
 impl NodeAddress {
     pub fn new(host: impl Into<String>, port: u16) -> NodeAddress {
-        NodeAddress { host: host.into(), port }
+        NodeAddress { host: host.into(), port, directory: TopicId::ZERO }
     }
+
+    pub fn in_directory(self, directory: TopicId) -> NodeAddress {
+        NodeAddress { directory, ..self }
+    }
+
+    pub fn is_at(&self, other: &NodeAddress) -> bool {
+        self.host == other.host && self.port == other.port
+    }
+}
+
+/// Whether these can be the same directory, as far as both are known.
+pub fn may_be_same(one: TopicId, other: TopicId) -> bool {
+    one == other || one.is_zero() || other.is_zero()
 }
 
 impl fmt::Display for NodeAddress {
@@ -111,8 +130,10 @@ pub struct QuorumConfig {
     pub cluster_id: Option<String>,
     /// Where [`crate::settle_dir`] says; created when missing.
     pub dir: PathBuf,
-    /// Where other nodes reach this node's controller listener.
+    /// Where other nodes reach this node's controller listener, with the id of its directory.
     pub advertised: NodeAddress,
+    /// What other nodes have to prove.
+    pub guard: Guard,
     /// `controller.quorum.voters`: who begins a new cluster, and whom a node asks that does not
     /// know who leads. Who is a voter later on is told by the committed membership alone.
     pub voters: Vec<Voter>,
@@ -136,6 +157,7 @@ impl QuorumConfig {
             cluster_id: None,
             dir: dir.into(),
             advertised,
+            guard: Guard::Open,
             voters,
             may_begin: true,
             timing: Timing::default(),

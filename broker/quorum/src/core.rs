@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use base::BrokerId;
 use openraft::async_runtime::WatchReceiver;
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::api::{ControllerHandler, Leadership, Session};
-use crate::config::QuorumConfig;
+use crate::config::{NodeAddress, QuorumConfig};
 use crate::log::LogStore;
 use crate::machine::MachineState;
 use crate::messages::{Member, Standing};
@@ -36,6 +37,8 @@ pub struct Core {
     pub returning: AtomicBool,
     pub suspicion: Arc<Suspicion>,
     pub leadership: watch::Sender<Leadership>,
+    /// Since when this node leads, and in which term, as it sees itself.
+    pub reign: Mutex<Option<(u64, Instant)>>,
     pub session: watch::Sender<Session>,
     /// The connection behind `session`.
     pub connection: Mutex<Option<Arc<Connection>>>,
@@ -77,6 +80,13 @@ impl Core {
         } else {
             Standing::Empty
         }
+    }
+
+    /// The node as this one's list of members has it.
+    pub fn listed(&self, id: NodeId) -> Option<NodeAddress> {
+        let metrics = self.raft.get()?.server_metrics();
+        let now = metrics.borrow_watched();
+        now.membership_config.membership().get_node(&id).cloned()
     }
 
     /// The leader that Raft knows, with the address to reach it.

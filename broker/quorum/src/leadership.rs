@@ -50,6 +50,7 @@ pub async fn run(core: Arc<Core>, followers: Arc<Followers>) {
 fn publish(core: &Core, metrics: &Metrics) {
     let leads = metrics.state == ServerState::Leader && metrics.current_leader == Some(core.id);
     let holds = leads && holds_quorum(core, metrics);
+    note_reign(core, leads.then_some(metrics.current_term));
     // The first entry of the term is applied, hence committed, and so is everything before it.
     let begun = metrics
         .last_applied
@@ -68,6 +69,13 @@ fn publish(core: &Core, metrics: &Metrics) {
         *current = next;
         changed
     });
+}
+
+fn note_reign(core: &Core, term: Option<u64>) {
+    let mut reign = core.reign.lock();
+    if reign.map(|(term, _)| term) != term {
+        *reign = term.map(|term| (term, std::time::Instant::now()));
+    }
 }
 
 /// A leader that has heard from no quorum for a while is only called so by itself: the others may

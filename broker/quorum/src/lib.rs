@@ -27,6 +27,7 @@ mod persist;
 mod place;
 mod quorum;
 mod rpc;
+pub mod secret;
 mod service;
 mod session;
 mod snapshots;

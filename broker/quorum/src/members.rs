@@ -8,13 +8,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base::TopicId;
 use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use openraft::raft::ClientWriteResponse;
 use openraft::type_config::async_runtime::instant::Instant as _;
 use openraft::{ChangeMembers, ServerState};
 
 use crate::api::MemberError;
-use crate::config::NodeAddress;
+use crate::config::{NodeAddress, may_be_same};
 use crate::core::{Core, Metrics};
 use crate::messages::{JoinCall, JoinReply, Member, RejoinReply};
 use crate::quorum::LEASE_PAUSE;
@@ -81,15 +82,36 @@ async fn settle(core: &Core, raft: &Raft, metrics: &Metrics) -> Result<(), Membe
     commit(core, || raft.change_membership(nothing.clone(), false)).await
 }
 
-/// Makes the node a member at this address; a voter stays a voter.
+/// What to tell a node whose id another one has, with another disk.
+pub fn taken(id: NodeId, directory: TopicId, known: &NodeAddress) -> String {
+    format!(
+        "node {id} is known at {known} with directory {}, not {directory}: if that broker is to \
+         stay, stop this one or give it another node.id; if this one is to replace it, stop that \
+         one and start this one with an empty metadata directory",
+        known.directory
+    )
+}
+
+/// Makes the node a member at this address; a voter stays a voter. Another disk under its id is
+/// another node, for which this one has to be forgotten first.
 async fn ensure_member(core: &Core, member: &Member) -> Result<(), MemberError> {
     let (raft, metrics) = leading(core)?;
     settle(core, raft, &metrics).await?;
-    match metrics.membership_config.membership().get_node(&member.id) {
-        Some(address) if *address == member.address => Ok(()),
-        Some(_) => {
+    let (id, mut address) = (member.id, member.address.clone());
+    match metrics.membership_config.membership().get_node(&id) {
+        Some(known) if !may_be_same(known.directory, address.directory) => {
+            Err(MemberError::Rejected(taken(id, address.directory, known)))
+        }
+        Some(known) => {
+            // An older version does not tell it.
+            if address.directory.is_zero() {
+                address.directory = known.directory;
+            }
+            if *known == address {
+                return Ok(());
+            }
             // The node says so itself, on a connection that was made in its name.
-            let nodes = BTreeMap::from([(member.id, member.address.clone())]);
+            let nodes = BTreeMap::from([(id, address)]);
             let moved = ChangeMembers::SetNodes(nodes);
             commit(core, || raft.change_membership(moved.clone(), true)).await
         }
@@ -174,11 +196,29 @@ pub async fn join(core: &Core, call: JoinCall) -> JoinReply {
     }
 }
 
+/// Why the member may still be alive, for which an empty node of the same id must not be taken: the
+/// empty one answers nothing that a leader sends, so whoever does is another process. A new leader
+/// has heard from nobody, and waits.
+fn may_live(core: &Core, metrics: &Metrics, id: NodeId, directory: TopicId) -> Option<String> {
+    let known = metrics.membership_config.membership().get_node(&id)?;
+    let patience = core.config.timing.election_timeout_max * 3;
+    if answers(metrics, id, patience) {
+        return Some(format!("it is alive: {}", taken(id, directory, known)));
+    }
+    let reign = *core.reign.lock();
+    let is_new = reign.is_none_or(|(_, since)| since.elapsed() < patience);
+    is_new.then(|| format!("whether node {id} at {known} is alive is not known yet"))
+}
+
 /// A node came back with an empty disk (see `admission`): it stops being a member before it may
 /// become one again. The vote in the answer keeps it from following an older leader.
-pub async fn forget(core: &Core, id: NodeId) -> RejoinReply {
+pub async fn forget(core: &Core, id: NodeId, directory: TopicId) -> RejoinReply {
     let _one_at_a_time = core.members.lock().await;
     let forgotten = async {
+        let (_, metrics) = leading(core)?;
+        if let Some(why) = may_live(core, &metrics, id, directory) {
+            return Err(MemberError::NotReady { id: broker_id(id), why });
+        }
         ensure_absent(core, id).await?;
         // The leader of this term committed the removal, or a later one that has it in its log.
         leading(core).map(|(_, metrics)| metrics.current_term)
@@ -186,6 +226,7 @@ pub async fn forget(core: &Core, id: NodeId) -> RejoinReply {
     match forgotten.await {
         Ok(term) => RejoinReply::Forgotten { vote: Vote::new(term, core.id) },
         Err(MemberError::NotLeader { .. }) => RejoinReply::NotLeader(other_leader(core)),
+        Err(MemberError::NotReady { why, .. }) => RejoinReply::Failed(why),
         Err(error) => RejoinReply::Failed(error.to_string()),
     }
 }

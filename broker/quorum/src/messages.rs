@@ -1,5 +1,6 @@
 //! What the nodes of the quorum say to each other beside Raft itself.
 
+use base::TopicId;
 use openraft::raft::VoteRequest;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,7 @@ pub struct StatusReply {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Member {
     pub id: NodeId,
+    /// With the directory: id and directory are the key.
     pub address: NodeAddress,
 }
 
@@ -77,6 +79,9 @@ pub enum JoinReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RejoinCall {
     pub id: NodeId,
+    /// The new, empty directory.
+    #[serde(default)]
+    pub directory: TopicId,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,4 +95,7 @@ pub enum RejoinReply {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BootstrapReply {
     pub accepted: bool,
+    /// Of the node that accepted.
+    #[serde(default)]
+    pub directory: TopicId,
 }

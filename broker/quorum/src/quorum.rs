@@ -67,13 +67,14 @@ impl Quorum {
     /// Opens the files, starts the threads and returns at once; joining the others goes on in the
     /// background (watch [`Quorum::leadership`]). `listener` is the bound controller listener.
     pub fn start(
-        config: QuorumConfig,
+        mut config: QuorumConfig,
         listener: TcpListener,
         controller: Arc<dyn ControllerHandler>,
     ) -> Result<Quorum, StartError> {
         check(&config)?;
+        let dir = config.dir.clone();
         let io = |what: &str| {
-            let what = format!("{what} in {}", config.dir.display());
+            let what = format!("{what} in {}", dir.display());
             move |error| StartError::Io { what, error }
         };
         std::fs::create_dir_all(&config.dir).map_err(io("creating the metadata log"))?;
@@ -81,6 +82,8 @@ impl Quorum {
         let id = node_id(config.node_id);
         let admitted = admission::read_mark(&config.dir, id).map_err(io("the admission mark"))?;
         let returning = admission::read_returning(&config.dir).map_err(io("the former role"))?;
+        let directory = admission::read_directory(&config.dir, config.advertised.directory);
+        config.advertised.directory = directory.map_err(io("the directory's id"))?;
         let cluster_id = config.cluster_id.clone().unwrap_or_default();
         let (machine, state) =
             MachineState::open(&config.dir, &cluster_id).map_err(io("opening the snapshot"))?;
@@ -91,15 +94,10 @@ impl Quorum {
             .thread_name("quorum-pool")
             .build()
             .map_err(io("the quorum's runtime"))?;
-        let identity = Identity {
-            node: id,
-            cluster_id: config.cluster_id.clone(),
-            incarnation: uuid::Uuid::new_v4().as_u64_pair().0,
-        };
         let core = Arc::new(Core {
             id,
             dialer: Dialer {
-                identity: Arc::new(identity),
+                identity: Arc::new(identity(&config)),
                 addresses: Arc::new(AddressBook::new(&config.voters)),
                 connect_timeout: config.timing.connect_timeout,
             },
@@ -112,6 +110,7 @@ impl Quorum {
             returning: AtomicBool::new(returning),
             suspicion: Arc::default(),
             leadership: watch::Sender::default(),
+            reign: Mutex::new(None),
             session: watch::Sender::default(),
             connection: Mutex::new(None),
             incoming_snapshot: Mutex::new(None),
@@ -293,6 +292,16 @@ impl Quorum {
 /// which the default times allow for.
 pub fn raise_priority() {
     rustix::process::setpriority_process(None, NICE).ok();
+}
+
+fn identity(config: &QuorumConfig) -> Identity {
+    Identity {
+        node: node_id(config.node_id),
+        cluster_id: config.cluster_id.clone(),
+        directory: config.advertised.directory,
+        guard: config.guard.clone(),
+        incarnation: uuid::Uuid::new_v4().as_u64_pair().0,
+    }
 }
 
 fn check(config: &QuorumConfig) -> Result<(), StartError> {

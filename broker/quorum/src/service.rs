@@ -3,12 +3,14 @@
 
 use std::sync::{Arc, Weak};
 
+use base::TopicId;
 use bytes::Bytes;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::{BoxFuture, SessionEvent};
+use crate::config::may_be_same;
 use crate::core::Core;
 use crate::messages::{JoinCall, RejoinCall, SnapshotPiece, StatusReply, VoteCall};
 use crate::rpc::{Channel, Peer, Refusal, RequestHandler, kind};
@@ -32,15 +34,26 @@ impl RequestHandler for Service {
                 kind::BOOTSTRAP => answer(&admission::accept_bootstrap(&core)),
                 kind::JOIN => {
                     let call: JoinCall = parse(&payload)?;
+                    speaks_for(&peer, call.member.id)?;
                     answer(&members::join(&core, call).await)
                 }
                 kind::REJOIN => {
                     let call: RejoinCall = parse(&payload)?;
-                    answer(&members::forget(&core, call.id).await)
+                    speaks_for(&peer, call.id)?;
+                    answer(&members::forget(&core, call.id, call.directory).await)
                 }
                 _ => raft_request(&core, kind, &payload).await,
             }
         })
+    }
+
+    /// Only the leader's list of members is sure to be the newest: others refuse nobody by it.
+    fn refuse(&self, node: NodeId, directory: TopicId, channel: Channel) -> Option<String> {
+        let core = self.0.upgrade()?;
+        let decides = channel == Channel::Controller && core.leadership.borrow().is_self;
+        let known = core.listed(node).filter(|_| decides)?;
+        let strange = !may_be_same(known.directory, directory);
+        strange.then(|| members::taken(node, directory, &known))
     }
 
     fn opened(&self, peer: Peer) {
@@ -86,6 +99,14 @@ fn controller_request(
     }
     let answer = core.controller.request(broker_id(peer.node), peer.session, payload);
     Box::pin(async move { answer.await.map_err(Refusal::Other) })
+}
+
+/// What is asked about a node it asks itself.
+fn speaks_for(peer: &Peer, node: NodeId) -> Result<(), Refusal> {
+    if peer.node == node {
+        return Ok(());
+    }
+    Err(other(format!("node {} cannot speak for node {node}", peer.node)))
 }
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refusal> {

@@ -124,6 +124,8 @@ pub async fn run(core: Arc<Core>) {
                     std::future::pending::<()>().await;
                 }
                 let now = metrics.borrow_and_update();
+                // Also of a member that came back with another disk.
+                core.dialer.addresses.learn(now.membership_config.membership().nodes());
                 if (now.current_leader, now.vote.leader_id.term) != (leader, term) {
                     return;
                 }

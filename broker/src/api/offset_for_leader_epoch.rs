@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use base::ErrorCode;
+use replica::EpochEnd;
 use wire::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use wire::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
@@ -15,12 +16,16 @@ use crate::request::RequestContext;
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _cx: &RequestContext,
+    cx: &RequestContext,
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
+    let refused = cx.sender.replica(request.replica_id).err();
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions =
-            topic.partitions.iter().map(|asked| look_up(broker, &topic.topic, asked)).collect();
+        let partitions = topic.partitions.iter().map(|asked| match refused {
+            Some(code) => end_offset(asked, Err(code)),
+            None => look_up(broker, &topic.topic, asked),
+        });
+        let partitions = partitions.collect();
         OffsetForLeaderTopicResult { topic: topic.topic, partitions }
     });
     OffsetForLeaderEpochResponse { throttle_time_ms: 0, topics: topics.collect() }
@@ -31,6 +36,13 @@ fn look_up(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> Ep
         partition.check_leader(asked.current_leader_epoch)?;
         Ok(partition.epoch_end_offset(asked.leader_epoch))
     });
+    end_offset(asked, found)
+}
+
+fn end_offset(
+    asked: &OffsetForLeaderPartition,
+    found: Result<Option<EpochEnd>, ErrorCode>,
+) -> EpochEndOffset {
     let code = found.err().unwrap_or(ErrorCode::None);
     let end = found.ok().flatten();
     EpochEndOffset {

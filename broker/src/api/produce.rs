@@ -288,7 +288,8 @@ fn append_one(
     commit: Option<(&Arc<ProduceWait>, usize)>,
     effort: &mut Effort,
 ) -> Result<Option<Appended>, ProduceError> {
-    if topic_name::is_internal(&partition.id.topic) && *cx.client_id != *ADMIN_CLIENT_ID {
+    let may_be_internal = cx.sender.is_broker() && *cx.client_id == *ADMIN_CLIENT_ID;
+    if topic_name::is_internal(&partition.id.topic) && !may_be_internal {
         return Err(ErrorCode::InvalidTopicException.into());
     }
     let batch = only_batch(records, cx.version)?;

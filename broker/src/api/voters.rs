@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use wire::{Request, Str};
 
 use super::topology::active_controller;
+use crate::broker_proof::{self, Prover};
 use crate::{Broker, RequestContext};
 
 /// Between two looks at who leads.
@@ -67,12 +68,38 @@ pub(super) async fn ask<R: Request>(
         request_timeout: limit,
         ..Options::default()
     };
-    let answer =
-        async { Connection::connect(&address, options).await?.call(request, version).await };
+    let answer = async {
+        let connection = Connection::connect(&address, options).await?;
+        prove(broker, other, &connection).await?;
+        anyhow::Ok(connection.call(request, version).await?)
+    };
     answer.await.map_err(|error| {
         tracing::info!(%error, address, "ask the active controller");
         ErrorCode::BrokerNotAvailable
     })
+}
+
+/// That the request comes from a broker.
+async fn prove(
+    broker: &Arc<Broker>,
+    other: BrokerId,
+    connection: &Connection,
+) -> anyhow::Result<()> {
+    let Some(prover) = Prover::new(broker, other) else { return Ok(()) };
+    if prover.may_be_unknown() {
+        let served = connection.negotiate().await?;
+        if !broker_proof::is_served(&served) {
+            return Ok(());
+        }
+    }
+    let offered = connection.call(&prover.handshake(), broker_proof::HANDSHAKE_VERSION).await?;
+    if !prover.is_offered(&offered)? {
+        return Ok(());
+    }
+    let version = broker_proof::AUTHENTICATE_VERSION;
+    let challenge = connection.call(&prover.first(), version).await?;
+    let answer = connection.call(&prover.second(&challenge)?, version).await?;
+    Ok(prover.accepted(&answer)?)
 }
 
 /// A change of the voters, as the active controller makes it.
@@ -121,7 +148,7 @@ where
                 }
                 problem = error.to_string();
             }
-            Some(_) if &*cx.client_id == PASSED_ON => {
+            Some(_) if cx.sender.is_broker() && &*cx.client_id == PASSED_ON => {
                 return Err(ErrorCode::NotController.into());
             }
             Some(active) => {

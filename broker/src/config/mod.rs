@@ -26,8 +26,8 @@ pub use listener::{Endpoint, Voter, parse_host_port};
 pub use pod::Place;
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
-    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
-    TopicConfig,
+    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SecretConfig,
+    SessionConfig, TopicConfig,
 };
 
 /// Everything the process is told at its start. Never changes afterwards; what may change at run
@@ -66,6 +66,7 @@ pub struct Config {
     pub offsets: OffsetsConfig,
     pub session: SessionConfig,
     pub quorum: QuorumConfig,
+    pub secret: SecretConfig,
     /// What the file and the overrides set, as text.
     pub explicit: Arc<BTreeMap<String, String>>,
     /// Keys that are set without effect, for a warning at start.

@@ -17,8 +17,8 @@ use super::listener::{
     Endpoint, Voter, parse_endpoints, parse_host_port, parse_protocol_map, parse_voters,
 };
 use super::sections::{
-    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SessionConfig,
-    TopicConfig,
+    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SecretConfig,
+    SessionConfig, TopicConfig,
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -38,6 +38,7 @@ pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config,
     let voters = parse_voters(&values.list("controller.quorum.voters"))
         .map_err(|problem| values.invalid("controller.quorum.voters", problem))?;
     let is_controller = values.is_controller(broker_id, &voters)?;
+    let secret = values.secret(broker_id, &voters)?;
     let own = voters.iter().find(|voter| voter.id == broker_id);
     let controller_advertised = listeners.controller_address(own);
     values.check_bootstrap(&voters, &controller_advertised)?;
@@ -72,6 +73,7 @@ pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config,
             may_begin: values.get("barnabas.quorum.begin")?,
             election_timeout_ms: values.get("barnabas.quorum.election.timeout.ms")?,
         },
+        secret,
         explicit: std::sync::Arc::new(values.0),
         without_effect,
         ignored,
@@ -165,6 +167,23 @@ impl Values {
             }
         }
         Ok(())
+    }
+
+    /// Brokers that know of each other and each made a secret of its own would never talk.
+    fn secret(&self, own: BrokerId, voters: &[Voter]) -> Result<SecretConfig, ConfigError> {
+        const KEY: &str = "barnabas.internal.secret.file";
+        let file = self.text(KEY).filter(|file| !file.is_empty()).map(PathBuf::from);
+        let required = self.get("barnabas.internal.secret.required")?;
+        let alone = voters.iter().all(|voter| voter.id == own);
+        if required && !alone && file.is_none() {
+            let problem = "brokers that form a cluster prove to each other that they belong to it: \
+                           write some random text to a file (head -c 32 /dev/urandom | base64), \
+                           give the same one to every broker, and name it here; or set \
+                           barnabas.internal.secret.required=false, with which everybody who \
+                           reaches the controller listener can change the cluster";
+            return Err(ConfigError::Missing { key: KEY.to_owned(), problem: problem.to_owned() });
+        }
+        Ok(SecretConfig { file, required })
     }
 
     fn text(&self, name: &str) -> Option<String> {
@@ -381,6 +400,7 @@ impl Listeners {
             let problem = "names the listener (in listeners) of the metadata quorum".to_owned();
             return Err(ConfigError::Missing { key: "controller.listener.names".into(), problem });
         };
+        Listeners::check_protocols(values, &all, &controller_names)?;
         let (controllers, clients): (Vec<Endpoint>, Vec<Endpoint>) =
             all.into_iter().partition(|e| controller_names.contains(&e.name));
         let Some(controller) = controllers.into_iter().find(|e| e.name == *controller_name) else {
@@ -405,7 +425,6 @@ impl Listeners {
             return Err(values.invalid("advertised.listeners", problem));
         }
         let inter_broker = Listeners::inter_broker(values, &clients)?;
-        Listeners::check_protocols(values, &clients)?;
         let named = announced.iter().any(|e| e.name == controller.name);
         Ok(Listeners {
             controller_unnamed: !named && is_wildcard(&controller.host),
@@ -444,17 +463,23 @@ impl Listeners {
         }
     }
 
-    /// Only plaintext is spoken: a listener of another protocol is refused, not downgraded.
-    fn check_protocols(values: &Values, clients: &[Endpoint]) -> Result<(), ConfigError> {
+    /// Only plaintext is spoken: a listener of another protocol, the quorum's own included, is
+    /// refused, not downgraded. Without a map the quorum's listener is plaintext, as in Kafka.
+    fn check_protocols(
+        values: &Values,
+        listeners: &[Endpoint],
+        controllers: &[String],
+    ) -> Result<(), ConfigError> {
         let key = "listener.security.protocol.map";
         let map = parse_protocol_map(&values.list(key)).map_err(|p| values.invalid(key, p))?;
-        for listener in clients {
+        for listener in listeners {
             match map.iter().find(|(name, _)| *name == listener.name) {
                 Some((_, protocol)) if protocol == "PLAINTEXT" => {}
                 Some((name, protocol)) => {
                     let problem = format!("listener {name}: {protocol} is not supported yet");
                     return Err(values.invalid(key, problem));
                 }
+                None if controllers.contains(&listener.name) && !values.0.contains_key(key) => {}
                 None => {
                     let problem = format!("has no protocol for listener {}", listener.name);
                     return Err(values.invalid(key, problem));

@@ -93,7 +93,8 @@ mod tests {
             listeners=PLAIN://:9092,OUTSIDE://:9094,CONTROLLER://:9093\n\
             advertised.listeners=PLAIN://b-1.svc:9092,OUTSIDE://b-1.svc:9094,\
             CONTROLLER://b-1.svc:9093\n\
-            listener.security.protocol.map=PLAIN:PLAINTEXT,OUTSIDE:PLAINTEXT\n\
+            listener.security.protocol.map=PLAIN:PLAINTEXT,OUTSIDE:PLAINTEXT,\
+            CONTROLLER:PLAINTEXT\n\
             controller.listener.names=CONTROLLER\n";
         Config::from_properties(parse_properties(text).unwrap()).unwrap()
     }

@@ -1,5 +1,7 @@
 //! The typed sections of the configuration. Field names follow Kafka's keys.
 
+use std::path::PathBuf;
+
 /// Sockets and their memory.
 #[derive(Clone, PartialEq, Debug)]
 pub struct NetConfig {
@@ -89,6 +91,14 @@ pub struct SessionConfig {
     pub heartbeat_interval_ms: u64,
     pub grace_ms: i64,
     pub silence_ms: i64,
+}
+
+/// What brokers prove to each other.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SecretConfig {
+    /// `None`: it is made in the metadata directory.
+    pub file: Option<PathBuf>,
+    pub required: bool,
 }
 
 /// Raft timing.

@@ -153,7 +153,31 @@ fn what_would_promise_too_much_is_refused() {
         "listener.security.protocol.map=PLAINTEXT:SSL,CONTROLLER:PLAINTEXT",
         "listener PLAINTEXT: SSL is not supported",
     );
+    refused(
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:SSL",
+        "listener CONTROLLER: SSL is not supported",
+    );
+    refused("listener.security.protocol.map=PLAINTEXT:PLAINTEXT", "no protocol for listener CONTR");
+    let named = MINIMAL.replace("CONTROLLER", "SASL_SSL");
+    let error = Config::from_properties(parse_properties(&named).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("listener SASL_SSL: SASL_SSL is not supported"), "{error}");
     assert!(parse("ssl.client.auth=none").is_ok(), "a default value promises nothing");
+}
+
+/// Whose secret each made for itself would never talk to each other.
+#[test]
+fn brokers_of_a_cluster_are_given_their_secret() {
+    let two = MINIMAL.replace("1@127.0.0.1:9093", "1@127.0.0.1:9093,2@127.0.0.1:9095");
+    let parse =
+        |extra: &str| Config::from_properties(parse_properties(&format!("{two}{extra}")).unwrap());
+    let message = parse("").unwrap_err().to_string();
+    assert!(message.contains("barnabas.internal.secret.file is required"), "{message}");
+    let given = parse("barnabas.internal.secret.file=/s/secret").unwrap().secret;
+    assert_eq!((given.file, given.required), (Some(PathBuf::from("/s/secret")), true));
+    let open = parse("barnabas.internal.secret.required=false").unwrap().secret;
+    assert_eq!((open.file, open.required), (None, false));
+    let alone = Config::from_properties(parse_properties(MINIMAL).unwrap()).unwrap().secret;
+    assert_eq!((alone.file, alone.required), (None, true));
 }
 
 #[test]

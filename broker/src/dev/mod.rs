@@ -21,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use plan::{BrokerPlan, ClusterPlan};
 use process::ProcessState;
+use quorum::secret::Secret;
 use view::{Screen, tell};
 
 pub use process::EXIT_CONFIG;
@@ -54,6 +55,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
     for kind in &plan.ignored {
         tell(&format!("passed over: a {kind}, which is not a resource of {}", crd::GROUP));
     }
+    make_secret(&plan)?;
     let data = args.data.display();
     tell(&format!("cluster {}: {} brokers, data in {data}", plan.name, plan.brokers.len()));
     let mut interrupted = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
@@ -79,6 +81,16 @@ pub async fn run(args: DevArgs) -> Result<()> {
     }
     tell(&format!("stopped; the data stays in {data}"));
     result
+}
+
+/// The brokers find it there, at this start and at every later one.
+fn make_secret(plan: &ClusterPlan) -> Result<()> {
+    if let Some(dir) = plan.secret.parent() {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("create directory {}", dir.display()))?;
+    }
+    Secret::read_or_make(&plan.secret).context("make the secret of the brokers")?;
+    Ok(())
 }
 
 fn read(args: &DevArgs) -> Result<ClusterPlan> {

@@ -14,6 +14,7 @@ use crd::{KafkaCluster, Manifest, Topic};
 use thiserror::Error;
 
 use crate::boot::cluster_id_of;
+use crate::internal_secret;
 
 /// Brokers that one machine is asked to run at most; also the distance between port ranges.
 pub const BROKERS_MAX: i32 = 100;
@@ -21,7 +22,7 @@ const CONTROLLER_PORT_OFFSET: i32 = BROKERS_MAX;
 const HTTP_PORT_OFFSET: i32 = 2 * BROKERS_MAX;
 
 /// Keys that `broker dev` derives itself; a user who sets one would break the cluster.
-const DERIVED_KEYS: [&str; 12] = [
+const DERIVED_KEYS: [&str; 14] = [
     "node.id",
     "broker.id",
     "process.roles",
@@ -34,6 +35,8 @@ const DERIVED_KEYS: [&str; 12] = [
     "log.dirs",
     "log.dir",
     "barnabas.cluster.id",
+    "barnabas.internal.secret.file",
+    "barnabas.internal.secret.required",
 ];
 
 /// Why the YAML does not describe a cluster that this machine can run.
@@ -91,6 +94,8 @@ pub struct BrokerPlan {
 pub struct ClusterPlan {
     pub name: String,
     pub brokers: Vec<BrokerPlan>,
+    /// The file with the secret that the brokers share.
+    pub secret: PathBuf,
     /// How many of the brokers vote on metadata: the first ones.
     pub voters: i32,
     pub topics: Vec<Topic>,
@@ -133,7 +138,8 @@ pub fn plan(
     let dir = data.join(&name);
     let brokers = (0..cluster.spec.brokers.replicas).map(|id| broker(&cluster, id, &dir)).collect();
     let topics = topics.into_iter().filter(|t| t.spec.cluster_ref.name == name).collect();
-    Ok(ClusterPlan { name, brokers, voters: cluster.spec.voters(), topics, ignored })
+    let (secret, voters) = (internal_secret::own_file(&dir), cluster.spec.voters());
+    Ok(ClusterPlan { name, brokers, secret, voters, topics, ignored })
 }
 
 fn topics_of(
@@ -212,6 +218,7 @@ fn check_ports(cluster: &KafkaCluster) -> Result<(), PlanError> {
 }
 
 fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
+    let secret = internal_secret::own_file(dir);
     let (spec, name) = (&cluster.spec, cluster.metadata.name.as_deref().unwrap_or_default());
     let base = spec.listeners.first().map_or(0, |l| l.port);
     let dir = dir.join(format!("broker-{id}"));
@@ -245,6 +252,7 @@ fn broker(cluster: &KafkaCluster, id: i32, dir: &Path) -> BrokerPlan {
             spec.listeners.first().map_or(String::new(), |l| l.name.to_uppercase()),
         ),
         ("log.dirs", dir.join("data").display().to_string()),
+        ("barnabas.internal.secret.file", secret.display().to_string()),
         // Not from the voters, whom more brokers change.
         ("barnabas.cluster.id", cluster_id_of(name)),
         ("barnabas.http.listener", http.clone()),
@@ -297,6 +305,7 @@ mod tests {
             "listeners=PLAIN://127.0.0.1:9094,CONTROLLER://127.0.0.1:9194",
             "controller.quorum.voters=0@127.0.0.1:9192,1@127.0.0.1:9193,2@127.0.0.1:9194",
             "log.dirs=/d/castle/broker-2/data",
+            "barnabas.internal.secret.file=/d/castle/internal.secret",
             "min.insync.replicas=2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");

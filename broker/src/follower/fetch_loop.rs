@@ -17,6 +17,7 @@ use super::link::{Link, LinkError};
 use super::orders::Orders;
 use super::replicas::{Cut, CutDone, Replicas};
 use crate::broker::Broker;
+use crate::broker_proof::Prover;
 use crate::clock;
 
 const RETRY_MIN: Duration = Duration::from_millis(20);
@@ -214,7 +215,14 @@ impl FetchLoop {
         };
         let config = &self.broker.config;
         let client_id = Str::from(format!("broker-{}-fetcher", config.broker_id));
-        let connecting = Link::connect(&host, port, client_id, FRAME_BYTES_MAX);
+        let (broker, leader) = (self.broker.clone(), self.leader);
+        let connecting = async {
+            let mut link = Link::connect(&host, port, client_id, FRAME_BYTES_MAX).await?;
+            if let Some(prover) = Prover::new(&broker, leader) {
+                link.prove(&prover).await?;
+            }
+            Ok::<Link, LinkError>(link)
+        };
         tokio::pin!(connecting);
         loop {
             tokio::select! {
@@ -232,7 +240,12 @@ impl FetchLoop {
 
     /// Pauses after a failure; new orders end the pause, and so does the leader's return.
     async fn back_off(&mut self, error: &LinkError) {
-        tracing::debug!(leader = %self.leader, %error, "fetch from leader");
+        match error {
+            LinkError::Unproved(_) => {
+                tracing::warn!(leader = %self.leader, %error, "fetch from leader");
+            }
+            _ => tracing::debug!(leader = %self.leader, %error, "fetch from leader"),
+        }
         self.link = None;
         let until = Instant::now() + self.retry;
         let longest = Duration::from_millis(self.broker.config.replica.fetch_backoff_ms);

@@ -11,8 +11,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use wire::frame;
 use wire::header::ResponseHeader;
-use wire::messages::{FetchRequest, FetchResponse};
-use wire::{ApiKey, DecodeError, EncodeError, Part, Reader, Str};
+use wire::messages::{ApiVersionsRequest, FetchRequest, FetchResponse};
+use wire::{ApiKey, DecodeError, EncodeError, Message, Part, Reader, Request, Str};
+
+use crate::broker_proof::{self, ProofError, Prover};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const READ_BYTES_MIN: usize = 64 * 1024;
@@ -20,6 +22,8 @@ const READ_BYTES_MIN: usize = 64 * 1024;
 const GROWTH: usize = 4;
 /// What an idle connection keeps of its buffer.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// The first one, which asks for nothing.
+const API_VERSIONS_VERSION: i16 = 0;
 /// Version that this broker's own leaders speak.
 pub(super) const FETCH_VERSION: i16 = 17;
 
@@ -45,6 +49,8 @@ pub(super) enum LinkError {
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Unproved(#[from] ProofError),
     #[error("response {received} to request {expected}")]
     Correlation { expected: i32, received: i32 },
 }
@@ -71,10 +77,48 @@ impl Link {
         Ok(Link { stream, buffer: BytesMut::new(), correlation_id: 0, client_id, frame_bytes_max })
     }
 
+    /// Proves to the leader that a broker asks, and has it prove the same.
+    pub(super) async fn prove(&mut self, prover: &Prover<'_>) -> Result<(), LinkError> {
+        timeout(CONNECT_TIMEOUT, self.exchange_proofs(prover))
+            .await
+            .map_err(|_| LinkError::ConnectTimeout)?
+    }
+
+    async fn exchange_proofs(&mut self, prover: &Prover<'_>) -> Result<(), LinkError> {
+        if prover.may_be_unknown() {
+            let request = ApiVersionsRequest::default();
+            if !broker_proof::is_served(&self.call(&request, API_VERSIONS_VERSION).await?) {
+                return Ok(());
+            }
+        }
+        let offered = self.call(&prover.handshake(), broker_proof::HANDSHAKE_VERSION).await?;
+        if !prover.is_offered(&offered)? {
+            return Ok(());
+        }
+        let version = broker_proof::AUTHENTICATE_VERSION;
+        let challenge = self.call(&prover.first(), version).await?;
+        let answer = self.call(&prover.second(&challenge)?, version).await?;
+        Ok(prover.accepted(&answer)?)
+    }
+
+    async fn call<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, LinkError> {
+        self.send_any(request, version).await?;
+        self.response().await?;
+        self.receive_any(version, R::KEY, |response: R::Response| response)
+    }
+
     pub(super) async fn send(&mut self, request: &FetchRequest) -> Result<(), LinkError> {
+        self.send_any(request, FETCH_VERSION).await
+    }
+
+    async fn send_any<R: Request>(&mut self, request: &R, version: i16) -> Result<(), LinkError> {
         self.correlation_id = self.correlation_id.wrapping_add(1) & i32::MAX;
         let client_id = Some(self.client_id.clone());
-        let parts = wire::encode_request(request, FETCH_VERSION, self.correlation_id, client_id)?;
+        let parts = wire::encode_request(request, version, self.correlation_id, client_id)?;
         for part in parts {
             if let Part::Bytes(mut bytes) = part {
                 self.stream.write_all_buf(&mut bytes).await?;
@@ -99,11 +143,20 @@ impl Link {
         &mut self,
         process: impl FnOnce(FetchResponse) -> T,
     ) -> Result<T, LinkError> {
+        self.receive_any(FETCH_VERSION, ApiKey::Fetch, process)
+    }
+
+    fn receive_any<M: Message, T>(
+        &mut self,
+        version: i16,
+        key: ApiKey,
+        process: impl FnOnce(M) -> T,
+    ) -> Result<T, LinkError> {
         let prefix = self.buffer.first_chunk().ok_or(LinkError::Closed)?;
         let end = frame::PREFIX_BYTES + frame::length(*prefix, self.frame_bytes_max)?;
         let whole = std::mem::take(&mut self.buffer).freeze();
         let body = whole.slice(frame::PREFIX_BYTES..end);
-        let processed = self.decode(body).map(process);
+        let processed = self.decode(body, version, key).map(process);
         self.buffer = whole.try_into_mut().unwrap_or_else(|whole| BytesMut::from(&whole[..]));
         if self.buffer.len() == end {
             // Unlike `advance`, this keeps the whole buffer in sight, for use and for `release`.
@@ -121,15 +174,19 @@ impl Link {
         }
     }
 
-    fn decode(&self, body: bytes::Bytes) -> Result<FetchResponse, LinkError> {
+    fn decode<M: Message>(
+        &self,
+        body: bytes::Bytes,
+        version: i16,
+        key: ApiKey,
+    ) -> Result<M, LinkError> {
         let mut r = Reader::new(body);
-        let version = ApiKey::Fetch.response_header_version(FETCH_VERSION);
-        let header = ResponseHeader::decode(&mut r, version)?;
+        let header = ResponseHeader::decode(&mut r, key.response_header_version(version))?;
         let (expected, received) = (self.correlation_id, header.correlation_id);
         if expected != received {
             return Err(LinkError::Correlation { expected, received });
         }
-        Ok(FetchResponse::decode(&mut r, FETCH_VERSION)?)
+        Ok(M::decode(&mut r, version)?)
     }
 
     /// Reads until the frame at the front of the buffer is complete; returns its length.

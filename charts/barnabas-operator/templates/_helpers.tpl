@@ -102,6 +102,10 @@ true
 - apiGroups: [""]
   resources: [services, configmaps, serviceaccounts, persistentvolumeclaims]
   verbs: [get, list, watch, create, update, patch, delete]
+# What brokers prove to each other is made once, and never read, changed or deleted.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, update, patch, delete]

@@ -20,8 +20,19 @@ pub struct ClusterInput<'a> {
     pub voters: &'a [i32],
     /// The cluster does not exist yet: brokers with empty disks may begin it.
     pub begin: bool,
+    /// What brokers demand of each other.
+    pub secret: SecretUse,
     /// Image of the brokers; see [`image`].
     pub image: &'a str,
+}
+
+/// How far the brokers' shared secret is introduced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SecretUse {
+    /// Brokers have it, and serve those too that do not have it yet.
+    Given,
+    /// Nobody is served without it.
+    Required,
 }
 
 /// Every object of a cluster. Each has name, namespace, labels and owner.

@@ -16,6 +16,7 @@ mod names;
 mod pod;
 mod policy;
 mod properties;
+mod secret;
 mod services;
 mod stateful_set;
 
@@ -23,7 +24,7 @@ pub use config::{
     ConfigProblem, check_config, cluster_id, config_hash, dynamic_config, static_config,
 };
 pub use facts::{BrokerFacts, Facts, ListenerFacts, NodeFacts};
-pub use input::{ClusterInput, Objects, image};
+pub use input::{ClusterInput, Objects, SecretUse, image};
 pub use listeners::{
     advertised_listeners, internal_bootstrap, listener_status, needs_pod_config, pod_properties,
 };
@@ -33,6 +34,7 @@ pub use names::{
     RESTART_ANNOTATION, ordinal_of_pod,
 };
 pub use properties::{broker_properties, common_properties};
+pub use secret::{internal_secret, mounts_internal_secret};
 pub use stateful_set::{claim_owner, immutable_difference, needs_recreation};
 
 /// All objects of a cluster. Their order within each kind is that of listeners and ordinals.

@@ -21,6 +21,11 @@ pub(crate) const LOG_DIR: &str = "/data/kafka";
 pub(crate) const CONFIG_DIR: &str = "/etc/barnabas";
 pub(crate) const POD_INFO_DIR: &str = "/etc/podinfo";
 pub(crate) const POD_INFO_FILE: &str = "broker.properties";
+/// Not below the other: one mount within another is hidden by it.
+pub(crate) const SECRET_DIR: &str = "/etc/barnabas-internal";
+pub(crate) const SECRET_VOLUME: &str = "internal-secret";
+/// Key of the Secret, and name of the file that brokers read.
+pub(crate) const SECRET_KEY: &str = "secret";
 /// The volume claim template; claims are `data-C-broker-N`.
 pub(crate) const DATA_VOLUME: &str = "data";
 
@@ -41,6 +46,11 @@ impl Names<'_> {
     /// ConfigMap.
     pub fn config(&self) -> String {
         format!("{}-config", self.cluster)
+    }
+
+    /// Secret of the brokers among each other.
+    pub fn internal_secret(&self) -> String {
+        format!("{}-internal", self.cluster)
     }
 
     /// Headless Service.

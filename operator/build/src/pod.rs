@@ -17,10 +17,10 @@ use crate::input::ClusterInput;
 use crate::metadata_of::{label_selector, labels};
 use crate::names::{
     BROKER_PROPERTIES_ANNOTATION, CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_DIR,
-    DATA_VOLUME, POD_INFO_DIR, POD_INFO_FILE, RESTART_ANNOTATION,
+    DATA_VOLUME, POD_INFO_DIR, POD_INFO_FILE, RESTART_ANNOTATION, SECRET_DIR, SECRET_VOLUME,
 };
 use crate::properties::COMMON_FILE;
-use crate::{config_hash, needs_pod_config};
+use crate::{config_hash, needs_pod_config, secret};
 
 /// The user of our images; it owns nothing but `/data`.
 const USER: i64 = 65_532;
@@ -164,7 +164,7 @@ fn container(input: &ClusterInput<'_>, wishes: &PodTemplate) -> Container {
         name: CONTAINER.into(),
         image: Some(input.image.to_owned()),
         image_pull_policy: pull.map(str::to_owned),
-        args: Some(args(input.cluster)),
+        args: Some(args(input)),
         env: Some(environment(wishes)),
         ports: Some(ports(input.cluster)),
         resources: spec.brokers.resources.clone(),
@@ -182,8 +182,8 @@ fn container(input: &ClusterInput<'_>, wishes: &PodTemplate) -> Container {
     }
 }
 
-/// Later files win.
-fn args(cluster: &KafkaCluster) -> Vec<String> {
+/// Later files win, and what is given here over all files.
+fn args(input: &ClusterInput<'_>) -> Vec<String> {
     let mut args = vec![
         "run".to_owned(),
         "--config".into(),
@@ -191,9 +191,10 @@ fn args(cluster: &KafkaCluster) -> Vec<String> {
         "--config".into(),
         format!("{CONFIG_DIR}/$(POD_NAME).properties"),
     ];
-    if needs_pod_config(cluster) {
+    if needs_pod_config(input.cluster) {
         args.extend(["--pod-config".into(), format!("{POD_INFO_DIR}/{POD_INFO_FILE}")]);
     }
+    args.extend(secret::args(input.secret));
     args
 }
 
@@ -250,7 +251,11 @@ fn mounts(cluster: &KafkaCluster) -> Vec<VolumeMount> {
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    let mut mounts = vec![mount(DATA_VOLUME, DATA_DIR, false), mount("config", CONFIG_DIR, true)];
+    let mut mounts = vec![
+        mount(DATA_VOLUME, DATA_DIR, false),
+        mount("config", CONFIG_DIR, true),
+        mount(SECRET_VOLUME, SECRET_DIR, true),
+    ];
     if needs_pod_config(cluster) {
         mounts.push(mount("podinfo", POD_INFO_DIR, true));
     }
@@ -267,6 +272,7 @@ fn volumes(input: &ClusterInput<'_>) -> Vec<Volume> {
         }),
         ..Volume::default()
     }];
+    volumes.push(secret::volume(input));
     if needs_pod_config(input.cluster) {
         volumes.push(Volume {
             name: "podinfo".into(),

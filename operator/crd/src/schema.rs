@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 pub const CONFIG_KEYS_MAX: usize = 256;
 
 /// Broker keys that follow from the rest of the spec or that the operator sets itself.
-pub const RESERVED_BROKER_KEYS: [&str; 38] = [
+pub const RESERVED_BROKER_KEYS: [&str; 40] = [
     "node.id",
     "broker.id",
     "broker.id.generation.enable",
@@ -28,6 +28,8 @@ pub const RESERVED_BROKER_KEYS: [&str; 38] = [
     "barnabas.http.listener",
     "barnabas.cluster.id",
     "barnabas.quorum.begin",
+    "barnabas.internal.secret.file",
+    "barnabas.internal.secret.required",
     "leader.replication.throttled.rate",
     "follower.replication.throttled.rate",
     "controller.listener.names",

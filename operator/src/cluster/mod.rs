@@ -7,6 +7,7 @@ mod claims;
 mod dynamic;
 mod observe;
 mod pass;
+mod secret;
 mod status;
 
 use std::collections::HashMap;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::observe::{Live, Look};
 use super::status::{self, Problem};
-use super::{Operator, children, claims, dynamic, names, reason_of};
+use super::{Operator, children, claims, dynamic, names, reason_of, secret};
 use crate::apply::MANAGER;
 use crate::error::{Category, Error, Result};
 use crate::runtime::Severity;
@@ -111,19 +111,22 @@ impl Operator {
             claims::tend(&self.context, cluster, &names, &live.claims, id.as_deref()).await?;
         let image = build::image(cluster, &self.context.settings.broker_image);
         let voters = voters(look);
-        let mut objects = build::objects(&ClusterInput {
+        let input = ClusterInput {
             cluster,
             replicas: size_before(&look.plan),
             voters: &voters,
             begin: begins(cluster, live),
+            secret: secret::stage(live, &names),
             image: &image,
-        });
+        };
+        let mut objects = build::objects(&input);
         if let Some(message) = tended.refused {
             claims::keep_size(&mut objects.stateful_set, live.set(&names));
             problems.push(Problem { reason: "VolumeCannotGrow", message, lasting: true });
         }
+        let made = secret::ensure(&self.context, &input, &names, live).await?;
         let applied = children::apply_all(&self.context, cluster, &names, live, &objects).await?;
-        let mut wrote = tended.wrote | applied.wrote;
+        let mut wrote = tended.wrote | made | applied.wrote;
         problems.extend(applied.refused);
         wrote |= self.annotate_pods(look).await?;
         problems.extend(self.blind_spots(cluster));

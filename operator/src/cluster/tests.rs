@@ -11,6 +11,7 @@ use crate::runtime::Settings;
 
 const CLUSTERS: &str = "/apis/barnabas.dev/v1alpha1/namespaces/ns/kafkaclusters";
 const SETS: &str = "/apis/apps/v1/namespaces/ns/statefulsets";
+const SECRET: &str = "/api/v1/namespaces/ns/secrets/c-internal";
 const PODS: &str = "/api/v1/namespaces/ns/pods";
 
 #[derive(Parser)]
@@ -85,6 +86,92 @@ async fn a_new_cluster_gets_its_objects_and_a_second_pass_writes_nothing() {
     operator.pass("ns", "c").await.unwrap();
     assert_eq!(api.take_writes(), Vec::<String>::new());
     assert_eq!(status(&api)["replicas"], 3);
+}
+
+fn template_args(api: &FakeApi) -> String {
+    let set = api.get(&format!("{SETS}/c-broker")).unwrap();
+    set["spec"]["template"]["spec"]["containers"][0]["args"].to_string()
+}
+
+#[tokio::test]
+async fn the_brokers_secret_is_made_before_them_and_never_again_while_one_of_them_has_it() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    let writes = api.take_writes();
+    let at = |write: &str| writes.iter().position(|w| w == write).unwrap();
+    let made = at("POST /api/v1/namespaces/ns/secrets");
+    assert!(made < at(&format!("PATCH {SETS}/c-broker")), "{writes:?}");
+    let secret = api.get(SECRET).unwrap();
+    assert!(secret["data"]["secret"].as_str().unwrap().len() > 64, "{secret}");
+    assert_eq!(secret["metadata"]["ownerReferences"][0]["kind"], "KafkaCluster");
+    assert!(!template_args(&api).contains("required=false"), "{}", template_args(&api));
+
+    // Pods that have not started may still need it, and find the one that is there.
+    start_pods(&api, 1, &json!({"phase": "Pending"}));
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.get(SECRET).unwrap(), secret);
+    api.remove(SECRET);
+    operator.pass("ns", "c").await.unwrap();
+    assert_ne!(api.get(SECRET).unwrap()["data"], secret["data"], "nobody has read the first one");
+
+    // From then on a new one would be another one.
+    start_pods(&api, 1, &running());
+    api.remove(SECRET);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.get(SECRET), None);
+    let asked = api.take_requests();
+    assert!(!asked.iter().any(|r| r.starts_with("GET") && r.contains("/secrets")), "{asked:?}");
+}
+
+/// Brokers of the version before do not know the secret: all get it first, then it is demanded.
+#[tokio::test]
+async fn a_cluster_without_a_secret_gets_it_by_two_rolls() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 3}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    api.remove(SECRET);
+    let path = format!("{SETS}/c-broker");
+    let mut before = api.get(&path).unwrap();
+    without_secret(&mut before["spec"]["template"]["spec"]);
+    api.put(&path, before);
+    start_pods(&api, 3, &running());
+
+    operator.pass("ns", "c").await.unwrap();
+    let secret = api.get(SECRET).unwrap();
+    let given = template_args(&api);
+    assert!(given.contains("secret.file=") && given.contains("required=false"), "{given}");
+    // Two of three are rolled.
+    start_pods(&api, 3, &running());
+    let old = format!("{PODS}/c-broker-1");
+    let mut pod = api.get(&old).unwrap();
+    without_secret(&mut pod["spec"]);
+    api.put(&old, pod);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(template_args(&api), given);
+    // All are.
+    start_pods(&api, 3, &running());
+    operator.pass("ns", "c").await.unwrap();
+    let required = template_args(&api);
+    assert!(required.contains("secret.file=") && !required.contains("required"), "{required}");
+    start_pods(&api, 3, &running());
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(template_args(&api), required);
+    assert_eq!(api.get(SECRET).unwrap(), secret);
+}
+
+fn running() -> Value {
+    json!({"phase": "Running", "containerStatuses": [{"name": "broker", "ready": false,
+        "restartCount": 0, "image": "i", "imageID": "i",
+        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]})
+}
+
+fn without_secret(pod: &mut Value) {
+    pod["volumes"].as_array_mut().unwrap().retain(|volume| volume["secret"].is_null());
+    let args = pod["containers"][0]["args"].as_array_mut().unwrap();
+    args.truncate(args.iter().position(|arg| arg == "--override").unwrap());
 }
 
 #[tokio::test]

@@ -77,6 +77,11 @@ fn weak_pods_wide_rules_and_loose_bindings_are_named() {
         rules: [{apiGroups: [\"\"], resources: [secrets], verbs: [get]}]\n";
     let found = faults("default", &format!("{OPERATOR}---{}{rule}", kept()));
     assert_eq!(found, ["default: ClusterRole/r: no right to secrets"]);
+    let made = rule.replace("[get]", "[create]");
+    let found = faults("default", &format!("{OPERATOR}---{}{made}", kept()));
+    assert_eq!(found, Vec::<String>::new(), "to make one is not to read one");
+    let both = rule.replace("[get]", "[create, get]");
+    assert_eq!(faults("default", &format!("{OPERATOR}---{}{both}", kept())).len(), 1);
     let binding = "---\nkind: ClusterRoleBinding\nmetadata: {name: b}\n\
         roleRef: {kind: ClusterRole, name: nobody}\n\
         subjects: [{kind: ServiceAccount, name: x, namespace: barnabas}]\n";

@@ -300,6 +300,11 @@ const OWN: &[BrokerKey] = &[
     // Room that records of clients leave free on the volume of each log directory, at most a
     // twentieth of it. It is for metadata, checkpoints and, to a half, for the broker's own topics.
     used("barnabas.log.dir.reserve.bytes", Long(0), "134217728"),
+    // The file with the secret that the brokers of a cluster share; empty: the broker makes one in
+    // its metadata directory.
+    used("barnabas.internal.secret.file", Password, ""),
+    // Whether other brokers have to prove that they have the secret.
+    used("barnabas.internal.secret.required", Bool, "true"),
     // The id of the cluster, as `kafka-storage format --cluster-id` would write it.
     used("barnabas.cluster.id", Text, ""),
 ];

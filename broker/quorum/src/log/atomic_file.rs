@@ -1,4 +1,5 @@
-//! Small files that are replaced as a whole: vote, purge mark, admission mark, snapshot.
+//! Small files that are replaced as a whole: vote, purge mark, admission mark, directory id,
+//! snapshot.
 //!
 //! Layout: magic (8 bytes), version (u32), length (u64), CRC-32C of the content (u32), content;
 //! integers are little-endian. A file is written beside its place, synced, renamed over the old
@@ -26,6 +27,7 @@ pub const VOTE: Kind = Kind { magic: *b"BNBSVOTE", version: 1 };
 pub const PURGED: Kind = Kind { magic: *b"BNBSPURG", version: 1 };
 pub const ADMITTED: Kind = Kind { magic: *b"BNBSADMT", version: 1 };
 pub const RETURNING: Kind = Kind { magic: *b"BNBSRETN", version: 1 };
+pub const DIRECTORY: Kind = Kind { magic: *b"BNBSDIRC", version: 1 };
 pub const SNAPSHOT: Kind = Kind { magic: *b"BNBSSNAP", version: 1 };
 
 pub fn crc32c(bytes: &[u8]) -> u32 {

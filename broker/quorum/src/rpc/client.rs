@@ -15,8 +15,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::frame::{self, Channel, Frame, Hello, Welcome};
-use super::{AddressBook, Identity, kind};
+use super::frame::{self, Channel, Frame};
+use super::{AddressBook, Identity, handshake, kind};
 use crate::api::CallError;
 use crate::config::NodeAddress;
 use crate::types::NodeId;
@@ -74,23 +74,9 @@ impl Dialer {
                 _ => ConnectError::Io(e),
             })?;
             tune(&stream);
-            let hello = Hello {
-                from: self.identity.node,
-                to: node,
-                channel,
-                cluster_id: self.identity.cluster_id.clone(),
-                incarnation: self.identity.incarnation,
-            };
-            frame::write_hello(&mut stream, &hello).await.map_err(ConnectError::Closed)?;
-            let welcome: Welcome =
-                frame::read_hello(&mut stream).await.map_err(|e| match e.kind() {
-                    io::ErrorKind::InvalidData => ConnectError::Io(e),
-                    _ => ConnectError::Closed(e),
-                })?;
-            match welcome.refused {
-                Some(reason) => Err(ConnectError::Unwelcome(reason)),
-                None => Ok((stream, welcome)),
-            }
+            let welcome =
+                handshake::introduce(&self.identity, node, address, channel, &mut stream).await?;
+            Ok((stream, welcome))
         });
         let (stream, welcome) = connected.await.map_err(|_| ConnectError::Timeout)??;
         Ok(Connection::start(stream, channel, welcome.incarnation))
@@ -299,7 +285,9 @@ impl Link {
             return Ok(connection.clone());
         }
         *slot = None;
+        // Which disk is meant only the members' list tells, from which the fallback is.
         let address = self.dialer.addresses.get(self.node);
+        let address = address.map(|address| address.in_directory(self.fallback.directory));
         let address = address.as_ref().unwrap_or(&self.fallback);
         let connected = self.dialer.connect(self.node, address, self.channel).await;
         let connection =

@@ -1,17 +1,20 @@
 //! Frames and handshake of the internal protocol.
 //!
 //! A connection begins with one message each way: magic `BNBQ`, version (u8), length (u16),
-//! content ([`Hello`] from the client, [`Welcome`] from the server). Then frames follow both
-//! ways: length of the rest (u32), kind (u8), request id (u64), payload. Integers are big-endian.
-//! Every length is checked against a limit, and memory grows with what arrives, not with what a
-//! length announces.
+//! content ([`Hello`] from the client, [`Welcome`] from the server), and with one more each way
+//! ([`Answer`], [`Verdict`]) where both ends have the secret (see `handshake`). Then frames follow
+//! both ways: length of the rest (u32), kind (u8), request id (u64), payload. Integers are
+//! big-endian. Every length is checked against a limit, and memory grows with what arrives, not
+//! with what a length announces.
 
 use std::io;
 
+use base::TopicId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::secret::{Nonce, Proof};
 use crate::types::{NodeId, decode, encode};
 
 const MAGIC: [u8; 4] = *b"BNBQ";
@@ -50,6 +53,15 @@ pub struct Hello {
     pub cluster_id: Option<String>,
     /// Drawn at random when the client's process started.
     pub incarnation: u64,
+    /// The client's disk.
+    #[serde(default)]
+    pub directory: TopicId,
+    /// The disk that the client means to talk to; zero: whichever.
+    #[serde(default)]
+    pub to_directory: TopicId,
+    /// From a client that has the secret.
+    #[serde(default)]
+    pub nonce: Option<Nonce>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,6 +69,30 @@ pub struct Welcome {
     pub node: NodeId,
     pub incarnation: u64,
     /// Why the server closes the connection; `None` if it serves it.
+    pub refused: Option<String>,
+    /// The server's disk.
+    #[serde(default)]
+    pub directory: TopicId,
+    /// To a client that has the secret: it has to answer.
+    #[serde(default)]
+    pub challenge: Option<Challenge>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Challenge {
+    pub nonce: Nonce,
+    /// That the server has the secret.
+    pub proof: Proof,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// That the client has the secret.
+    pub proof: Proof,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Verdict {
     pub refused: Option<String>,
 }
 
@@ -179,6 +215,9 @@ mod tests {
             channel: Channel::Controller,
             cluster_id: Some("c".into()),
             incarnation: 9,
+            directory: TopicId([1; 16]),
+            to_directory: TopicId([2; 16]),
+            nonce: Some(Nonce::random()),
         };
         let mut bytes = Vec::new();
         write_hello(&mut bytes, &hello).await.unwrap();

@@ -7,6 +7,7 @@
 mod client;
 mod connections;
 mod frame;
+mod handshake;
 mod server;
 
 #[cfg(test)]
@@ -14,9 +15,11 @@ mod tests;
 
 use std::collections::HashMap;
 
+use base::TopicId;
 use parking_lot::Mutex;
 
 use crate::config::{NodeAddress, Voter};
+use crate::secret::Guard;
 use crate::types::{NodeId, node_id};
 
 pub use client::{ConnectError, Connection, Dialer, Link};
@@ -47,14 +50,17 @@ pub struct Identity {
     pub node: NodeId,
     pub cluster_id: Option<String>,
     pub incarnation: u64,
+    pub directory: TopicId,
+    pub guard: Guard,
 }
 
 impl Identity {
-    /// Two clusters must not mix; a node that does not know its cluster yet may join any.
+    /// Two clusters must not mix; a node that does not know its cluster yet may join any, where
+    /// nothing has to be proved.
     fn same_cluster(&self, other: &Option<String>) -> bool {
         match (&self.cluster_id, other) {
             (Some(mine), Some(theirs)) => mine == theirs,
-            _ => true,
+            _ => !self.guard.is_strict() || self.cluster_id == *other,
         }
     }
 }
@@ -73,9 +79,11 @@ impl AddressBook {
         AddressBook { configured, learned: Mutex::default() }
     }
 
+    /// The configured address comes first, but which disk is there only the members' list tells.
     pub fn get(&self, node: NodeId) -> Option<NodeAddress> {
-        let configured = self.configured.get(&node).cloned();
-        configured.or_else(|| self.learned.lock().get(&node).cloned())
+        let learned = self.learned.lock().get(&node).cloned();
+        let Some(configured) = self.configured.get(&node).cloned() else { return learned };
+        Some(configured.in_directory(learned.map_or(TopicId::ZERO, |member| member.directory)))
     }
 
     /// Replaces what is known of the members.

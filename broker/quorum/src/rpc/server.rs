@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use base::TopicId;
 use bytes::Bytes;
 use tokio::io::BufReader;
 use tokio::net::tcp::OwnedReadHalf;
@@ -14,8 +15,8 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::client::{tune, write_frames};
 use super::connections::{Connections, Place};
-use super::frame::{self, Channel, Frame, Hello, Welcome};
-use super::{Identity, kind};
+use super::frame::{self, Channel, Frame, Hello};
+use super::{Identity, handshake, kind};
 use crate::api::BoxFuture;
 use crate::types::NodeId;
 
@@ -37,6 +38,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Peer {
     pub node: NodeId,
     pub channel: Channel,
+    /// Its disk; zero where it does not say.
+    pub directory: TopicId,
     /// Unique in this process.
     pub session: u64,
 }
@@ -49,6 +52,8 @@ pub enum Refusal {
 }
 
 pub trait RequestHandler: Send + Sync + 'static {
+    /// Why this node is not served on this channel, beyond what concerns every connection.
+    fn refuse(&self, node: NodeId, directory: TopicId, channel: Channel) -> Option<String>;
     fn request(&self, peer: Peer, kind: u8, payload: Bytes) -> BoxFuture<Result<Bytes, Refusal>>;
     fn opened(&self, peer: Peer);
     fn closed(&self, peer: Peer);
@@ -114,14 +119,16 @@ impl Drop for ClosedOnDrop<'_> {
 impl Server {
     async fn connection(self: Arc<Server>, mut stream: TcpStream, place: &Place) -> io::Result<()> {
         tune(&stream);
-        let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.shake_hands(&mut stream)).await;
+        let receiving = handshake::receive(&self.identity, self.handler.as_ref(), &mut stream);
+        let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, receiving).await;
         let Some(hello) = shaken.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
         if !place.open(hello.from, hello.channel, Instant::now()) {
             tracing::warn!(node = hello.from, "an internal connection is one too many");
             return Err(io::Error::other("too many connections"));
         }
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let peer = Peer { node: hello.from, channel: hello.channel, session };
+        let Hello { from: node, channel, directory, .. } = hello;
+        let peer = Peer { node, channel, directory, session };
         self.handler.opened(peer);
         let _closed = ClosedOnDrop(self.handler.as_ref(), peer);
         let (reader, writer) = stream.into_split();
@@ -130,24 +137,6 @@ impl Server {
             ended = self.read_requests(reader, peer, place, answers) => ended,
             ended = write_frames(writer, &mut queue) => ended,
         }
-    }
-
-    async fn shake_hands(&self, stream: &mut TcpStream) -> io::Result<Option<Hello>> {
-        let hello: Hello = frame::read_hello(stream).await?;
-        let refused = if hello.to != self.identity.node {
-            Some(format!("this is node {}, not {}", self.identity.node, hello.to))
-        } else if !self.identity.same_cluster(&hello.cluster_id) {
-            Some("the cluster ids differ".to_owned())
-        } else {
-            None
-        };
-        if let Some(reason) = &refused {
-            tracing::warn!(node = hello.from, %reason, "an internal connection is refused");
-        }
-        let welcome =
-            Welcome { node: self.identity.node, incarnation: self.identity.incarnation, refused };
-        frame::write_hello(stream, &welcome).await?;
-        Ok(welcome.refused.is_none().then_some(hello))
     }
 
     async fn read_requests(

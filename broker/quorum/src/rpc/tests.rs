@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::api::{BoxFuture, CallError};
+use crate::secret::{End, Exchange, Guard, Nonce, Purpose, Secret, Side};
 
 const ECHO: u8 = 40;
 const REFUSE: u8 = 41;
@@ -45,6 +46,10 @@ impl Echo {
 }
 
 impl RequestHandler for Echo {
+    fn refuse(&self, node: NodeId, directory: TopicId, _: Channel) -> Option<String> {
+        (node == REPLACED && directory == OLD_DISK).then(|| "another disk took its place".into())
+    }
+
     fn request(&self, _: Peer, kind: u8, payload: Bytes) -> BoxFuture<Result<Bytes, Refusal>> {
         Box::pin(async move {
             match kind {
@@ -64,8 +69,25 @@ impl RequestHandler for Echo {
     }
 }
 
+const REPLACED: NodeId = 4;
+const OLD_DISK: TopicId = TopicId([4; 16]);
+
 fn identity(node: NodeId, cluster: Option<&str>) -> Arc<Identity> {
-    Arc::new(Identity { node, cluster_id: cluster.map(str::to_owned), incarnation: 7 })
+    guarded(node, cluster, Guard::Open)
+}
+
+fn guarded(node: NodeId, cluster: Option<&str>, guard: Guard) -> Arc<Identity> {
+    Arc::new(Identity {
+        node,
+        cluster_id: cluster.map(str::to_owned),
+        incarnation: 7,
+        directory: TopicId([node as u8; 16]),
+        guard,
+    })
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(format!("the secret of {text}").as_bytes()).unwrap()
 }
 
 struct Server {
@@ -75,19 +97,23 @@ struct Server {
 }
 
 async fn server() -> Server {
+    server_of(identity(1, Some("c"))).await
+}
+
+async fn server_of(identity: Arc<Identity>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = NodeAddress::new("127.0.0.1", listener.local_addr().unwrap().port());
     let handler = Arc::new(Echo::default());
-    let task = tokio::spawn(serve(listener, identity(1, Some("c")), handler.clone()));
+    let task = tokio::spawn(serve(listener, identity, handler.clone()));
     Server { address, handler, task }
 }
 
 fn dialer(cluster: Option<&str>) -> Dialer {
-    Dialer {
-        identity: identity(2, cluster),
-        addresses: Arc::new(AddressBook::new(&[])),
-        connect_timeout: TIMEOUT,
-    }
+    dialer_of(identity(2, cluster))
+}
+
+fn dialer_of(identity: Arc<Identity>) -> Dialer {
+    Dialer { identity, addresses: Arc::new(AddressBook::new(&[])), connect_timeout: TIMEOUT }
 }
 
 #[tokio::test]
@@ -148,6 +174,162 @@ async fn strangers_are_sent_away() {
     assert!(server.handler.events.lock().is_empty());
 }
 
+fn hello(from: NodeId, nonce: Option<Nonce>) -> frame::Hello {
+    frame::Hello {
+        from,
+        to: 1,
+        channel: Channel::Raft,
+        cluster_id: Some("c".into()),
+        incarnation: 0,
+        directory: TopicId::ZERO,
+        to_directory: TopicId::ZERO,
+        nonce,
+    }
+}
+
+/// Why the server does not serve it.
+async fn refusal(server: &Server, identity: Arc<Identity>) -> String {
+    match dialer_of(identity).connect(1, &server.address, Channel::Raft).await {
+        Err(ConnectError::Unwelcome(why)) => why,
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("served"),
+    }
+}
+
+#[tokio::test]
+async fn without_the_secret_nobody_is_served() {
+    let strict = |node, text| guarded(node, Some("c"), Guard::Strict(secret(text)));
+    let server = server_of(strict(1, "us")).await;
+    assert!(refusal(&server, identity(2, Some("c"))).await.contains("does not prove"));
+    assert!(refusal(&server, strict(2, "others")).await.contains("another secret"));
+    let lenient = guarded(2, Some("c"), Guard::Lenient(secret("others")));
+    assert!(refusal(&server, lenient).await.contains("node 2 has another secret"));
+    let no_cluster = guarded(2, None, Guard::Strict(secret("us")));
+    assert!(refusal(&server, no_cluster).await.contains("cluster ids differ"));
+    assert!(server.handler.events.lock().is_empty());
+
+    let dialer = dialer_of(strict(2, "us"));
+    let connection = dialer.connect(1, &server.address, Channel::Raft).await.unwrap();
+    connection.call(ECHO, Bytes::new(), TIMEOUT).await.unwrap();
+
+    // Nor is a server believed that does not have it.
+    let stranger = server_of(identity(1, Some("c"))).await;
+    assert!(refusal(&stranger, strict(2, "us")).await.contains("node 1 does not prove"));
+    let stranger = server_of(strict(1, "others")).await;
+    assert!(refusal(&stranger, strict(2, "us")).await.contains("node 1 has another secret"));
+}
+
+#[tokio::test]
+async fn a_recorded_proof_is_worthless() {
+    let guard = Guard::Strict(secret("us"));
+    let server = server_of(guarded(1, Some("c"), guard)).await;
+    let to = (server.address.host.clone(), server.address.port);
+    let nonce = Nonce::random();
+    let hello = hello(2, Some(nonce));
+    let open = async || {
+        let mut stream = TcpStream::connect(to.clone()).await.unwrap();
+        frame::write_hello(&mut stream, &hello).await.unwrap();
+        let welcome: frame::Welcome = frame::read_hello(&mut stream).await.unwrap();
+        (stream, welcome)
+    };
+    let verdict = async |mut stream: TcpStream, proof| {
+        frame::write_hello(&mut stream, &frame::Answer { proof }).await.unwrap();
+        let verdict: frame::Verdict = frame::read_hello(&mut stream).await.unwrap();
+        verdict.refused
+    };
+    let (stream, welcome) = open().await;
+    let challenge = welcome.challenge.unwrap();
+    let end = |node, directory, incarnation, nonce| End { node, directory, incarnation, nonce };
+    let said = Exchange {
+        purpose: Purpose::Raft,
+        cluster_id: "c",
+        client: end(2, TopicId::ZERO, 0, nonce),
+        server: end(1, welcome.directory, welcome.incarnation, challenge.nonce),
+    };
+    let proof = secret("us").prove(&said, Side::Client);
+    assert_eq!(verdict(stream, proof).await, None, "it was a good one");
+    server.handler.until(("opened", 2)).await;
+
+    // The very same messages again, as one who listened would send them.
+    let (stream, _) = open().await;
+    assert!(verdict(stream, proof).await.unwrap().contains("another secret"));
+    // And the server's own proof, sent back to it.
+    let (stream, welcome) = open().await;
+    let theirs = welcome.challenge.unwrap().proof;
+    assert!(verdict(stream, theirs).await.unwrap().contains("another secret"));
+}
+
+#[tokio::test]
+async fn until_all_have_the_secret_it_is_asked_of_nobody() {
+    let lenient = |node, text| guarded(node, Some("c"), Guard::Lenient(secret(text)));
+    let server = server_of(lenient(1, "us")).await;
+    let strict = guarded(2, Some("c"), Guard::Strict(secret("us")));
+    for identity in [identity(2, Some("c")), lenient(2, "us"), lenient(2, "others"), strict] {
+        let dialer = dialer_of(identity);
+        let connection = dialer.connect(1, &server.address, Channel::Raft).await.unwrap();
+        connection.call(ECHO, Bytes::new(), TIMEOUT).await.unwrap();
+    }
+    let without = server_of(identity(1, Some("c"))).await;
+    let dialer = dialer_of(lenient(2, "us"));
+    dialer.connect(1, &without.address, Channel::Raft).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_is_meant_with_its_disk() {
+    let server = server().await;
+    let dialer = dialer(Some("c"));
+    let with = |disk| server.address.clone().in_directory(TopicId([disk; 16]));
+    dialer.connect(1, &with(1), Channel::Raft).await.unwrap();
+    dialer.connect(1, &with(0), Channel::Raft).await.unwrap();
+    let other = dialer.connect(1, &with(9), Channel::Raft).await.err();
+    assert!(matches!(other, Some(ConnectError::Unwelcome(_))), "{other:?}");
+    let replaced = identity(REPLACED, Some("c"));
+    assert!(refusal(&server, replaced).await.contains("took its place"));
+    // A second process with the id of the first.
+    assert!(refusal(&server, identity(1, Some("c"))).await.contains("another node.id"));
+}
+
+/// What brokers of the version before the secret say, byte by byte.
+#[tokio::test]
+async fn the_older_version_is_understood() {
+    #[derive(serde::Serialize)]
+    struct OldHello {
+        from: NodeId,
+        to: NodeId,
+        channel: Channel,
+        cluster_id: Option<String>,
+        incarnation: u64,
+    }
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct OldWelcome {
+        node: NodeId,
+        incarnation: u64,
+        refused: Option<String>,
+    }
+    let server = server_of(guarded(1, Some("c"), Guard::Lenient(secret("us")))).await;
+    let to = (server.address.host.clone(), server.address.port);
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let cluster_id = Some("c".to_owned());
+    let hello = OldHello { from: 2, to: 1, channel: Channel::Raft, cluster_id, incarnation: 0 };
+    frame::write_hello(&mut stream, &hello).await.unwrap();
+    let welcome: OldWelcome = frame::read_hello(&mut stream).await.unwrap();
+    assert_eq!(welcome.refused, None);
+    server.handler.until(("opened", 2)).await;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = NodeAddress::new("127.0.0.1", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _: frame::Hello = frame::read_hello(&mut stream).await.unwrap();
+        let welcome = OldWelcome { node: 1, incarnation: 3, refused: None };
+        frame::write_hello(&mut stream, &welcome).await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    });
+    let lenient = dialer_of(guarded(2, Some("c"), Guard::Lenient(secret("us"))));
+    let connection = lenient.connect(1, &address, Channel::Raft).await.unwrap();
+    assert_eq!(connection.incarnation, 3);
+}
+
 #[tokio::test]
 async fn garbage_ends_its_own_connection_only() {
     let server = server().await;
@@ -158,9 +340,7 @@ async fn garbage_ends_its_own_connection_only() {
     stranger.read_to_end(&mut Vec::new()).await.ok();
 
     let mut liar = TcpStream::connect(to).await.unwrap();
-    let hello =
-        frame::Hello { from: 5, to: 1, channel: Channel::Raft, cluster_id: None, incarnation: 0 };
-    frame::write_hello(&mut liar, &hello).await.unwrap();
+    frame::write_hello(&mut liar, &hello(5, None)).await.unwrap();
     let _: frame::Welcome = frame::read_hello(&mut liar).await.unwrap();
     liar.write_all(&[0xff; 13]).await.unwrap();
     liar.read_to_end(&mut Vec::new()).await.ok();

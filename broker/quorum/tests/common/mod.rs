@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base::BrokerId;
+use base::{BrokerId, TopicId};
 use bytes::Bytes;
 use metadata::{FeatureLevelRecord, MetadataRecord};
+use quorum::secret::{Guard, Nonce, Secret};
 use quorum::*;
 
 /// Long enough for a machine that is busy with other tests.
@@ -45,6 +46,7 @@ pub struct Cluster {
     pub snapshot_entries: u64,
     pub forget_after: Duration,
     pub may_begin: bool,
+    pub guard: Guard,
     listeners: BTreeMap<i32, TcpListener>,
     ports: BTreeMap<i32, u16>,
 }
@@ -59,6 +61,7 @@ impl Cluster {
             snapshot_entries: 5_000,
             forget_after: Duration::from_secs(30),
             may_begin: true,
+            guard: Guard::Strict(Secret::new(b"the secret of this cluster").unwrap()),
             listeners: BTreeMap::new(),
             ports: BTreeMap::new(),
         };
@@ -99,11 +102,27 @@ impl Cluster {
         self.root.path().join(format!("{id}")).join("__cluster_metadata-0")
     }
 
+    /// The id of the node's disk: written beside its files, as `meta.properties` is, and gone with
+    /// them.
+    pub fn directory(&self, id: i32) -> TopicId {
+        let dir = self.dir(id);
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("directory.id");
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            return text.parse().unwrap();
+        }
+        let new = TopicId::from_random(rand_bits());
+        std::fs::write(path, new.to_string()).unwrap();
+        new
+    }
+
     pub fn config(&self, id: i32) -> QuorumConfig {
         let address = NodeAddress::new("127.0.0.1", self.ports[&id]);
         let mut config =
             QuorumConfig::new(BrokerId(id), self.dir(id), address, self.voters.clone());
         config.cluster_id = Some("test-cluster".into());
+        config.advertised.directory = self.directory(id);
+        config.guard = self.guard.clone();
         config.snapshot_entries = self.snapshot_entries;
         config.timing.forget_after = self.forget_after;
         config.may_begin = self.may_begin;
@@ -227,6 +246,10 @@ impl Cluster {
             node.shutdown().await;
         }
     }
+}
+
+fn rand_bits() -> u128 {
+    u128::from_be_bytes(*Nonce::random().0.first_chunk().unwrap())
 }
 
 pub fn feature(level: i16) -> MetadataRecord {

@@ -36,7 +36,10 @@ pub fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Sta
 }
 
 async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest) -> Reply {
-    let fetcher = Fetcher::of(broker, cx, &request);
+    let fetcher = match Fetcher::of(broker, cx, &request) {
+        Ok(fetcher) => fetcher,
+        Err(code) => return reply(ApiKey::Fetch, cx, &response::refused(request, code)),
+    };
     let limits = Limits::of(broker, &fetcher, &request);
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
     let deadline = Instant::from_std(cx.received) + max_wait;

@@ -1,12 +1,12 @@
 //! From what a round found to the response, and what the session remembers of it.
 
-use base::{BrokerId, LeaderEpoch, Offset};
+use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use wire::Str;
-use wire::messages::FetchResponse;
 use wire::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
     PartitionData,
 };
+use wire::messages::{FetchRequest, FetchResponse};
 
 use super::round::{Found, Reader, Round};
 use super::session::Kind;
@@ -14,6 +14,24 @@ use super::want::{SessionState, Want};
 use crate::api::leader_hint::LeaderHints;
 use crate::broker::Broker;
 use crate::request::RequestContext;
+
+/// The answer to who is no broker and says to be one: Kafka refuses it by partition.
+pub(super) fn refused(request: FetchRequest, code: ErrorCode) -> FetchResponse {
+    let topics = request.topics.into_iter().map(|topic| {
+        let refused = topic.partitions.iter().map(|partition| PartitionData {
+            partition_index: partition.partition,
+            error_code: code.code(),
+            high_watermark: -1,
+            ..PartitionData::default()
+        });
+        FetchableTopicResponse {
+            topic: topic.topic,
+            topic_id: topic.topic_id,
+            partitions: refused.collect(),
+        }
+    });
+    FetchResponse { responses: topics.collect(), ..FetchResponse::default() }
+}
 
 pub(super) fn build(
     broker: &Broker,

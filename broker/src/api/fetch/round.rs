@@ -84,23 +84,27 @@ impl Limits {
 }
 
 impl Reader {
-    pub(super) fn of(broker: &Broker, cx: &RequestContext, request: &FetchRequest) -> Reader {
+    /// An error if the request says to come from a replica and does not.
+    pub(super) fn of(
+        broker: &Broker,
+        cx: &RequestContext,
+        request: &FetchRequest,
+    ) -> Result<Reader, ErrorCode> {
         let (id, epoch) = if cx.version >= 15 {
             (request.replica_state.replica_id, request.replica_state.replica_epoch)
         } else {
             (request.replica_id, -1)
         };
-        if id < 0 {
+        let Some(id) = cx.sender.replica(id)? else {
             let isolation = match request.isolation_level {
                 1 => Isolation::ReadCommitted,
                 _ => Isolation::ReadUncommitted,
             };
-            return Reader::Consumer { isolation };
-        }
-        let id = BrokerId(id);
+            return Ok(Reader::Consumer { isolation });
+        };
         let image = broker.image();
         let registered = image.broker(id).filter(|b| epoch == -1 || b.epoch == epoch);
-        Reader::Follower { id, epoch, eligible: registered.is_some_and(|b| b.is_active()) }
+        Ok(Reader::Follower { id, epoch, eligible: registered.is_some_and(|b| b.is_active()) })
     }
 
     pub(super) fn is_follower(&self) -> bool {

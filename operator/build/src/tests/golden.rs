@@ -5,11 +5,14 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{FULL, MINIMAL, build, cluster};
+use super::{FULL, MINIMAL, build, cluster, input};
+use crate::internal_secret;
 
 fn check(name: &str, spec: &str) {
-    let objects = build(&cluster(spec));
+    let cluster = cluster(spec);
+    let objects = build(&cluster);
     let built = json!({
+        "secret": internal_secret(&input(&cluster), "0123456789abcdef"),
         "serviceAccount": objects.service_account,
         "configMap": objects.config_map,
         "services": objects.services,

@@ -6,10 +6,11 @@ mod config;
 mod golden;
 mod names;
 mod restarts;
+mod secret;
 
 use crd::{KafkaCluster, Manifest};
 
-use crate::{ClusterInput, Objects, objects};
+use crate::{ClusterInput, Objects, SecretUse, objects};
 
 const UID: &str = "59bbd0ec-f8dd-4fe1-9988-392827ca8660";
 
@@ -64,7 +65,14 @@ pub(super) const FULL: &str = "
 
 pub(super) fn input(cluster: &KafkaCluster) -> ClusterInput<'_> {
     let replicas = cluster.spec.brokers.replicas;
-    ClusterInput { cluster, replicas, voters: &[0, 1, 2], begin: true, image: "barnabas/broker:1" }
+    ClusterInput {
+        cluster,
+        replicas,
+        voters: &[0, 1, 2],
+        begin: true,
+        secret: SecretUse::Required,
+        image: "barnabas/broker:1",
+    }
 }
 
 pub(super) fn build(cluster: &KafkaCluster) -> Objects {

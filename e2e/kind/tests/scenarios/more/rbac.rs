@@ -18,6 +18,8 @@ fn cluster_wide() {
         ensure!(s.operator_may("list", "nodes", None).await?);
         ensure!(s.operator_may("create", "services", Some("default")).await?);
         ensure!(!s.operator_may("get", "secrets", Some(&s.namespace)).await?);
+        ensure!(!s.operator_may("update", "secrets", Some(&s.namespace)).await?);
+        ensure!(s.operator_may("create", "secrets", Some(&s.namespace)).await?);
         let rack = works(s, WITH_RACK).await?;
         ensure!(rack.is_some(), "the broker has no rack");
         install_manifest(s)
