@@ -18,7 +18,7 @@ use commitlog::fs::DiskFs;
 use metadata::Endpoint;
 use metadata::config::CORDONED_LOG_DIRS;
 use quorum::secret::Guard;
-use quorum::{NodeAddress, Quorum, QuorumConfig, Timing, Voter};
+use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -109,6 +109,8 @@ pub struct Running {
     /// Addresses of the client listeners, in the order of the configuration.
     pub addresses: Vec<std::net::SocketAddr>,
     pub http_address: Option<std::net::SocketAddr>,
+    /// Probes are answered longer than anything else is served.
+    http: Shutdown,
     standing: watch::Receiver<Standing>,
     tasks: JoinSet<()>,
     threads: Vec<JoinHandle<()>>,
@@ -157,8 +159,9 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let (startup, shutdown) = (Arc::new(Startup::default()), Shutdown::new());
     let (mut tasks, control) =
         (JoinSet::new(), Control::start().context("start the control threads")?);
+    let http = Shutdown::new();
     if let Some(socket) = bound.http {
-        serve_http(&control, &mut tasks, socket, &startup, &shutdown);
+        serve_http(&control, &mut tasks, socket, &startup, &http);
     }
     let dirs = LogDirs::new(&config.log_dirs, &config.metadata_log_dir, config.log.reserve_bytes);
     let dirs = Arc::new(dirs);
@@ -175,7 +178,11 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let (mailbox, inbox) = ControllerMailbox::new();
     let guard = internal_secret::guard(&config)?;
     let directory = metadata_directory(&config, &directory_ids);
-    let quorum = start_quorum(&config, &cluster_id, directory, &guard, bound.controller, &mailbox)?;
+    let quorum =
+        match start_quorum(&config, &cluster_id, directory, &guard, bound.controller, &mailbox) {
+            Err(StartError::Unreadable(unreadable)) => wait_for_upgrade(&startup, unreadable),
+            started => started?,
+        };
     let broker = build(config.clone(), guard, shutdown, quorum, mailbox, logs, loaded)?;
     startup.finished(broker.clone());
     let identity = Identity {
@@ -189,6 +196,7 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let mut running = Running {
         addresses: bound.clients.iter().map(|listener| listener.address).collect(),
         http_address,
+        http,
         standing: watch::channel(Standing { epoch: -1, fenced: true, may_stop: false }).1,
         tasks,
         threads: Vec::new(),
@@ -203,6 +211,33 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let addresses = &running.addresses;
     tracing::info!(id = %config.broker_id, %cluster_id, ?addresses, "listening");
     Ok(running)
+}
+
+/// Keeps the process, its locks and its probes until it is told to end: a restart would find the
+/// same files. Nothing in them is touched.
+fn wait_for_upgrade(startup: &Startup, unreadable: Unreadable) -> ! {
+    tracing::error!(%unreadable, "this broker waits to be upgraded");
+    startup.cannot_read(unreadable);
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Once the metadata cannot be read further, this broker knows nothing of what follows: it leaves
+/// its clients and its partitions to the others. Its quorum and its probes go on.
+async fn retire_if_unreadable(broker: Arc<Broker>) {
+    let mut unreadable = broker.quorum.unreadable();
+    let found = async move { unreadable.wait_for(Option::is_some).await.is_ok() };
+    tokio::select! {
+        found = found => {
+            if found {
+                tracing::error!("this broker serves nobody until it is upgraded");
+                broker.metrics.waits_for_upgrade.set(1);
+                broker.shutdown.close_connections();
+            }
+        }
+        () = broker.shutdown.connections_closing() => {}
+    }
 }
 
 fn serve_http(
@@ -268,8 +303,9 @@ fn start_quorum(
     guard: &Guard,
     listener: TcpListener,
     mailbox: &ControllerMailbox,
-) -> Result<Quorum> {
-    let bound = listener.local_addr().context("controller listener")?;
+) -> Result<Quorum, StartError> {
+    let address = |error| StartError::Io { what: "the controller listener".into(), error };
+    let bound = listener.local_addr().map_err(address)?;
     let advertised = &config.controller_advertised;
     let port = if advertised.port == 0 { bound.port() } else { advertised.port };
     let advertised = NodeAddress::new(advertised.host.clone(), port).in_directory(directory);
@@ -283,7 +319,8 @@ fn start_quorum(
         let address = NodeAddress::new(advertised.host.clone(), port);
         voters.push(Voter { id: config.broker_id, address });
     }
-    let dir = quorum::settle_dir(&config.metadata_log_dir).context("find the metadata")?;
+    let place = |error| StartError::Io { what: "find the quorum's directory".into(), error };
+    let dir = quorum::settle_dir(&config.metadata_log_dir).map_err(place)?;
     let mut quorum = QuorumConfig::new(config.broker_id, dir, advertised, voters);
     quorum.cluster_id = Some(cluster_id.to_owned());
     quorum.guard = guard.clone();
@@ -297,7 +334,7 @@ fn start_quorum(
             ..Timing::default()
         };
     }
-    Ok(Quorum::start(quorum, listener, Arc::new(mailbox.clone()))?)
+    Quorum::start(quorum, listener, Arc::new(mailbox.clone()))
 }
 
 /// The id of the directory that holds the metadata log: that of the log directory, or a new one
@@ -408,6 +445,7 @@ impl Running {
         self.standing = standing;
         self.control.run(&mut self.tasks, session.run(broker.shutdown.clone()));
         self.control.run(&mut self.tasks, isr_task::run(broker.clone()));
+        self.control.run(&mut self.tasks, retire_if_unreadable(broker.clone()));
         self.tasks.spawn(set_strays_aside(broker.clone(), self.standing.clone()));
     }
 
@@ -435,7 +473,11 @@ impl Running {
     pub async fn wait_and_stop(self, mut signals: Signals) -> Result<()> {
         tokio::select! {
             () = signals.received() => {}
-            () = self.broker.shutdown.started() => {}
+            () = self.broker.shutdown.started() => {
+                if self.broker.quorum.unreadable().borrow().is_some() {
+                    signals.received().await;
+                }
+            }
         }
         self.stop().await
     }
@@ -459,6 +501,7 @@ impl Running {
         let epoch = self.standing.borrow().epoch;
         broker.quorum.resign().await;
         broker.shutdown.close_connections();
+        self.http.close_connections();
         let drain = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN_MAX, drain).await.is_err() {
             self.tasks.abort_all();

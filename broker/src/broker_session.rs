@@ -7,7 +7,7 @@ use std::time::Duration;
 use base::{BrokerEpoch, BrokerId, ErrorCode, TopicId};
 use metadata::{
     ControllerError, ControllerRequest, ControllerResponse, Endpoint, HeartbeatRequest,
-    HeartbeatResponse, RegisterBrokerRequest, heartbeat_interval_ms_max,
+    HeartbeatResponse, LEVEL_MAX, RegisterBrokerRequest, heartbeat_interval_ms_max,
 };
 use quorum::Session;
 use tokio::sync::watch;
@@ -145,6 +145,7 @@ impl BrokerSession {
             log_dir_paths: identity.log_dir_paths.clone(),
             cordoned_log_dirs: identity.cordoned_log_dirs.clone(),
             clean_shutdown_epoch: identity.clean_shutdown_epoch,
+            supports: LEVEL_MAX,
         });
         match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
             ControllerResponse::RegisterBroker(response) => Ok(response.broker_epoch),
@@ -232,6 +233,7 @@ impl BrokerSession {
             want_fence: false,
             want_shutdown: self.want_shutdown,
             offline: self.partitions.unreported_offline(),
+            supports: LEVEL_MAX,
         });
         match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
             ControllerResponse::Heartbeat(response) => Ok(response),

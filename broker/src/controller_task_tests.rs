@@ -108,6 +108,7 @@ impl World {
             want_fence: false,
             want_shutdown: false,
             offline: Vec::new(),
+            supports: metadata::LEVEL_MAX,
         };
         match self.ask(Some(id as u64), ControllerRequest::Heartbeat(request)).await {
             ControllerResponse::Heartbeat(response) => response,
@@ -139,6 +140,7 @@ fn registration(id: i32, incarnation_id: TopicId) -> RegisterBrokerRequest {
         log_dir_paths: Vec::new(),
         cordoned_log_dirs: "".into(),
         clean_shutdown_epoch: None,
+        supports: metadata::LEVEL_MAX,
     }
 }
 
@@ -233,6 +235,7 @@ async fn nobody_speaks_for_another_broker() {
         want_fence: false,
         want_shutdown: false,
         offline: Vec::new(),
+        supports: metadata::LEVEL_MAX,
     });
     let payload = Bytes::from(metadata::encode_request(&request));
     let asked =

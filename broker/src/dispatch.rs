@@ -139,6 +139,7 @@ apis! {
         ListConfigResources ListConfigResourcesRequest => list_config_resources,
         ListTransactions ListTransactionsRequest => list_transactions,
         RenewDelegationToken RenewDelegationTokenRequest => renew_delegation_token,
+        UpdateFeatures UpdateFeaturesRequest => update_features,
     }
     not served {
         AddPartitionsToTxn,
@@ -149,7 +150,6 @@ apis! {
         AlterReplicaLogDirs,
         AlterClientQuotas,
         AlterUserScramCredentials,
-        UpdateFeatures,
         ConsumerGroupDescribe,
         GetTelemetrySubscriptions,
         PushTelemetry,

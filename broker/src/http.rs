@@ -102,6 +102,9 @@ async fn ask<T: Serialize + Send + 'static>(
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
     };
     let Some(broker) = startup.broker() else { return refuse(startup) };
+    if let Err(missing) = readiness::upgraded(broker) {
+        return refuse(&missing);
+    }
     let image = broker.image();
     if image.broker(broker.id).is_none() {
         return refuse(&Missing::Registration);
@@ -142,7 +145,10 @@ async fn moves(State(startup): State<Arc<Startup>>) -> Response {
 /// Brings the gauges up to date; called once a second, so that a scrape costs encoding only.
 pub fn update_gauges(broker: &Broker) {
     readiness::count_partitions(broker);
-    broker.metrics.under_min_isr.set(broker.partitions.under_min_isr());
+    let metrics = &broker.metrics;
+    metrics.under_min_isr.set(broker.partitions.under_min_isr());
+    let rejected = broker.quorum.rejected_entries();
+    metrics.rejected_entries.inc_by(rejected.saturating_sub(metrics.rejected_entries.get()));
 }
 
 /// Keeps the lag of the groups coordinated here up to date until connections close.

@@ -73,6 +73,8 @@ pub struct Metrics {
     pub leaders: IntGauge,
     pub under_replicated: IntGauge,
     pub under_min_isr: IntGauge,
+    pub rejected_entries: IntCounter,
+    pub waits_for_upgrade: IntGauge,
     pub offline: IntGauge,
     pub offline_log_dirs: IntGauge,
     pub full_log_dirs: IntGauge,
@@ -116,6 +118,14 @@ impl Metrics {
                 .gauge("under_replicated_partitions", "Led partitions with ISR below replicas")?,
             under_min_isr: m
                 .gauge("under_min_isr_partitions", "Led partitions with ISR below minimum")?,
+            rejected_entries: m.counter(
+                "metadata_rejected_entries_total",
+                "Committed metadata entries that did not fit and were left out by every broker",
+            )?,
+            waits_for_upgrade: m.gauge(
+                "metadata_waits_for_upgrade",
+                "1 once the metadata has what this release cannot read",
+            )?,
             offline: m.gauge("offline_partitions", "Partitions of the cluster without leader")?,
             offline_log_dirs: m
                 .gauge("offline_log_directory_count", "Log directories whose disk failed")?,

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use base::{BrokerId, TopicId, TopicPartition};
 use metadata::Image;
+use quorum::Unreadable;
 
 use crate::Broker;
 use crate::partition::Recovery;
@@ -19,6 +20,8 @@ const NAMED_MAX: usize = 5;
 pub struct Startup {
     pub recovery: Recovery,
     broker: OnceLock<Arc<Broker>>,
+    /// Why there will be no broker before an upgrade.
+    unreadable: OnceLock<Unreadable>,
 }
 
 impl Startup {
@@ -28,6 +31,11 @@ impl Startup {
         let _ = self.broker.set(broker);
     }
 
+    /// The files of the metadata are those of a newer release.
+    pub fn cannot_read(&self, unreadable: Unreadable) {
+        let _ = self.unreadable.set(unreadable);
+    }
+
     pub fn broker(&self) -> Option<&Arc<Broker>> {
         self.broker.get()
     }
@@ -35,6 +43,9 @@ impl Startup {
 
 impl fmt::Display for Startup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(unreadable) = self.unreadable.get() {
+            return write!(f, "the broker waits: {unreadable}");
+        }
         match (self.broker(), self.recovery.progress()) {
             (Some(_), _) => write!(f, "ok"),
             (None, Some((done, total))) => write!(f, "recovering {done} of {total}"),
@@ -47,6 +58,8 @@ impl fmt::Display for Startup {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Missing {
     Stopping,
+    /// The metadata goes on in a way that this release cannot read.
+    Upgrade(Arc<Unreadable>),
     Controller,
     Registration,
     Unfencing,
@@ -64,6 +77,7 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Missing::Stopping => write!(f, "the broker is stopping"),
+            Missing::Upgrade(unreadable) => write!(f, "the broker waits: {unreadable}"),
             Missing::Controller => write!(f, "there is no active controller"),
             Missing::Registration => write!(f, "the broker is not registered yet"),
             Missing::Unfencing => write!(f, "the broker is fenced by the controller"),
@@ -90,6 +104,7 @@ impl fmt::Display for Missing {
 
 /// `Ok` when nothing is missing.
 pub fn of(broker: &Broker) -> Result<(), Missing> {
+    upgraded(broker)?;
     if broker.shutdown.has_started() {
         return Err(Missing::Stopping);
     }
@@ -107,6 +122,12 @@ pub fn of(broker: &Broker) -> Result<(), Missing> {
         return Err(Missing::Logs(logs));
     }
     in_image(&image, broker.id, broker.partitions.incarnation_id)
+}
+
+/// Not while the metadata cannot be read: then this broker's image is of the past.
+pub fn upgraded(broker: &Broker) -> Result<(), Missing> {
+    let unreadable = broker.quorum.unreadable().borrow().clone();
+    unreadable.map_or(Ok(()), |unreadable| Err(Missing::Upgrade(unreadable)))
 }
 
 /// `incarnation` is this process: who else has the id, before or after it, is not the one asked.

@@ -373,6 +373,13 @@ async fn quorum(sweep: &mut Sweep) {
     };
     sweep.sweep(&[voter]).await;
     sweep.sweep(&[UnregisterBrokerRequest { broker_id: 9 }]).await;
+    let update = wire::messages::update_features_request::FeatureUpdateKey {
+        feature: UNKNOWN.into(),
+        max_version_level: 1,
+        ..Default::default()
+    };
+    let update = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+    sweep.sweep(&[UpdateFeaturesRequest::default(), update]).await;
 }
 
 /// What there is to ask of features that are not there.

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::image::{Broker, ConfigMap, Image, Partition, Topic};
+use crate::level;
 use crate::record::{ConfigResource, MetadataRecord};
 use crate::request::{ControllerRequest, ControllerResponse};
 
@@ -34,6 +35,8 @@ pub enum DecodeError {
     UnsupportedVersion(u8),
     #[error("the checksum does not match")]
     BadChecksum,
+    #[error("records of the kind {0} are not known to this release")]
+    UnknownKind(String),
     #[error("malformed contents: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
     #[error("the snapshot contradicts itself: {0}")]
@@ -45,8 +48,44 @@ pub fn encode_records(records: &[MetadataRecord]) -> Vec<u8> {
     encode(records)
 }
 
+/// Records of a kind that this release does not know are named in the error.
 pub fn decode_records(bytes: &[u8]) -> Result<Vec<MetadataRecord>, DecodeError> {
-    decode(bytes)
+    decode(bytes).map_err(|error| match unknown_kind(bytes) {
+        Some(kind) => DecodeError::UnknownKind(kind),
+        None => error,
+    })
+}
+
+fn unknown_kind(bytes: &[u8]) -> Option<String> {
+    let kinds: Vec<Kind> = decode(bytes).ok()?;
+    kinds.into_iter().map(|kind| kind.0).find(|kind| !level::is_known(kind))
+}
+
+/// The name of a record's kind, whatever the record contains.
+struct Kind(String);
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+        struct Name;
+        impl<'de> serde::de::Visitor<'de> for Name {
+            type Value = Kind;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a record behind the name of its kind")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, kind: &str) -> Result<Kind, E> {
+                Ok(Kind(kind.to_owned()))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+                let first = map.next_entry::<String, serde::de::IgnoredAny>()?;
+                let missing = || serde::de::Error::custom("a record without a kind");
+                first.map(|(kind, _)| Kind(kind)).ok_or_else(missing)
+            }
+        }
+        deserializer.deserialize_any(Name)
+    }
 }
 
 pub fn encode_request(request: &ControllerRequest) -> Vec<u8> {
@@ -97,6 +136,8 @@ struct Snapshot {
     topics: Vec<SnapshotTopic>,
     configs: Vec<(ConfigResource, ConfigMap)>,
     features: Vec<(Arc<str>, i16)>,
+    #[serde(default)]
+    written_level: i16,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,6 +166,7 @@ impl Image {
             topics: topics.collect(),
             configs: self.configs.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             features: self.features.iter().map(|(k, v)| (k.clone(), *v)).collect(),
+            written_level: self.written_level,
         };
         let mut bytes = vec![0; SNAPSHOT_HEADER_BYTES];
         rmp_serde::encode::write_named(&mut bytes, &snapshot)
@@ -149,6 +191,7 @@ impl Image {
         image.brokers = snapshot.brokers.into_iter().map(|b| (b.id, b)).collect();
         image.configs = snapshot.configs.into_iter().collect();
         image.features = snapshot.features.into_iter().collect();
+        image.written_level = snapshot.written_level;
         for topic in snapshot.topics {
             let partitions = topic.partitions.into_iter().collect();
             image.restore_topic(Topic { name: topic.name, id: topic.id, partitions });

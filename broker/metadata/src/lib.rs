@@ -19,6 +19,7 @@ mod controller;
 mod delta;
 mod entropy;
 mod image;
+mod level;
 mod liveness;
 mod placement;
 mod record;
@@ -35,10 +36,11 @@ pub use controller::{
 pub use delta::{Changes, changes_between};
 pub use entropy::Entropy;
 pub use image::{ApplyError, Broker, ConfigMap, Image, Partition, Topic};
+pub use level::{BARNABAS_VERSION, LEVEL_MAX};
 pub use liveness::{Expired, Liveness, LivenessSettings, SessionId, heartbeat_interval_ms_max};
 pub use placement::{PlacementBroker, PlacementError, place};
 pub use record::{
-    BrokerStateRecord, ConfigRecord, ConfigResource, ControllerRecord, Endpoint,
+    BrokerLevelRecord, BrokerStateRecord, ConfigRecord, ConfigResource, ControllerRecord, Endpoint,
     FeatureLevelRecord, LeaderChange, LeaderRecoveryState, MetadataRecord, PartitionChangeRecord,
     PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
     UnregisterBrokerRecord,

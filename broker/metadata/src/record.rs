@@ -25,6 +25,8 @@ pub enum MetadataRecord {
     FeatureLevel(FeatureLevelRecord),
     /// A controller became active. The next one knows by it whom it succeeds.
     Controller(ControllerRecord),
+    /// What a broker can read. From level 1 of `barnabas.version` on.
+    BrokerLevel(BrokerLevelRecord),
 }
 
 /// Where clients (or brokers, or controllers) reach a broker.
@@ -80,6 +82,14 @@ pub struct UnregisterBrokerRecord {
 pub struct BrokerStateRecord {
     pub broker_id: BrokerId,
     pub broker_epoch: BrokerEpoch,
+}
+
+/// The highest level of `barnabas.version` that one incarnation of a broker supports.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BrokerLevelRecord {
+    pub broker_id: BrokerId,
+    pub broker_epoch: BrokerEpoch,
+    pub supports: i16,
 }
 
 /// A new topic; its partitions follow as [`PartitionRecord`]s.

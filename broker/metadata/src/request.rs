@@ -130,6 +130,9 @@ pub struct RegisterBrokerRequest {
     /// unclean stop and on an empty disk.
     #[serde(default)]
     pub clean_shutdown_epoch: Option<BrokerEpoch>,
+    /// The highest level of `barnabas.version` that the broker can read; 0 if it does not say.
+    #[serde(default)]
+    pub supports: i16,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -152,6 +155,9 @@ pub struct HeartbeatRequest {
     /// offline yet: some of them, the others follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offline: Vec<OfflineReplicas>,
+    /// As in the registration: a new controller hears of it by a heartbeat.
+    #[serde(default)]
+    pub supports: i16,
 }
 
 /// Replicas of one topic that their broker cannot use.
@@ -455,6 +461,31 @@ pub struct FeatureUpdate {
     pub level: i16,
     #[serde(default)]
     pub allow_downgrade: bool,
+    /// Kafka's code of [`UpgradeType`]; absent in requests of older brokers, which say it by
+    /// `allow_downgrade`.
+    #[serde(default)]
+    pub upgrade_type: Option<i8>,
+}
+
+/// What a client allows an update to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UpgradeType {
+    Upgrade,
+    SafeDowngrade,
+    UnsafeDowngrade,
+}
+
+impl FeatureUpdate {
+    /// `None`: a code that is not Kafka's.
+    pub fn upgrade_type(&self) -> Option<UpgradeType> {
+        match self.upgrade_type {
+            None if self.allow_downgrade => Some(UpgradeType::SafeDowngrade),
+            None | Some(1) => Some(UpgradeType::Upgrade),
+            Some(2) => Some(UpgradeType::SafeDowngrade),
+            Some(3) => Some(UpgradeType::UnsafeDowngrade),
+            Some(_) => None,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -52,13 +52,14 @@ use serde::de::DeserializeOwned;
 use crate::api::CallError;
 use crate::config::{NodeAddress, may_be_same};
 use crate::core::Core;
+use crate::formats::{decode, encode};
 use crate::log::atomic_file::{self, ADMITTED, DIRECTORY, RETURNING};
 use crate::members;
 use crate::messages::{
     BootstrapReply, JoinCall, JoinReply, Member, RejoinCall, RejoinReply, Standing, StatusReply,
 };
 use crate::rpc::{Channel, kind};
-use crate::types::{NodeId, Raft, StoredMembership, decode, encode, node_id};
+use crate::types::{NodeId, Raft, StoredMembership, Vote, node_id};
 
 const ADMITTED_FILE: &str = "admitted";
 const RETURNING_FILE: &str = "returning";
@@ -253,6 +254,7 @@ async fn rejoin(
     let call = RejoinCall { id: core.id, directory };
     match ask(core, &leader, kind::REJOIN, &call, timeout).await {
         Ok(RejoinReply::Forgotten { vote }) => {
+            let vote = Vote::from(vote);
             tracing::info!(leader = leader.id, %vote, "this empty node may join the quorum");
             core.log.clone().save_vote(&vote).await?;
             mark_admitted(core)?;

@@ -8,6 +8,7 @@ use base::BrokerId;
 use bytes::Bytes;
 
 use crate::config::NodeAddress;
+use crate::formats::Unreadable;
 
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
@@ -113,6 +114,9 @@ pub enum StartError {
     Io { what: String, error: std::io::Error },
     #[error("{0}")]
     Invalid(String),
+    /// The files are those of a newer release. They stay as they are.
+    #[error("{0}")]
+    Unreadable(Unreadable),
 }
 
 /// A broker's session with this node began or broke. `session` is unique in this process: a

@@ -19,7 +19,7 @@ pub struct NodeAddress {
     pub port: u16,
     /// The directory that holds the node's vote and log: with the node's id it is the key of a
     /// voter. Zero where it is not known: in lists of voters, and from older versions.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "TopicId::is_zero")]
     pub directory: TopicId,
 }
 

@@ -13,10 +13,12 @@ use crate::api::Leadership;
 use crate::core::{Core, Metrics};
 use crate::fatal::fatal_raft;
 use crate::status::Followers;
-use crate::types::broker_id;
+use crate::types::{broker_id, node_id};
 
 /// How often a leader looks whether its quorum still answers.
 const CHECK: Duration = Duration::from_millis(100);
+/// How long a resigning leader waits for its successor.
+const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs as long as the node. Of what Raft measures of itself only a new leader wants to know at
 /// once, until its term has begun: the rest changes with every heartbeat.
@@ -58,7 +60,7 @@ fn publish(core: &Core, metrics: &Metrics) {
     let next = Leadership {
         leader: metrics.current_leader.filter(|_| !leads || holds).map(broker_id),
         term: metrics.current_term,
-        is_self: holds && begun,
+        is_self: holds && begun && !core.machine.waits(),
     };
     core.leadership.send_if_modified(|current| {
         let changed = *current != next;
@@ -85,6 +87,30 @@ fn holds_quorum(core: &Core, metrics: &Metrics) -> bool {
     let patience = timing.election_timeout_max * 3;
     let alone = metrics.membership_config.voter_ids().count() < 2;
     alone || metrics.last_quorum_acked.is_none_or(|at| at.elapsed() < patience)
+}
+
+/// Gives the leadership to the most advanced other voter, if this node leads and there is one.
+pub async fn resign(core: &Core) {
+    let (Some(raft), Some(metrics)) = (core.raft.get(), core.metrics()) else { return };
+    if metrics.state != ServerState::Leader {
+        return;
+    }
+    let recently = core.config.timing.election_timeout_max;
+    let answers = |id: &u64| {
+        let acked = metrics.heartbeat.as_ref().and_then(|h| h.get(id)).copied().flatten();
+        acked.is_some_and(|at| at.elapsed() < recently)
+    };
+    let voters = metrics.membership_config.voter_ids();
+    let voters = voters.filter(|id| *id != core.id && answers(id));
+    let matched = |id: &u64| metrics.replication.as_ref().and_then(|r| r.get(id)).copied();
+    let Some(successor) = voters.max_by_key(|id| matched(id).flatten().map(|id| id.index)) else {
+        return;
+    };
+    if raft.trigger().transfer_leader(successor).await.is_ok() {
+        let mut leadership = core.leadership.subscribe();
+        let moved = leadership.wait_for(|l| l.leader.is_some_and(|l| node_id(l) != core.id));
+        tokio::time::timeout(RESIGN_TIMEOUT, moved).await.ok();
+    }
 }
 
 /// Takes a snapshot when the log's size asks for one.

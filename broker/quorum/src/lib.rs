@@ -15,7 +15,9 @@ mod admission;
 mod api;
 mod config;
 mod core;
+mod edge;
 mod fatal;
+mod formats;
 mod leadership;
 mod log;
 mod machine;
@@ -33,11 +35,13 @@ mod session;
 mod snapshots;
 mod status;
 mod types;
+mod waiting;
 
 pub use api::{
     BoxFuture, CallError, ControllerHandler, Leadership, MemberError, ProposeError, QuorumStatus,
     ReplicaStatus, Session, SessionEvent, StartError,
 };
 pub use config::{NodeAddress, ParseVoterError, QuorumConfig, Timing, Voter};
+pub use formats::Unreadable;
 pub use place::settle as settle_dir;
 pub use quorum::{Quorum, raise_priority};

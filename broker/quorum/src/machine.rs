@@ -3,7 +3,8 @@
 //!
 //! An entry whose records do not fit the image is rejected as a whole: every node has the same
 //! image before it, so every node decides the same, and only the proposer hears of it. Records that
-//! cannot be read at all are another matter, since a newer node may read them: that ends the node.
+//! cannot be read at all are another matter, since a newer release may read them: from there on
+//! the image stands still, and the node waits to be upgraded (`waiting.rs`).
 //!
 //! The image lives in memory only. After a restart it is the snapshot plus the replayed log.
 
@@ -20,13 +21,11 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
+use crate::formats::{SnapshotHead, Unreadable, decode, encode};
 use crate::log::atomic_file::{self, SNAPSHOT};
-use crate::types::{
-    LogId, Outcome, Records, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, decode, encode,
-};
+use crate::types::{LogId, Outcome, Records, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 const SNAPSHOT_FILE: &str = "snapshot";
 /// A snapshot is asked for when the applied records since the last one take this much, however
@@ -50,6 +49,8 @@ pub struct MachineState {
     snapshots: SnapshotFile,
     /// Entries whose records did not fit, since the start.
     rejected: AtomicU64,
+    /// What this release cannot read: the image ends before it.
+    unreadable: watch::Sender<Option<Arc<Unreadable>>>,
     /// Asks for a snapshot because of the log's size.
     pub snapshot_due: Notify,
 }
@@ -73,7 +74,7 @@ impl MachineState {
         let mut image = Image::new(cluster_id);
         let mut applied = Applied::default();
         if let Some(snapshot) = snapshots.read()? {
-            image = Image::decode(&snapshot.snapshot).map_err(invalid)?;
+            image = read_image(&snapshot.snapshot, snapshots.path.display())?;
             applied.last = snapshot.meta.last_log_id;
             applied.membership = snapshot.meta.last_membership.clone();
             *snapshots.newest.lock() = snapshot.meta.last_log_id;
@@ -85,6 +86,7 @@ impl MachineState {
             applied: Mutex::new(applied),
             snapshots,
             rejected: AtomicU64::new(0),
+            unreadable: watch::Sender::new(None),
             snapshot_due: Notify::new(),
         });
         Ok((Machine { state: state.clone() }, state))
@@ -107,18 +109,53 @@ impl MachineState {
         self.rejected.load(Ordering::Relaxed)
     }
 
+    pub fn unreadable(&self) -> watch::Receiver<Option<Arc<Unreadable>>> {
+        self.unreadable.subscribe()
+    }
+
+    /// The image stands still, because this release cannot read what follows.
+    pub fn waits(&self) -> bool {
+        self.unreadable.borrow().is_some()
+    }
+
+    /// Stops applying; the first reason stays.
+    pub fn wait_for_upgrade(&self, unreadable: Unreadable) {
+        self.unreadable.send_if_modified(|current| {
+            if current.is_none() {
+                tracing::error!(%unreadable, "the metadata cannot be read further");
+                *current = Some(Arc::new(unreadable));
+                return true;
+            }
+            false
+        });
+    }
+
     /// One entry onto the image: all of its records, or none. The offset advances either way.
-    fn apply_entry(&self, image: &mut Image, log_id: LogId, bytes: &[u8]) -> io::Result<Outcome> {
+    /// `None`: it cannot be read, and the image stands still before it.
+    fn apply_entry(
+        &self,
+        image: &mut Image,
+        log_id: LogId,
+        bytes: &[u8],
+    ) -> io::Result<Option<Outcome>> {
         let offset = log_id.index as i64;
         let records = match bytes {
             [] => Vec::new(),
-            bytes => metadata::decode_records(bytes).map_err(invalid)?,
+            bytes => match metadata::decode_records(bytes) {
+                Ok(records) => records,
+                Err(error) => {
+                    self.wait_for_upgrade(unreadable_entry(log_id.index, &error));
+                    return Ok(None);
+                }
+            },
         };
-        let Err(error) = image.apply(offset, &records) else { return Ok(Outcome::Applied) };
+        let Err(error) = image.apply(offset, &records) else {
+            return Ok(Some(Outcome::Applied));
+        };
         tracing::error!(%log_id, %error, "a committed entry does not fit the image: rejected");
         self.rejected.fetch_add(1, Ordering::Relaxed);
         image.apply(offset, &[]).map_err(invalid)?;
-        Ok(Outcome::Rejected(error.to_string()))
+        Ok(Some(Outcome::Rejected(error.to_string())))
     }
 
     fn publish(&self, image: Image, applied: Applied) {
@@ -128,15 +165,13 @@ impl MachineState {
         self.images.send_replace(image);
     }
 
-    fn install(&self, meta: &SnapshotMeta, content: &[u8]) -> io::Result<()> {
-        let image = Image::decode(content).map_err(invalid)?;
+    fn install(&self, meta: &SnapshotMeta, image: Image) {
         let applied = Applied {
             last: meta.last_log_id,
             membership: meta.last_membership.clone(),
             bytes_since_snapshot: 0,
         };
         self.publish(image, applied);
-        Ok(())
     }
 }
 
@@ -159,6 +194,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let mut bytes_in_a_row = 0;
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
+            if self.state.waits() {
+                // Kept in the log for the next release; who proposed it does not learn more.
+                continue;
+            }
             let log_id = entry.log_id();
             let bytes = match &entry.payload {
                 EntryPayload::Normal(Records(bytes)) => bytes.clone(),
@@ -186,6 +225,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 }
                 self.state.apply_entry(&mut image, log_id, &bytes)?
             };
+            let Some(outcome) = outcome else { continue };
             applied.last = Some(log_id);
             answers.extend(responder.map(|responder| (responder, outcome)));
         }
@@ -209,8 +249,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, content: Bytes) -> io::Result<()> {
         let (state, meta) = (self.state.clone(), meta.clone());
         on_pool(move || {
+            let image = read_image(&content, "the snapshot")?;
             state.snapshots.write(&meta, &content)?;
-            state.install(&meta, &content)
+            state.install(&meta, image);
+            Ok(())
         })
         .await
     }
@@ -246,6 +288,21 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     }
 }
 
+/// The entry's bytes are whole, as their checksum says.
+fn unreadable_entry(index: u64, error: &metadata::DecodeError) -> Unreadable {
+    Unreadable::new(format!("entry {index} of the metadata log"), error)
+}
+
+pub fn read_image(content: &[u8], what: impl std::fmt::Display) -> io::Result<Image> {
+    use metadata::DecodeError as E;
+    Image::decode(content).map_err(|error| match error {
+        E::UnsupportedVersion(_) | E::UnknownKind(_) | E::Malformed(_) => {
+            Unreadable::new(what, error).into()
+        }
+        error => invalid(error),
+    })
+}
+
 /// Encoding and file work of snapshots may take long; heartbeats run on the calling thread.
 async fn on_pool<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -261,22 +318,13 @@ struct SnapshotFile {
     newest: Mutex<Option<LogId>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct FileMeta {
-    last_log_id: Option<LogId>,
-    last_membership: StoredMembership,
-}
-
 impl SnapshotFile {
     fn write(&self, meta: &SnapshotMeta, content: &[u8]) -> io::Result<()> {
         let mut newest = self.newest.lock();
         if meta.last_log_id.is_some() && *newest >= meta.last_log_id {
             return Ok(());
         }
-        let head = encode(&FileMeta {
-            last_log_id: meta.last_log_id,
-            last_membership: meta.last_membership.clone(),
-        })?;
+        let head = encode(&SnapshotHead::from(meta))?;
         let mut bytes = Vec::with_capacity(4 + head.len() + content.len());
         bytes.extend_from_slice(&(head.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&head);
@@ -293,9 +341,8 @@ impl SnapshotFile {
         let cut_off = || invalid(format!("{}: the meta is cut off", self.path.display()));
         let len = bytes.first_chunk().map(|len| u32::from_le_bytes(*len)).ok_or_else(cut_off)?;
         let end = 4 + len as usize;
-        let head: FileMeta = decode(bytes.get(4..end).ok_or_else(cut_off)?)?;
-        let meta =
-            SnapshotMeta { last_log_id: head.last_log_id, last_membership: head.last_membership };
+        let head: SnapshotHead = decode(bytes.get(4..end).ok_or_else(cut_off)?)?;
+        let meta = SnapshotMeta::try_from(head)?;
         Ok(Some(Snapshot { meta, snapshot: bytes.slice(end..) }))
     }
 }

@@ -224,7 +224,7 @@ pub async fn forget(core: &Core, id: NodeId, directory: TopicId) -> RejoinReply 
         leading(core).map(|(_, metrics)| metrics.current_term)
     };
     match forgotten.await {
-        Ok(term) => RejoinReply::Forgotten { vote: Vote::new(term, core.id) },
+        Ok(term) => RejoinReply::Forgotten { vote: Vote::new(term, core.id).into() },
         Err(MemberError::NotLeader { .. }) => RejoinReply::NotLeader(other_leader(core)),
         Err(MemberError::NotReady { why, .. }) => RejoinReply::Failed(why),
         Err(error) => RejoinReply::Failed(error.to_string()),

@@ -1,34 +1,109 @@
-//! What the nodes of the quorum say to each other beside Raft itself.
+//! What the nodes of the quorum say to each other. Raft's own messages are here as this project's
+//! types (`edge.rs` converts them); `formats.rs` explains their layout.
 
 use base::TopicId;
-use openraft::raft::VoteRequest;
 use serde::{Deserialize, Serialize};
 
 use crate::config::NodeAddress;
-use crate::types::{LogId, NodeId, Records, StoredMembership, TypeConfig, Vote};
+use crate::formats::{Ballot, LogEntry, MembersAt, Position};
+use crate::types::{NodeId, Records};
+
+/// "Append these entries behind that one." Without entries it is a heartbeat.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AppendCall {
+    #[serde(rename = "vote")]
+    pub ballot: Ballot,
+    #[serde(rename = "prev_log_id")]
+    pub previous: Option<Position>,
+    pub entries: Vec<LogEntry>,
+    #[serde(rename = "leader_commit")]
+    pub committed: Option<Position>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum AppendReply {
+    Success,
+    /// Entries up to this one.
+    #[serde(rename = "PartialSuccess")]
+    Partial(Option<Position>),
+    /// The previous entry is not there.
+    Conflict,
+    #[serde(rename = "HigherVote")]
+    HigherBallot(Ballot),
+}
+
+/// A candidate's question.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VoteQuestion {
+    #[serde(rename = "vote")]
+    pub ballot: Ballot,
+    #[serde(rename = "last_log_id")]
+    pub last: Option<Position>,
+    /// The leader asked the candidate to take over.
+    #[serde(rename = "leadership_transfer", default)]
+    pub handed_over: bool,
+}
 
 /// A vote request, and whether the candidate saw the leader's process end (see `session`).
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct VoteCall {
-    pub request: VoteRequest<TypeConfig>,
+    #[serde(rename = "request")]
+    pub question: VoteQuestion,
     pub leader_died: bool,
 }
 
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct VoteReply {
+    #[serde(rename = "vote")]
+    pub ballot: Ballot,
+    #[serde(rename = "vote_granted")]
+    pub granted: bool,
+    #[serde(rename = "last_log_id")]
+    pub last: Option<Position>,
+}
+
+/// "Take over from me."
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TransferCall {
+    #[serde(rename = "from_leader")]
+    pub from: Ballot,
+    #[serde(rename = "to_node_id")]
+    pub to: NodeId,
+    #[serde(rename = "last_log_id")]
+    pub last: Option<Position>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub enum TransferRefusal {
+    #[serde(rename = "VoteChanged")]
+    BallotChanged {
+        expected: Ballot,
+        actual: Ballot,
+    },
+    LogNotFlushed {
+        expected: Option<Position>,
+        actual: Option<Position>,
+    },
+}
+
 /// A piece of a snapshot. `offset` 0 begins a new one; the last piece ends at `total`.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct SnapshotPiece {
-    pub vote: Vote,
-    pub last_log_id: Option<LogId>,
-    pub last_membership: StoredMembership,
+    #[serde(rename = "vote")]
+    pub ballot: Ballot,
+    #[serde(rename = "last_log_id")]
+    pub last: Option<Position>,
+    #[serde(rename = "last_membership")]
+    pub members: MembersAt,
     pub offset: u64,
     pub total: u64,
     pub bytes: Records,
 }
 
 /// The receiver's vote, once the whole snapshot is installed.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct SnapshotReply {
-    pub installed: Option<Vote>,
+    pub installed: Option<Ballot>,
 }
 
 /// What a node has on its disk.
@@ -42,7 +117,7 @@ pub enum Standing {
     Initialized,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StatusReply {
     pub standing: Standing,
     pub term: u64,
@@ -60,13 +135,13 @@ pub struct Member {
 }
 
 /// "Make me a member in this role." Repeated until the member sees itself in the members' list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct JoinCall {
     pub member: Member,
     pub as_voter: bool,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum JoinReply {
     Done,
     /// The new member's log is behind; it is made a voter at a later call.
@@ -76,7 +151,7 @@ pub enum JoinReply {
 }
 
 /// "My disk is empty: forget what I was." The answer is the vote that the node must keep.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RejoinCall {
     pub id: NodeId,
     /// The new, empty directory.
@@ -84,15 +159,15 @@ pub struct RejoinCall {
     pub directory: TopicId,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum RejoinReply {
-    Forgotten { vote: Vote },
+    Forgotten { vote: Ballot },
     NotLeader(Option<Member>),
     Failed(String),
 }
 
 /// "Be a voter of the quorum that I am about to begin."
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct BootstrapReply {
     pub accepted: bool,
     /// Of the node that accepted.

@@ -20,10 +20,15 @@ use serde::de::DeserializeOwned;
 
 use crate::api::CallError;
 use crate::config::NodeAddress;
-use crate::messages::{SnapshotPiece, SnapshotReply, VoteCall};
+use crate::edge;
+use crate::formats::{SnapshotHead, decode, encode};
+use crate::messages::{
+    AppendCall, AppendReply, SnapshotPiece, SnapshotReply, TransferCall, TransferRefusal, VoteCall,
+    VoteQuestion, VoteReply,
+};
 use crate::rpc::{Channel, Dialer, Link, kind};
 use crate::session::Suspicion;
-use crate::types::{NodeId, Records, Snapshot, TypeConfig, Vote, decode, encode};
+use crate::types::{NodeId, Records, Snapshot, TypeConfig, Vote};
 
 /// An append may wait for a busy disk; only a dead connection ends it sooner.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
@@ -108,21 +113,22 @@ impl Client {
     }
 
     async fn send_pieces(&self, vote: Vote, snapshot: Snapshot) -> RpcResult<Vote> {
+        let SnapshotHead { last, members } = (&snapshot.meta).into();
         let content = snapshot.snapshot;
         let mut offset = 0;
         loop {
             let end = (offset + PIECE_BYTES).min(content.len());
             let piece = SnapshotPiece {
-                vote,
-                last_log_id: snapshot.meta.last_log_id,
-                last_membership: snapshot.meta.last_membership.clone(),
+                ballot: vote.into(),
+                last,
+                members: members.clone(),
                 offset: offset as u64,
                 total: content.len() as u64,
                 bytes: Records(content.slice(offset..end)),
             };
             let reply: SnapshotReply = self.call(kind::SNAPSHOT, &piece, PIECE_TIMEOUT).await?;
             match reply.installed {
-                Some(vote) => return Ok(vote),
+                Some(ballot) => return Ok(ballot.into()),
                 None if end < content.len() => offset = end,
                 None => {
                     let error = std::io::Error::other("the snapshot was not installed");
@@ -141,7 +147,10 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> RpcResult<AppendEntriesResponse<TypeConfig>> {
-        self.call(kind::APPEND, &request, option.hard_ttl().max(APPEND_TIMEOUT)).await
+        let call = AppendCall::from(request);
+        let timeout = option.hard_ttl().max(APPEND_TIMEOUT);
+        let reply: AppendReply = self.call(kind::APPEND, &call, timeout).await?;
+        Ok(reply.into())
     }
 
     async fn vote(
@@ -150,8 +159,9 @@ impl RaftNetworkV2<TypeConfig> for Client {
         option: RPCOption,
     ) -> RpcResult<VoteResponse<TypeConfig>> {
         let leader_died = self.suspicion.leader_died();
-        let call = VoteCall { request, leader_died };
-        self.call(kind::VOTE, &call, option.hard_ttl()).await
+        let call = VoteCall { question: request.into(), leader_died };
+        let reply: VoteReply = self.call(kind::VOTE, &call, option.hard_ttl()).await?;
+        Ok(reply.into())
     }
 
     async fn pre_vote(
@@ -159,7 +169,9 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> RpcResult<VoteResponse<TypeConfig>> {
-        self.call(kind::PRE_VOTE, &request, option.hard_ttl()).await
+        let question = VoteQuestion::from(request);
+        let reply: VoteReply = self.call(kind::PRE_VOTE, &question, option.hard_ttl()).await?;
+        Ok(reply.into())
     }
 
     async fn full_snapshot(
@@ -184,7 +196,10 @@ impl RaftNetworkV2<TypeConfig> for Client {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> RpcResult<TransferLeaderResponse<TypeConfig>> {
-        self.call(kind::TRANSFER_LEADER, &request, option.hard_ttl()).await
+        let call = TransferCall::from(request);
+        let reply: Result<(), TransferRefusal> =
+            self.call(kind::TRANSFER_LEADER, &call, option.hard_ttl()).await?;
+        Ok(edge::transfer_response(reply))
     }
 
     fn backoff(&self) -> Option<Backoff> {

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use metadata::{Image, MetadataRecord};
 use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::impls::ProgressResponder;
-use openraft::type_config::async_runtime::instant::Instant;
-use openraft::{Config, ServerState, SnapshotPolicy};
+use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::api::*;
 use crate::config::{NodeAddress, QuorumConfig};
 use crate::core::Core;
+use crate::formats::Unreadable;
 use crate::log::LogStore;
 use crate::machine::{Machine, MachineState};
 use crate::network::Network;
@@ -25,15 +25,13 @@ use crate::rpc::{AddressBook, Dialer, Identity, kind};
 use crate::service::Service;
 use crate::status::Followers;
 use crate::types::{Outcome, Raft, Records, node_id};
-use crate::{admission, leadership, members, pace, rpc, session, status};
+use crate::{admission, leadership, members, pace, rpc, session, status, waiting};
 
 /// Largest entry. Far above any batch of records that the controller makes.
 const RECORDS_BYTES_MAX: usize = 16 << 20;
 /// The pause before what is to be committed is tried again that came before the first heartbeat's
 /// answer.
 pub(crate) const LEASE_PAUSE: Duration = Duration::from_millis(5);
-/// How long a resigning leader waits for its successor.
-const RESIGN_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a disk with room needs for what is queued, many times over.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Above the data plane's threads.
@@ -75,7 +73,10 @@ impl Quorum {
         let dir = config.dir.clone();
         let io = |what: &str| {
             let what = format!("{what} in {}", dir.display());
-            move |error| StartError::Io { what, error }
+            move |error| match Unreadable::inside(&error) {
+                Some(unreadable) => StartError::Unreadable(unreadable.clone()),
+                None => StartError::Io { what, error },
+            }
         };
         std::fs::create_dir_all(&config.dir).map_err(io("creating the metadata log"))?;
         listener.set_nonblocking(true).map_err(io("the controller listener"))?;
@@ -147,6 +148,12 @@ impl Quorum {
     /// one started: always 0, unless the controller decided wrongly.
     pub fn rejected_entries(&self) -> u64 {
         self.inner.core.machine.rejected_entries()
+    }
+
+    /// Set for good when this release cannot read what comes next in the metadata: the image stands
+    /// still from then on. The node keeps voting and storing the log, and is never the controller.
+    pub fn unreadable(&self) -> watch::Receiver<Option<Arc<Unreadable>>> {
+        self.inner.core.machine.unreadable()
     }
 
     /// Changes once per applied batch; a slow reader sees the latest image only and finds out by
@@ -251,28 +258,7 @@ impl Quorum {
     /// Gives the leadership to the most advanced other voter, if this node leads and there is
     /// one. Called before a controlled shutdown, so that no election timeout passes.
     pub async fn resign(&self) {
-        let core = &self.inner.core;
-        let (Some(raft), Some(metrics)) = (core.raft.get(), core.metrics()) else { return };
-        if metrics.state != ServerState::Leader {
-            return;
-        }
-        let recently = core.config.timing.election_timeout_max;
-        let answers = |id: &u64| {
-            let acked = metrics.heartbeat.as_ref().and_then(|h| h.get(id)).copied().flatten();
-            acked.is_some_and(|at| at.elapsed() < recently)
-        };
-        let voters = metrics.membership_config.voter_ids();
-        let voters = voters.filter(|id| *id != core.id && answers(id));
-        let matched = |id: &u64| metrics.replication.as_ref().and_then(|r| r.get(id)).copied();
-        let Some(successor) = voters.max_by_key(|id| matched(id).flatten().map(|id| id.index))
-        else {
-            return;
-        };
-        if raft.trigger().transfer_leader(successor).await.is_ok() {
-            let mut leadership = self.leadership();
-            let moved = leadership.wait_for(|l| l.leader.is_some_and(|l| node_id(l) != core.id));
-            tokio::time::timeout(RESIGN_TIMEOUT, moved).await.ok();
-        }
+        leadership::resign(&self.inner.core).await;
     }
 
     /// Stops everything in order; files are synced. Idempotent. On a full disk what waits to be
@@ -378,6 +364,7 @@ impl Node {
             leadership::take_due_snapshots(core.clone()),
             members::upkeep(core.clone()),
             session::run(core.clone()),
+            waiting::run(core.clone()),
         );
     }
 }

@@ -5,17 +5,22 @@ use std::sync::{Arc, Weak};
 
 use base::TopicId;
 use bytes::Bytes;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use openraft::raft::AppendEntriesRequest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::{BoxFuture, SessionEvent};
 use crate::config::may_be_same;
 use crate::core::Core;
-use crate::messages::{JoinCall, RejoinCall, SnapshotPiece, StatusReply, VoteCall};
+use crate::edge;
+use crate::formats::{decode, encode};
+use crate::messages::{
+    AppendCall, AppendReply, JoinCall, RejoinCall, SnapshotPiece, StatusReply, TransferCall,
+    VoteCall, VoteQuestion, VoteReply,
+};
 use crate::rpc::{Channel, Peer, Refusal, RequestHandler, kind};
-use crate::types::{NodeId, Raft, TypeConfig, broker_id, decode, encode};
-use crate::{admission, members, session, snapshots};
+use crate::types::{NodeId, Raft, broker_id};
+use crate::{admission, members, session, snapshots, waiting};
 
 /// The handler behind the listener. Weak, because connections must not keep a stopped node alive.
 pub struct Service(pub Weak<Core>);
@@ -134,27 +139,33 @@ fn status(core: &Core, asker: NodeId) -> StatusReply {
 async fn raft_request(core: &Core, kind: u8, payload: &[u8]) -> Result<Bytes, Refusal> {
     let not_admitted = || other("this node is not admitted to the quorum yet");
     let raft: &Raft = core.raft.get().ok_or_else(not_admitted)?;
+    waiting::check(core, kind)?;
     match kind {
         kind::VOTE => {
-            let VoteCall { mut request, leader_died } = parse(payload)?;
-            let candidate = request.vote.leader_id.voted_for;
+            let VoteCall { mut question, leader_died } = parse(payload)?;
+            let candidate = question.ballot.candidate.node;
             if leader_died && session::confirm_leader_died(core, candidate).await {
                 // What openraft calls a transfer is a vote that the lease does not stand against.
-                request.leadership_transfer = true;
+                question.handed_over = true;
             }
-            answer(&raft.vote(request).await.map_err(other)?)
+            let reply = raft.vote(question.into()).await.map_err(other)?;
+            answer(&VoteReply::from(reply))
         }
         kind::PRE_VOTE => {
-            let request: VoteRequest<TypeConfig> = parse(payload)?;
-            answer(&raft.pre_vote(request).await.map_err(other)?)
+            let question: VoteQuestion = parse(payload)?;
+            let reply = raft.pre_vote(question.into()).await.map_err(other)?;
+            answer(&VoteReply::from(reply))
         }
         kind::APPEND => {
-            let request: AppendEntriesRequest<TypeConfig> = parse(payload)?;
-            answer(&raft.append_entries(request).await.map_err(other)?)
+            let call: AppendCall = parse(payload)?;
+            let request = AppendEntriesRequest::try_from(call).map_err(other)?;
+            let reply = raft.append_entries(request).await.map_err(other)?;
+            answer(&AppendReply::from(reply))
         }
         kind::TRANSFER_LEADER => {
-            let request: TransferLeaderRequest<TypeConfig> = parse(payload)?;
-            answer(&raft.handle_transfer_leader(request).await.map_err(other)?)
+            let call: TransferCall = parse(payload)?;
+            let reply = raft.handle_transfer_leader(call.into()).await.map_err(other)?;
+            answer(&edge::transfer_reply(reply))
         }
         kind::SNAPSHOT => {
             let piece: SnapshotPiece = parse(payload)?;

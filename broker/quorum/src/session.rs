@@ -214,6 +214,9 @@ fn suspect(core: &Arc<Core>, leader: NodeId) {
     }
     *core.suspicion.dead.lock() = Some((leader, term));
     tracing::info!(leader, term, "the controller's process is gone");
+    if core.machine.waits() {
+        return;
+    }
     let voters = metrics.membership_config.voter_ids().filter(|id| *id != leader);
     let mut voters: Vec<NodeId> = voters.collect();
     voters.sort_unstable();

@@ -5,6 +5,8 @@
 use bytes::Bytes;
 
 use crate::core::Core;
+use crate::formats::{Ballot, SnapshotHead, Unreadable};
+use crate::machine::read_image;
 use crate::messages::{SnapshotPiece, SnapshotReply};
 use crate::rpc::Refusal;
 use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
@@ -14,8 +16,8 @@ const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
 
 /// A snapshot that is being received.
 pub struct Incoming {
-    vote: Vote,
-    meta: SnapshotMeta,
+    ballot: Ballot,
+    head: SnapshotHead,
     total: u64,
     bytes: Vec<u8>,
 }
@@ -25,13 +27,20 @@ pub async fn receive(
     raft: &Raft,
     piece: SnapshotPiece,
 ) -> Result<SnapshotReply, Refusal> {
-    let vote = piece.vote;
+    let vote = Vote::from(piece.ballot);
     let Some((meta, content)) = collect(core, piece)? else {
         return Ok(SnapshotReply { installed: None });
     };
+    let readable = read_image(&content, "the leader's snapshot");
+    if let Err(error) = &readable
+        && let Some(unreadable) = Unreadable::inside(error)
+    {
+        core.machine.wait_for_upgrade(unreadable.clone());
+    }
+    readable.map_err(|e| Refusal::Other(e.to_string()))?;
     let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot: content }).await;
     let reply = installed.map_err(|e| Refusal::Other(e.to_string()))?;
-    Ok(SnapshotReply { installed: Some(reply.vote) })
+    Ok(SnapshotReply { installed: Some(reply.vote.into()) })
 }
 
 fn collect(core: &Core, piece: SnapshotPiece) -> Result<Option<(SnapshotMeta, Bytes)>, Refusal> {
@@ -43,14 +52,14 @@ fn collect(core: &Core, piece: SnapshotPiece) -> Result<Option<(SnapshotMeta, By
     }
     let mut slot = core.incoming_snapshot.lock();
     if piece.offset == 0 {
-        let meta =
-            SnapshotMeta { last_log_id: piece.last_log_id, last_membership: piece.last_membership };
-        *slot = Some(Incoming { vote: piece.vote, meta, total: piece.total, bytes: Vec::new() });
+        let head = SnapshotHead { last: piece.last, members: piece.members };
+        *slot =
+            Some(Incoming { ballot: piece.ballot, head, total: piece.total, bytes: Vec::new() });
     }
     let Some(incoming) = slot.as_mut().filter(|incoming| {
-        incoming.vote == piece.vote
+        incoming.ballot == piece.ballot
             && incoming.total == piece.total
-            && incoming.meta.last_log_id == piece.last_log_id
+            && incoming.head.last == piece.last
             && incoming.bytes.len() as u64 == piece.offset
     }) else {
         return refuse("the piece does not continue the snapshot");
@@ -59,6 +68,7 @@ fn collect(core: &Core, piece: SnapshotPiece) -> Result<Option<(SnapshotMeta, By
     if (incoming.bytes.len() as u64) < incoming.total {
         return Ok(None);
     }
-    let whole = slot.take().map(|incoming| (incoming.meta, Bytes::from(incoming.bytes)));
-    Ok(whole)
+    let Some(incoming) = slot.take() else { return Ok(None) };
+    let meta = SnapshotMeta::try_from(incoming.head).map_err(|e| Refusal::Other(e.to_string()))?;
+    Ok(Some((meta, Bytes::from(incoming.bytes))))
 }

@@ -36,7 +36,7 @@ pub type Snapshot = of::SnapshotOf<TypeConfig, Bytes>;
 pub type LogFlushed = openraft::storage::IOFlushed<TypeConfig>;
 
 /// What became of an entry's records: the same on every node.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Applied,
     /// They do not fit the image before them; nothing of them was applied.
@@ -104,15 +104,4 @@ pub fn node_id(id: BrokerId) -> NodeId {
 
 pub fn broker_id(id: NodeId) -> BrokerId {
     BrokerId(i32::try_from(id).unwrap_or(-1))
-}
-
-/// Fields are written by name, so that versions that know more or fewer of them understand each
-/// other.
-pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, std::io::Error> {
-    rmp_serde::to_vec_named(value).map_err(std::io::Error::other)
-}
-
-pub fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, std::io::Error> {
-    rmp_serde::from_slice(bytes)
-        .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
 }

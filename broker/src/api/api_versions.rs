@@ -12,8 +12,11 @@ use crate::request::RequestContext;
 
 /// Features that this release implements, with the levels it knows. Clients switch behaviour on
 /// them: what is not built (transactions, the new consumer protocol) must not be here.
-const SUPPORTED_FEATURES: &[(&str, i16, i16)] =
-    &[("metadata.version", 7, 33), ("eligible.leader.replicas.version", 0, 1)];
+const SUPPORTED_FEATURES: &[(&str, i16, i16)] = &[
+    ("metadata.version", 7, 33),
+    ("eligible.leader.replicas.version", 0, 1),
+    (metadata::BARNABAS_VERSION, 0, metadata::LEVEL_MAX),
+];
 
 pub async fn handle(
     broker: &Arc<Broker>,

@@ -53,4 +53,5 @@ pub mod renew_delegation_token;
 pub mod sync_group;
 mod topology;
 pub mod unregister_broker;
+pub mod update_features;
 mod voters;

@@ -70,6 +70,8 @@ pub enum Step {
     DeleteClaim(BrokerId),
     /// Preferred leaders of these partitions.
     ElectPreferred(Vec<TopicPartition>),
+    /// `barnabas.version` of the cluster, after a roll to a release that knows more records.
+    RaiseLevel(i16),
 }
 
 impl Step {
@@ -88,7 +90,8 @@ impl Step {
             | Step::StartMoves { .. }
             | Step::CancelMoves(_)
             | Step::ClearThrottle(_)
-            | Step::ElectPreferred(_) => false,
+            | Step::ElectPreferred(_)
+            | Step::RaiseLevel(_) => false,
         }
     }
 
@@ -108,6 +111,7 @@ impl Step {
             Step::Unregister(_) => "UnregisterBroker",
             Step::DeleteClaim(_) => "DeleteVolumeClaim",
             Step::ElectPreferred(_) => "ElectPreferredLeaders",
+            Step::RaiseLevel(_) => "RaiseLevel",
         }
     }
 }

@@ -24,8 +24,8 @@ pub use decision::{
 };
 pub use observed::{
     AllowUnavailable, BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, Desired,
-    Missing, MoveView, Observed, ObserverView, PartitionView, PodPhase, PodView, QuorumView,
-    RackRisk, Rebalance, Rolling, SetView, VoterView,
+    LevelView, Missing, MoveView, Observed, ObserverView, PartitionView, PodPhase, PodView,
+    QuorumView, RackRisk, Rebalance, Rolling, SetView, VoterView,
 };
 
 /// How often a pass fetches what a plan needs and plans again.

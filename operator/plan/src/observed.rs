@@ -205,6 +205,16 @@ pub struct ClusterView {
     pub quorum: Option<QuorumView>,
     /// All reassignments in flight.
     pub moves: Option<Vec<MoveView>>,
+    /// `None` where the brokers are of a release without levels, or could not be asked.
+    pub level: Option<LevelView>,
+}
+
+/// The feature `barnabas.version`: which metadata records the cluster may write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct LevelView {
+    pub finalized: i16,
+    /// The highest that the release of the broker that was asked can read.
+    pub supported: i16,
 }
 
 /// A registered broker.

@@ -130,6 +130,7 @@ fn start() -> impl Strategy<Value = World> {
         |(replicas, voters, racks, strict, vague)| World {
             strict,
             vague,
+            level: Some(0),
             ..World::new(replicas, fitting(voters, replicas), racks)
         },
     )
@@ -319,6 +320,7 @@ fn histories_reach_every_step() {
         "ElectPreferredLeaders",
         "MovePartitions",
         "Nothing",
+        "RaiseLevel",
         "RemoveBroker",
         "RemoveVoter",
         "RestartBroker",

@@ -105,6 +105,7 @@ async fn kafka_step(look: &Look, step: &Step) -> Result<()> {
         Step::ClearThrottle(change) => set_throttle(admin, change).await,
         Step::AddVoter(id) | Step::RemoveVoter(id) => change_voter(look, admin, *id, step).await,
         Step::Unregister(id) => Ok(admin.unregister_broker(*id).await?),
+        Step::RaiseLevel(level) => Ok(admin.raise_level(*level).await?),
         Step::ElectPreferred(partitions) => {
             // A preferred replica that cannot lead now is elected later.
             for (partition, answer) in admin.elect_preferred(partitions).await? {

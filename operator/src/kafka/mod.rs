@@ -8,6 +8,7 @@ mod admin;
 mod cluster;
 mod configs;
 mod error;
+mod features;
 mod moves;
 mod quorum;
 #[cfg(test)]

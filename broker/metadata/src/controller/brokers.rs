@@ -12,6 +12,7 @@ use super::draft::{Draft, state_record};
 use super::stops::Stops;
 use super::{Caller, error};
 use crate::image::Broker;
+use crate::level::BARNABAS_VERSION;
 use crate::liveness::Liveness;
 use crate::record::{
     MetadataRecord, ProducerIdsRecord, RegisterBrokerRecord, UnregisterBrokerRecord,
@@ -41,6 +42,14 @@ impl Draft<'_> {
         if id.0 < 0 {
             return error(ErrorCode::InvalidRequest, format!("{id} is no broker ID"));
         }
+        let (supports, level) = (request.supports, self.image.level());
+        if supports < level {
+            let message = format!(
+                "Unable to register because the broker does not support finalized version {level} \
+                 of {BARNABAS_VERSION}. The broker wants a version between 0 and {supports}."
+            );
+            return error(ErrorCode::UnsupportedVersion, message);
+        }
         let existing = self.image.broker(id).cloned();
         let again = existing.as_ref().filter(|b| b.incarnation_id == request.incarnation_id);
         let broker_epoch = match again {
@@ -56,6 +65,7 @@ impl Draft<'_> {
             None => self.register_incarnation(existing.as_deref(), request),
         };
         liveness.heartbeat(id, broker_epoch, caller.session, -1, now_ms);
+        self.note_support(id, supports);
         Ok(RegisterBrokerResponse { broker_epoch })
     }
 

@@ -26,6 +26,7 @@ use crate::liveness::{Liveness, LivenessSettings, SessionId};
 use crate::record::{ConfigResource, ControllerRecord, MetadataRecord};
 use crate::request::{ControllerError, ControllerRequest, ControllerResponse};
 use draft::Draft;
+use features::Supports;
 use stops::Stops;
 
 pub use features::{SUPPORTED_FEATURES, SupportedFeature};
@@ -89,6 +90,7 @@ pub struct Controller {
     settings: ControllerSettings,
     liveness: Liveness,
     stops: Stops,
+    supports: Supports,
     next_rebalance_at: i64,
 }
 
@@ -121,7 +123,8 @@ impl Controller {
             records.extend(features::bootstrap_records(&settings.bootstrap_features));
         }
         let stops = Stops::default();
-        (Controller { settings, liveness, stops, next_rebalance_at }, records)
+        let supports = Supports::default();
+        (Controller { settings, liveness, stops, supports, next_rebalance_at }, records)
     }
 
     /// Validates one request against the image.
@@ -138,13 +141,22 @@ impl Controller {
         let mut draft = Draft::new(&self.settings, image);
         let liveness = &mut self.liveness;
         let stops = &mut self.stops;
+        let supports = &mut self.supports;
         let mut validate_only = false;
         let response = match request {
             Request::RegisterBroker(r) => {
-                draft.register(liveness, caller, now_ms, r).map(Response::RegisterBroker)
+                let (id, most) = (r.broker_id, r.supports);
+                draft.register(liveness, caller, now_ms, r).map(|registered| {
+                    supports.told(id, registered.broker_epoch, most);
+                    Response::RegisterBroker(registered)
+                })
             }
             Request::Heartbeat(r) => {
-                draft.heartbeat(liveness, stops, caller, now_ms, r).map(Response::Heartbeat)
+                let (id, epoch, most) = (r.broker_id, r.broker_epoch, r.supports);
+                draft.heartbeat(liveness, stops, caller, now_ms, r).map(|beat| {
+                    supports.told(id, epoch, most);
+                    Response::Heartbeat(beat)
+                })
             }
             Request::UnregisterBroker(r) => {
                 draft.unregister(liveness, r.broker_id).map(|()| Response::UnregisterBroker)
@@ -179,7 +191,7 @@ impl Controller {
             }
             Request::UpdateFeatures(r) => {
                 validate_only = r.validate_only;
-                Ok(Response::UpdateFeatures(draft.update_features(r)))
+                Ok(Response::UpdateFeatures(draft.update_features(supports, r)))
             }
         };
         match response {

@@ -31,6 +31,8 @@ pub enum ApplyError {
     StaleBrokerEpoch(BrokerEpoch),
     #[error("producer ids below {0} were assigned before")]
     StaleProducerIds(ProducerId),
+    #[error("records of the kind {0} are not allowed at this level of barnabas.version")]
+    LevelTooLow(&'static str),
 }
 
 impl Image {
@@ -54,6 +56,11 @@ impl Image {
 
     /// One record in place: cheaper than an entry, as long as nobody shares the image.
     pub(crate) fn apply_record(&mut self, record: &MetadataRecord) -> Result<(), ApplyError> {
+        let level = record.level();
+        if level > self.level() {
+            return Err(ApplyError::LevelTooLow(record.kind()));
+        }
+        self.written_level = self.written_level.max(level);
         match record {
             MetadataRecord::RegisterBroker(r) => self.register_broker(r)?,
             MetadataRecord::UnregisterBroker(r) => {
@@ -92,6 +99,14 @@ impl Image {
                 // An older version does not tell; then the last word stands.
                 self.file_min_isr = r.min_insync_replicas.or(self.file_min_isr);
             }
+            MetadataRecord::BrokerLevel(r) => {
+                let broker = self
+                    .brokers
+                    .get_mut(&r.broker_id)
+                    .filter(|b| b.epoch == r.broker_epoch)
+                    .ok_or(ApplyError::UnknownBroker(r.broker_id))?;
+                Arc::make_mut(broker).supports = Some(r.supports);
+            }
         }
         Ok(())
     }
@@ -118,6 +133,7 @@ impl Image {
             in_controlled_shutdown: previous.is_some_and(|b| b.in_controlled_shutdown),
             registered_at: self.offset,
             shutdown_at: previous.map_or(-1, |b| b.shutdown_at),
+            supports: previous.and_then(|b| b.supports),
         };
         self.next_broker_epoch = self.next_broker_epoch.max(r.broker_epoch + 1);
         self.brokers.insert(r.broker_id, Arc::new(broker));

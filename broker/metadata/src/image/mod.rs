@@ -50,6 +50,9 @@ pub struct Broker {
     pub registered_at: i64,
     /// Offset at which the controlled shutdown began.
     pub shutdown_at: i64,
+    /// The highest level of `barnabas.version` that it can read; unknown before level 1.
+    #[serde(default)]
+    pub supports: Option<i16>,
 }
 
 impl Broker {
@@ -147,6 +150,7 @@ pub struct Image {
     pub(crate) topics: OrdMap<Arc<str>, Arc<Topic>>,
     pub(crate) configs: OrdMap<ConfigResource, ConfigMap>,
     pub(crate) features: OrdMap<Arc<str>, i16>,
+    pub(crate) written_level: i16,
     pub(crate) next_producer_id: ProducerId,
     pub(crate) next_broker_epoch: BrokerEpoch,
     // Indexes, derived from the above.
@@ -170,6 +174,7 @@ impl Image {
             topics: OrdMap::new(),
             configs: OrdMap::new(),
             features: OrdMap::new(),
+            written_level: 0,
             next_producer_id: 0,
             next_broker_epoch: 1,
             topic_names: HashMap::new(),
@@ -339,6 +344,7 @@ impl PartialEq for Image {
             && self.topics == other.topics
             && self.configs == other.configs
             && self.features == other.features
+            && self.written_level == other.written_level
             && self.next_producer_id == other.next_producer_id
             && self.next_broker_epoch == other.next_broker_epoch
     }

@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use crate::fatal::{fatal_fsync, fatal_write};
+use crate::formats::Unreadable;
 use crate::persist::persist;
 
 const HEADER_BYTES: usize = 24;
@@ -92,7 +93,8 @@ pub fn read(path: &Path, kind: Kind) -> io::Result<Option<Vec<u8>>> {
         u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
     if word(8) != kind.version {
-        return Err(invalid("the version is not known"));
+        let why = format!("version {} of its format is not known", word(8));
+        return Err(Unreadable::new(path.display(), why).into());
     }
     let len = u64::from(word(12)) | u64::from(word(16)) << 32;
     let actual = file.metadata()?.len().saturating_sub(HEADER_BYTES as u64);

@@ -28,7 +28,9 @@ use openraft::{OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::types::{Entry, LogFlushed, LogId, Records, TypeConfig, Vote, decode, encode};
+use crate::edge::{position, raft_entry};
+use crate::formats::{Ballot, Body, LogEntry, Position, Unreadable, decode, encode};
+use crate::types::{Entry, LogFlushed, LogId, Records, TypeConfig, Vote};
 use writer::{Command, Writer};
 
 /// Commands that may wait for the writer thread; beyond it `append` waits.
@@ -90,15 +92,23 @@ impl LogStore {
     pub fn open(dir: &Path) -> io::Result<LogStore> {
         let mut cache = Cache::default();
         if let Some(bytes) = atomic_file::read(&dir.join(writer::VOTE_FILE), atomic_file::VOTE)? {
-            cache.vote = Some(decode(&bytes)?);
+            cache.vote = Some(decode::<Ballot>(&bytes)?.into());
         }
         let purged = dir.join(writer::PURGED_FILE);
         if let Some(bytes) = atomic_file::read(&purged, atomic_file::PURGED)? {
-            cache.purged = Some(decode(&bytes)?);
+            cache.purged = Some(decode::<Position>(&bytes)?.into());
         }
         let mut expected = None;
+        let mut unreadable = None;
         let mut segments = segment::Segments::open(dir, &mut |index, payload| {
-            let entry: Entry = decode(payload)?;
+            let what = format!("entry {index} of the metadata log");
+            let entry = decode::<LogEntry>(payload).map_err(|e| Unreadable::new(&what, e))?;
+            if let Body::Records(Records(records)) = &entry.body
+                && metadata::decode_records(records).is_err()
+            {
+                unreadable.get_or_insert(index);
+            }
+            let entry = raft_entry(entry)?;
             if entry.index() != index || expected.is_some_and(|e| e != index) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -122,7 +132,9 @@ impl LogStore {
         }
         let (committed_file, committed) = writer::open_committed(dir)?;
         // The mark is not synced with the log: after a power cut it may point beyond the log.
-        cache.committed = committed.filter(|id| cache.has(id));
+        // What this release cannot read is met once Raft runs, which then waits instead of failing.
+        let readable = |id: &LogId| unreadable.is_none_or(|first| id.index < first);
+        cache.committed = committed.filter(|id| cache.has(id) && readable(id));
 
         let (commands, queue) = mpsc::channel(QUEUE_LENGTH);
         let writer = Writer::new(dir.to_owned(), segments, committed_file, queue);
@@ -133,6 +145,11 @@ impl LogStore {
     pub fn content(&self) -> Content {
         let cache = self.cache.lock();
         Content { has_vote: cache.vote.is_some(), has_entries: cache.last_log_id().is_some() }
+    }
+
+    /// Entries that are kept.
+    pub fn entries(&self) -> usize {
+        self.cache.lock().entries.len()
     }
 
     pub fn vote(&self) -> Option<Vote> {
@@ -224,7 +241,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let content = encode(vote)?;
+        let content = encode(&Ballot::from(*vote))?;
         self.wait_for(|done| Command::Vote { content, done }).await?;
         self.cache.lock().vote = Some(*vote);
         Ok(())
@@ -232,7 +249,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.cache.lock().committed = committed;
-        self.send(Command::Committed { content: encode(&committed)? }).await
+        self.send(Command::Committed { content: encode(&position(committed))? }).await
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -247,7 +264,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let mut frames = Vec::with_capacity(entries.len());
         for entry in &entries {
-            frames.push((entry.index(), encode(entry)?));
+            frames.push((entry.index(), encode(&LogEntry::from(entry))?));
         }
         {
             let mut cache = self.cache.lock();
@@ -282,7 +299,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             cache.purged = Some(upto);
             cache.drop_upto(upto.index);
         }
-        let content = encode(&upto)?;
+        let content = encode(&Position::from(upto))?;
         self.wait_for(|done| Command::Purge { upto: upto.index, content, done }).await
     }
 }

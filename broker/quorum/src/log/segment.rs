@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use super::atomic_file::{crc32c, sync_dir_of};
 use crate::fatal::{fatal_fsync, fatal_write};
+use crate::formats::Unreadable;
 use crate::persist::persist;
 
 const MAGIC: [u8; 8] = *b"BNBSRAFT";
@@ -115,7 +116,8 @@ impl Segments {
             return Err(invalid(&path, "the magic is wrong"));
         }
         if bytes.get(8..12) != Some(VERSION.to_le_bytes().as_slice()) {
-            return Err(invalid(&path, "the version is not known"));
+            let why = "the version of its format is not known";
+            return Err(Unreadable::new(path.display(), why).into());
         }
         let mut segment = Segment { first, path, positions: Vec::new(), end: FILE_HEADER_BYTES };
         let mut rest = &bytes[FILE_HEADER_BYTES as usize..];

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use metadata::{FeatureLevelRecord, MetadataRecord};
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftLogStorageExt;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -35,7 +36,9 @@ fn id(term: u64, index: u64) -> LogId {
 }
 
 fn entry(term: u64, index: u64, text: &str) -> Entry {
-    Entry::new_normal(id(term, index), Records(Bytes::copy_from_slice(text.as_bytes())))
+    let record = FeatureLevelRecord { name: text.into(), level: 1 };
+    let records = metadata::encode_records(&[MetadataRecord::FeatureLevel(record)]);
+    Entry::new_normal(id(term, index), Records(Bytes::from(records)))
 }
 
 use bytes::Bytes;
@@ -82,6 +85,19 @@ async fn a_committed_mark_beyond_the_log_is_ignored() {
     log.save_committed(Some(id(1, 9))).await.unwrap();
     let mut log = reopen(log, dir.path()).await;
     assert_eq!(log.read_committed().await.unwrap(), None);
+}
+
+/// What this release cannot read is not applied before Raft runs.
+#[tokio::test]
+async fn the_committed_mark_ends_before_what_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = LogStore::open(dir.path()).unwrap();
+    let newer = Entry::new_normal(id(1, 1), Records(Bytes::from_static(b"\x01\x91\x81\xa1x\x80")));
+    log.blocking_append([entry(1, 0, "a"), newer, entry(1, 2, "b")]).await.unwrap();
+    log.save_committed(Some(id(1, 2))).await.unwrap();
+    let mut log = reopen(log, dir.path()).await;
+    assert_eq!(log.read_committed().await.unwrap(), None);
+    assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 3, "it is kept");
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::atomic_file::{self, crc32c};
 use super::segment::Segments;
-use crate::types::{LogFlushed, LogId, decode};
+use crate::edge::log_id;
+use crate::formats::{Position, decode};
+use crate::types::{LogFlushed, LogId};
 
 pub const VOTE_FILE: &str = "vote";
 pub const PURGED_FILE: &str = "purged";
@@ -141,5 +143,5 @@ fn parse_committed(bytes: &[u8]) -> Option<Option<LogId>> {
     if crc32c(content) != crc {
         return None;
     }
-    decode(content).ok()
+    decode::<Option<Position>>(content).ok().map(log_id)
 }

@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::frame::{self, Channel, Frame};
+use super::frame::{self, Channel, Frame, PROTOCOL};
 use super::{AddressBook, Identity, handshake, kind};
 use crate::api::CallError;
 use crate::config::NodeAddress;
@@ -79,7 +79,8 @@ impl Dialer {
             Ok((stream, welcome))
         });
         let (stream, welcome) = connected.await.map_err(|_| ConnectError::Timeout)??;
-        Ok(Connection::start(stream, channel, welcome.incarnation))
+        let protocol = welcome.protocol.min(PROTOCOL);
+        Ok(Connection::start(stream, channel, welcome.incarnation, protocol))
     }
 }
 
@@ -131,7 +132,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl Connection {
-    fn start(stream: TcpStream, channel: Channel, incarnation: u64) -> Connection {
+    fn start(stream: TcpStream, channel: Channel, incarnation: u64, protocol: u8) -> Connection {
         let (out, queue) = mpsc::channel(WRITE_QUEUE);
         let (closing, closed) = watch::channel(false);
         let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
@@ -141,8 +142,8 @@ impl Connection {
             let _close = close;
             let (reader, writer) = stream.into_split();
             tokio::select! {
-                ended = read_answers(reader, channel, &answers) => log_end(ended),
-                ended = write_requests(writer, queue) => log_end(ended),
+                ended = read_answers(reader, channel, protocol, &answers) => log_end(ended),
+                ended = write_requests(writer, protocol, queue) => log_end(ended),
             }
         });
         Connection {
@@ -219,21 +220,21 @@ fn log_end(ended: io::Result<()>) {
 async fn read_answers(
     reader: OwnedReadHalf,
     channel: Channel,
+    protocol: u8,
     pending: &Pending,
 ) -> io::Result<()> {
     let mut reader = BufReader::new(reader);
-    while let Some((len, kind, id)) =
-        frame::read_head(&mut reader, channel.payload_bytes_max()).await?
-    {
-        let payload = frame::read_payload(&mut reader, len).await?;
+    let bytes_max = channel.payload_bytes_max();
+    while let Some(head) = frame::read_head(&mut reader, bytes_max, protocol).await? {
+        let payload = frame::read_payload(&mut reader, head).await?;
         let text = || String::from_utf8_lossy(&payload).into_owned();
-        let answer = match kind {
+        let answer = match head.kind {
             kind::ANSWER => Ok(payload),
             kind::NOT_LEADER => Err(CallError::NoLeader),
             kind::REFUSED => Err(CallError::Refused(text())),
             _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "unknown answer kind")),
         };
-        let waiter = pending.lock().as_mut().and_then(|pending| pending.remove(&id));
+        let waiter = pending.lock().as_mut().and_then(|pending| pending.remove(&head.id));
         // The caller may have given up meanwhile.
         waiter.map(|waiter| waiter.send(answer));
     }
@@ -242,21 +243,23 @@ async fn read_answers(
 
 async fn write_requests(
     writer: OwnedWriteHalf,
+    protocol: u8,
     mut queue: mpsc::Receiver<Frame>,
 ) -> io::Result<()> {
-    write_frames(writer, &mut queue).await
+    write_frames(writer, protocol, &mut queue).await
 }
 
 /// Writes what comes, and flushes whenever nothing waits.
 pub(super) async fn write_frames(
     writer: OwnedWriteHalf,
+    protocol: u8,
     queue: &mut mpsc::Receiver<Frame>,
 ) -> io::Result<()> {
     let mut writer = BufWriter::new(writer);
     while let Some(frame) = queue.recv().await {
-        frame::write_frame(&mut writer, &frame).await?;
+        frame::write_frame(&mut writer, &frame, protocol).await?;
         while let Ok(frame) = queue.try_recv() {
-            frame::write_frame(&mut writer, &frame).await?;
+            frame::write_frame(&mut writer, &frame, protocol).await?;
         }
         writer.flush().await?;
     }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 
 use super::Identity;
 use super::client::ConnectError;
-use super::frame::{self, Answer, Challenge, Channel, Hello, Verdict, Welcome};
+use super::frame::{self, Answer, Challenge, Channel, Hello, PROTOCOL, Verdict, Welcome};
 use super::server::RequestHandler;
 use crate::config::{NodeAddress, may_be_same};
 use crate::secret::{End, Exchange, Nonce, Purpose, Secret, Side};
@@ -78,6 +78,7 @@ pub(super) async fn introduce(
         directory: identity.directory,
         to_directory: address.directory,
         nonce: identity.guard.secret().map(|_| Nonce::random()),
+        protocol: PROTOCOL,
     };
     frame::write_hello(stream, &hello).await.map_err(ConnectError::Closed)?;
     let welcome: Welcome = read(stream).await?;
@@ -132,6 +133,7 @@ pub(super) async fn receive(
         directory: identity.directory,
         refused,
         challenge: None,
+        protocol: hello.protocol.min(PROTOCOL),
     };
     if let Some(reason) = &welcome.refused {
         tell(&hello, reason);

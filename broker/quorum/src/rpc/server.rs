@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::client::{tune, write_frames};
 use super::connections::{Connections, Place};
-use super::frame::{self, Channel, Frame, Hello};
+use super::frame::{self, Channel, Frame, Hello, PROTOCOL};
 use super::{Identity, handshake, kind};
 use crate::api::BoxFuture;
 use crate::types::NodeId;
@@ -126,6 +126,7 @@ impl Server {
             tracing::warn!(node = hello.from, "an internal connection is one too many");
             return Err(io::Error::other("too many connections"));
         }
+        let protocol = hello.protocol.min(PROTOCOL);
         let session = self.sessions.fetch_add(1, Ordering::Relaxed);
         let Hello { from: node, channel, directory, .. } = hello;
         let peer = Peer { node, channel, directory, session };
@@ -134,14 +135,15 @@ impl Server {
         let (reader, writer) = stream.into_split();
         let (answers, mut queue) = mpsc::channel(WRITE_QUEUE);
         tokio::select! {
-            ended = self.read_requests(reader, peer, place, answers) => ended,
-            ended = write_frames(writer, &mut queue) => ended,
+            ended = self.read_requests(reader, protocol, peer, place, answers) => ended,
+            ended = write_frames(writer, protocol, &mut queue) => ended,
         }
     }
 
     async fn read_requests(
         &self,
         reader: OwnedReadHalf,
+        protocol: u8,
         peer: Peer,
         place: &Place,
         answers: mpsc::Sender<Frame>,
@@ -155,19 +157,21 @@ impl Server {
         let mut tasks = tokio::task::JoinSet::new();
         loop {
             while tasks.try_join_next().is_some() {}
-            let head = frame::read_head(&mut reader, peer.channel.payload_bytes_max());
+            let bytes_max = peer.channel.payload_bytes_max();
+            let head = frame::read_head(&mut reader, bytes_max, protocol);
             let head = tokio::time::timeout(IDLE_MAX, head).await;
-            let Some((len, kind, id)) = head.map_err(|_| io::ErrorKind::TimedOut)?? else {
+            let Some(head) = head.map_err(|_| io::ErrorKind::TimedOut)?? else {
                 return Ok(());
             };
             place.used(Instant::now());
             let Ok(slot) = in_flight.clone().acquire_owned().await else { return Ok(()) };
-            let kib = (len >> 10) as u32 + 1;
+            let kib = (head.len >> 10) as u32 + 1;
             let Ok(memory) = budget.clone().acquire_many_owned(kib).await else { return Ok(()) };
-            let payload = frame::read_payload(&mut reader, len);
+            let payload = frame::read_payload(&mut reader, head);
             let payload = tokio::time::timeout(PAYLOAD_TIMEOUT, payload).await;
             let payload = payload.map_err(|_| io::ErrorKind::TimedOut)??;
-            let answer = self.handler.request(peer, kind, payload);
+            let answer = self.handler.request(peer, head.kind, payload);
+            let id = head.id;
             let answers = answers.clone();
             tasks.spawn(async move {
                 let _held = (slot, memory);

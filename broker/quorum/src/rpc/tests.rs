@@ -184,6 +184,7 @@ fn hello(from: NodeId, nonce: Option<Nonce>) -> frame::Hello {
         directory: TopicId::ZERO,
         to_directory: TopicId::ZERO,
         nonce,
+        protocol: 1,
     }
 }
 

@@ -74,6 +74,7 @@ impl World {
                         log_dir_paths: Vec::new(),
                         cordoned_log_dirs: "".into(),
                         clean_shutdown_epoch: node.clean_epoch,
+                        supports: metadata::LEVEL_MAX,
                     };
                     self.call(n, Call::Register, ControllerRequest::RegisterBroker(request));
                 }
@@ -86,6 +87,7 @@ impl World {
                         want_fence: false,
                         want_shutdown: node.stopping,
                         offline: Vec::new(),
+                        supports: metadata::LEVEL_MAX,
                     };
                     self.call(n, Call::Heartbeat, ControllerRequest::Heartbeat(request));
                 }

@@ -6,6 +6,7 @@ mod blockers;
 mod drain;
 mod facts;
 mod leftovers;
+mod level;
 mod rebalance;
 mod report;
 mod roll;
@@ -54,6 +55,7 @@ const STAGES: &[Stage] = &[
     drain::stage,
     rebalance::stage,
     drain::end_of_throttle,
+    level::stage,
 ];
 
 /// Decides the next step.

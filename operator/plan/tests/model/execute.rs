@@ -102,12 +102,22 @@ impl World {
             Step::AddVoter(id) => self.change_voters(*id, true),
             Step::RemoveVoter(id) => self.change_voters(*id, false),
             Step::Unregister(id) => self.unregister(*id),
+            Step::RaiseLevel(level) => self.raise_level(*level),
             Step::DeleteClaim(id) => self.delete_claim(*id),
             Step::ElectPreferred(partitions) => partitions.iter().for_each(|tp| {
                 let Some(p) = self.partition_mut(tp) else { return };
                 p.leader = p.replicas.first().copied().filter(|id| p.isr.contains(id)).or(p.leader);
             }),
         }
+    }
+
+    /// Every broker must be of the release that can read it.
+    fn raise_level(&mut self, level: i16) {
+        let old = self.pods.iter().find(|(_, pod)| pod.template.readable() < level);
+        if let Some((id, _)) = old {
+            self.violation(format!("level {level} while broker {id} runs an older release"));
+        }
+        self.level = Some(level);
     }
 
     fn restart(&mut self, ids: &[BrokerId]) {

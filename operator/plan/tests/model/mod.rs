@@ -39,6 +39,13 @@ pub struct Template {
     pub fault: Option<Fault>,
 }
 
+impl Template {
+    /// The highest level of metadata that its release can read.
+    pub fn readable(self) -> i16 {
+        self.revision as i16 + 1
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Set {
     pub replicas: i32,
@@ -98,6 +105,9 @@ pub struct World {
     pub claims: BTreeMap<BrokerId, Option<i64>>,
     /// Registered brokers, and whether they are fenced.
     pub brokers: BTreeMap<BrokerId, bool>,
+    /// The level of the metadata; `None` where no release has one. Template by template, releases
+    /// can read one level more.
+    pub level: Option<i16>,
     /// Dynamic configs outlive registrations.
     pub cordoned: BTreeSet<BrokerId>,
     pub throttled: BTreeSet<BrokerId>,

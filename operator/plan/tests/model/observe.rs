@@ -9,8 +9,8 @@ use metadata::{
     PartitionRecord, RegisterBrokerRecord, TopicRecord, risk,
 };
 use plan::{
-    BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, Missing, MoveView, Need,
-    Observed, ObserverView, PartitionView, PodPhase, PodView, QuorumView, RackRisk, SetView,
+    BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, LevelView, Missing, MoveView,
+    Need, Observed, ObserverView, PartitionView, PodPhase, PodView, QuorumView, RackRisk, SetView,
     VoterView,
 };
 
@@ -130,7 +130,15 @@ impl World {
             racks: racks.collect(),
             quorum: (!blind.quorum).then(|| self.quorum_view(lie)),
             moves: (!blind.moves).then(|| self.moves(lie)),
+            level: self.level_view(),
         }
+    }
+
+    /// As the newest broker tells it, which is the hardest for the planner.
+    fn level_view(&self) -> Option<LevelView> {
+        let up = self.pods.values().filter(|pod| pod.is_up());
+        let supported = up.map(|pod| pod.template.readable()).max()?;
+        self.level.map(|finalized| LevelView { finalized, supported })
     }
 
     fn hides(&self, lie: Lie, id: BrokerId) -> bool {

@@ -168,6 +168,7 @@ async fn cluster_view(admin: &Admin, probes: Probes) -> ClusterView {
     let incomplete = probes.moves.is_none();
     let mut view = view_of(probes);
     view.quorum = quorum::view(admin).await;
+    view.level = quorum::level(admin).await;
     if incomplete {
         view.moves = quorum::moves(admin).await;
     }
@@ -191,6 +192,7 @@ fn view_of(probes: Probes) -> ClusterView {
         racks: probes.racks,
         quorum: None,
         moves: probes.moves,
+        level: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{BrokerId, TopicPartition};
-use plan::{MoveView, PartitionView, QuorumView};
+use plan::{LevelView, MoveView, PartitionView, QuorumView};
 
 use crate::kafka::Admin;
 
@@ -20,6 +20,11 @@ pub async fn view(admin: &Admin) -> Option<QuorumView> {
             None
         }
     }
+}
+
+/// The level of the metadata.
+pub async fn level(admin: &Admin) -> Option<LevelView> {
+    admin.level().await.inspect_err(|error| tracing::debug!(%error, "level")).ok().flatten()
 }
 
 /// All moves in flight.

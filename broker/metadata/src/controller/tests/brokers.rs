@@ -301,24 +301,3 @@ fn producer_id_blocks_do_not_overlap() {
         assert_eq!(allocate(id), ControllerResponse::AllocateProducerIds(block));
     }
 }
-
-#[test]
-fn features_start_at_their_level_and_stay_in_range() {
-    let mut world = World::new(1);
-    assert_eq!(world.image.feature_level("metadata.version"), 33);
-    let mut update = |name: &str, level| {
-        let updates = vec![FeatureUpdate { name: name.into(), level, allow_downgrade: false }];
-        let request = UpdateFeaturesRequest { updates, validate_only: false };
-        match world.ask(ControllerRequest::UpdateFeatures(request)) {
-            ControllerResponse::UpdateFeatures(mut results) => {
-                results.remove(0).result.map_err(|e| e.code)
-            }
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(update("metadata.version", 33), Ok(()));
-    assert_eq!(update("metadata.version", 34), Err(ErrorCode::FeatureUpdateFailed));
-    let down = update("metadata.version", 30);
-    assert_eq!(down, Err(ErrorCode::FeatureUpdateFailed), "not without a word");
-    assert_eq!(update("teleport.version", 1), Err(ErrorCode::FeatureUpdateFailed));
-}

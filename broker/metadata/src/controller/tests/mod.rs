@@ -4,6 +4,7 @@
 mod brokers;
 mod configs;
 mod elections;
+mod features;
 mod isr;
 mod offline;
 mod property;
@@ -113,6 +114,7 @@ impl World {
             log_dir_paths: Vec::new(),
             cordoned_log_dirs: "".into(),
             clean_shutdown_epoch: None,
+            supports: crate::LEVEL_MAX,
         }
     }
 
@@ -153,6 +155,7 @@ impl World {
             want_fence: false,
             want_shutdown: false,
             offline: Vec::new(),
+            supports: crate::LEVEL_MAX,
         }
     }
 

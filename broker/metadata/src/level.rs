@@ -1,0 +1,100 @@
+//! The feature `barnabas.version`: which kinds of records may be written. A kind gets the level of
+//! the release that brings it, and is written only once the whole cluster agreed on that level, so
+//! that no broker meets a record that it cannot read. Kafka's own features, which clients look at,
+//! say nothing of this project's records.
+//!
+//! A new kind: add it to [`MetadataRecord`] and to the table here, with the next level if this
+//! release is the first of it. `Image::apply` refuses a kind above the finalized level.
+
+use crate::image::Image;
+use crate::record::MetadataRecord;
+
+/// The feature's name.
+pub const BARNABAS_VERSION: &str = "barnabas.version";
+/// The highest level that this release knows. Level 0 stands for releases that had none.
+pub const LEVEL_MAX: i16 = 1;
+
+/// Every kind by its stored name, with the level that allows it.
+const KINDS: [(&str, i16); 14] = [
+    ("RegisterBroker", 0),
+    ("UnregisterBroker", 0),
+    ("FenceBroker", 0),
+    ("UnfenceBroker", 0),
+    ("BrokerShutdown", 0),
+    ("Topic", 0),
+    ("Partition", 0),
+    ("PartitionChange", 0),
+    ("RemoveTopic", 0),
+    ("Config", 0),
+    ("ProducerIds", 0),
+    ("FeatureLevel", 0),
+    ("Controller", 0),
+    ("BrokerLevel", 1),
+];
+
+/// Whether this release can read the kind.
+pub(crate) fn is_known(kind: &str) -> bool {
+    KINDS.iter().any(|(known, _)| *known == kind)
+}
+
+impl MetadataRecord {
+    /// The kind's stored name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            MetadataRecord::RegisterBroker(_) => "RegisterBroker",
+            MetadataRecord::UnregisterBroker(_) => "UnregisterBroker",
+            MetadataRecord::FenceBroker(_) => "FenceBroker",
+            MetadataRecord::UnfenceBroker(_) => "UnfenceBroker",
+            MetadataRecord::BrokerShutdown(_) => "BrokerShutdown",
+            MetadataRecord::Topic(_) => "Topic",
+            MetadataRecord::Partition(_) => "Partition",
+            MetadataRecord::PartitionChange(_) => "PartitionChange",
+            MetadataRecord::RemoveTopic(_) => "RemoveTopic",
+            MetadataRecord::Config(_) => "Config",
+            MetadataRecord::ProducerIds(_) => "ProducerIds",
+            MetadataRecord::FeatureLevel(_) => "FeatureLevel",
+            MetadataRecord::Controller(_) => "Controller",
+            MetadataRecord::BrokerLevel(_) => "BrokerLevel",
+        }
+    }
+
+    /// The level of `barnabas.version` from which on the kind may be written.
+    pub fn level(&self) -> i16 {
+        let kind = self.kind();
+        KINDS.iter().find(|(known, _)| *known == kind).map_or(i16::MAX, |(_, level)| *level)
+    }
+}
+
+impl Image {
+    /// The finalized level of `barnabas.version`.
+    pub fn level(&self) -> i16 {
+        self.feature_level(BARNABAS_VERSION)
+    }
+
+    /// The highest level that a record of this metadata needed: below it nobody can read it all.
+    pub fn written_level(&self) -> i16 {
+        self.written_level
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{BrokerLevelRecord, BrokerStateRecord};
+
+    #[test]
+    fn no_kind_is_above_what_this_release_knows() {
+        assert!(KINDS.iter().all(|(_, level)| (0..=LEVEL_MAX).contains(level)));
+    }
+
+    #[test]
+    fn a_kind_is_written_from_its_level_on() {
+        let (broker_id, broker_epoch) = (base::BrokerId(1), 7);
+        let old = MetadataRecord::FenceBroker(BrokerStateRecord { broker_id, broker_epoch });
+        assert_eq!(old.level(), 0);
+        let supports = LEVEL_MAX;
+        let new =
+            MetadataRecord::BrokerLevel(BrokerLevelRecord { broker_id, broker_epoch, supports });
+        assert_eq!(new.level(), 1);
+    }
+}
