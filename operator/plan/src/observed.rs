@@ -160,7 +160,10 @@ pub struct PodView {
     pub node: Option<String>,
     /// The node cannot be reached, or is gone.
     pub node_lost: bool,
-    /// What Kubernetes says of a pod that does not start, for the user.
+    /// Its process runs, but has ended again and again, and has not been ready since: it may serve
+    /// all the same.
+    pub crashing: bool,
+    /// What Kubernetes says of a pod that does not start or crashes, for the user.
     pub problem: Option<String>,
 }
 
@@ -171,7 +174,7 @@ pub enum PodPhase {
     Unschedulable,
     /// Its image cannot be pulled, or its container cannot be created from the spec.
     ImageError,
-    /// Its process ended again and again.
+    /// Its process ended again and again, and is not running now.
     CrashLoop,
     /// Scheduled, not yet running.
     Creating,

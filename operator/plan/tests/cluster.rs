@@ -66,7 +66,7 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
         3 => Just(None),
         1 => prop_oneof![
             Just(Fault::Unschedulable), Just(Fault::Image), Just(Fault::Crash),
-            Just(Fault::Unready), Just(Fault::Mount), Just(Fault::Lags),
+            Just(Fault::Unready), Just(Fault::Mount), Just(Fault::Lags), Just(Fault::Flaps),
         ].prop_map(Some),
     ]
 }
@@ -359,6 +359,11 @@ fn a_planner_without_the_risk_check_is_caught() {
 #[test]
 fn a_planner_without_the_quorum_check_is_caught() {
     assert!(is_caught(Lie::NoQuorum, "leaves"));
+}
+
+#[test]
+fn a_planner_that_takes_a_crashing_broker_for_a_dead_one_is_caught() {
+    assert!(is_caught(Lie::NoCrash, "takes"));
 }
 
 #[test]

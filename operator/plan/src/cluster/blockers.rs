@@ -23,7 +23,7 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     for id in facts.ids() {
         let stuck = |pod: &&PodView| pod.phase.is_broken() || facts.is_stalled(pod);
         let Some(pod) = facts.pod(id).filter(stuck) else {
-            newest.extend(facts.overdue(id));
+            newest.extend(crashing(facts, id).or_else(|| facts.overdue(id)));
             continue;
         };
         let trouble = pod.trouble().unwrap_or_default();
@@ -49,6 +49,13 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         (None, _) | (Some(_), None) if !served => headless(facts, notes, last_voters(facts)),
         _ => Verdict::Done,
     }
+}
+
+/// A process that runs between two crashes may be the one that others need: whether it can be
+/// spared is for the roll to ask. Here it is only named, where no other spec is on its way.
+fn crashing(facts: &Facts<'_>, id: BrokerId) -> Option<String> {
+    let flaw = facts.pod(id).filter(|pod| pod.crashing).and_then(|_| facts.flaw(id))?;
+    flaw.broken.then_some(flaw.text)
 }
 
 /// As the status has them; at the very beginning, those that are to begin.

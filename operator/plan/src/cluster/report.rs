@@ -129,6 +129,7 @@ fn state(facts: &Facts<'_>, id: BrokerId) -> BrokerStatus {
         PodPhase::Terminating if leaving => return says(BrokerState::Removing, text),
         PodPhase::Terminating => return says(BrokerState::Restarting, text),
         PodPhase::Creating => return says(BrokerState::Creating, text),
+        PodPhase::Running if pod.crashing && !pod.ready => return says(BrokerState::Stuck, text),
         PodPhase::Running => {}
         _ => return says(BrokerState::Stuck, text),
     }

@@ -31,6 +31,8 @@ pub enum Fault {
     Mount,
     /// It serves, but every other replica of it never gets in sync.
     Lags,
+    /// It serves for a while, crashes, and serves again.
+    Flaps,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,11 +67,13 @@ pub struct Pod {
     pub joined: bool,
     /// Ticks that it has been running for.
     pub age: u32,
+    pub crashes: u32,
 }
 
 impl Pod {
     pub fn is_up(&self) -> bool {
-        self.phase == PodPhase::Running && matches!(self.template.fault, None | Some(Fault::Lags))
+        let serves = matches!(self.template.fault, None | Some(Fault::Lags | Fault::Flaps));
+        self.phase == PodPhase::Running && serves
     }
 }
 

@@ -16,6 +16,9 @@ use plan::{
 
 use super::{Pod, World};
 
+/// So many crashes are a loop.
+const CRASHES: u32 = 3;
+
 /// What a pass cannot observe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Blind {
@@ -39,6 +42,8 @@ pub enum Lie {
     NoQuorum,
     /// Brokers that are to go host nothing.
     NoData,
+    /// What crashes now and then serves nothing in between.
+    NoCrash,
 }
 
 impl World {
@@ -53,7 +58,7 @@ impl World {
                 replicas: set.replicas,
                 revision: Some(set.template.revision.to_string()),
             }),
-            pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(pod))).collect(),
+            pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(pod, lie))).collect(),
             missing_since: self.missing.clone(),
             claims: self.claims.iter().map(|(id, resize)| (*id, claim_view(*resize))).collect(),
             cluster: up.then(|| self.cluster_view(blind, lie)),
@@ -71,18 +76,20 @@ impl World {
         seen
     }
 
-    fn pod_view(&self, pod: &Pod) -> PodView {
+    fn pod_view(&self, pod: &Pod, lie: Lie) -> PodView {
         let newest = self.set.as_ref().map_or(0, |set| set.template.revision);
+        let crashing = pod.phase == PodPhase::Running && pod.crashes >= CRASHES && !pod.ready;
         PodView {
             uid: pod.uid.to_string(),
             outdated: pod.template.revision != newest,
-            phase: pod.phase,
+            phase: if crashing && lie == Lie::NoCrash { PodPhase::CrashLoop } else { pod.phase },
             ready: pod.ready && pod.phase == PodPhase::Running,
             since_ms: pod.since,
             created_ms: pod.created,
             restart_marked: pod.marked,
             node: None,
             node_lost: false,
+            crashing,
             problem: None,
         }
     }

@@ -450,6 +450,32 @@ fn partitions_that_need_a_half_whole_broker_hold_it_as_well() {
     assert_eq!(restarted(&rest(&mut world)).len(), 3);
 }
 
+/// Memory that is too small, say: all crash now and then, and serve in between. The spec that
+/// mends it goes from broker to broker, and asks of each whether it can be spared.
+#[test]
+fn brokers_that_crash_now_and_then_get_the_spec_that_mends_it_one_by_one() {
+    let mut world = cluster(3, 3, 0);
+    edit(&mut world, Some(Fault::Flaps));
+    world.set.as_mut().unwrap().template = world.template;
+    (0..3).for_each(|id| world.kill(BrokerId(id)));
+    for _ in 0..40 {
+        pass(&mut world);
+    }
+    let crashing = |world: &World| {
+        let seen = world.observe(&[], Blind::default(), Lie::None);
+        seen.pods.values().any(|pod| pod.crashing)
+    };
+    while !crashing(&world) {
+        pass(&mut world);
+    }
+    let plan = plan::next_step(&world.observe(&[], Blind::default(), Lie::None));
+    assert!(plan.degraded.unwrap().contains("crashes again and again"));
+    edit(&mut world, None);
+    // Three restarts, and none that the judge minds.
+    assert_eq!(restarted(&rest(&mut world)).len(), 3);
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
 /// Until Kubernetes has looked at the newest spec of the pods, nobody knows which are outdated.
 #[test]
 fn a_spec_that_is_not_taken_up_yet_is_not_reached() {
