@@ -195,7 +195,10 @@ pub struct ClaimView {
     /// Since when it is `FileSystemResizePending`: the file system grows while it is in use, where
     /// it can, or else when the pod starts.
     pub resize_since_ms: Option<i64>,
+    /// It goes as soon as no pod uses it, and its volume with it.
     pub deleting: bool,
+    /// Its volume is no more: a pod that uses it runs on, and no other could start.
+    pub lost: bool,
 }
 
 /// What the brokers say. The parts come from different requests, so each may be missing.

@@ -15,10 +15,12 @@ use model::execute::Fate;
 use model::{Blind, Fault, Lie, World};
 use plan::{AllowUnavailable, Phase, Plan, Step};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// Passes after which a cluster that is left alone has come to rest.
 const PASSES_MAX: usize = 600;
+/// Histories in which a planner that is lied to has to be caught.
+const HISTORIES_MAX: u32 = 4_000;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -29,6 +31,8 @@ enum Event {
     Slow(i32, bool),
     Mark(i32),
     Grow(i32),
+    /// Somebody deletes the volume claims of brokers: they go with their pods.
+    DeleteVolumes(i32, i32),
     Create {
         name: u8,
         partitions: usize,
@@ -81,6 +85,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (id.clone(), any::<bool>()).prop_map(|(id, slow)| Event::Slow(id, slow)),
         2 => id.clone().prop_map(Event::Mark),
         1 => id.clone().prop_map(Event::Grow),
+        2 => (id.clone(), 1..=6i32).prop_map(|(id, n)| Event::DeleteVolumes(id, n)),
         6 => (0..4u8, 1..=8usize, 1..=3usize, 1..=2usize).prop_map(
             |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
         ),
@@ -177,6 +182,10 @@ fn happen(world: &mut World, event: &Event) {
                 *resize = Some(now);
             }
         }
+        Event::DeleteVolumes(first, n) => {
+            let ids = (first..first + n).map(BrokerId);
+            world.going.extend(ids.filter(|id| world.pods.contains_key(id)));
+        }
         Event::Create { name, partitions, rf, min_isr } => {
             world.create_topic(&format!("t{name}"), partitions, rf, min_isr);
         }
@@ -226,6 +235,13 @@ fn settle(world: &mut World) -> Plan {
     world.spec.paused = false;
     world.spec.rolling.allow_unavailable = AllowUnavailable::Proceed;
     world.slow.clear();
+    // What has one copy only is waited for until its user keeps the volume, or makes another copy.
+    let single = world.partitions().any(|(_, _, _, p)| p.replicas.len() == 1);
+    let votes = world.spec.voters.min(world.voters.len() as i32);
+    let sole = world.going.iter().any(|id| world.is_sole(*id));
+    if single || sole || votes == 1 || !world.has_majority() {
+        world.going.clear();
+    }
     let mut quiet = 0;
     let mut plan = world.pass(Blind::default(), Lie::None, Fate::Done);
     for _ in 0..PASSES_MAX {
@@ -342,7 +358,8 @@ fn histories_reach_every_step() {
 
 /// Whether some history makes a planner that believes `lie` break a rule that contains `what`.
 fn is_caught(lie: Lie, what: &'static str) -> bool {
-    let mut runner = TestRunner::deterministic();
+    let rng = TestRng::deterministic_rng(RngAlgorithm::default());
+    let mut runner = TestRunner::new_with_rng(Config { cases: HISTORIES_MAX, ..config() }, rng);
     let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         run(&mut world, &turns, lie);
         prop_assert!(!world.violations.iter().any(|violation| violation.contains(what)));
@@ -359,6 +376,11 @@ fn a_planner_without_the_risk_check_is_caught() {
 #[test]
 fn a_planner_without_the_quorum_check_is_caught() {
     assert!(is_caught(Lie::NoQuorum, "leaves"));
+}
+
+#[test]
+fn a_planner_that_does_not_see_claims_go_is_caught() {
+    assert!(is_caught(Lie::NoClaims, "gives up"));
 }
 
 #[test]

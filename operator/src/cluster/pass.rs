@@ -47,6 +47,7 @@ impl Operator {
             true => (look, false, Vec::new()),
             false => self.change(look).await?,
         };
+        problems.extend(claims::going(&look.live));
         problems.extend(status::unaddressed(&look));
         let new = status::of_pass(&look, &problems, &Time(Timestamp::now()));
         let told = self.write_status(&look.cluster, &new).await?;

@@ -7,9 +7,10 @@ use std::cmp::Reverse;
 use base::BrokerId;
 
 use super::facts::{Facts, majority};
+use super::volumes::{self, Volume};
 use super::voters::wanted as wanted_voters;
 use super::{Notes, Verdict};
-use crate::decision::{Phase, RestartReason, Step};
+use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{PodPhase, PodView};
 
 /// A process that runs but never becomes ready, in a cluster where nothing works, may be replaced
@@ -29,7 +30,16 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         let trouble = pod.trouble().unwrap_or_default();
         if pod.outdated || pod.restart_marked {
             let text = format!("replacing broker {id}, which {trouble}: its spec has changed");
-            return Verdict::Act(restart(id), Phase::Rolling, text);
+            match volumes::of(facts, id) {
+                Volume::Stays | Volume::Spare => {
+                    return Verdict::Act(restart(id), Phase::Rolling, text);
+                }
+                Volume::Unknown => return Verdict::Need(Need::Partitions),
+                Volume::Needed(why) => {
+                    newest.push(format!("broker {id} {trouble}, and is not replaced: {why}"));
+                    continue;
+                }
+            }
         }
         newest.push(format!("broker {id} {trouble}"));
     }
@@ -119,7 +129,8 @@ impl PodView {
 fn is_hopeless(facts: &Facts<'_>, id: BrokerId) -> bool {
     facts.pod(id).is_some_and(|pod| {
         let long = facts.seen.now_ms - pod.since_ms >= UNANSWERED_MS;
-        pod.phase == PodPhase::Running && !pod.ready && pod.outdated && long
+        let stays = volumes::spared(facts, id).is_ok();
+        pod.phase == PodPhase::Running && !pod.ready && pod.outdated && long && stays
     })
 }
 

@@ -11,6 +11,7 @@ mod rebalance;
 mod report;
 mod roll;
 mod shrink;
+mod volumes;
 mod voters;
 
 use facts::Facts;

@@ -107,6 +107,8 @@ pub struct World {
     pub pods: BTreeMap<BrokerId, Pod>,
     /// Volume claims, and since when their file systems wait for a restart to grow.
     pub claims: BTreeMap<BrokerId, Option<i64>>,
+    /// Claims that are being deleted, and go with the pods that use them.
+    pub going: BTreeSet<BrokerId>,
     /// Registered brokers, and whether they are fenced.
     pub brokers: BTreeMap<BrokerId, bool>,
     /// The level of the metadata; `None` where no release has one. Template by template, releases
@@ -179,6 +181,17 @@ impl World {
 
     pub fn hosts(&self, id: BrokerId) -> bool {
         self.partitions().any(|(_, _, _, p)| p.replicas.contains(&id))
+    }
+
+    /// Whether nobody else has all that the broker has.
+    pub fn is_sole(&self, id: BrokerId) -> bool {
+        let alone = |p: &Partition| match p.isr.as_slice() {
+            [] => p.last == Some(id),
+            [one] => *one == id,
+            _ => false,
+        };
+        let votes = self.voters.len() == 1 && self.voters.contains(&id);
+        votes || self.partitions().any(|(_, _, _, p)| alone(p))
     }
 
     /// Notes what happens; the same again and again once.

@@ -42,6 +42,8 @@ pub enum Lie {
     NoQuorum,
     /// Brokers that are to go host nothing.
     NoData,
+    /// No claim is being deleted.
+    NoClaims,
     /// What crashes now and then serves nothing in between.
     NoCrash,
 }
@@ -60,7 +62,11 @@ impl World {
             }),
             pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(pod, lie))).collect(),
             missing_since: self.missing.clone(),
-            claims: self.claims.iter().map(|(id, resize)| (*id, claim_view(*resize))).collect(),
+            claims: self
+                .claims
+                .iter()
+                .map(|(id, resize)| (*id, self.claim(*id, *resize, lie)))
+                .collect(),
             cluster: up.then(|| self.cluster_view(blind, lie)),
             unreachable: (!up).then(|| "connection refused".to_owned()),
             rebalancing: self.rebalancing,
@@ -92,6 +98,11 @@ impl World {
             crashing,
             problem: None,
         }
+    }
+
+    fn claim(&self, id: BrokerId, resize_since_ms: Option<i64>, lie: Lie) -> ClaimView {
+        let deleting = self.going.contains(&id) && lie != Lie::NoClaims;
+        ClaimView { resize_since_ms, deleting, lost: false }
     }
 
     fn cluster_view(&self, blind: Blind, lie: Lie) -> ClusterView {
@@ -256,8 +267,4 @@ fn partition_records(
         ..PartitionChangeRecord::default()
     };
     [MetadataRecord::Partition(record), MetadataRecord::PartitionChange(moving)]
-}
-
-fn claim_view(resize_since_ms: Option<i64>) -> ClaimView {
-    ClaimView { resize_since_ms, deleting: false }
 }

@@ -28,7 +28,15 @@ impl World {
 
     fn stateful_set(&mut self) {
         let Some(set) = self.set.clone() else { return };
-        self.pods.retain(|_, pod| pod.phase != PodPhase::Terminating);
+        let gone = |pod: &Pod| pod.phase == PodPhase::Terminating;
+        let gone = self.pods.iter().filter(|(_, pod)| gone(pod)).map(|(id, _)| *id);
+        for id in gone.collect::<Vec<_>>() {
+            self.pods.remove(&id);
+            // The set makes a new one, which is empty.
+            if self.going.remove(&id) {
+                self.claims.remove(&id);
+            }
+        }
         for (_, pod) in self.pods.iter_mut().filter(|(id, _)| id.0 >= set.replicas) {
             pod.phase = PodPhase::Terminating;
             pod.ready = false;

@@ -476,6 +476,65 @@ fn brokers_that_crash_now_and_then_get_the_spec_that_mends_it_one_by_one() {
     assert_eq!(pass(&mut world).phase, Phase::Ready);
 }
 
+/// `kubectl delete pvc --all`, then an edit: each restart gives a volume up, and with it what only
+/// that broker has.
+#[test]
+fn a_broker_whose_volume_is_being_deleted_is_restarted_only_if_others_have_all_of_it() {
+    let mut world = cluster(3, 3, 0);
+    world.create_topic("alone", 1, 1, 1);
+    let has = world.topics["alone"].partitions[0].replicas[0];
+    world.going.extend((0..3).map(BrokerId));
+    edit(&mut world, None);
+    let restarts = restarted(&rest(&mut world));
+    assert_eq!(restarts.len(), 2, "{restarts:?}");
+    assert!(restarts.iter().all(|ids| *ids != [has.0]), "{restarts:?}");
+    let plan = pass(&mut world);
+    let why = "is being deleted, and goes with its pod: it has the only copy in sync of alone-0";
+    assert!(plan.message.contains(why), "{}", plan.message);
+    // Another copy is enough.
+    world.topics.remove("alone");
+    assert_eq!(restarted(&rest(&mut world)), [[has.0]]);
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
+#[test]
+fn a_volume_that_a_broken_broker_or_the_only_voter_needs_is_kept() {
+    let mut world = cluster(1, 1, 0);
+    world.going.insert(BrokerId(0));
+    edit(&mut world, None);
+    assert_eq!(restarted(&rest(&mut world)), Vec::<Vec<i32>>::new());
+    assert!(pass(&mut world).message.contains("the only copy of the metadata"));
+
+    let mut world = cluster(3, 3, 0);
+    world.create_topic("alone", 1, 1, 1);
+    let has = world.topics["alone"].partitions[0].replicas[0];
+    edit(&mut world, Some(Fault::Crash));
+    world.set.as_mut().unwrap().template = world.template;
+    world.kill(has);
+    (0..3).for_each(|_| world.tick());
+    world.going.insert(has);
+    edit(&mut world, None);
+    let restarts = restarted(&rest(&mut world));
+    assert!(restarts.iter().all(|ids| *ids != [has.0]), "{restarts:?}");
+    let plan = pass(&mut world);
+    assert!(plan.degraded.unwrap().contains("and is not replaced: the volume of broker"));
+}
+
+#[test]
+fn a_broker_whose_volume_is_lost_is_not_restarted_for_it_could_not_start() {
+    let world = cluster(3, 3, 0);
+    let mut seen = world.observe(&[], Blind::default(), Lie::None);
+    for pod in seen.pods.values_mut() {
+        pod.restart_marked = true;
+    }
+    for claim in seen.claims.values_mut() {
+        claim.lost = true;
+    }
+    let plan = plan::next_step(&seen);
+    assert_eq!(plan.step, Step::Nothing);
+    assert!(plan.message.contains("no longer exists"), "{}", plan.message);
+}
+
 /// Until Kubernetes has looked at the newest spec of the pods, nobody knows which are outdated.
 #[test]
 fn a_spec_that_is_not_taken_up_yet_is_not_reached() {
