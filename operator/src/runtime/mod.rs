@@ -5,12 +5,14 @@ mod http;
 mod lease;
 mod metrics;
 mod settings;
+mod sight;
 mod stop;
 mod telemetry;
 
 pub use events::{Events, Severity};
 pub use metrics::Metrics;
 pub use settings::{LogFormat, Settings};
+pub use sight::Sight;
 pub use stop::Stop;
 
 use std::sync::Arc;
