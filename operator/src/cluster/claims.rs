@@ -18,7 +18,7 @@ use super::observe::Live;
 use super::status::Problem;
 use crate::Context;
 use crate::apply::{patch_part, quantity};
-use crate::error::{Category, Error, Result};
+use crate::error::{Category, Result, request};
 
 const ID: &str = build::CLUSTER_ID_ANNOTATION;
 
@@ -150,13 +150,11 @@ async fn fixed_class(context: &Context, claim: &PersistentVolumeClaim) -> Result
     let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
     let Some(name) = class.filter(|_| context.settings.global_read) else { return Ok(None) };
     let api: Api<StorageClass> = Api::all(context.client.clone());
-    match api.get_opt(&name).await {
+    match request(format!("read StorageClass {name}"), api.get_opt(&name)).await {
         Ok(Some(class)) if class.allow_volume_expansion != Some(true) => Ok(Some(name)),
         Ok(_) => Ok(None),
-        Err(error) => match Error::api(format!("read StorageClass {name}"))(error) {
-            error if error.category() == Category::Forbidden => Ok(None),
-            error => Err(error),
-        },
+        Err(error) if error.category() == Category::Forbidden => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -30,6 +30,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use crate::error::{Category, Error};
 use crate::kafka::Admin;
@@ -42,6 +43,8 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 /// Wait after the first failure without a fixed one, and the longest.
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(120);
+/// A pass that takes longer gives its place to other clusters, and begins anew.
+const PASS_MAX: Duration = Duration::from_secs(180);
 const CLUSTER_LABEL: &str = "barnabas.dev/cluster";
 
 /// What passes share.
@@ -171,7 +174,8 @@ fn owner(child: &Child) -> Option<ObjectRef<Cluster>> {
 async fn reconcile(object: Arc<Cluster>, operator: Arc<Operator>) -> Result<Action, Error> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let begun = Instant::now();
-    let result = operator.pass(&namespace, &name).await;
+    let pass = timeout(PASS_MAX, operator.pass(&namespace, &name));
+    let result = pass.await.unwrap_or_else(|_| Err(Error::Timeout("the pass".into())));
     let failure = result.as_ref().err().map(Error::category);
     operator.context.metrics.passed("cluster", begun.elapsed(), failure);
     if let Err(error) = &result {

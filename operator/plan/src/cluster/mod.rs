@@ -39,6 +39,8 @@ struct Notes {
     progress: Option<Progress>,
     /// Whether a rebalance is under way, if that was looked at.
     rebalancing: Option<bool>,
+    /// As [`Plan::blocking`].
+    blocking: u64,
     /// Pods that are yet to be replaced.
     to_restart: usize,
     /// Said when all is done.

@@ -26,6 +26,7 @@ pub(super) fn blank(facts: &Facts<'_>) -> Plan {
         message: String::new(),
         refused: None,
         degraded: None,
+        blocking: 0,
         rebalance: None,
         rebalancing: facts.seen.rebalancing,
         brokers: states(facts),
@@ -53,6 +54,7 @@ pub(super) fn finish(
 ) {
     plan.refused = notes.refused;
     plan.degraded = notes.degraded;
+    plan.blocking = notes.blocking;
     plan.rebalance = notes.progress;
     plan.rebalancing = notes.rebalancing.unwrap_or(plan.rebalancing);
     if plan.step != Step::Nothing || !plan.needs.is_empty() {

@@ -45,7 +45,18 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         let text = format!("the roll has stopped, {} to go: {}", due.len(), flaw.text);
         return Verdict::Wait(Phase::Degraded, text);
     }
-    serving(facts, &due, &flaws)
+    let verdict = serving(facts, &due, &flaws);
+    if !matches!(verdict, Verdict::Act(..)) {
+        notes.blocking = blocking(facts, &due);
+    }
+    verdict
+}
+
+/// A replica that a move is only about to add holds nothing up.
+fn blocking(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)]) -> u64 {
+    let lagging: u64 = facts.ids().filter_map(|id| facts.lagging(id)).sum();
+    let at_risk = due.iter().filter_map(|(id, _)| facts.risk(*id)).map(|risk| risk.at_risk);
+    lagging.max(at_risk.max().unwrap_or(0))
 }
 
 /// Why a pod is to be replaced; `None` where it is not, or already is being.

@@ -130,6 +130,7 @@ fn a_slow_follower_is_waited_for_and_named() {
     let plan = pass(&mut world);
     assert_eq!((plan.phase, plan.step), (Phase::Rolling, Step::Nothing));
     assert!(plan.message.contains("broker 1 is catching up: 8"), "{}", plan.message);
+    assert_eq!(plan.blocking, 8);
     assert_eq!(plan.brokers[&BrokerId(1)].state, BrokerState::CatchingUp);
     assert_eq!(restarted(&rest(&mut world)).len(), 2);
 }
@@ -199,6 +200,9 @@ fn drain_taken_back(vague: bool) {
     world.spec.rebalance.moves_per_broker = 1;
     world.spec.replicas = 4;
     while !matches!(pass(&mut world).step, Step::StartMoves { .. }) {}
+    let moving = pass(&mut world);
+    assert!(!world.moves(Lie::None).is_empty());
+    assert_eq!(moving.blocking, 0, "what moves holds no step up");
     let before = hosted(&world, 4);
     world.spec.replicas = 5;
     let steps = rest(&mut world);

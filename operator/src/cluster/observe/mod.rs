@@ -14,7 +14,7 @@ pub use quorum::THROTTLED_REPLICAS;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base::BrokerId;
 use build::{Facts, Names};
@@ -24,6 +24,8 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use plan::{BrokerView, ClusterView, Desired, Need, Observed, Plan, SetView};
 
+use tokio::time::{sleep, timeout};
+
 use super::{Operator, claims, status};
 use crate::error::Result;
 use crate::kafka::{self, Admin};
@@ -31,6 +33,10 @@ use probes::Probes;
 
 /// Pods asked at once why they are not ready.
 const HEALTH_AT_ONCE: usize = 16;
+/// For what all of them say: it is told, and nothing depends on it.
+const HEALTH_MAX: Duration = Duration::from_secs(6);
+/// For what is asked over Kafka's protocol in every pass, connecting included.
+const KAFKA_MAX: Duration = Duration::from_secs(15);
 
 /// Everything that a pass stands on.
 pub struct Look {
@@ -125,6 +131,7 @@ impl Operator {
         stream::iter(unready.collect::<Vec<_>>())
             .map(|(id, address)| async move { Some((id, probes::health(address, port).await?)) })
             .buffer_unordered(HEALTH_AT_ONCE)
+            .take_until(sleep(HEALTH_MAX))
             .filter_map(std::future::ready)
             .collect()
             .await
@@ -167,10 +174,15 @@ async fn fetch(admin: &Admin, need: Need, seen: &mut Observed) -> Result<(), Str
 async fn cluster_view(admin: &Admin, probes: Probes) -> ClusterView {
     let incomplete = probes.moves.is_none();
     let mut view = view_of(probes);
-    view.quorum = quorum::view(admin).await;
-    view.level = quorum::level(admin).await;
-    if incomplete {
-        view.moves = quorum::moves(admin).await;
+    let asking = async {
+        view.quorum = quorum::view(admin).await;
+        if incomplete {
+            view.moves = quorum::moves(admin).await;
+        }
+        view.level = quorum::level(admin).await;
+    };
+    if timeout(KAFKA_MAX, asking).await.is_err() {
+        tracing::debug!("brokers do not answer over Kafka's protocol in time");
     }
     view
 }

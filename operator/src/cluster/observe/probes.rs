@@ -9,11 +9,15 @@ use base::{BrokerId, TopicPartition};
 use futures::stream::{self, StreamExt};
 use plan::{BrokerRisk, BrokerSettings, Missing, MoveView, RackRisk};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::http;
 
 /// One question.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// All that is asked to find a broker that answers: of a large cluster that cannot be reached no
+/// look tries every broker for as long as one question may take.
+const FIRST_MAX: Duration = Duration::from_secs(6);
 /// Brokers asked at once who the controller is, and questions to the controller at once.
 const AT_ONCE: usize = 8;
 
@@ -106,7 +110,8 @@ struct MoveReply {
 
 /// Asks the brokers at these addresses, the likeliest to answer first; the error is for people.
 pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, String> {
-    let (from, mut risk) = first(pods, port).await?;
+    let late = |_| "no broker answers in time".to_owned();
+    let (from, mut risk) = timeout(FIRST_MAX, first(pods, port)).await.map_err(late)??;
     let controller = risk.active_controller.map(BrokerId).ok_or("there is no active controller")?;
     let address = pods.iter().find(|(id, _)| *id == controller).map(|(_, address)| *address);
     let address =
@@ -135,7 +140,7 @@ async fn first(
     let asked = stream::iter(pods.iter().copied()).map(|(id, address)| async move {
         (id, http::get(address, port, "/restart-risk", PATIENCE).await)
     });
-    let mut replies = std::pin::pin!(asked.buffered(AT_ONCE));
+    let mut replies = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
     while let Some((id, reply)) = replies.next().await {
         match reply {
             Ok(reply) => return Ok((id, reply)),

@@ -52,6 +52,19 @@ async fn the_controller_is_believed_not_the_first_that_answers() {
     assert_eq!(probes.moves.unwrap()[0].adding, [BrokerId(1)]);
 }
 
+/// Each silent broker is asked for seconds; a hundred of them must not hold up other clusters.
+#[tokio::test]
+async fn a_large_cluster_that_is_silent_takes_one_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pods: Vec<_> =
+        (0..100).map(|id| (BrokerId(id), listener.local_addr().unwrap().ip())).collect();
+    let begun = std::time::Instant::now();
+    let error = ask(&pods, port).await.unwrap_err();
+    assert_eq!(error, "no broker answers in time");
+    assert!(begun.elapsed() < FIRST_MAX + Duration::from_secs(2));
+}
+
 #[tokio::test]
 async fn without_the_controller_s_word_nothing_is_known() {
     let (only, port) = broker("127.0.0.1", 0, risk(Some(1), 0)).await;
