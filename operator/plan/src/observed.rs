@@ -61,6 +61,9 @@ impl Observed {
     }
 }
 
+/// Longer than a node takes to be repaired or replaced by itself.
+pub const VOTER_LOST_MS: i64 = 900_000;
+
 /// What the user wants, validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Desired {
@@ -70,6 +73,8 @@ pub struct Desired {
     pub rolling: Rolling,
     pub rebalance: Rebalance,
     pub paused: bool,
+    /// A voter that has been down for so long is replaced by another broker, where there is one.
+    pub voter_lost_ms: i64,
     /// Whether the claim of a removed broker is deleted.
     pub delete_claims: bool,
 }
@@ -82,6 +87,7 @@ impl Default for Desired {
             rolling: Rolling::default(),
             rebalance: Rebalance::default(),
             paused: false,
+            voter_lost_ms: VOTER_LOST_MS,
             delete_claims: false,
         }
     }

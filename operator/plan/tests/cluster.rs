@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use base::BrokerId;
 use model::execute::Fate;
 use model::{Blind, Fault, Lie, World};
-use plan::{AllowUnavailable, Phase, Plan, Step};
+use plan::{AllowUnavailable, Desired, Phase, Plan, Step};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -31,6 +31,8 @@ enum Event {
     Slow(i32, bool),
     Mark(i32),
     Grow(i32),
+    /// The node of a broker is gone for good, or made again.
+    Lose(i32, bool),
     /// Somebody deletes the volume claims of brokers: they go with their pods.
     DeleteVolumes(i32, i32),
     Create {
@@ -85,6 +87,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (id.clone(), any::<bool>()).prop_map(|(id, slow)| Event::Slow(id, slow)),
         2 => id.clone().prop_map(Event::Mark),
         1 => id.clone().prop_map(Event::Grow),
+        2 => (id.clone(), prop::bool::weighted(0.7)).prop_map(|(id, lost)| Event::Lose(id, lost)),
         2 => (id.clone(), 1..=6i32).prop_map(|(id, n)| Event::DeleteVolumes(id, n)),
         6 => (0..4u8, 1..=8usize, 1..=3usize, 1..=2usize).prop_map(
             |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
@@ -131,12 +134,21 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 /// A new cluster.
 fn start() -> impl Strategy<Value = World> {
     let voters = prop_oneof![Just(1), Just(3), Just(5)];
-    (1..=6i32, voters, 0..=3i32, any::<bool>(), any::<bool>()).prop_map(
-        |(replicas, voters, racks, strict, vague)| World {
+    let lost = prop_oneof![Just(60_000), Just(900_000)];
+    (1..=6i32, voters, 0..=3i32, 1..=2i32, lost, any::<bool>(), any::<bool>()).prop_map(
+        |(replicas, voters, racks, rack_of, voter_lost_ms, strict, vague)| World {
             strict,
             vague,
+            rack_of,
             level: Some(0),
-            ..World::new(replicas, fitting(voters, replicas), racks)
+            spec: Desired {
+                replicas,
+                voters: fitting(voters, replicas),
+                voter_lost_ms,
+                ..Desired::default()
+            },
+            racks,
+            ..World::default()
         },
     )
 }
@@ -175,6 +187,13 @@ fn happen(world: &mut World, event: &Event) {
             if let Some(pod) = world.pods.get_mut(&BrokerId(id)) {
                 pod.marked = true;
             }
+        }
+        Event::Lose(id, true) => {
+            world.lost.insert(BrokerId(id));
+            world.kill(BrokerId(id));
+        }
+        Event::Lose(id, false) => {
+            world.lost.remove(&BrokerId(id));
         }
         Event::Grow(id) => {
             let now = world.now;
@@ -235,6 +254,7 @@ fn settle(world: &mut World) -> Plan {
     world.spec.paused = false;
     world.spec.rolling.allow_unavailable = AllowUnavailable::Proceed;
     world.slow.clear();
+    world.lost.clear();
     // What has one copy only is waited for until its user keeps the volume, or makes another copy.
     let single = world.partitions().any(|(_, _, _, p)| p.replicas.len() == 1);
     let votes = world.spec.voters.min(world.voters.len() as i32);
@@ -292,8 +312,7 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
             tail(world)
         );
     }
-    let voters: Vec<BrokerId> = (0..world.spec.voters).map(BrokerId).collect();
-    prop_assert_eq!(world.voters.iter().copied().collect::<Vec<_>>(), voters, "{}", tail(world));
+    check_voters(world)?;
     prop_assert!(world.cordoned.iter().all(|id| id.0 >= set.replicas), "{}", tail(world));
     prop_assert!(world.moves(Lie::None).is_empty(), "{}", tail(world));
     let throttled = world.throttled.iter().any(|id| world.brokers.contains_key(id));
@@ -302,6 +321,20 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     prop_assert!(in_sync, "{}", tail(world));
     if world.spec.delete_claims {
         prop_assert_eq!(world.claims.len(), ids.len(), "{}", tail(world));
+    }
+    Ok(())
+}
+
+/// As many as are wanted, of those that stay, and of as many racks as can be.
+fn check_voters(world: &World) -> Result<(), TestCaseError> {
+    let stay: Vec<BrokerId> = (0..world.spec.replicas).map(BrokerId).collect();
+    prop_assert_eq!(world.voters.len() as i32, world.spec.voters, "{}", tail(world));
+    prop_assert!(world.voters.iter().all(|id| stay.contains(id)), "{}", tail(world));
+    let of = |rack: Option<String>| world.voters.iter().filter(|v| world.rack(**v) == rack).count();
+    for other in stay.iter().filter(|id| !world.voters.contains(id)) {
+        let fewer = of(world.rack(*other)) + 1;
+        let uneven = world.voters.iter().any(|id| of(world.rack(*id)) > fewer);
+        prop_assert!(!uneven, "{} is of another rack\n{}", other, tail(world));
     }
     Ok(())
 }

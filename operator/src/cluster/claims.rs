@@ -47,8 +47,9 @@ pub fn going(live: &Live) -> Vec<Problem> {
     let going = (!names(going.clone()).is_empty()).then(|| {
         let volumes: Vec<&str> = going.clone().filter_map(|c| volume(c)).collect();
         let message = format!(
-            "claims {} are being deleted: their data goes when their pods stop. To keep it: kubectl \
-             patch pv {} --patch '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'",
+            "claims {} are being deleted: their data goes when their pods stop. To keep it: \
+             kubectl patch pv {} --patch \
+             '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'",
             names(going.clone()),
             volumes.join(" "),
         );
@@ -56,7 +57,8 @@ pub fn going(live: &Live) -> Vec<Problem> {
     });
     let lost = (!names(lost.clone()).is_empty()).then(|| {
         let message = format!(
-            "the volumes of claims {} no longer exist: their brokers run on, and cannot start again",
+            "the volumes of claims {} no longer exist: their brokers run on, and cannot start \
+             again",
             names(lost),
         );
         problem("VolumeLost", message)
@@ -228,7 +230,8 @@ mod tests {
         assert!(view(lost, 0).lost);
         let told = going(&live);
         assert_eq!((told[0].reason, told[1].reason), ("VolumeGoing", "VolumeLost"));
-        let command = "kubectl patch pv pv-1 --patch '{\"spec\":{\"persistentVolumeReclaimPolicy\":\"Retain\"}}'";
+        let command = "kubectl patch pv pv-1 --patch \
+                       '{\"spec\":{\"persistentVolumeReclaimPolicy\":\"Retain\"}}'";
         assert!(told[0].message.contains("data-c-broker-1 are being"), "{}", told[0].message);
         assert!(told[0].message.ends_with(command), "{}", told[0].message);
         assert!(told[1].message.contains("data-c-broker-2 no longer exist"));

@@ -8,7 +8,7 @@ use base::BrokerId;
 
 use super::facts::{Facts, majority};
 use super::volumes::{self, Volume};
-use super::voters::wanted as wanted_voters;
+use super::voters::first as first_voters;
 use super::{Notes, Verdict};
 use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{PodPhase, PodView};
@@ -71,7 +71,7 @@ fn crashing(facts: &Facts<'_>, id: BrokerId) -> Option<String> {
 /// As the status has them; at the very beginning, those that are to begin.
 fn last_voters(facts: &Facts<'_>) -> Vec<BrokerId> {
     match facts.seen.last_voters.as_slice() {
-        [] => wanted_voters(facts).collect(),
+        [] => first_voters(facts).collect(),
         known => known.to_vec(),
     }
 }

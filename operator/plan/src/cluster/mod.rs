@@ -44,7 +44,7 @@ struct Notes {
     /// Pods that are yet to be replaced.
     to_restart: usize,
     /// Said when all is done.
-    remark: Option<String>,
+    remarks: Vec<String>,
 }
 
 type Stage = fn(&Facts<'_>, &mut Notes) -> Verdict;

@@ -78,7 +78,7 @@ pub(super) fn finish(
     } else {
         plan.phase = Phase::Ready;
         let ready = format!("{} brokers are ready", facts.size);
-        plan.message = notes.remark.map_or(ready.clone(), |remark| format!("{ready}; {remark}"));
+        plan.message = std::iter::once(ready).chain(notes.remarks).collect::<Vec<_>>().join("; ");
         let grows = |id| facts.seen.claims.get(&id).is_some_and(|c| c.resize_since_ms.is_some());
         plan.requeue_ms = facts.ids().any(grows).then_some(REFUSED_MS);
     }

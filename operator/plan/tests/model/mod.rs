@@ -103,6 +103,10 @@ pub struct World {
     pub spec: Desired,
     pub template: Template,
     pub racks: i32,
+    /// Brokers with neighbouring ids that are in one rack.
+    pub rack_of: i32,
+    /// Brokers whose node is gone, and their volume with it: no other node takes their pods.
+    pub lost: BTreeSet<BrokerId>,
     pub set: Option<Set>,
     pub pods: BTreeMap<BrokerId, Pod>,
     /// Volume claims, and since when their file systems wait for a restart to grow.
@@ -146,11 +150,11 @@ pub struct World {
 impl World {
     pub fn new(replicas: i32, voters: i32, racks: i32) -> World {
         let spec = Desired { replicas, voters, ..Desired::default() };
-        World { spec, racks, ..World::default() }
+        World { spec, racks, rack_of: 1, ..World::default() }
     }
 
     pub fn rack(&self, id: BrokerId) -> Option<String> {
-        (self.racks > 0).then(|| format!("rack-{}", id.0 % self.racks))
+        (self.racks > 0).then(|| format!("rack-{}", id.0 / self.rack_of % self.racks))
     }
 
     pub fn is_up(&self, id: BrokerId) -> bool {

@@ -67,9 +67,14 @@ impl World {
     fn start_pods(&mut self) {
         for (id, pod) in &mut self.pods {
             pod.age += u32::from(pod.phase == PodPhase::Running);
+            let lost = self.lost.contains(id);
+            if pod.phase == PodPhase::Unschedulable && !lost {
+                pod.phase = PodPhase::Creating;
+            }
             if pod.phase == PodPhase::Creating {
                 self.claims.insert(*id, None);
                 pod.phase = match pod.template.fault {
+                    _ if lost => PodPhase::Unschedulable,
                     Some(Fault::Unschedulable) => PodPhase::Unschedulable,
                     Some(Fault::Image) => PodPhase::ImageError,
                     Some(Fault::Crash) => PodPhase::CrashLoop,

@@ -240,6 +240,50 @@ fn voters_change_one_at_a_time() {
     }
 }
 
+/// Brokers 0 and 1 are in one rack, 2 and 3 in the next, 4 and 5 in the third.
+#[test]
+fn voters_are_of_different_racks_and_stay_where_that_is_so() {
+    let mut world = World { rack_of: 2, ..World::new(6, 3, 3) };
+    world.template.revision = 1;
+    rest(&mut world);
+    assert_eq!(world.voters, BTreeSet::from([0, 2, 4].map(BrokerId)));
+    let plan = pass(&mut world);
+    assert_eq!((plan.phase, plan.message.as_str()), (Phase::Ready, "6 brokers are ready"));
+    // A restart of a voter gives its vote to nobody.
+    edit(&mut world, None);
+    let steps = rest(&mut world);
+    let voting = |step: &&Step| matches!(step, Step::AddVoter(_) | Step::RemoveVoter(_));
+    assert_eq!(steps.iter().filter(voting).count(), 0, "{steps:?}");
+}
+
+#[test]
+fn a_voter_that_is_lost_for_long_is_replaced() {
+    let mut world = cluster(4, 3, 0);
+    world.lost.insert(BrokerId(1));
+    world.kill(BrokerId(1));
+    let begun = world.now;
+    while world.voters.contains(&BrokerId(1)) {
+        pass(&mut world);
+        assert!(world.now - begun < plan::VOTER_LOST_MS + 60_000, "{:#?}", world.log);
+    }
+    assert!(world.now - begun >= plan::VOTER_LOST_MS, "it might have come back");
+    assert_eq!(world.voters, BTreeSet::from([0, 2, 3].map(BrokerId)));
+    // It comes back, and votes no more: nothing would be won.
+    world.lost.clear();
+    rest(&mut world);
+    assert_eq!(world.voters, BTreeSet::from([0, 2, 3].map(BrokerId)));
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
+#[test]
+fn a_rack_that_holds_a_majority_of_the_votes_is_named() {
+    let mut world = cluster(4, 3, 2);
+    let plan = pass(&mut world);
+    let warning = "rack rack-0 holds 2 of 3 votes: without it nothing can be changed";
+    assert_eq!(plan.phase, Phase::Ready);
+    assert!(plan.message.contains(warning), "{}", plan.message);
+}
+
 #[test]
 fn a_paused_cluster_is_left_alone() {
     let mut world = cluster(3, 3, 0);

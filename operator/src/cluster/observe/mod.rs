@@ -256,6 +256,7 @@ fn desired(cluster: &KafkaCluster) -> Desired {
             moves_per_broker: spec.rebalance.max_moves_per_broker,
         },
         paused: spec.paused,
+        voter_lost_ms: plan::VOTER_LOST_MS,
         delete_claims: storage.is_some_and(delete),
     }
 }
