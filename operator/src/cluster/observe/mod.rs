@@ -27,7 +27,7 @@ use plan::{BrokerView, ClusterView, Desired, Need, Observed, Plan, SetView};
 use tokio::time::{sleep, timeout};
 
 use super::{Operator, claims, status};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::{self, Admin};
 use probes::Probes;
 
@@ -78,7 +78,7 @@ impl Operator {
             }
             Err(why) => seen.unreachable = Some(why),
         }
-        let plan = plan_with(admin.as_ref(), &mut seen).await;
+        let plan = plan_with(admin.as_ref(), &mut seen).await?;
         Ok(Look { cluster, live, facts, seen, plan, health, admin })
     }
 
@@ -139,8 +139,8 @@ impl Operator {
 }
 
 /// Plans, and fetches what the plan needs, and plans again.
-async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Plan {
-    let mut plan = plan::next_step(seen);
+async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Result<Plan> {
+    let mut plan = next_step(seen).await?;
     for _ in 0..plan::ROUNDS_MAX {
         let (Some(admin), false) = (admin, plan.needs.is_empty()) else { break };
         for need in std::mem::take(&mut plan.needs) {
@@ -148,12 +148,25 @@ async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Plan {
                 tracing::warn!(?need, %error, "cannot be observed");
                 plan.message = format!("waiting for brokers to answer: {error}");
                 plan.requeue_ms = Some(2_000);
-                return plan;
+                return Ok(plan);
             }
         }
-        plan = plan::next_step(seen);
+        plan = next_step(seen).await?;
     }
-    plan
+    Ok(plan)
+}
+
+/// On a thread of its own: what is planned for a hundred thousand partitions must not hold up the
+/// renewal of the Lease, nor other clusters.
+async fn next_step(seen: &mut Observed) -> Result<Plan> {
+    let taken = std::mem::take(seen);
+    let planning = tokio::task::spawn_blocking(move || {
+        let plan = plan::next_step(&taken);
+        (taken, plan)
+    });
+    let (back, plan) = planning.await.map_err(|e| Error::Build(format!("planning: {e}")))?;
+    *seen = back;
+    Ok(plan)
 }
 
 async fn fetch(admin: &Admin, need: Need, seen: &mut Observed) -> Result<(), String> {

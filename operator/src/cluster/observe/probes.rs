@@ -91,6 +91,18 @@ struct CaughtUpReply {
 }
 
 #[derive(Deserialize)]
+struct AllCaughtUpReply {
+    brokers: Vec<OneCaughtUp>,
+}
+
+#[derive(Deserialize)]
+struct OneCaughtUp {
+    broker: i32,
+    #[serde(flatten)]
+    reply: CaughtUpReply,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MovesReply {
     in_flight: usize,
@@ -155,6 +167,12 @@ async fn missing(
     port: u16,
     risk: &RestartRiskReply,
 ) -> BTreeMap<BrokerId, Missing> {
+    let all = "/caught-up?broker=all";
+    if let Ok(all) = http::get::<AllCaughtUpReply>(address, port, all, PATIENCE).await {
+        let of = |r: CaughtUpReply| Missing { count: r.missing, examples: r.examples };
+        return all.brokers.into_iter().map(|one| (BrokerId(one.broker), of(one.reply))).collect();
+    }
+    // A broker of an older release is asked about one at a time.
     let ids: Vec<i32> = risk.brokers.iter().map(|b| b.id).collect();
     stream::iter(ids)
         .map(|id| async move {
