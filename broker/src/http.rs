@@ -129,6 +129,9 @@ async fn caught_up(
     State(startup): State<Arc<Startup>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Response {
+    if parameters.get("broker").is_some_and(|which| which == "all") {
+        return ask(&startup, |_, image| risk::all_caught_up(image)).await;
+    }
     match parameters.get("broker").and_then(|id| id.parse().ok()).map(BrokerId) {
         Some(id) => ask(&startup, move |_, image| risk::caught_up(image, id)).await,
         None => {

@@ -31,6 +31,10 @@ struct Objects {
     requests: Vec<String>,
     /// Objects that may not be written, by path.
     refused: BTreeSet<String>,
+    /// Objects of which requests are never answered, by path.
+    silent: BTreeSet<String>,
+    /// Objects whose next write finds that somebody else wrote; then they are silent.
+    contested: BTreeSet<String>,
 }
 
 impl FakeApi {
@@ -66,6 +70,16 @@ impl FakeApi {
     pub fn refuse(&self, path: &str) {
         let mut state = self.state.lock().expect("no test panics with it");
         state.refused.insert(path.to_owned());
+    }
+
+    /// No request for that object is answered from now on.
+    pub fn hang(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").silent.insert(path.to_owned());
+    }
+
+    /// The next write to that object is too late; after that no request for it is answered.
+    pub fn conflict_then_hang(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").contested.insert(path.to_owned());
     }
 
     /// `METHOD path` of all requests since the last call.
@@ -168,7 +182,14 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
     let body = to_bytes(body, BODY_BYTES_MAX).await.expect("a small body");
     let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path = parts.uri.path().to_owned();
+    if api.state.lock().expect("no test panics with it").silent.contains(&path) {
+        return std::future::pending().await;
+    }
     let mut state = api.state.lock().expect("no test panics with it");
+    if parts.method != Method::GET && state.contested.remove(&path) {
+        state.silent.insert(path);
+        return failure(StatusCode::CONFLICT, "Conflict", "somebody else wrote");
+    }
     state.requests.push(format!("{} {path}", parts.method));
     if parts.method != Method::GET && state.refused.contains(&path) {
         return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "it is not valid");

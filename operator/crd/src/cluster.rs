@@ -189,7 +189,7 @@ pub enum StorageDeletionPolicy {
     Delete,
 }
 
-/// The voters of the metadata quorum: the brokers with the lowest ids.
+/// The voters of the metadata quorum: brokers of as many racks as there are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControllersSpec {

@@ -24,6 +24,7 @@ pub mod topic_reason {
     pub const IN_SYNC: &str = "InSync";
     pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";
     pub const CONFLICT: &str = "Conflict";
+    pub const ADOPTION_DIFFERS: &str = "AdoptionDiffers";
     pub const INVALID_CONFIG: &str = "InvalidConfig";
     pub const INVALID_REPLICATION_FACTOR: &str = "InvalidReplicationFactor";
     pub const NOT_SUPPORTED: &str = "NotSupported";

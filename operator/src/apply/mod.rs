@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, request};
 use crate::runtime::Metrics;
 
 /// The field manager of everything that the operator writes.
@@ -47,7 +47,7 @@ pub async fn apply<K: Child>(
     let fetched = match live {
         Some(_) => None,
         // Without our labels it was not listed; it may be there all the same.
-        None => api.get_opt(&name).await.map_err(Error::api(format!("read {kind} {name}")))?,
+        None => request(format!("read {kind} {name}"), api.get_opt(&name)).await?,
     };
     let live = live.or(fetched.as_ref());
     let mut wanted = serde_json::to_value(wanted).map_err(|e| Error::Build(e.to_string()))?;
@@ -62,10 +62,9 @@ pub async fn apply<K: Child>(
     }
     metrics.wrote(&kind);
     let params = PatchParams::apply(MANAGER).force();
-    let applied = api
-        .patch(&name, &params, &Patch::Apply(&wanted))
-        .await
-        .map_err(Error::api(format!("apply {kind} {name}")))?;
+    let patch = Patch::Apply(&wanted);
+    let applying = api.patch(&name, &params, &patch);
+    let applied = request(format!("apply {kind} {name}"), applying).await?;
     tracing::info!(kind = %kind, name, "applied");
     Ok((applied, true))
 }
@@ -81,9 +80,8 @@ pub async fn patch_part<K: Child>(
     metrics.wrote(&kind);
     tracing::info!(kind = %kind, name, "patched");
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    api.patch(name, &params, &Patch::Merge(part))
-        .await
-        .map_err(Error::api(format!("patch {kind} {name}")))
+    let patch = Patch::Merge(part);
+    request(format!("patch {kind} {name}"), api.patch(name, &params, &patch)).await
 }
 
 /// An object of that name that belongs to something else is not taken over.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::observe::Live;
 use super::status::Problem;
 use crate::apply::{Child, apply, controller_of, quantity};
-use crate::error::{Category, Error, Result, is_not_found};
+use crate::error::{Category, Error, Result, request};
 use crate::{Context, apply as applying};
 
 /// What became of the objects.
@@ -174,10 +174,11 @@ pub fn delete_this<K: Resource>(object: &K) -> DeleteParams {
 
 /// Deletes; what is gone already is no error.
 pub async fn delete<K: Child>(api: &Api<K>, name: &str, params: &DeleteParams) -> Result<()> {
-    match api.delete(name, params).await {
+    let doing = format!("delete {} {name}", K::kind(&()));
+    match request(doing, api.delete(name, params)).await {
         Ok(_) => Ok(()),
-        Err(error) if is_not_found(&error) => Ok(()),
-        Err(error) => Err(Error::api(format!("delete {} {name}", K::kind(&())))(error)),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -14,9 +14,11 @@ use kube::{Api, ResourceExt};
 use plan::ClaimView;
 use serde_json::json;
 
+use super::observe::Live;
+use super::status::Problem;
 use crate::Context;
 use crate::apply::{patch_part, quantity};
-use crate::error::{Category, Error, Result};
+use crate::error::{Category, Result, request};
 
 const ID: &str = build::CLUSTER_ID_ANNOTATION;
 
@@ -30,7 +32,51 @@ pub fn view(claim: &PersistentVolumeClaim, now_ms: i64) -> ClaimView {
     ClaimView {
         resize_since_ms: pending.map(since),
         deleting: claim.metadata.deletion_timestamp.is_some(),
+        lost: is_lost(claim),
     }
+}
+
+/// What the user has to know of volumes that pods use and that go, or are gone, with the commands
+/// that keep their data.
+pub fn going(live: &Live) -> Vec<Problem> {
+    let used = live.claims.iter().filter(|(id, _)| live.pods.contains_key(id));
+    let used: Vec<_> = used.map(|(_, claim)| claim).collect();
+    let going = used.iter().filter(|c| c.metadata.deletion_timestamp.is_some());
+    let lost = used.iter().filter(|c| is_lost(c));
+    let problem = |reason, message| Problem { reason, message, lasting: true };
+    let going = (!names(going.clone()).is_empty()).then(|| {
+        let volumes: Vec<&str> = going.clone().filter_map(|c| volume(c)).collect();
+        let message = format!(
+            "claims {} are being deleted: their data goes when their pods stop. To keep it: \
+             kubectl patch pv {} --patch \
+             '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}'",
+            names(going.clone()),
+            volumes.join(" "),
+        );
+        problem("VolumeGoing", message)
+    });
+    let lost = (!names(lost.clone()).is_empty()).then(|| {
+        let message = format!(
+            "the volumes of claims {} no longer exist: their brokers run on, and cannot start \
+             again",
+            names(lost),
+        );
+        problem("VolumeLost", message)
+    });
+    going.into_iter().chain(lost).collect()
+}
+
+fn names<'a>(claims: impl Iterator<Item = &'a &'a PersistentVolumeClaim>) -> String {
+    claims.map(|claim| claim.name_any()).collect::<Vec<_>>().join(", ")
+}
+
+/// The volume that a claim is bound to.
+fn volume(claim: &PersistentVolumeClaim) -> Option<&str> {
+    claim.spec.as_ref()?.volume_name.as_deref()
+}
+
+fn is_lost(claim: &PersistentVolumeClaim) -> bool {
+    claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Lost")
 }
 
 fn is_true(condition: &PersistentVolumeClaimCondition, kind: &str) -> bool {
@@ -106,13 +152,11 @@ async fn fixed_class(context: &Context, claim: &PersistentVolumeClaim) -> Result
     let class = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.clone());
     let Some(name) = class.filter(|_| context.settings.global_read) else { return Ok(None) };
     let api: Api<StorageClass> = Api::all(context.client.clone());
-    match api.get_opt(&name).await {
+    match request(format!("read StorageClass {name}"), api.get_opt(&name)).await {
         Ok(Some(class)) if class.allow_volume_expansion != Some(true) => Ok(Some(name)),
         Ok(_) => Ok(None),
-        Err(error) => match Error::api(format!("read StorageClass {name}"))(error) {
-            error if error.category() == Category::Forbidden => Ok(None),
-            error => Err(error),
-        },
+        Err(error) if error.category() == Category::Forbidden => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -166,6 +210,33 @@ mod tests {
         assert!(is_smaller(&claim("1Gi", &[]), "2Gi"));
         assert!(!is_smaller(&claim("2Gi", &[]), "2048Mi"));
         assert!(!is_smaller(&claim("2Gi", &[]), "1Gi"));
+    }
+
+    #[test]
+    fn volumes_that_go_or_are_gone_are_told_of_with_the_command_that_keeps_them() {
+        let mut live = Live::default();
+        for id in [0, 1, 2] {
+            let mut claim = claim("1Gi", &[]);
+            claim.metadata.name = Some(format!("data-c-broker-{id}"));
+            claim.spec.as_mut().unwrap().volume_name = Some(format!("pv-{id}"));
+            live.claims.insert(BrokerId(id), claim);
+            live.pods.insert(BrokerId(id), Default::default());
+        }
+        assert_eq!(going(&live), []);
+        let at = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        live.claims.get_mut(&BrokerId(1)).unwrap().metadata.deletion_timestamp = Some(at);
+        let lost = live.claims.get_mut(&BrokerId(2)).unwrap();
+        lost.status = serde_json::from_value(json!({"phase": "Lost"})).unwrap();
+        assert!(view(lost, 0).lost);
+        let told = going(&live);
+        assert_eq!((told[0].reason, told[1].reason), ("VolumeGoing", "VolumeLost"));
+        let command = "kubectl patch pv pv-1 --patch \
+                       '{\"spec\":{\"persistentVolumeReclaimPolicy\":\"Retain\"}}'";
+        assert!(told[0].message.contains("data-c-broker-1 are being"), "{}", told[0].message);
+        assert!(told[0].message.ends_with(command), "{}", told[0].message);
+        assert!(told[1].message.contains("data-c-broker-2 no longer exist"));
+        live.pods.clear();
+        assert_eq!(going(&live), [], "what no pod uses goes at once");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use crate::error::{Category, Error};
 use crate::kafka::Admin;
@@ -42,6 +43,8 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 /// Wait after the first failure without a fixed one, and the longest.
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(120);
+/// A pass that takes longer gives its place to other clusters, and begins anew.
+const PASS_MAX: Duration = Duration::from_secs(180);
 const CLUSTER_LABEL: &str = "barnabas.dev/cluster";
 
 /// What passes share.
@@ -80,8 +83,10 @@ async fn control(operator: &Arc<Operator>, namespace: Option<&str>, stop: &Stop)
     let changed =
         predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
     // By metadata: one that cannot be read must not keep the others from being seen.
+    let sight = operator.context.watching(namespace, &KafkaCluster::kind(&()));
     let clusters = watcher(api::<Cluster>(client, namespace), watcher::Config::default())
         .default_backoff()
+        .inspect(move |event| sight.saw(event.as_ref().err()))
         .modify(|cluster| cluster.managed_fields_mut().clear())
         .reflect(writer)
         .applied_objects()
@@ -91,7 +96,7 @@ async fn control(operator: &Arc<Operator>, namespace: Option<&str>, stop: &Stop)
         .concurrency(operator.context.settings.concurrent_clusters);
     Controller::for_stream(clusters, store)
         .with_config(config)
-        .watches_stream(children(client, namespace), |child| owner(&child))
+        .watches_stream(children(&operator.context, namespace), |child| owner(&child))
         .graceful_shutdown_on(stop.stopped())
         .run(reconcile, on_error, operator.clone())
         .for_each(async |result| match result {
@@ -123,23 +128,23 @@ type Child = PartialObjectMeta<Pod>;
 
 /// Every change of an object that bears our label. Only metadata travels.
 fn children(
-    client: &Client,
+    context: &Arc<Context>,
     namespace: Option<&str>,
 ) -> impl futures::Stream<Item = Result<Child, watcher::Error>> + Send + 'static + use<> {
     select_all([
-        touched::<StatefulSet>(client, namespace),
-        touched::<Pod>(client, namespace),
-        touched::<PersistentVolumeClaim>(client, namespace),
-        touched::<Service>(client, namespace),
-        touched::<ConfigMap>(client, namespace),
-        touched::<PodDisruptionBudget>(client, namespace),
-        touched::<NetworkPolicy>(client, namespace),
-        touched::<ServiceAccount>(client, namespace),
+        touched::<StatefulSet>(context, namespace),
+        touched::<Pod>(context, namespace),
+        touched::<PersistentVolumeClaim>(context, namespace),
+        touched::<Service>(context, namespace),
+        touched::<ConfigMap>(context, namespace),
+        touched::<PodDisruptionBudget>(context, namespace),
+        touched::<NetworkPolicy>(context, namespace),
+        touched::<ServiceAccount>(context, namespace),
     ])
 }
 
 fn touched<K>(
-    client: &Client,
+    context: &Arc<Context>,
     namespace: Option<&str>,
 ) -> BoxStream<'static, Result<Child, watcher::Error>>
 where
@@ -147,8 +152,10 @@ where
 {
     let config = watcher::Config::default()
         .labels(&format!("app.kubernetes.io/managed-by={}", apply::MANAGER));
-    watcher(api::<PartialObjectMeta<K>>(client, namespace), config)
+    let sight = context.watching(namespace, &K::kind(&()));
+    watcher(api::<PartialObjectMeta<K>>(&context.client, namespace), config)
         .default_backoff()
+        .inspect(move |event| sight.saw(event.as_ref().err()))
         .touched_objects()
         .map_ok(|object| Child {
             types: object.types,
@@ -167,7 +174,8 @@ fn owner(child: &Child) -> Option<ObjectRef<Cluster>> {
 async fn reconcile(object: Arc<Cluster>, operator: Arc<Operator>) -> Result<Action, Error> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let begun = Instant::now();
-    let result = operator.pass(&namespace, &name).await;
+    let pass = timeout(PASS_MAX, operator.pass(&namespace, &name));
+    let result = pass.await.unwrap_or_else(|_| Err(Error::Timeout("the pass".into())));
     let failure = result.as_ref().err().map(Error::category);
     operator.context.metrics.passed("cluster", begun.elapsed(), failure);
     if let Err(error) = &result {

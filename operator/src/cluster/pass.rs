@@ -15,11 +15,14 @@ use super::observe::{Live, Look};
 use super::status::{self, Problem};
 use super::{Operator, children, claims, dynamic, names, reason_of, secret};
 use crate::apply::MANAGER;
-use crate::error::{Category, Error, Result};
+use crate::error::{Category, Error, Result, request};
 use crate::runtime::Severity;
 
 /// When a step turned out to be no longer wanted.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Who has waited for so many times a wait waits for that long again, up to a limit.
+const PATIENCE_SHARE: u64 = 20;
+const PATIENCE_MAX: Duration = Duration::from_secs(30);
 
 impl Operator {
     /// Reconciles the cluster of that name.
@@ -47,11 +50,12 @@ impl Operator {
             true => (look, false, Vec::new()),
             false => self.change(look).await?,
         };
+        problems.extend(claims::going(&look.live));
         problems.extend(status::unaddressed(&look));
         let new = status::of_pass(&look, &problems, &Time(Timestamp::now()));
         let told = self.write_status(&look.cluster, &new).await?;
         self.measure(&look, &new, wrote || told);
-        Ok(self.next(&look.plan, wrote))
+        Ok(self.next(&look.plan, &new, wrote))
     }
 
     /// The cluster as the API server has it now.
@@ -61,7 +65,7 @@ impl Operator {
         name: &str,
     ) -> Result<Option<KafkaCluster>> {
         let api = Api::namespaced(self.context.client.clone(), namespace);
-        api.get_opt(name).await.map_err(Error::api(format!("read KafkaCluster {name}")))
+        request(format!("read KafkaCluster {name}"), api.get_opt(name)).await
     }
 
     /// Before anything that cannot be taken back, and after anything was applied, everything is
@@ -235,10 +239,12 @@ impl Operator {
             "status": new,
         });
         let params = PatchParams::apply(MANAGER).force();
-        match api.patch_status(names.cluster, &params, &Patch::Apply(&patch)).await {
+        let patch = Patch::Apply(&patch);
+        let writing = api.patch_status(names.cluster, &params, &patch);
+        match request("write the status", writing).await {
             Ok(_) => {}
-            Err(error) if crate::error::is_not_found(&error) => return Ok(false),
-            Err(error) => return Err(Error::api("write the status")(error)),
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error),
         }
         let before = cluster.status.as_ref().and_then(|status| status.phase);
         if let Some(phase) = new.phase.filter(|phase| Some(*phase) != before) {
@@ -275,25 +281,35 @@ impl Operator {
         let labels = &[names.namespace, names.cluster];
         let degraded = crd::find_condition(&new.conditions, crd::kind::DEGRADED);
         let degraded = degraded.is_some_and(|condition| condition.status == "True");
-        let brokers = look.seen.cluster.iter().flat_map(|c| c.brokers.values());
-        let blocking: u64 = brokers.filter_map(|b| b.missing.as_ref()).map(|m| m.count).sum();
         let in_flight = new.rebalance.as_ref().map_or(0, |rebalance| rebalance.in_flight);
         let desired = look.cluster.spec.brokers.replicas;
         metrics.brokers_desired.with_label_values(labels).set(i64::from(desired));
         let ready = i64::from(new.ready_replicas.unwrap_or(0));
         metrics.brokers_ready.with_label_values(labels).set(ready);
-        let blocking = i64::try_from(blocking).unwrap_or(i64::MAX);
+        let blocking = i64::try_from(look.plan.blocking).unwrap_or(i64::MAX);
         metrics.partitions_blocking.with_label_values(labels).set(blocking);
         metrics.moves_in_flight.with_label_values(labels).set(in_flight);
         metrics.degraded.with_label_values(labels).set(i64::from(degraded));
         metrics.steady(names.namespace, names.cluster, !wrote && look.plan.step == Step::Nothing);
     }
 
-    fn next(&self, plan: &Plan, wrote: bool) -> Action {
+    fn next(&self, plan: &Plan, new: &KafkaClusterStatus, wrote: bool) -> Action {
         let wanted = plan.requeue_ms.map(Duration::from_millis);
+        let wanted = match plan.step {
+            Step::Nothing => wanted.map(|wait| wait.max(patience(new, Timestamp::now()))),
+            _ => wanted,
+        };
         let wanted = if wrote { Some(wanted.unwrap_or(AGAIN).min(AGAIN * 2)) } else { wanted };
         Action::requeue(wanted.unwrap_or(self.context.settings.resync()))
     }
+}
+
+/// How long to wait at least where something has been waited for for long: the longer, the longer.
+/// What changes in Kubernetes is seen at once all the same.
+pub(super) fn patience(status: &KafkaClusterStatus, now: Timestamp) -> Duration {
+    let since = status.step.as_ref().and_then(|step| step.since.as_ref());
+    let waited = since.map_or(0, |since| now.as_millisecond() - since.0.as_millisecond());
+    Duration::from_millis(u64::try_from(waited).unwrap_or(0) / PATIENCE_SHARE).min(PATIENCE_MAX)
 }
 
 /// The step is no longer what follows, or not for sure: nothing is done, and looked again soon.

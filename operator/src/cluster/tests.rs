@@ -174,6 +174,36 @@ fn without_secret(pod: &mut Value) {
     args.truncate(args.iter().position(|arg| arg == "--override").unwrap());
 }
 
+/// An API server that died with the connection open.
+#[tokio::test]
+async fn a_pass_whose_requests_are_not_answered_ends() {
+    for path in
+        [format!("{CLUSTERS}/c"), format!("{SETS}/c-broker"), SECRET.replace("/c-internal", "")]
+    {
+        let api = FakeApi::default();
+        cluster(&api, json!({"brokers": {"replicas": 1}}));
+        api.hang(&path);
+        let passing = operator(&api);
+        let passing = tokio::time::timeout(Duration::from_secs(60), passing.pass("ns", "c"));
+        let error = passing.await.expect(&path).unwrap_err();
+        assert_eq!(error.category(), Category::Timeout, "{path}: {error}");
+    }
+}
+
+#[test]
+fn what_is_waited_for_for_long_is_looked_at_less_often() {
+    let waited = |seconds: i64| {
+        let now = k8s_openapi::jiff::Timestamp::now();
+        let since = crd::Time(
+            k8s_openapi::jiff::Timestamp::from_second(now.as_second() - seconds).unwrap(),
+        );
+        let step = crd::StepStatus { name: "Waiting".into(), since: Some(since), detail: None };
+        let status = crd::KafkaClusterStatus { step: Some(step), ..Default::default() };
+        pass::patience(&status, now).as_secs()
+    };
+    assert_eq!((waited(0), waited(200), waited(100_000)), (0, 10, 30));
+}
+
 #[tokio::test]
 async fn a_pod_that_no_node_takes_is_in_the_status_with_the_scheduler_s_words() {
     let api = FakeApi::default();

@@ -13,6 +13,8 @@ use plan::topics::{TopicReason, TopicWish};
 pub const FINALIZER: &str = "barnabas.dev/topic";
 /// `false`: the operator leaves the topic alone.
 const MANAGED: &str = "barnabas.dev/managed";
+/// `true`: a topic that was there before the resource may be changed.
+const ADOPT: &str = "barnabas.dev/adopt";
 /// Brokers that connecting may begin with, besides the Service.
 const BOOTSTRAP_MAX: i32 = 5;
 
@@ -50,7 +52,7 @@ pub struct Entry {
 impl Entry {
     pub fn new(topic: &Topic) -> Entry {
         let meta = &topic.metadata;
-        let managed = meta.annotations.as_ref().and_then(|all| all.get(MANAGED));
+        let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key));
         let mut config = BTreeMap::new();
         let mut impossible = None;
         for (key, value) in &topic.spec.config {
@@ -80,7 +82,8 @@ impl Entry {
             partitions: topic.spec.partitions,
             replication_factor: topic.spec.replication_factor,
             config,
-            managed: managed.is_none_or(|value| value != "false"),
+            managed: annotation(MANAGED).is_none_or(|value| value != "false"),
+            adopt: annotation(ADOPT).is_some_and(|value| value == "true"),
             deleting: meta.deletion_timestamp.is_some(),
             delete_data: topic.spec.deletion_policy == TopicDeletionPolicy::Delete && !internal,
             known_id,
@@ -140,6 +143,9 @@ pub struct ClusterFacts {
     pub replicas: i32,
     pub moves_per_broker: i32,
     pub throttle: Option<i64>,
+    /// `min.insync.replicas` and `default.replication.factor`.
+    pub min_isr: i32,
+    pub default_factor: i32,
 }
 
 impl ClusterFacts {
@@ -156,6 +162,9 @@ impl ClusterFacts {
         }
         let status = cluster.status.as_ref();
         let ready = status.and_then(|status| status.ready_replicas);
+        let text = |key| spec.config.get(key).and_then(crd::ConfigValue::scalar);
+        // What is no number is refused elsewhere; Kafka's default of both is 1.
+        let number = |key| text(key).and_then(|text| text.trim().parse().ok()).unwrap_or(1);
         let goes = status.is_some_and(|status| status.phase == Some(Phase::Deleting));
         ClusterFacts {
             uid: cluster.uid().unwrap_or_default(),
@@ -166,6 +175,8 @@ impl ClusterFacts {
             replicas: spec.brokers.replicas,
             moves_per_broker: spec.rebalance.max_moves_per_broker,
             throttle: spec.rebalance.throttle_bytes_per_second,
+            min_isr: number("min.insync.replicas"),
+            default_factor: number("default.replication.factor"),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The watches of Topics and KafkaClusters, in each watched namespace. Of an object only what
 //! matters is kept; one that cannot be read is reported and holds nothing up.
 
+use std::sync::Arc;
+
 use crd::{KafkaCluster, Topic};
 use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
@@ -62,7 +64,7 @@ pub enum Seen {
 }
 
 /// All watches as one stream.
-pub fn watch(context: &Context) -> (BoxStream<'static, Seen>, Vec<Listing>) {
+pub fn watch(context: &Arc<Context>) -> (BoxStream<'static, Seen>, Vec<Listing>) {
     let namespaces: Vec<Option<String>> = match context.settings.namespaces() {
         all if all.is_empty() => vec![None],
         some => some.into_iter().map(|name| Some(name.to_owned())).collect(),
@@ -89,7 +91,7 @@ pub fn watch(context: &Context) -> (BoxStream<'static, Seen>, Vec<Listing>) {
 type Guarded<K> = watcher::Result<Event<DeserializeGuard<K>>>;
 
 fn objects<K>(
-    context: &Context,
+    context: &Arc<Context>,
     namespace: Option<&str>,
 ) -> impl Stream<Item = Guarded<K>> + Send + use<K>
 where
@@ -101,7 +103,9 @@ where
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    watch_objects(api, Config::default()).default_backoff()
+    let sight = context.watching(namespace, &K::kind(&()));
+    let seen = watch_objects(api, Config::default()).default_backoff();
+    seen.inspect(move |event| sight.saw(event.as_ref().err()))
 }
 
 fn seen<K: Resource>(
@@ -122,11 +126,8 @@ fn seen<K: Resource>(
                 Err(invalid) => &invalid.metadata,
             }),
         ),
-        Err(error) => {
-            // It is tried again, slower each time.
-            tracing::warn!(%error, ?kind, "watch");
-            return None;
-        }
+        // It is told of and counted already, and tried again, slower each time.
+        Err(_) => return None,
     })
 }
 

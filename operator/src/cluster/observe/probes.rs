@@ -9,11 +9,15 @@ use base::{BrokerId, TopicPartition};
 use futures::stream::{self, StreamExt};
 use plan::{BrokerRisk, BrokerSettings, Missing, MoveView, RackRisk};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::http;
 
 /// One question.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// All that is asked to find a broker that answers: of a large cluster that cannot be reached no
+/// look tries every broker for as long as one question may take.
+const FIRST_MAX: Duration = Duration::from_secs(6);
 /// Brokers asked at once who the controller is, and questions to the controller at once.
 const AT_ONCE: usize = 8;
 
@@ -87,6 +91,18 @@ struct CaughtUpReply {
 }
 
 #[derive(Deserialize)]
+struct AllCaughtUpReply {
+    brokers: Vec<OneCaughtUp>,
+}
+
+#[derive(Deserialize)]
+struct OneCaughtUp {
+    broker: i32,
+    #[serde(flatten)]
+    reply: CaughtUpReply,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MovesReply {
     in_flight: usize,
@@ -106,7 +122,8 @@ struct MoveReply {
 
 /// Asks the brokers at these addresses, the likeliest to answer first; the error is for people.
 pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, String> {
-    let (from, mut risk) = first(pods, port).await?;
+    let late = |_| "no broker answers in time".to_owned();
+    let (from, mut risk) = timeout(FIRST_MAX, first(pods, port)).await.map_err(late)??;
     let controller = risk.active_controller.map(BrokerId).ok_or("there is no active controller")?;
     let address = pods.iter().find(|(id, _)| *id == controller).map(|(_, address)| *address);
     let address =
@@ -135,7 +152,7 @@ async fn first(
     let asked = stream::iter(pods.iter().copied()).map(|(id, address)| async move {
         (id, http::get(address, port, "/restart-risk", PATIENCE).await)
     });
-    let mut replies = std::pin::pin!(asked.buffered(AT_ONCE));
+    let mut replies = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
     while let Some((id, reply)) = replies.next().await {
         match reply {
             Ok(reply) => return Ok((id, reply)),
@@ -150,6 +167,12 @@ async fn missing(
     port: u16,
     risk: &RestartRiskReply,
 ) -> BTreeMap<BrokerId, Missing> {
+    let all = "/caught-up?broker=all";
+    if let Ok(all) = http::get::<AllCaughtUpReply>(address, port, all, PATIENCE).await {
+        let of = |r: CaughtUpReply| Missing { count: r.missing, examples: r.examples };
+        return all.brokers.into_iter().map(|one| (BrokerId(one.broker), of(one.reply))).collect();
+    }
+    // A broker of an older release is asked about one at a time.
     let ids: Vec<i32> = risk.brokers.iter().map(|b| b.id).collect();
     stream::iter(ids)
         .map(|id| async move {

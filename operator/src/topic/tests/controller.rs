@@ -52,6 +52,38 @@ async fn nothing_is_given_up_before_everything_was_listed() {
     controller.stop().await;
 }
 
+/// A namespace that vanished with its Role is refused for ever.
+#[tokio::test]
+async fn a_namespace_that_cannot_be_listed_holds_up_no_other() {
+    let (kafka, api) = (FakeKafka::new(3), FakeApi::new());
+    let listings = ["ns", "gone"].into_iter().flat_map(|namespace| {
+        let namespace = Some(namespace.to_owned());
+        [Kind::Clusters, Kind::Topics].map(|kind| Listing { namespace: namespace.clone(), kind })
+    });
+    let brokers = kafka.clone();
+    let mut controller = Controller::new(api.clone(), listings.collect(), move || brokers.clone());
+    for scope in [CLUSTERS, TOPICS] {
+        controller.handle(Seen::Begin(scope)).await;
+    }
+    controller.handle(Seen::Listed(CLUSTERS, Object::Cluster(cluster(), facts()))).await;
+    controller.handle(Seen::Listed(TOPICS, topic(entry("a")))).await;
+    // Only half of it is known: whether the cluster exists is not.
+    let half = Scope(3);
+    let mut other = entry("b");
+    other.wish.namespace = "gone".into();
+    controller.handle(Seen::Begin(half)).await;
+    controller.handle(Seen::Listed(half, topic(other))).await;
+    controller.handle(Seen::Complete(half)).await;
+    for scope in [CLUSTERS, TOPICS] {
+        controller.handle(Seen::Complete(scope)).await;
+    }
+    until("a is made", || kafka.has("a")).await;
+    controller.handle(Seen::Changed(topic(entry("c")))).await;
+    until("c is made", || kafka.has("c") && api.lock().statuses.len() == 2).await;
+    assert_eq!(api.lock().statuses, ["a", "c"], "nothing is said in the other namespace");
+    controller.stop().await;
+}
+
 async fn begun(kafka: &FakeKafka, api: &FakeApi) -> Controller<FakeKafka, FakeApi> {
     let mut controller = controller(kafka, api);
     for scope in [CLUSTERS, TOPICS] {
