@@ -3,6 +3,7 @@
 mod autoscaler;
 mod bad_spec;
 mod crowd;
+mod first_use;
 mod load_balancer;
 mod many_clusters;
 mod many_topics;
