@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use crate::Names;
+use crate::{Facts, Names};
 
 /// A cluster, and what was decided about it.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub struct ClusterInput<'a> {
     pub secret: SecretUse,
     /// Image of the brokers; see [`image`].
     pub image: &'a str,
+    /// What is known of the surroundings.
+    pub facts: &'a Facts,
 }
 
 /// How far the brokers' shared secret is introduced.

@@ -1,6 +1,8 @@
 //! What guards the brokers: disruption budget, network policy, service account.
 
-use crd::{CONTROLLER_PORT, HTTP_PORT};
+use std::collections::BTreeSet;
+
+use crd::{CONTROLLER_PORT, HTTP_PORT, ListenerSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
@@ -10,6 +12,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::BrokerFacts;
 use crate::input::ClusterInput;
 use crate::metadata_of::{label_selector, object_meta};
 
@@ -50,8 +53,18 @@ pub(crate) fn network_policy(input: &ClusterInput<'_>) -> NetworkPolicy {
         protocol: Some("TCP".into()),
         ..NetworkPolicyPort::default()
     };
+    // Those that brokers are to bind, and those that some bind still.
+    let wanted = input.cluster.spec.listeners.iter().map(|l| l.port);
+    let bound = |l: &ListenerSpec| {
+        let of = |known: &BrokerFacts| known.bound.get(&l.name).copied();
+        input.facts.brokers.values().filter_map(of).collect::<Vec<_>>()
+    };
+    let bound = input.cluster.spec.listeners.iter().flat_map(bound);
+    let mut client_ports: Vec<i32> = wanted.collect();
+    let old: BTreeSet<i32> = bound.filter(|port| !client_ports.contains(port)).collect();
+    client_ports.extend(old);
     let clients = NetworkPolicyIngressRule {
-        ports: Some(input.cluster.spec.listeners.iter().map(|l| port(l.port)).collect()),
+        ports: Some(client_ports.into_iter().map(port).collect()),
         from: None,
     };
     let brokers = NetworkPolicyPeer {

@@ -116,7 +116,8 @@ pub struct KafkaClusterSpec {
     /// How partitions move when brokers come and go.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rebalance: RebalanceSpec,
-    /// True: the operator changes nothing, and reports only.
+    /// True: the operator changes nothing and reports only, but for what brokers are told of their
+    /// racks and addresses.
     #[serde(default, skip_serializing_if = "is_default")]
     pub paused: bool,
 }

@@ -7,7 +7,7 @@ use build::{Names, Objects};
 use crd::KafkaCluster;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -50,6 +50,18 @@ pub async fn apply_all(
     wrote |= writer.prune(&objects.services, &live.services).await?;
     wrote |= writer.prune(&accounts, &live.accounts).await?;
     Ok(Applied { wrote, refused })
+}
+
+/// Applies the ConfigMap alone. Returns whether it was written.
+pub async fn apply_config(
+    context: &Context,
+    cluster: &KafkaCluster,
+    names: &Names<'_>,
+    live: &Live,
+    config: &ConfigMap,
+) -> Result<bool> {
+    let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
+    writer.all(std::slice::from_ref(config), &live.config_maps).await
 }
 
 struct Writer<'a> {

@@ -50,14 +50,31 @@ pub struct Tended {
     pub refused: Option<String>,
 }
 
-/// Gives every claim its size, its owner, and the `id` of the cluster that it holds data of, once
-/// that is certain.
+/// Notes on every claim the `id` of the cluster that it holds data of, once that is certain.
+/// Returns whether any was new.
+pub async fn note(
+    context: &Context,
+    names: &Names<'_>,
+    claims: &BTreeMap<BrokerId, PersistentVolumeClaim>,
+    id: &str,
+) -> Result<bool> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), names.namespace);
+    let mut wrote = false;
+    let present = claims.values().filter(|claim| claim.metadata.deletion_timestamp.is_none());
+    for claim in present.filter(|claim| !claim.annotations().contains_key(ID)) {
+        let part = json!({"metadata": {"annotations": {ID: id}}});
+        patch_part(&context.metrics, &api, &claim.name_any(), &part).await?;
+        wrote = true;
+    }
+    Ok(wrote)
+}
+
+/// Gives every claim its size and its owner.
 pub async fn tend(
     context: &Context,
     cluster: &KafkaCluster,
     names: &Names<'_>,
     claims: &BTreeMap<BrokerId, PersistentVolumeClaim>,
-    id: Option<&str>,
 ) -> Result<Tended> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), names.namespace);
     let wanted = cluster.spec.brokers.storage.as_ref().map(|s| s.size.as_str());
@@ -69,11 +86,6 @@ pub async fn tend(
         if let Some(owners) = owners(claim, uid, owner.as_ref()) {
             let version = &claim.metadata.resource_version;
             let part = json!({"metadata": {"ownerReferences": owners, "resourceVersion": version}});
-            patch_part(&context.metrics, &api, &name, &part).await?;
-            tended.wrote = true;
-        }
-        if let Some(id) = id.filter(|_| claim.annotations().get(ID).is_none()) {
-            let part = json!({"metadata": {"annotations": {ID: id}}});
             patch_part(&context.metrics, &api, &name, &part).await?;
             tended.wrote = true;
         }

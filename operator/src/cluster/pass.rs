@@ -37,15 +37,14 @@ impl Operator {
             self.write_status(&cluster, &new).await?;
             return Ok(Action::await_change());
         }
-        let problems = build::check_config(&cluster);
-        if !problems.is_empty() {
-            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            return self.invalid(&cluster, &problems).await;
-        }
         let look = self.look(cluster).await?;
+        let kept = self.keep(&look).await?;
+        if !build::check_config(&look.cluster).is_empty() {
+            return self.invalid(look, kept).await;
+        }
         let (look, wrote, mut problems) = match look.cluster.spec.paused {
-            true => (look, false, Vec::new()),
-            false => self.change(look).await?,
+            true => (look, kept, Vec::new()),
+            false => self.change(look, kept).await?,
         };
         problems.extend(status::unaddressed(&look));
         let new = status::of_pass(&look, &problems, &Time(Timestamp::now()));
@@ -77,7 +76,8 @@ impl Operator {
         };
         let gone = cluster.metadata.deletion_timestamp.is_some();
         let other = cluster.metadata.uid != look.cluster.metadata.uid;
-        if gone || other || !build::check_config(&cluster).is_empty() {
+        let valid = build::check_config(&cluster) == build::check_config(&look.cluster);
+        if gone || other || !valid {
             return Ok(unstepped(look));
         }
         let again = self.look(cluster).await?;
@@ -90,8 +90,9 @@ impl Operator {
     /// Applies what is wanted, then takes the step. What lies between the last look and a step that
     /// cannot be taken back is as short as can be: all that takes time comes before that look.
     /// Returns what was seen last, whether anything was written, and what the user has to know.
-    async fn change(&self, look: Look) -> Result<(Look, bool, Vec<Problem>)> {
-        let (mut wrote, mut problems) = self.apply(&look).await?;
+    async fn change(&self, look: Look, kept: bool) -> Result<(Look, bool, Vec<Problem>)> {
+        let (applied, mut problems) = self.apply(&look).await?;
+        let mut wrote = kept | applied;
         let look = self.confirmed(look, wrote).await?;
         match self.act(&look).await {
             Ok(acted) => wrote |= acted,
@@ -106,9 +107,7 @@ impl Operator {
         let Look { cluster, live, .. } = look;
         let names = names(cluster);
         let mut problems = Vec::new();
-        let id = look.seen.cluster.as_ref().map(|_| build::cluster_id(cluster));
-        let tended =
-            claims::tend(&self.context, cluster, &names, &live.claims, id.as_deref()).await?;
+        let tended = claims::tend(&self.context, cluster, &names, &live.claims).await?;
         let image = build::image(cluster, &self.context.settings.broker_image);
         let voters = voters(look);
         let input = ClusterInput {
@@ -118,17 +117,17 @@ impl Operator {
             begin: begins(cluster, live),
             secret: secret::stage(live, &names),
             image: &image,
+            facts: &look.facts,
         };
         let mut objects = build::objects(&input);
         if let Some(message) = tended.refused {
             claims::keep_size(&mut objects.stateful_set, live.set(&names));
-            problems.push(Problem { reason: "VolumeCannotGrow", message, lasting: true });
+            problems.push(Problem::of_volume(message));
         }
         let made = secret::ensure(&self.context, &input, &names, live).await?;
         let applied = children::apply_all(&self.context, cluster, &names, live, &objects).await?;
         let mut wrote = tended.wrote | made | applied.wrote;
         problems.extend(applied.refused);
-        wrote |= self.annotate_pods(look).await?;
         problems.extend(self.blind_spots(cluster));
         if let (Some(admin), Some(_)) = (&look.admin, &look.seen.cluster) {
             match dynamic::apply(admin, cluster).await {
@@ -137,6 +136,36 @@ impl Operator {
             }
         }
         Ok((wrote, problems))
+    }
+
+    /// Care that can only help, whatever else is paused, refused or in vain: brokers learn where they
+    /// are, files remember it for those that start while no operator works, and claims say whose
+    /// data they hold. What fails holds up none of the rest. Returns whether anything was written.
+    async fn keep(&self, look: &Look) -> Result<bool> {
+        let Look { cluster, live, .. } = look;
+        let names = names(cluster);
+        let told = self.annotate_pods(look).await;
+        let remembered = match live.config_maps.get(&names.config()) {
+            Some(config) => {
+                let kept = build::kept_config(cluster, config, &look.facts);
+                match kept == *config {
+                    true => Ok(false),
+                    false => {
+                        let wanted = build::owned_config(cluster, kept);
+                        children::apply_config(&self.context, cluster, &names, live, &wanted).await
+                    }
+                }
+            }
+            None => Ok(false),
+        };
+        let noted = match &look.seen.cluster {
+            Some(_) => {
+                let id = build::cluster_id(cluster);
+                claims::note(&self.context, &names, &live.claims, &id).await
+            }
+            None => Ok(false),
+        };
+        Ok(told? | remembered? | noted?)
     }
 
     /// A step that brokers did not take is tried again in the next pass; the user hears of it.
@@ -199,11 +228,31 @@ impl Operator {
         })
     }
 
-    async fn invalid(&self, cluster: &KafkaCluster, problems: &[String]) -> Result<Action> {
-        let live = super::observe::read(&self.context.client, &names(cluster)).await?;
-        let new = status::of_invalid(cluster, &live, problems, &Time(Timestamp::now()));
-        self.write_status(cluster, &new).await?;
-        Ok(Action::requeue(self.context.settings.resync()))
+    /// A config that brokers would refuse: nothing that may make one start with it is applied.
+    /// Volumes still grow, and voters still follow: neither has anything to do with the config.
+    async fn invalid(&self, look: Look, kept: bool) -> Result<Action> {
+        let mut wrote = kept;
+        let mut look = look;
+        let mut problems = Vec::new();
+        if !look.cluster.spec.paused {
+            let names = names(&look.cluster);
+            let tended =
+                claims::tend(&self.context, &look.cluster, &names, &look.live.claims).await?;
+            wrote |= tended.wrote;
+            problems.extend(tended.refused.map(Problem::of_volume));
+            if matches!(look.plan.step, Step::AddVoter(_) | Step::RemoveVoter(_)) {
+                look = self.confirmed(look, wrote).await?;
+                match self.act(&look).await {
+                    Ok(acted) => wrote |= acted,
+                    Err(error) => problems.push(self.not_taken(&look, error)?),
+                }
+            }
+        }
+        let new = status::of_invalid(&look, &problems, &Time(Timestamp::now()));
+        let told = self.write_status(&look.cluster, &new).await?;
+        self.measure(&look, &new, wrote || told);
+        let again = if wrote { AGAIN } else { self.context.settings.resync() };
+        Ok(Action::requeue(again))
     }
 
     /// Says in the status why a pass failed, where only a user can mend that.

@@ -28,12 +28,18 @@ pub struct Problem {
     pub lasting: bool,
 }
 
+impl Problem {
+    /// A volume that does not get the size that the spec asks for.
+    pub fn of_volume(message: String) -> Problem {
+        Problem { reason: "VolumeCannotGrow", message, lasting: true }
+    }
+}
+
 /// The status after a pass.
 pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
-    let Look { cluster, live, facts, seen, plan, .. } = look;
-    let names = super::names(cluster);
+    let Look { cluster, plan, .. } = look;
     let mut status = cluster.status.clone().unwrap_or_default();
-    common(&mut status, cluster, &names, live);
+    seen_now(&mut status, look, now);
     let phase = match (plan.phase, problems.iter().any(|problem| problem.lasting)) {
         (plan::Phase::Ready, true) => Phase::Degraded,
         (phase, _) => phase_of(phase),
@@ -42,7 +48,16 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
     status.step = step(&status, plan, phase, &message, now);
     status.phase = Some(phase);
     status.message = Some(message);
-    status.version = version(live.pods.values()).or(status.version);
+    conditions(&mut status, cluster, look, problems, now);
+    status
+}
+
+/// What is, whatever is to be.
+fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
+    let Look { cluster, live, facts, seen, plan, .. } = look;
+    let names = super::names(cluster);
+    common(status, cluster, &names, live);
+    status.version = version(live.pods.values()).or(status.version.take());
     if seen.cluster.is_some() {
         status.cluster_id = Some(build::cluster_id(cluster));
     }
@@ -60,23 +75,23 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
         in_flight: i64::try_from(progress.in_flight).unwrap_or(i64::MAX),
         remaining: i64::try_from(progress.remaining).unwrap_or(i64::MAX),
     });
-    conditions(&mut status, cluster, look, problems, now);
-    status
 }
 
-/// The status of a cluster whose spec cannot be had: its objects stay as they are.
-pub fn of_invalid(
-    cluster: &KafkaCluster,
-    live: &Live,
-    problems: &[String],
-    now: &Time,
-) -> KafkaClusterStatus {
+/// The status of a cluster whose config brokers would refuse. The rest of the spec waits with it:
+/// what belongs together is not applied by halves.
+pub fn of_invalid(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
+    let cluster = &look.cluster;
     let mut status = cluster.status.clone().unwrap_or_default();
-    common(&mut status, cluster, &super::names(cluster), live);
-    let named: Vec<&str> = problems.iter().take(NAMED_MAX).map(String::as_str).collect();
-    let rest = problems.len() - named.len();
+    seen_now(&mut status, look, now);
+    let wrong = build::check_config(cluster);
+    let named: Vec<String> = wrong.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let rest = wrong.len() - named.len();
     let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
-    let message = format!("{}{rest}; nothing is changed until this is", named.join("; "));
+    let mut message =
+        format!("{}{rest}; the spec is not applied until this is mended", named.join("; "));
+    for problem in problems {
+        message.extend(["; ", &problem.message]);
+    }
     status.phase = Some(Phase::Invalid);
     status.step = None;
     for (kind, holds) in [(kind::VALID, false), (kind::READY, false), (kind::PROGRESSING, false)] {
@@ -188,7 +203,8 @@ fn brokers(names: &Names<'_>, look: &Look, now: &Time) -> Vec<BrokerStatus> {
     let status = |(id, state): (&BrokerId, &plan::BrokerStatus)| {
         let view = seen.pods.get(id);
         let known = cluster.and_then(|c| c.brokers.get(id));
-        let node_rack = facts.brokers.get(&id.0).and_then(|b| b.node.rack.clone());
+        let node = facts.brokers.get(&id.0).and_then(|broker| broker.node.as_ref());
+        let node_rack = node.and_then(|node| node.rack.clone());
         let words = [Some(&state.message), health.get(id)].into_iter().flatten();
         let words: Vec<&str> = words.map(String::as_str).filter(|w| !w.is_empty()).collect();
         let name = state.state.name();

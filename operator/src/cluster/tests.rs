@@ -520,3 +520,112 @@ async fn a_listener_without_an_address_is_told_of_once_the_brokers_are_ready() {
     look.plan.phase = plan::Phase::Creating;
     assert_eq!(status::unaddressed(&look), None, "they come with the brokers");
 }
+
+const CONFIG: &str = "/api/v1/namespaces/ns/configmaps/c-config";
+
+/// A cluster with an external listener whose pods run on nodes and whose Services have ports.
+async fn reached_from_outside(api: &FakeApi) -> Arc<Operator> {
+    let listeners = json!([{"name": "plain", "port": 9092},
+        {"name": "ext", "port": 9095, "type": "NodePort"}]);
+    cluster(api, json!({"brokers": {"replicas": 2}, "listeners": listeners}));
+    let operator = operator(api);
+    operator.pass("ns", "c").await.unwrap();
+    for name in ["c-ext-0", "c-ext-1", "c-ext-bootstrap"] {
+        let path = format!("/api/v1/namespaces/ns/services/{name}");
+        let mut service = api.get(&path).unwrap();
+        service["spec"]["ports"][0]["nodePort"] = json!(31_000);
+        api.put(&path, service);
+    }
+    start_pods(api, 2, &running());
+    on_nodes(api);
+    operator.pass("ns", "c").await.unwrap();
+    operator
+}
+
+fn on_nodes(api: &FakeApi) {
+    for ordinal in 0..2 {
+        let path = format!("{PODS}/c-broker-{ordinal}");
+        let mut pod = api.get(&path).unwrap();
+        pod["spec"]["nodeName"] = json!("n");
+        pod["status"]["hostIP"] = json!(format!("10.0.0.{ordinal}"));
+        api.put(&path, pod);
+    }
+}
+
+fn told(api: &FakeApi, ordinal: usize) -> Value {
+    let pod = api.get(&format!("{PODS}/c-broker-{ordinal}")).unwrap();
+    pod["metadata"]["annotations"]["barnabas.dev/broker-properties"].clone()
+}
+
+fn edit(api: &FakeApi, change: impl FnOnce(&mut Value)) {
+    let path = format!("{CLUSTERS}/c");
+    let mut object = api.get(&path).unwrap();
+    change(&mut object["spec"]);
+    api.put(&path, object);
+}
+
+#[tokio::test]
+async fn files_remember_addresses_for_pods_that_start_without_an_operator() {
+    let api = FakeApi::default();
+    let operator = reached_from_outside(&api).await;
+    let file = |ordinal: usize| {
+        let config = api.get(CONFIG).unwrap();
+        config["data"][format!("c-broker-{ordinal}.properties")].as_str().unwrap().to_owned()
+    };
+    assert!(told(&api, 1).as_str().unwrap().contains("EXT://10.0.0.1:31000"));
+    assert!(file(1).contains("EXT://10.0.0.1:31000"), "{}", file(1));
+    api.remove(&format!("{PODS}/c-broker-1"));
+    operator.pass("ns", "c").await.unwrap();
+    assert!(file(1).contains("EXT://10.0.0.1:31000"), "it is not forgotten: {}", file(1));
+}
+
+/// A cluster that is paused or has a wrong config, or one object of which is refused, still tells
+/// brokers where they are: their pods come and go whatever the operator does.
+#[tokio::test]
+async fn brokers_are_told_their_addresses_whatever_else_is_held_up() {
+    let spoil: [fn(&mut Value); 2] = [
+        |spec| spec["paused"] = json!(true),
+        |spec| spec["config"] = json!({"min.insinc.replicas": 2}),
+    ];
+    for spoil in spoil {
+        let api = FakeApi::default();
+        let operator = reached_from_outside(&api).await;
+        edit(&api, |spec| {
+            spoil(spec);
+            spec["brokers"]["replicas"] = json!(3);
+            spec["listeners"][0]["port"] = json!(9999);
+        });
+        start_pods(&api, 2, &running());
+        on_nodes(&api);
+        let path = format!("{PODS}/c-broker-0");
+        let mut pod = api.get(&path).unwrap();
+        pod["status"]["hostIP"] = json!("10.0.0.7");
+        api.put(&path, pod);
+        operator.pass("ns", "c").await.unwrap();
+        assert!(told(&api, 0).as_str().unwrap().contains("EXT://10.0.0.7:31000"));
+        let config = api.get(CONFIG).unwrap();
+        let file = config["data"]["c-broker-0.properties"].as_str().unwrap();
+        assert!(file.contains("EXT://10.0.0.7:31000"), "{file}");
+        assert!(file.contains("PLAIN://") && file.contains(":9092"), "not of the new spec: {file}");
+        let set = api.get(&format!("{SETS}/c-broker")).unwrap();
+        assert_eq!(set["spec"]["replicas"], 2);
+        for _ in 0..2 {
+            operator.pass("ns", "c").await.unwrap();
+        }
+        api.take_writes();
+        operator.pass("ns", "c").await.unwrap();
+        assert_eq!(api.take_writes(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn addresses_do_not_wait_for_an_object_that_is_refused() {
+    let api = FakeApi::default();
+    let operator = reached_from_outside(&api).await;
+    edit(&api, |spec| spec["brokers"]["replicas"] = json!(3));
+    start_pods(&api, 2, &running());
+    on_nodes(&api);
+    api.refuse(&format!("{SETS}/c-broker"));
+    operator.pass("ns", "c").await.unwrap_err();
+    assert!(told(&api, 0).as_str().unwrap().contains("EXT://10.0.0.0:31000"));
+}

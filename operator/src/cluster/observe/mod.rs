@@ -80,7 +80,8 @@ impl Operator {
         let nodes: Vec<_> =
             live.pods.values().filter_map(|p| self.nodes.get(node_name(p)?)).collect();
         let nodes = nodes.iter().map(|node| &**node);
-        Facts::observe(cluster, live.pods.values(), nodes, live.services.values())
+        let config = live.config_maps.get(&super::names(cluster).config());
+        Facts::observe(cluster, live.pods.values(), nodes, live.services.values(), config)
     }
 
     fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) -> Observed {
