@@ -116,6 +116,11 @@ pub struct KafkaClusterSpec {
     /// How partitions move when brokers come and go.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rebalance: RebalanceSpec,
+    /// Which operator looks after the cluster, where there are several: the one with this class. The
+    /// one without a class where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub operator_class: Option<String>,
     /// True: the operator changes nothing and reports only, but for what brokers are told of their
     /// racks and addresses.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -6,11 +6,12 @@ mod children;
 mod claims;
 mod dynamic;
 mod observe;
+pub mod owner;
 mod pass;
 mod secret;
 mod status;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,8 @@ pub struct Operator {
     failures: Mutex<HashMap<(String, String), u32>>,
     /// Connections to the brokers of each cluster.
     admins: Mutex<HashMap<(String, String), Admin>>,
+    /// Clusters of other operators that were told of, by uid, and whose.
+    others: Mutex<HashSet<(String, String)>>,
 }
 
 /// Runs until stopped.
@@ -61,8 +64,7 @@ pub async fn run(context: Arc<Context>, stop: Stop) -> Result<()> {
         false => Nodes::unknown(),
     };
     nodes.settled().await;
-    let operator =
-        Arc::new(Operator { context, nodes, failures: Mutex::default(), admins: Mutex::default() });
+    let operator = Arc::new(Operator::new(context, nodes));
     let namespaces = operator.context.settings.namespaces();
     let scopes: Vec<Option<String>> = match namespaces.is_empty() {
         true => vec![None],
@@ -194,6 +196,11 @@ fn backoff(failures: u32) -> Duration {
 }
 
 impl Operator {
+    fn new(context: Arc<Context>, nodes: Arc<Nodes>) -> Operator {
+        let (failures, admins, others) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Operator { context, nodes, failures, admins, others }
+    }
+
     /// The cluster is gone: so are its connections and its series.
     fn forget(&self, namespace: &str, name: &str) {
         self.context.metrics.forget_cluster(namespace, name);

@@ -5,13 +5,15 @@ use std::time::Duration;
 use build::ClusterInput;
 use crd::{KafkaCluster, KafkaClusterStatus, Phase, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Api, Resource};
 use plan::{Plan, Step};
 use serde_json::json;
 
 use super::observe::{Live, Look};
+use super::owner::{Standing, standing};
 use super::status::{self, Problem};
 use super::{Operator, children, claims, dynamic, names, reason_of, secret};
 use crate::apply::MANAGER;
@@ -32,8 +34,11 @@ impl Operator {
             // Its objects go with it: they have it for an owner.
             return Ok(Action::await_change());
         }
+        let Some(cluster) = self.owned(cluster).await? else {
+            return Ok(Action::requeue(self.context.settings.resync()));
+        };
         if self.context.namespace_goes(namespace).await {
-            let new = status::of_going(&cluster, &Time(Timestamp::now()));
+            let new = status::of_going(&cluster, &now());
             self.write_status(&cluster, &new).await?;
             return Ok(Action::await_change());
         }
@@ -47,7 +52,7 @@ impl Operator {
             false => self.change(look, kept).await?,
         };
         problems.extend(status::unaddressed(&look));
-        let new = status::of_pass(&look, &problems, &Time(Timestamp::now()));
+        let new = status::of_pass(&look, &problems, &now());
         let told = self.write_status(&look.cluster, &new).await?;
         self.measure(&look, &new, wrote || told);
         Ok(self.next(&look.plan, wrote))
@@ -59,8 +64,15 @@ impl Operator {
         namespace: &str,
         name: &str,
     ) -> Result<Option<KafkaCluster>> {
-        let api = Api::namespaced(self.context.client.clone(), namespace);
-        api.get_opt(name).await.map_err(Error::api(format!("read KafkaCluster {name}")))
+        let api: Api<DeserializeGuard<KafkaCluster>> =
+            Api::namespaced(self.context.client.clone(), namespace);
+        let found = api.get_opt(name).await;
+        let found = found.map_err(Error::api(format!("read KafkaCluster {name}")))?;
+        match found {
+            None => Ok(None),
+            Some(DeserializeGuard(Ok(cluster))) => Ok(Some(cluster)),
+            Some(DeserializeGuard(Err(invalid))) => Err(Error::Unreadable(invalid.error)),
+        }
     }
 
     /// Before anything that cannot be taken back, and after anything was applied, everything is
@@ -75,7 +87,9 @@ impl Operator {
             return Ok(unstepped(look));
         };
         let gone = cluster.metadata.deletion_timestamp.is_some();
-        let other = cluster.metadata.uid != look.cluster.metadata.uid;
+        let class = cluster.spec.operator_class.as_deref();
+        let ours = standing(&cluster.metadata, class, &self.context.settings) == Standing::Ours;
+        let other = cluster.metadata.uid != look.cluster.metadata.uid || !ours;
         let valid = build::check_config(&cluster) == build::check_config(&look.cluster);
         if gone || other || !valid {
             return Ok(unstepped(look));
@@ -248,7 +262,7 @@ impl Operator {
                 }
             }
         }
-        let new = status::of_invalid(&look, &problems, &Time(Timestamp::now()));
+        let new = status::of_invalid(&look, &problems, &now());
         let told = self.write_status(&look.cluster, &new).await?;
         self.measure(&look, &new, wrote || told);
         let again = if wrote { AGAIN } else { self.context.settings.resync() };
@@ -257,16 +271,71 @@ impl Operator {
 
     /// Says in the status why a pass failed, where only a user can mend that.
     pub async fn report_failure(&self, namespace: &str, name: &str, error: &Error) {
+        if let Error::Unreadable(error) = error {
+            if let Err(error) = self.report_unreadable(namespace, name, error).await {
+                tracing::warn!(namespace, name, %error, "failure not reported");
+            }
+            return;
+        }
         let Some(reason) = reason_of(error.category()) else { return };
         let report = async {
             let Some(cluster) = self.cluster(namespace, name).await? else { return Ok(()) };
-            let now = Time(Timestamp::now());
-            let new = status::of_failure(&cluster, reason, &error.to_string(), &now);
+            let class = cluster.spec.operator_class.as_deref();
+            if standing(&cluster.metadata, class, &self.context.settings) != Standing::Ours {
+                return Ok(());
+            }
+            let new = status::of_failure(&cluster, reason, &error.to_string(), &now());
             self.write_status(&cluster, &new).await?;
             Ok::<(), Error>(())
         };
         if let Err(error) = report.await {
             tracing::debug!(namespace, name, %error, "failure not reported");
+        }
+    }
+
+    /// A spec of a newer version, or one that got past a definition that is not ours: nothing is done
+    /// to the cluster, and its status says so instead of what was true before.
+    async fn report_unreadable(&self, namespace: &str, name: &str, error: &str) -> Result<()> {
+        let resource = ApiResource::erase::<KafkaCluster>(&());
+        let client = self.context.client.clone();
+        let api: Api<DynamicObject> = Api::namespaced_with(client, namespace, &resource);
+        let found = api.get_opt(name).await.map_err(Error::api(format!("read {name}")))?;
+        let Some(object) = found else { return Ok(()) };
+        let class = object.data["spec"]["operatorClass"].as_str();
+        match standing(&object.metadata, class, &self.context.settings) {
+            Standing::Ours | Standing::Free => {}
+            Standing::Others(_) | Standing::OtherClass { .. } => return Ok(()),
+        }
+        let before = serde_json::from_value(object.data["status"].clone()).unwrap_or_default();
+        let new = status::of_unreadable(&before, object.metadata.generation, error, &now());
+        if before != new {
+            self.patch_status(namespace, name, object.metadata.uid.as_ref(), &new).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether it was written: the cluster may be gone.
+    async fn patch_status(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: Option<&String>,
+        new: &KafkaClusterStatus,
+    ) -> Result<bool> {
+        let api: Api<KafkaCluster> = Api::namespaced(self.context.client.clone(), namespace);
+        self.context.metrics.wrote("KafkaClusterStatus");
+        let patch = json!({
+            "apiVersion": KafkaCluster::api_version(&()), "kind": KafkaCluster::kind(&()),
+            "metadata": {"name": name, "uid": uid},
+            "status": new,
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        match api.patch_status(name, &params, &Patch::Apply(&patch)).await {
+            Ok(_) => Ok(true),
+            Err(error) if crate::error::is_not_found(&error) => Ok(false),
+            // It was written, and what came back holds what cannot be read.
+            Err(kube::Error::SerdeError(_)) => Ok(true),
+            Err(error) => Err(Error::api("write the status")(error)),
         }
     }
 
@@ -276,18 +345,9 @@ impl Operator {
             return Ok(false);
         }
         let names = names(cluster);
-        let api: Api<KafkaCluster> = Api::namespaced(self.context.client.clone(), names.namespace);
-        self.context.metrics.wrote("KafkaClusterStatus");
-        let patch = json!({
-            "apiVersion": KafkaCluster::api_version(&()), "kind": KafkaCluster::kind(&()),
-            "metadata": {"name": names.cluster, "uid": cluster.metadata.uid},
-            "status": new,
-        });
-        let params = PatchParams::apply(MANAGER).force();
-        match api.patch_status(names.cluster, &params, &Patch::Apply(&patch)).await {
-            Ok(_) => {}
-            Err(error) if crate::error::is_not_found(&error) => return Ok(false),
-            Err(error) => return Err(Error::api("write the status")(error)),
+        let uid = cluster.metadata.uid.as_ref();
+        if !self.patch_status(names.namespace, names.cluster, uid, new).await? {
+            return Ok(false);
         }
         let before = cluster.status.as_ref().and_then(|status| status.phase);
         if let Some(phase) = new.phase.filter(|phase| Some(*phase) != before) {
@@ -343,6 +403,10 @@ impl Operator {
         let wanted = if wrote { Some(wanted.unwrap_or(AGAIN).min(AGAIN * 2)) } else { wanted };
         Action::requeue(wanted.unwrap_or(self.context.settings.resync()))
     }
+}
+
+fn now() -> Time {
+    Time(Timestamp::now())
 }
 
 /// The step is no longer what follows, or not for sure: nothing is done, and looked again soon.

@@ -57,6 +57,8 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
     let Look { cluster, live, facts, seen, plan, .. } = look;
     let names = super::names(cluster);
     common(status, cluster, &names, live);
+    let owner = cluster.metadata.annotations.as_ref().and_then(|all| all.get(super::owner::OWNER));
+    status.operator = owner.cloned();
     status.version = version(live.pods.values()).or(status.version.take());
     if seen.cluster.is_some() {
         status.cluster_id = Some(build::cluster_id(cluster));
@@ -114,6 +116,31 @@ pub fn of_failure(
     set(&mut status, cluster, now, kind::READY, ConditionStatus::False, reason, error);
     set(&mut status, cluster, now, kind::DEGRADED, ConditionStatus::True, reason, error);
     status.message = Some(error.into());
+    status
+}
+
+/// The status of a cluster whose spec this operator cannot read.
+pub fn of_unreadable(
+    before: &KafkaClusterStatus,
+    generation: Option<i64>,
+    error: &str,
+    now: &Time,
+) -> KafkaClusterStatus {
+    let mut status = before.clone();
+    let version = env!("CARGO_PKG_VERSION");
+    let message = format!(
+        "operator {version} cannot read this resource, and changes nothing of it: {error}; a newer \
+         operator may, or take out of the spec what this one does not know"
+    );
+    status.observed_generation = generation;
+    status.phase = Some(Phase::Invalid);
+    status.step = None;
+    for kind in [kind::VALID, kind::READY, kind::PROGRESSING] {
+        let (reason, message) = ("Unreadable".into(), message.clone());
+        let new = NewCondition { kind, status: ConditionStatus::False, reason, message };
+        set_condition(&mut status.conditions, new, generation, now);
+    }
+    status.message = Some(message);
     status
 }
 

@@ -21,14 +21,14 @@ struct Cli {
 }
 
 fn operator(api: &FakeApi) -> Arc<Operator> {
-    let settings = Cli::parse_from(["operator", "--broker-image", "barnabas/broker:1"]).settings;
+    operator_with(api, &[])
+}
+
+fn operator_with(api: &FakeApi, flags: &[&str]) -> Arc<Operator> {
+    let all = [&["operator", "--broker-image", "barnabas/broker:1"], flags].concat();
+    let settings = Cli::parse_from(all).settings;
     let context = Arc::new(Context::new(api.client(), settings));
-    Arc::new(Operator {
-        context,
-        nodes: Nodes::unknown(),
-        failures: Mutex::default(),
-        admins: Mutex::default(),
-    })
+    Arc::new(Operator::new(context, Nodes::unknown()))
 }
 
 fn cluster(api: &FakeApi, spec: Value) {
@@ -371,7 +371,8 @@ async fn volumes_that_outlived_their_cluster_give_it_its_id_again() {
     assert!(text.contains("barnabas.cluster.id=Zaud-0OJTzeHgMGkccguPg\n"), "{text}");
     assert!(text.contains("barnabas.quorum.begin=false\n"), "{text}");
     let object = api.get(&format!("{CLUSTERS}/c")).unwrap();
-    assert!(object["metadata"]["annotations"].is_null(), "the user's object stays theirs");
+    let noted = &object["metadata"]["annotations"]["barnabas.dev/cluster-id"];
+    assert!(noted.is_null(), "the user's object stays theirs");
 }
 
 #[tokio::test]
@@ -628,4 +629,117 @@ async fn addresses_do_not_wait_for_an_object_that_is_refused() {
     api.refuse(&format!("{SETS}/c-broker"));
     operator.pass("ns", "c").await.unwrap_err();
     assert!(told(&api, 0).as_str().unwrap().contains("EXT://10.0.0.0:31000"));
+}
+
+const OWNER: &str = "barnabas.dev/operator";
+
+fn owner(api: &FakeApi) -> Value {
+    api.get(&format!("{CLUSTERS}/c")).unwrap()["metadata"]["annotations"][OWNER].clone()
+}
+
+/// Two operators over one cluster would undo each other's work for ever.
+#[tokio::test]
+async fn a_cluster_has_one_operator_and_a_second_leaves_it_alone() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    for namespace in ["a", "b"] {
+        api.put(&format!("/api/v1/namespaces/{namespace}"), json!({"kind": "Namespace"}));
+    }
+    let first = operator_with(&api, &["--namespace", "a"]);
+    let second = operator_with(&api, &["--namespace", "b"]);
+    first.pass("ns", "c").await.unwrap();
+    assert_eq!(
+        (owner(&api), &status(&api)["operator"]),
+        (json!("a/barnabas-operator"), &json!("a/barnabas-operator"))
+    );
+    let before = status(&api);
+    api.take_writes();
+    for _ in 0..3 {
+        second.pass("ns", "c").await.unwrap();
+    }
+    let writes = api.take_writes();
+    assert!(writes.len() == 1 && writes[0].contains("/events"), "told of once: {writes:?}");
+    assert_eq!(status(&api), before);
+    let seen: KafkaCluster =
+        serde_json::from_value(api.get(&format!("{CLUSTERS}/c")).unwrap()).unwrap();
+    let foreign = |operator: &Operator| {
+        crate::topic::ClusterFacts::new(&seen, &operator.context.settings).foreign
+    };
+    assert_eq!((foreign(&first), foreign(&second)), (false, true), "nor its topics");
+    // Handed over, it is the other's.
+    let path = format!("{CLUSTERS}/c");
+    let mut object = api.get(&path).unwrap();
+    object["metadata"]["annotations"][OWNER] = json!("b/barnabas-operator");
+    api.put(&path, object);
+    second.pass("ns", "c").await.unwrap();
+    assert_eq!(status(&api)["operator"], "b/barnabas-operator");
+    api.take_writes();
+    first.pass("ns", "c").await.unwrap();
+    assert!(api.take_writes().iter().all(|write| write.contains("/events")));
+}
+
+#[tokio::test]
+async fn a_class_says_whose_a_cluster_is_and_hands_it_over() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let plain = operator_with(&api, &["--namespace", "a"]);
+    let classed = operator_with(&api, &["--namespace", "b", "--operator-class", "team-b"]);
+    classed.pass("ns", "c").await.unwrap();
+    assert_eq!(api.take_writes(), Vec::<String>::new());
+    plain.pass("ns", "c").await.unwrap();
+    edit(&api, |spec| spec["operatorClass"] = json!("team-b"));
+    plain.pass("ns", "c").await.unwrap();
+    assert_eq!(owner(&api), Value::Null, "it lets go");
+    classed.pass("ns", "c").await.unwrap();
+    assert_eq!(owner(&api), "b/barnabas-operator");
+}
+
+/// A release that was removed and made anew under another name finds its clusters.
+#[tokio::test]
+async fn a_cluster_of_an_operator_that_is_gone_is_taken_over() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    operator_with(&api, &["--namespace", "a"]).pass("ns", "c").await.unwrap();
+    let second = operator_with(&api, &["--namespace", "b"]);
+    let lease = |renewed: &str| {
+        api.put(
+            "/apis/coordination.k8s.io/v1/namespaces/a/leases/barnabas-operator",
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "spec": {"renewTime": renewed}}),
+        );
+    };
+    lease(&k8s_openapi::jiff::Timestamp::now().to_string());
+    second.pass("ns", "c").await.unwrap();
+    assert_eq!(owner(&api), "a/barnabas-operator");
+    lease("2026-01-01T00:00:00.000000Z");
+    second.pass("ns", "c").await.unwrap();
+    assert_eq!(owner(&api), "b/barnabas-operator");
+}
+
+#[tokio::test]
+async fn a_spec_that_cannot_be_read_is_told_of_instead_of_what_was_true_before() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    edit(&api, |spec| {
+        spec["brokers"]["replicas"] = json!(3);
+        spec["ofTomorrow"] = json!(true);
+    });
+    let error = operator.pass("ns", "c").await.unwrap_err();
+    operator.report_failure("ns", "c", &error).await;
+    let status = status(&api);
+    assert_eq!(status["phase"], "Invalid");
+    for kind in ["Ready", "Valid"] {
+        let condition = condition(&status, kind);
+        assert_eq!(
+            (&condition["status"], &condition["reason"]),
+            (&json!("False"), &json!("Unreadable"))
+        );
+    }
+    assert!(status["message"].as_str().unwrap().contains("ofTomorrow"), "{status}");
+    assert_eq!(api.get(&format!("{SETS}/c-broker")).unwrap()["spec"]["replicas"], 1);
+    api.take_writes();
+    operator.report_failure("ns", "c", &error).await;
+    assert_eq!(api.take_writes(), Vec::<String>::new());
 }

@@ -18,6 +18,9 @@ pub struct Settings {
     /// Name of the Lease that one replica holds while it works.
     #[arg(long, env = "LEASE_NAME", default_value = "barnabas-operator")]
     pub lease_name: String,
+    /// Class of the clusters to look after (`spec.operatorClass`); those without one where empty.
+    #[arg(long, env = "OPERATOR_CLASS", default_value = "")]
+    pub operator_class: String,
     /// Work without a Lease; for a single replica only.
     #[arg(
         long, env = "NO_LEADER_ELECTION", action = clap::ArgAction::Set, default_value_t = false,
@@ -63,6 +66,11 @@ impl Settings {
     /// The namespaces to watch; none means all.
     pub fn namespaces(&self) -> Vec<&str> {
         self.watch_namespaces.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).collect()
+    }
+
+    /// What all replicas of this operator, and no other, call themselves.
+    pub fn identity(&self) -> String {
+        format!("{}/{}", self.namespace, self.lease_name)
     }
 
     pub fn resync(&self) -> Duration {

@@ -108,7 +108,12 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn take_cluster(&mut self, key: Key, facts: ClusterFacts) {
         let changed = self.shared.index().apply_cluster(key.clone(), facts);
-        if changed {
+        if changed && self.is_foreign(&key) {
+            // What is under way ends; the worker of a cluster that comes back is another.
+            if let Some(queue) = self.queues.remove(&key) {
+                queue.close();
+            }
+        } else if changed {
             self.look_at_all(&key);
         }
     }
@@ -143,6 +148,9 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
             return;
         }
         for (cluster, topic) in dirty {
+            if self.is_foreign(&cluster) {
+                continue;
+            }
             if !self.shared.index().has_topics(&cluster) {
                 if let Some(queue) = self.queues.remove(&cluster) {
                     queue.close();
@@ -155,11 +163,16 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn look_at_all(&mut self, cluster: &Key) {
         let topics = self.shared.index().topics_of(cluster);
-        if !self.missing.is_empty() || topics.is_empty() {
+        if !self.missing.is_empty() || topics.is_empty() || self.is_foreign(cluster) {
             return;
         }
         let queue = self.queue(cluster);
         topics.into_iter().for_each(|topic| queue.push(topic));
+    }
+
+    /// Another operator has the cluster: its topics are not even told of.
+    fn is_foreign(&self, cluster: &Key) -> bool {
+        self.shared.index().cluster(cluster).is_some_and(|facts| facts.foreign)
     }
 
     /// All topics are compared with Kafka, when there is nothing more urgent.
