@@ -22,7 +22,7 @@ pub struct ClusterInput<'a> {
     pub begin: bool,
     /// What brokers demand of each other.
     pub secret: SecretUse,
-    /// Image of the brokers; see [`image`].
+    /// Image of the brokers; see [`crate::image`].
     pub image: &'a str,
     /// What is known of the surroundings.
     pub facts: &'a Facts,
@@ -66,20 +66,4 @@ pub(crate) fn names(cluster: &KafkaCluster) -> Names<'_> {
         cluster: cluster.metadata.name.as_deref().unwrap_or_default(),
         namespace: cluster.metadata.namespace.as_deref().unwrap_or("default"),
     }
-}
-
-/// The image of a cluster's brokers: `spec.image`, else the operator's default image, with
-/// `spec.version` for its tag where the user names one.
-pub fn image(cluster: &KafkaCluster, default_image: &str) -> String {
-    if let Some(image) = &cluster.spec.image {
-        return image.clone();
-    }
-    let Some(version) = &cluster.spec.version else { return default_image.to_owned() };
-    let untagged = default_image.split('@').next().unwrap_or(default_image);
-    let name_start = untagged.rfind('/').map_or(0, |slash| slash + 1);
-    let repository = match untagged[name_start..].find(':') {
-        Some(colon) => &untagged[..name_start + colon],
-        None => untagged,
-    };
-    format!("{repository}:{version}")
 }

@@ -17,6 +17,7 @@ mod place;
 mod pod;
 mod policy;
 mod properties;
+mod release;
 mod secret;
 mod services;
 mod stateful_set;
@@ -25,15 +26,16 @@ pub use config::{
     ConfigProblem, check_config, cluster_id, config_hash, dynamic_config, static_config,
 };
 pub use facts::{BrokerFacts, Facts, ListenerFacts, NodeFacts};
-pub use input::{ClusterInput, Objects, SecretUse, image};
+pub use input::{ClusterInput, Objects, SecretUse};
 pub use listeners::{internal_bootstrap, listener_status, needs_pod_config};
 pub use metadata_of::{labels, owner_reference, selector};
 pub use names::{
     BROKER_PROPERTIES_ANNOTATION, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, CONTAINER, Names,
-    RESTART_ANNOTATION, ordinal_of_pod,
+    RESTART_ANNOTATION, RESTARTED_ANNOTATION, ordinal_of_pod,
 };
 pub use place::{Remembered, kept_config, owned_config, pod_properties};
 pub use properties::{broker_properties, common_properties};
+pub use release::{image, is_older, version};
 pub use secret::{internal_secret, mounts_internal_secret};
 pub use stateful_set::{claim_owner, immutable_difference, needs_recreation};
 

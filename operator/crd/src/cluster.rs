@@ -54,7 +54,8 @@ use crate::{ConfigValue, is_default};
 ).message("controllers.replicas cannot be more than brokers.replicas: voters are brokers"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaClusterSpec {
-    /// Version of the broker image; the operator's own version where absent.
+    /// Version of the broker image. Where absent a new cluster takes the operator's, and keeps it
+    /// (`upgradePolicy`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"))]
     pub version: Option<String>,
@@ -62,6 +63,10 @@ pub struct KafkaClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+    /// What happens where neither `version` nor `image` is given and an operator comes with another
+    /// image than the brokers run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub upgrade_policy: UpgradePolicy,
     /// When the image is pulled; Kubernetes' default where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
@@ -125,6 +130,16 @@ pub struct KafkaClusterSpec {
     /// racks and addresses.
     #[serde(default, skip_serializing_if = "is_default")]
     pub paused: bool,
+}
+
+/// What happens to brokers whose image nobody names when the operator comes with another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpgradePolicy {
+    /// They stay on the image that they run, and the status says that there is another.
+    #[default]
+    Manual,
+    /// They are rolled onto the operator's image.
+    Auto,
 }
 
 /// When an image is pulled.

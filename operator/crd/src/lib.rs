@@ -18,7 +18,7 @@ mod topic;
 pub use cluster::{
     AllowUnavailable, BrokersSpec, ControllersSpec, ImagePullPolicy, KafkaCluster,
     KafkaClusterSpec, RackSpec, RebalanceMode, RebalanceSpec, RollingSpec, StorageDeletionPolicy,
-    StorageSpec,
+    StorageSpec, UpgradePolicy,
 };
 pub use condition::{
     ConditionStatus, NewCondition, find_condition, kind, remove_condition, set_condition,

@@ -33,6 +33,15 @@ pub struct KafkaClusterStatus {
     /// Version that all brokers run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Image that all brokers ran when they were last all ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Level of the metadata (`barnabas.version`); it never goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_level: Option<i32>,
+    /// The oldest version that is known to read metadata of that level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_version: Option<String>,
     /// The cluster's id in Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,

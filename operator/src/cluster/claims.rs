@@ -143,8 +143,10 @@ fn owners(
     let now = claim.owner_references();
     let mut owners: Vec<_> = now.iter().filter(|o| o.uid != cluster).cloned().collect();
     owners.extend(wanted.cloned());
-    let has = now.iter().any(|o| o.uid == cluster);
-    (has != wanted.is_some()).then_some(owners)
+    // Ours as it is to be said now: an older version of the API may no longer be served.
+    let mut ours = now.iter().filter(|o| o.uid == cluster);
+    let same = ours.next() == wanted && ours.next().is_none();
+    (!same).then_some(owners)
 }
 
 /// Puts the live set's claim templates into the wanted one: its volumes cannot grow.
@@ -190,5 +192,9 @@ mod tests {
         assert_eq!(uids(owners(&claim("1Gi", &["x", "c"]), "c", None)).unwrap(), ["x"]);
         assert_eq!(uids(owners(&claim("1Gi", &["c"]), "c", Some(&ours))), None);
         assert_eq!(uids(owners(&claim("1Gi", &["x"]), "c", None)), None);
+        let newer = OwnerReference { api_version: "v2".into(), ..ours };
+        let said = owners(&claim("1Gi", &["x", "c"]), "c", Some(&newer)).unwrap();
+        assert_eq!(said[1].api_version, "v2", "and not twice: {said:?}");
+        assert_eq!(said.len(), 2);
     }
 }

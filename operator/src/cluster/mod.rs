@@ -10,8 +10,9 @@ pub mod owner;
 mod pass;
 mod secret;
 mod status;
+mod upgrade;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub struct Operator {
     admins: Mutex<HashMap<(String, String), Admin>>,
     /// Clusters of other operators that were told of, by uid, and whose.
     others: Mutex<HashSet<(String, String)>>,
+    /// Clusters that are being rolled because the operator is a new one.
+    rolls: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// Runs until stopped.
@@ -197,8 +200,14 @@ fn backoff(failures: u32) -> Duration {
 
 impl Operator {
     fn new(context: Arc<Context>, nodes: Arc<Nodes>) -> Operator {
-        let (failures, admins, others) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Operator { context, nodes, failures, admins, others }
+        Operator {
+            context,
+            nodes,
+            failures: Mutex::default(),
+            admins: Mutex::default(),
+            others: Mutex::default(),
+            rolls: Mutex::default(),
+        }
     }
 
     /// The cluster is gone: so are its connections and its series.
@@ -207,6 +216,7 @@ impl Operator {
         let key = (namespace.to_owned(), name.to_owned());
         self.failures.lock().remove(&key);
         self.admins.lock().remove(&key);
+        self.rolls.lock().remove(&key);
     }
 }
 

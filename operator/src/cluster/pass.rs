@@ -15,7 +15,7 @@ use serde_json::json;
 use super::observe::{Live, Look};
 use super::owner::{Standing, standing};
 use super::status::{self, Problem};
-use super::{Operator, children, claims, dynamic, names, reason_of, secret};
+use super::{Operator, children, claims, dynamic, names, reason_of, secret, upgrade};
 use crate::apply::MANAGER;
 use crate::error::{Category, Error, Result};
 use crate::runtime::Severity;
@@ -52,6 +52,7 @@ impl Operator {
             false => self.change(look, kept).await?,
         };
         problems.extend(status::unaddressed(&look));
+        self.end_roll(&look);
         let new = status::of_pass(&look, &problems, &now());
         let told = self.write_status(&look.cluster, &new).await?;
         self.measure(&look, &new, wrote || told);
@@ -122,7 +123,7 @@ impl Operator {
         let names = names(cluster);
         let mut problems = Vec::new();
         let tended = claims::tend(&self.context, cluster, &names, &live.claims).await?;
-        let image = build::image(cluster, &self.context.settings.broker_image);
+        let chosen = upgrade::choose(cluster, live, &self.context.settings.broker_image);
         let voters = voters(look);
         let input = ClusterInput {
             cluster,
@@ -130,7 +131,7 @@ impl Operator {
             voters: &voters,
             begin: begins(cluster, live),
             secret: secret::stage(live, &names),
-            image: &image,
+            image: &chosen.image,
             facts: &look.facts,
         };
         let mut objects = build::objects(&input);
@@ -138,10 +139,12 @@ impl Operator {
             claims::keep_size(&mut objects.stateful_set, live.set(&names));
             problems.push(Problem::of_volume(message));
         }
+        problems.extend(self.pace(look, &mut objects.stateful_set)?);
         let made = secret::ensure(&self.context, &input, &names, live).await?;
         let applied = children::apply_all(&self.context, cluster, &names, live, &objects).await?;
         let mut wrote = tended.wrote | made | applied.wrote;
         problems.extend(applied.refused);
+        problems.extend(chosen.problem);
         problems.extend(self.blind_spots(cluster));
         if let (Some(admin), Some(_)) = (&look.admin, &look.seen.cluster) {
             match dynamic::apply(admin, cluster).await {

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use plan::{Plan, Step};
 
 use super::observe::{Live, Look};
+use super::upgrade;
 
 /// Problems named in one message.
 const NAMED_MAX: usize = 5;
@@ -40,6 +41,7 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
     let Look { cluster, plan, .. } = look;
     let mut status = cluster.status.clone().unwrap_or_default();
     seen_now(&mut status, look, now);
+    upgrade::note(&mut status, look);
     let phase = match (plan.phase, problems.iter().any(|problem| problem.lasting)) {
         (plan::Phase::Ready, true) => Phase::Degraded,
         (phase, _) => phase_of(phase),
@@ -59,7 +61,8 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
     common(status, cluster, &names, live);
     let owner = cluster.metadata.annotations.as_ref().and_then(|all| all.get(super::owner::OWNER));
     status.operator = owner.cloned();
-    status.version = version(live.pods.values()).or(status.version.take());
+    let image = upgrade::uniform(live.pods.values());
+    status.version = image.map(|i| build::version(&i).to_owned()).or(status.version.take());
     if seen.cluster.is_some() {
         status.cluster_id = Some(build::cluster_id(cluster));
     }
@@ -167,7 +170,7 @@ fn common(status: &mut KafkaClusterStatus, cluster: &KafkaCluster, names: &Names
     status.selector = Some(build::selector(names.cluster));
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub fn is_ready(pod: &Pod) -> bool {
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let ready = conditions.any(|c| c.type_ == "Ready" && c.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()
@@ -203,22 +206,6 @@ fn step(
     let since = before.step.as_ref().filter(|step| step.name == name);
     let since = since.and_then(|step| step.since.clone()).unwrap_or_else(|| now.clone());
     Some(StepStatus { name, since: Some(since), detail: Some(message.into()) })
-}
-
-/// The tag that all brokers' images have.
-fn version<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<String> {
-    let images = pods.filter_map(|pod| {
-        // Others may have put containers of theirs before it.
-        let mut containers = pod.spec.as_ref()?.containers.iter();
-        containers.find(|container| container.name == build::CONTAINER)?.image.as_deref()
-    });
-    let mut images: Vec<&str> = images.collect();
-    images.dedup();
-    let [image] = images[..] else { return None };
-    let name = image.rsplit('/').next().unwrap_or(image);
-    let (name, digest) = name.split_once('@').unwrap_or((name, ""));
-    let tag = name.split_once(':').map(|(_, tag)| tag);
-    Some(tag.unwrap_or(if digest.is_empty() { "latest" } else { digest }).to_owned())
 }
 
 fn brokers(names: &Names<'_>, look: &Look, now: &Time) -> Vec<BrokerStatus> {

@@ -743,3 +743,112 @@ async fn a_spec_that_cannot_be_read_is_told_of_instead_of_what_was_true_before()
     operator.report_failure("ns", "c", &error).await;
     assert_eq!(api.take_writes(), Vec::<String>::new());
 }
+
+fn image(api: &FakeApi, name: &str) -> Value {
+    let set = api.get(&format!("{SETS}/{name}-broker")).unwrap();
+    set["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+}
+
+fn ready() -> Value {
+    json!({"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
+        "containerStatuses": running()["containerStatuses"]})
+}
+
+/// An operator that comes with another image moves no cluster whose user did not ask for that.
+#[tokio::test]
+async fn a_cluster_keeps_its_image_until_its_user_moves_it() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}}));
+    operator(&api).pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &ready());
+    let settings = Cli::parse_from(["operator", "--broker-image", "barnabas/broker:2"]).settings;
+    let context = Arc::new(Context::new(api.client(), settings));
+    let newer = Operator::new(context, Nodes::unknown());
+    newer.pass("ns", "c").await.unwrap();
+    assert_eq!(image(&api, "c"), "barnabas/broker:1");
+    assert!(status(&api)["message"].as_str().unwrap().contains("barnabas/broker:2"));
+    edit(&api, |spec| spec["upgradePolicy"] = json!("Auto"));
+    newer.pass("ns", "c").await.unwrap();
+    assert_eq!(image(&api, "c"), "barnabas/broker:2");
+    // One that never ran is not kept when the user takes it back.
+    edit(&api, |spec| {
+        spec["upgradePolicy"] = json!("Manual");
+        spec["image"] = json!("absent:1");
+    });
+    newer.pass("ns", "c").await.unwrap();
+    assert_eq!(image(&api, "c"), "absent:1");
+    edit(&api, |spec| spec["image"] = Value::Null);
+    newer.pass("ns", "c").await.unwrap();
+    assert_eq!(image(&api, "c"), "barnabas/broker:1", "what its ready pods run");
+}
+
+#[tokio::test]
+async fn a_version_below_the_metadata_is_not_tried() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1}, "version": "2.1.0"}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &ready());
+    let path = format!("{CLUSTERS}/c");
+    let mut object = api.get(&path).unwrap();
+    object["status"]["metadataVersion"] = json!("2.0.0");
+    object["spec"]["version"] = json!("1.9.0");
+    api.put(&path, object);
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(image(&api, "c"), "barnabas/broker:2.1.0");
+    assert_eq!(condition(&status(&api), "Degraded")["reason"], "DowngradeRefused");
+    edit(&api, |spec| spec["version"] = json!("2.0.0"));
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(image(&api, "c"), "barnabas/broker:2.0.0");
+}
+
+/// What only a new operator changes in the pods comes to one cluster after the other.
+#[tokio::test]
+async fn clusters_are_rolled_one_after_the_other_for_a_new_operator() {
+    let api = FakeApi::default();
+    let operator = operator(&api);
+    let names = ["a", "b"];
+    let put = |name: &str, generation: i64, replicas: i64| {
+        api.put(
+            &format!("{CLUSTERS}/{name}"),
+            json!({"apiVersion": "barnabas.dev/v1alpha1", "kind": "KafkaCluster",
+                "metadata": {"generation": generation}, "spec": {"brokers": {"replicas": replicas}}}),
+        );
+    };
+    let old = |name: &str| {
+        let path = format!("{SETS}/{name}-broker");
+        let mut set = api.get(&path).unwrap();
+        set["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+        api.put(&path, set);
+    };
+    let is_new = |name: &str| {
+        let set = api.get(&format!("{SETS}/{name}-broker")).unwrap();
+        set["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] != 1
+    };
+    for name in names {
+        put(name, 1, 1);
+        operator.pass("ns", name).await.unwrap();
+        old(name);
+    }
+    for name in names {
+        operator.pass("ns", name).await.unwrap();
+    }
+    assert_eq!((is_new("a"), is_new("b")), (true, false));
+    let b = api.get(&format!("{CLUSTERS}/b")).unwrap();
+    let said = b["status"]["message"].as_str().unwrap();
+    assert!(said.contains("after those of ns/a"), "{said}");
+    // What its user changes does not wait.
+    put("b", 2, 2);
+    operator.pass("ns", "b").await.unwrap();
+    assert!(is_new("b"));
+    // And once the first is done, the next is free to begin.
+    old("b");
+    let mut set = api.get(&format!("{SETS}/a-broker")).unwrap();
+    set["status"] = json!({"observedGeneration": 1, "updateRevision": "r1", "replicas": 0});
+    api.put(&format!("{SETS}/a-broker"), set);
+    operator.pass("ns", "b").await.unwrap();
+    assert!(!is_new("b"));
+    operator.pass("ns", "a").await.unwrap();
+    operator.pass("ns", "b").await.unwrap();
+    assert!(is_new("b"));
+}

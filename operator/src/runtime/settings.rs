@@ -49,6 +49,9 @@ pub struct Settings {
     /// Clusters reconciled at a time.
     #[arg(long, env = "CONCURRENT_CLUSTERS", default_value_t = 8)]
     pub concurrent_clusters: u16,
+    /// Clusters whose brokers are replaced at a time for no other reason than a new operator.
+    #[arg(long, env = "CONCURRENT_ROLLS", default_value_t = 1)]
+    pub concurrent_rolls: u16,
     /// What is logged, as `tracing` directives.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
