@@ -2,8 +2,8 @@
 //! with it. A file that is missing or empty says nothing, and one that is wrong is named in the log
 //! and changes nothing.
 //!
-//! A file that is there and empty is about to be written: its pod has only just got a node. Then the
-//! broker waits a while before it registers, so that no client is told an address that is not its.
+//! A file that is there and empty is about to be written: its pod has only just got a node. Then
+//! the broker waits a while before it registers, so that no client is told a wrong address.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

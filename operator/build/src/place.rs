@@ -1,5 +1,5 @@
-//! Where a broker is to be found, in two texts. Its file in the ConfigMap outlives every pod and the
-//! operator: a broker that starts while no operator works begins with what was last known. Its
+//! Where a broker is to be found, in two texts. Its file in the ConfigMap outlives every pod and
+//! the operator: a broker that starts while no operator works begins with what was last known. Its
 //! pod's annotation says what is so now, and wins.
 
 use std::collections::BTreeMap;

@@ -47,7 +47,14 @@ use crate::{ConfigValue, is_default};
         .message("the name is longer than 40 characters: names of Services and pods follow it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("the name is of lower-case letters, digits and '-', begins with a letter and \
-                  does not end with '-': names of Services follow from it")
+                  does not end with '-': names of Services follow from it"),
+    validation = Rule::new(
+        "!has(self.spec.brokers.storage) || !has(self.status) || !has(self.status.storageSize) \
+         || !isQuantity(self.spec.brokers.storage.size) || !isQuantity(self.status.storageSize) \
+         || quantity(self.spec.brokers.storage.size)\
+            .compareTo(quantity(self.status.storageSize)) >= 0"
+    ).message("a volume cannot shrink: spec.brokers.storage.size is below status.storageSize")
+        .field_path(".spec.brokers.storage.size")
 )]
 #[x_kube(validation = Rule::new(
     "!has(self.controllers) || self.controllers.replicas <= self.brokers.replicas"
@@ -121,8 +128,8 @@ pub struct KafkaClusterSpec {
     /// How partitions move when brokers come and go.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rebalance: RebalanceSpec,
-    /// Which operator looks after the cluster, where there are several: the one with this class. The
-    /// one without a class where absent.
+    /// Which operator looks after the cluster, where there are several: the one with this class.
+    /// The one without a class where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub operator_class: Option<String>,
@@ -180,12 +187,9 @@ pub struct BrokersSpec {
      && (!has(self.storageClass) || self.storageClass == oldSelf.storageClass)"
 ).message("the storage class of existing volumes cannot change"))]
 pub struct StorageSpec {
-    /// Size as a Kubernetes quantity, e.g. `100Gi`. It may grow, never shrink.
+    /// Size as a Kubernetes quantity, e.g. `100Gi`. It may grow, and never be less than what the
+    /// volumes have (`status.storageSize`): a size that they did not get can be taken back.
     #[x_kube(
-        validation = Rule::new(
-            "!isQuantity(self) || !isQuantity(oldSelf) \
-             || quantity(self).compareTo(quantity(oldSelf)) >= 0"
-        ).message("a volume cannot shrink"),
         validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
             .message("the size is a Kubernetes quantity above zero, such as 100Gi")
     )]

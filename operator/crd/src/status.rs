@@ -33,6 +33,13 @@ pub struct KafkaClusterStatus {
     /// Version that all brokers run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What every broker's volume has at least, never more than the spec asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub storage_size: Option<String>,
+    /// Volume claims of removed brokers that were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retained_volumes: Vec<String>,
     /// Image that all brokers ran when they were last all ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

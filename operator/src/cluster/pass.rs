@@ -122,7 +122,9 @@ impl Operator {
         let Look { cluster, live, .. } = look;
         let names = names(cluster);
         let mut problems = Vec::new();
-        let tended = claims::tend(&self.context, cluster, &names, &live.claims).await?;
+        claims::none_of_before(cluster, live, &names)?;
+        let tended = claims::tend(&self.context, cluster, live, &names).await?;
+        problems.extend(claims::growth(&live.claims));
         let chosen = upgrade::choose(cluster, live, &self.context.settings.broker_image);
         let voters = voters(look);
         let input = ClusterInput {
@@ -155,9 +157,9 @@ impl Operator {
         Ok((wrote, problems))
     }
 
-    /// Care that can only help, whatever else is paused, refused or in vain: brokers learn where they
-    /// are, files remember it for those that start while no operator works, and claims say whose
-    /// data they hold. What fails holds up none of the rest. Returns whether anything was written.
+    /// Care that can only help, whatever else is paused, refused or in vain: brokers learn where
+    /// they are, files remember it for those that start while no operator works, and claims say
+    /// whose data they hold. What fails holds up none of the rest. Returns whether anything was written.
     async fn keep(&self, look: &Look) -> Result<bool> {
         let Look { cluster, live, .. } = look;
         let names = names(cluster);
@@ -253,8 +255,8 @@ impl Operator {
         let mut problems = Vec::new();
         if !look.cluster.spec.paused {
             let names = names(&look.cluster);
-            let tended =
-                claims::tend(&self.context, &look.cluster, &names, &look.live.claims).await?;
+            let tended = claims::tend(&self.context, &look.cluster, &look.live, &names).await?;
+            problems.extend(claims::growth(&look.live.claims));
             wrote |= tended.wrote;
             problems.extend(tended.refused.map(Problem::of_volume));
             if matches!(look.plan.step, Step::AddVoter(_) | Step::RemoveVoter(_)) {
@@ -296,8 +298,8 @@ impl Operator {
         }
     }
 
-    /// A spec of a newer version, or one that got past a definition that is not ours: nothing is done
-    /// to the cluster, and its status says so instead of what was true before.
+    /// A spec of a newer version, or one that got past a definition that is not ours: nothing is
+    /// done to the cluster, and its status says so instead of what was true before.
     async fn report_unreadable(&self, namespace: &str, name: &str, error: &str) -> Result<()> {
         let resource = ApiResource::erase::<KafkaCluster>(&());
         let client = self.context.client.clone();
@@ -440,8 +442,12 @@ fn voters(look: &Look) -> Vec<i32> {
 }
 
 /// Whether brokers with empty disks may begin the cluster: it was never seen, and no volume is
-/// older than it.
+/// older than it. Without volumes every restart empties a disk: then they may whenever all voters
+/// are empty, which the first of them makes sure of.
 fn begins(cluster: &KafkaCluster, live: &Live) -> bool {
+    if cluster.spec.brokers.storage.is_none() {
+        return true;
+    }
     let known = cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some());
     let created = cluster.metadata.creation_timestamp.as_ref();
     let older = |claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim| {

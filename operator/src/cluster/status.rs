@@ -11,11 +11,14 @@ use crd::{
     find_condition, kind, set_condition,
 };
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use plan::{Plan, Step};
 
 use super::observe::{Live, Look};
-use super::upgrade;
+use super::{claims, upgrade};
 
+/// Kept volumes named in the status.
+const RETAINED_MAX: usize = 100;
 /// Problems named in one message.
 const NAMED_MAX: usize = 5;
 
@@ -61,6 +64,9 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
     common(status, cluster, &names, live);
     let owner = cluster.metadata.annotations.as_ref().and_then(|all| all.get(super::owner::OWNER));
     status.operator = owner.cloned();
+    status.storage_size = storage_size(cluster, live);
+    let retained = live.claims.values().filter(|claim| claims::is_retained(claim));
+    status.retained_volumes = retained.map(ResourceExt::name_any).take(RETAINED_MAX).collect();
     let image = upgrade::uniform(live.pods.values());
     status.version = image.map(|i| build::version(&i).to_owned()).or(status.version.take());
     if seen.cluster.is_some() {
@@ -80,6 +86,22 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
         in_flight: i64::try_from(progress.in_flight).unwrap_or(i64::MAX),
         remaining: i64::try_from(progress.remaining).unwrap_or(i64::MAX),
     });
+}
+
+/// The smallest size that a volume has. The definition's rule lets no spec be below it, and would
+/// refuse a status above the spec.
+fn storage_size(cluster: &KafkaCluster, live: &Live) -> Option<String> {
+    let wanted = cluster.spec.brokers.storage.as_ref()?.size.as_str();
+    let used = live.claims.iter().filter(|(id, _)| live.pods.contains_key(id));
+    let mut smallest = wanted;
+    let mut known = false;
+    for size in used.filter_map(|(_, claim)| claims::capacity(claim)) {
+        known = true;
+        if claims::is_less(Some(size), Some(smallest)) {
+            smallest = size;
+        }
+    }
+    known.then(|| smallest.to_owned())
 }
 
 /// The status of a cluster whose config brokers would refuse. The rest of the spec waits with it:

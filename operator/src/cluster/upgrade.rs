@@ -39,8 +39,8 @@ pub fn choose(cluster: &KafkaCluster, live: &Live, default_image: &str) -> Chose
     let problem = waits.then(|| Problem {
         reason: "UpgradeAvailable",
         message: format!(
-            "the operator's image is {default_image}: spec.version, spec.image or spec.upgradePolicy \
-             Auto takes the brokers there"
+            "the operator's image is {default_image}: spec.version, spec.image or \
+             spec.upgradePolicy Auto takes the brokers there"
         ),
         lasting: false,
     });

@@ -58,8 +58,9 @@ impl Operator {
         let facts = self.facts(&cluster, &live);
         let mut seen = self.observed(&cluster, &names, &live);
         let addresses = addresses(&live);
+        let id = build::cluster_id(&cluster);
         let (said, health) = tokio::join!(
-            probes::ask(&addresses, self.context.settings.broker_http_port),
+            probes::ask(&id, &addresses, self.context.settings.broker_http_port),
             self.health(&live),
         );
         let mut admin = None;
@@ -100,6 +101,8 @@ impl Operator {
             claims: live
                 .claims
                 .iter()
+                // What was kept when its broker went is nobody's to delete later.
+                .filter(|(_, claim)| !claims::is_retained(claim))
                 .map(|(id, claim)| (*id, claims::view(claim, now_ms)))
                 .collect(),
             missing_since: status::missing_since(cluster),
