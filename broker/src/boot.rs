@@ -5,7 +5,7 @@
 //! clients are served, connections drain, background work ends, logs are closed, and the
 //! clean-shutdown markers come last.
 
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -136,8 +136,13 @@ impl Bound {
         let controller = bind(&config.controller_listener)?.socket;
         let http = match config.http_listener {
             Some(address) => {
-                let socket = TcpListener::bind(address)
-                    .with_context(|| format!("bind barnabas.http.listener {address}"))?;
+                let any = address.ip() == Ipv6Addr::UNSPECIFIED;
+                let socket = match any {
+                    true => net::bind_any(address.port(), backlog),
+                    false => TcpListener::bind(address),
+                };
+                let socket =
+                    socket.with_context(|| format!("bind barnabas.http.listener {address}"))?;
                 socket.set_nonblocking(true).context("set up the http listener")?;
                 Some(socket)
             }

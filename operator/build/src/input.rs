@@ -45,7 +45,8 @@ pub struct Objects {
     pub config_map: ConfigMap,
     /// Headless, bootstrap, then those of the external listeners.
     pub services: Vec<Service>,
-    pub network_policy: NetworkPolicy,
+    /// None where the user wants none.
+    pub network_policy: Option<NetworkPolicy>,
     pub pod_disruption_budget: PodDisruptionBudget,
     pub stateful_set: StatefulSet,
 }

@@ -35,7 +35,7 @@ pub(crate) fn binding(cluster: &KafkaCluster) -> Vec<(String, String)> {
         pair("controller.listener.names", "CONTROLLER".into()),
         pair("inter.broker.listener.name", inter_broker.map_or(String::new(), kafka_name)),
         pair("log.dirs", LOG_DIR.into()),
-        pair("barnabas.http.listener", format!("0.0.0.0:{HTTP_PORT}")),
+        pair("barnabas.http.listener", format!(":{HTTP_PORT}")),
     ]
 }
 

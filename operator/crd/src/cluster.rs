@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,9 @@ pub struct KafkaClusterSpec {
     /// Spread of replicas over failure domains. Without it: brokers have no rack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<RackSpec>,
+    /// Who may connect to the brokers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network_policy: NetworkPolicySpec,
     /// How brokers are restarted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rolling: RollingSpec,
@@ -170,6 +174,11 @@ pub struct BrokersSpec {
     /// The volume of each broker. Without it data lives and dies with the pod: for tests only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageSpec>,
+    /// Broker pods that may be evicted at a time, as when nodes are drained; 1 where absent. More
+    /// than one is safe only where replicas of one partition are not among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_evictions: Option<i32>,
     /// CPU and memory of each broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bare_option::<ResourceRequirements>")]
@@ -233,6 +242,28 @@ pub struct RackSpec {
     #[serde(default = "default_node_label")]
     #[schemars(length(min = 1, max = 317))]
     pub node_label: String,
+}
+
+/// Who may connect to the brokers, where the network enforces NetworkPolicies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkPolicySpec {
+    /// False: the operator makes no NetworkPolicy, and removes its own.
+    pub enabled: bool,
+    /// Who may connect to the listeners; anybody where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::bare_list::<NetworkPolicyPeer>")]
+    pub clients: Vec<NetworkPolicyPeer>,
+    /// Who may read metrics and probes; any pod where empty. The operator always may.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::bare_list::<NetworkPolicyPeer>")]
+    pub metrics: Vec<NetworkPolicyPeer>,
+}
+
+impl Default for NetworkPolicySpec {
+    fn default() -> NetworkPolicySpec {
+        NetworkPolicySpec { enabled: true, clients: Vec::new(), metrics: Vec::new() }
+    }
 }
 
 /// How brokers are restarted.

@@ -59,7 +59,7 @@ pub struct KafkaClusterStatus {
     /// What the cluster waits for, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Progressing, Degraded, Paused, Rebalancing, Valid.
+    /// Ready, Progressing, Degraded, AtRisk, Paused, Rebalancing, Valid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(schema_with = "schema::bare_list::<Condition>")]

@@ -8,6 +8,7 @@ mod dynamic;
 mod observe;
 pub mod owner;
 mod pass;
+mod risks;
 mod secret;
 mod status;
 mod upgrade;

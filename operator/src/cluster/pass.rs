@@ -159,7 +159,8 @@ impl Operator {
 
     /// Care that can only help, whatever else is paused, refused or in vain: brokers learn where
     /// they are, files remember it for those that start while no operator works, and claims say
-    /// whose data they hold. What fails holds up none of the rest. Returns whether anything was written.
+    /// whose data they hold. What fails holds up none of the rest. Returns whether anything was
+    /// written.
     async fn keep(&self, look: &Look) -> Result<bool> {
         let Look { cluster, live, .. } = look;
         let names = names(cluster);

@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use plan::{Plan, Step};
 
 use super::observe::{Live, Look};
-use super::{claims, upgrade};
+use super::{claims, risks, upgrade};
 
 /// Kept volumes named in the status.
 const RETAINED_MAX: usize = 100;
@@ -311,6 +311,10 @@ fn conditions(
         degraded.unwrap_or("AsExpected"),
         &said,
     );
+    let risks = risks::of(cluster, &look.live.pods);
+    let named: Vec<&str> = risks.iter().take(NAMED_MAX).map(|(_, text)| text.as_str()).collect();
+    let why = risks.first().map_or("NoneKnown", |(reason, _)| reason);
+    set(status, cluster, now, kind::AT_RISK, (!risks.is_empty()).into(), why, &named.join("; "));
     let paused = cluster.spec.paused;
     let why = if paused { "PausedByUser" } else { "NotPaused" };
     set(status, cluster, now, kind::PAUSED, paused.into(), why, "");

@@ -27,8 +27,9 @@ pub struct Settings {
         default_missing_value = "true", num_args = 0..=1, value_name = "BOOL"
     )]
     pub no_leader_election: bool,
-    /// Address of /metrics, /healthz and /readyz.
-    #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    /// Address of /metrics, /healthz and /readyz; `[::]` is every address there is, those of IPv4
+    /// too.
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "[::]:8080")]
     pub http_address: SocketAddr,
     /// Read nodes and storage classes, which needs rights on the whole Kubernetes cluster. Without
     /// it racks, addresses of nodes and the growth of volumes are reported as not available.

@@ -292,7 +292,7 @@ async fn clusters_are_rolled_one_after_the_other_for_a_new_operator() {
         api.put(
             &format!("{CLUSTERS}/{name}"),
             json!({"apiVersion": "barnabas.dev/v1alpha1", "kind": "KafkaCluster",
-                "metadata": {"generation": generation}, 
+                "metadata": {"generation": generation},
                 "spec": {"brokers": {"replicas": replicas}}}),
         );
     };
