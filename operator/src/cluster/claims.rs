@@ -58,7 +58,9 @@ pub fn is_retained(claim: &PersistentVolumeClaim) -> bool {
 /// Fails while volumes of an earlier cluster of that name are still to be deleted: a new cluster on
 /// some of them and not on others would have half of each.
 pub fn none_of_before(cluster: &KafkaCluster, live: &Live, names: &Names<'_>) -> Result<()> {
-    if live.set(names).is_some() {
+    // One that is known already has its volumes; its set may be away to be made anew.
+    let known = cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some());
+    if known || live.set(names).is_some() {
         return Ok(());
     }
     let uid = cluster.metadata.uid.as_deref().unwrap_or_default();

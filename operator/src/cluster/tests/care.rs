@@ -434,3 +434,21 @@ async fn a_new_cluster_waits_until_the_volumes_of_the_one_before_are_gone() {
         assert!(!properties(&api).contains("Zaud"), "nor has it the earlier one's id");
     }
 }
+
+/// Somebody deletes a claim while the set is away to be made anew: its pods must not lose it.
+#[tokio::test]
+async fn a_set_comes_back_though_a_claim_of_its_pods_is_to_go() {
+    let api = FakeApi::default();
+    cluster(&api, json!({"brokers": {"replicas": 1, "storage": {"size": "1Gi"}}}));
+    let operator = operator(&api);
+    operator.pass("ns", "c").await.unwrap();
+    start_pods(&api, 1, &ready());
+    let path = format!("{CLUSTERS}/c");
+    let mut object = api.get(&path).unwrap();
+    object["status"]["clusterId"] = json!("Zaud-0OJTzeHgMGkccguPg");
+    api.put(&path, object);
+    put_claim(&api, 0, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}), "1Gi", "1Gi");
+    api.remove(&format!("{SETS}/c-broker"));
+    operator.pass("ns", "c").await.unwrap();
+    assert_eq!(api.names(SETS), ["c-broker"]);
+}
