@@ -25,6 +25,9 @@ pub enum Error {
     Incomplete(&'static str),
     #[error("{0}")]
     Build(String),
+    /// The resource says what this version of the operator does not know.
+    #[error("the spec cannot be read: {0}")]
+    Unreadable(String),
     /// An object of a name that the operator needs is somebody else's.
     #[error("{0}")]
     Foreign(String),
@@ -102,6 +105,7 @@ impl Error {
             Error::Timeout(_) => Category::Timeout,
             Error::Foreign(_) => Category::Foreign,
             Error::Incomplete(_) | Error::Build(_) => Category::Internal,
+            Error::Unreadable(_) => Category::Rejected,
         }
     }
 

@@ -14,6 +14,8 @@ pub mod kind {
     pub const PAUSED: &str = "Paused";
     /// Partitions move between brokers.
     pub const REBALANCING: &str = "Rebalancing";
+    /// Nothing is wrong, and one failure more than one may think of would be felt.
+    pub const AT_RISK: &str = "AtRisk";
     /// The spec can be had.
     pub const VALID: &str = "Valid";
 }

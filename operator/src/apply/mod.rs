@@ -4,7 +4,7 @@
 
 mod compare;
 
-pub use compare::quantity;
+pub use compare::{covers, quantity};
 
 use std::fmt::Debug;
 

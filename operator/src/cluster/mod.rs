@@ -6,11 +6,14 @@ mod children;
 mod claims;
 mod dynamic;
 mod observe;
+pub mod owner;
 mod pass;
+mod risks;
 mod secret;
 mod status;
+mod upgrade;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +58,10 @@ pub struct Operator {
     failures: Mutex<HashMap<(String, String), u32>>,
     /// Connections to the brokers of each cluster.
     admins: Mutex<HashMap<(String, String), Admin>>,
+    /// Clusters of other operators that were told of, by uid, and whose.
+    others: Mutex<HashSet<(String, String)>>,
+    /// Clusters that are being rolled because the operator is a new one.
+    rolls: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// Runs until stopped.
@@ -64,8 +71,7 @@ pub async fn run(context: Arc<Context>, stop: Stop) -> Result<()> {
         false => Nodes::unknown(),
     };
     nodes.settled().await;
-    let operator =
-        Arc::new(Operator { context, nodes, failures: Mutex::default(), admins: Mutex::default() });
+    let operator = Arc::new(Operator::new(context, nodes));
     let namespaces = operator.context.settings.namespaces();
     let scopes: Vec<Option<String>> = match namespaces.is_empty() {
         true => vec![None],
@@ -202,12 +208,24 @@ fn backoff(failures: u32) -> Duration {
 }
 
 impl Operator {
+    fn new(context: Arc<Context>, nodes: Arc<Nodes>) -> Operator {
+        Operator {
+            context,
+            nodes,
+            failures: Mutex::default(),
+            admins: Mutex::default(),
+            others: Mutex::default(),
+            rolls: Mutex::default(),
+        }
+    }
+
     /// The cluster is gone: so are its connections and its series.
     fn forget(&self, namespace: &str, name: &str) {
         self.context.metrics.forget_cluster(namespace, name);
         let key = (namespace.to_owned(), name.to_owned());
         self.failures.lock().remove(&key);
         self.admins.lock().remove(&key);
+        self.rolls.lock().remove(&key);
     }
 }
 

@@ -9,6 +9,8 @@ use super::*;
 use crate::fake_api::FakeApi;
 use crate::runtime::Settings;
 
+mod care;
+
 const CLUSTERS: &str = "/apis/barnabas.dev/v1alpha1/namespaces/ns/kafkaclusters";
 const SETS: &str = "/apis/apps/v1/namespaces/ns/statefulsets";
 const SECRET: &str = "/api/v1/namespaces/ns/secrets/c-internal";
@@ -21,14 +23,14 @@ struct Cli {
 }
 
 fn operator(api: &FakeApi) -> Arc<Operator> {
-    let settings = Cli::parse_from(["operator", "--broker-image", "barnabas/broker:1"]).settings;
+    operator_with(api, &[])
+}
+
+fn operator_with(api: &FakeApi, flags: &[&str]) -> Arc<Operator> {
+    let all = [&["operator", "--broker-image", "barnabas/broker:1"], flags].concat();
+    let settings = Cli::parse_from(all).settings;
     let context = Arc::new(Context::new(api.client(), settings));
-    Arc::new(Operator {
-        context,
-        nodes: Nodes::unknown(),
-        failures: Mutex::default(),
-        admins: Mutex::default(),
-    })
+    Arc::new(Operator::new(context, Nodes::unknown()))
 }
 
 fn cluster(api: &FakeApi, spec: Value) {
@@ -401,7 +403,8 @@ async fn volumes_that_outlived_their_cluster_give_it_its_id_again() {
     assert!(text.contains("barnabas.cluster.id=Zaud-0OJTzeHgMGkccguPg\n"), "{text}");
     assert!(text.contains("barnabas.quorum.begin=false\n"), "{text}");
     let object = api.get(&format!("{CLUSTERS}/c")).unwrap();
-    assert!(object["metadata"]["annotations"].is_null(), "the user's object stays theirs");
+    let noted = &object["metadata"]["annotations"]["barnabas.dev/cluster-id"];
+    assert!(noted.is_null(), "the user's object stays theirs");
 }
 
 #[tokio::test]

@@ -77,7 +77,8 @@ impl Lease {
             let spec = object.spec.get_or_insert_default();
             if spec.holder_identity.as_ref() == Some(&self.context.settings.pod_name) {
                 spec.holder_identity = None;
-                spec.renew_time = None;
+                // Since when nobody holds it; others tell by it whether somebody will.
+                spec.renew_time = Some(MicroTime(Timestamp::now()));
                 self.write(&object).await?;
             }
             kube::Result::<()>::Ok(())

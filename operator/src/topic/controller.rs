@@ -121,7 +121,12 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn take_cluster(&mut self, key: Key, facts: ClusterFacts) {
         let changed = self.shared.index().apply_cluster(key.clone(), facts);
-        if changed {
+        if changed && self.is_foreign(&key) {
+            // What is under way ends; the worker of a cluster that comes back is another.
+            if let Some(queue) = self.queues.remove(&key) {
+                queue.close();
+            }
+        } else if changed {
             self.look_at_all(&key);
         }
     }
@@ -153,7 +158,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn look_at(&mut self, dirty: impl IntoIterator<Item = Dirty>) {
         for (cluster, topic) in dirty {
-            if !self.is_listed(&cluster.namespace) {
+            if !self.is_listed(&cluster.namespace) || self.is_foreign(&cluster) {
                 continue;
             }
             if !self.shared.index().has_topics(&cluster) {
@@ -168,11 +173,16 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn look_at_all(&mut self, cluster: &Key) {
         let topics = self.shared.index().topics_of(cluster);
-        if !self.is_listed(&cluster.namespace) || topics.is_empty() {
+        if !self.is_listed(&cluster.namespace) || topics.is_empty() || self.is_foreign(cluster) {
             return;
         }
         let queue = self.queue(cluster);
         topics.into_iter().for_each(|topic| queue.push(topic));
+    }
+
+    /// Another operator has the cluster: its topics are not even told of.
+    fn is_foreign(&self, cluster: &Key) -> bool {
+        self.shared.index().cluster(cluster).is_some_and(|facts| facts.foreign)
     }
 
     /// All topics are compared with Kafka, when there is nothing more urgent.

@@ -9,6 +9,9 @@ use crd::{KafkaCluster, Phase, Topic, TopicDeletionPolicy, TopicStatus};
 use kube::ResourceExt;
 use plan::topics::{TopicReason, TopicWish};
 
+use crate::cluster::owner::{Standing, standing};
+use crate::runtime::Settings;
+
 /// On every Topic whose deletion deletes the topic.
 pub const FINALIZER: &str = "barnabas.dev/topic";
 /// `false`: the operator leaves the topic alone.
@@ -135,6 +138,8 @@ pub struct ClusterFacts {
     /// It is being deleted, alone or with its namespace.
     pub deleting: bool,
     pub paused: bool,
+    /// Another operator looks after it, and after its topics.
+    pub foreign: bool,
     /// At least one broker pod is ready.
     pub ready: bool,
     /// `host:port`, the Service first.
@@ -149,7 +154,7 @@ pub struct ClusterFacts {
 }
 
 impl ClusterFacts {
-    pub fn new(cluster: &KafkaCluster) -> ClusterFacts {
+    pub fn new(cluster: &KafkaCluster, settings: &Settings) -> ClusterFacts {
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
         let names = Names { cluster: &name, namespace: &namespace };
         let spec = &cluster.spec;
@@ -166,10 +171,19 @@ impl ClusterFacts {
         // What is no number is refused elsewhere; Kafka's default of both is 1.
         let number = |key| text(key).and_then(|text| text.trim().parse().ok()).unwrap_or(1);
         let goes = status.is_some_and(|status| status.phase == Some(Phase::Deleting));
+        let deleting = goes || cluster.metadata.deletion_timestamp.is_some();
+        // Until it has an owner, which it soon has, none of several may begin; one that goes gets
+        // none any more.
+        let foreign = match standing(&cluster.metadata, spec.operator_class.as_deref(), settings) {
+            Standing::Ours => false,
+            Standing::Free => !deleting,
+            Standing::Others(_) | Standing::OtherClass { .. } => true,
+        };
         ClusterFacts {
             uid: cluster.uid().unwrap_or_default(),
-            deleting: goes || cluster.metadata.deletion_timestamp.is_some(),
+            deleting,
             paused: spec.paused,
+            foreign,
             ready: ready.is_some_and(|ready| ready > 0),
             bootstrap,
             replicas: spec.brokers.replicas,

@@ -37,6 +37,8 @@ use crate::Context;
 use crate::kafka::{Admin, Options};
 use crate::runtime::Stop;
 use controller::Controller;
+#[cfg(test)]
+pub use index::ClusterFacts;
 pub use leave::leave;
 use resources::ApiServer;
 

@@ -15,6 +15,7 @@ use kube::{Api, Resource};
 
 use super::index::{ClusterFacts, Entry, Key};
 use crate::Context;
+use crate::runtime::Settings;
 
 /// The listing that an event belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,9 +75,15 @@ pub fn watch(context: &Arc<Context>) -> (BoxStream<'static, Seen>, Vec<Listing>)
         for kind in [Kind::Clusters, Kind::Topics] {
             let scope = Scope(listings.len());
             let stream = match kind {
-                Kind::Clusters => objects::<KafkaCluster>(context, namespace.as_deref())
-                    .filter_map(move |e| std::future::ready(seen(scope, kind, e, &cluster)))
-                    .boxed(),
+                Kind::Clusters => {
+                    let settings = context.settings.clone();
+                    objects::<KafkaCluster>(context, namespace.as_deref())
+                        .filter_map(move |event| {
+                            let read = |object| cluster(object, &settings);
+                            std::future::ready(seen(scope, kind, event, &read))
+                        })
+                        .boxed()
+                }
                 Kind::Topics => objects::<Topic>(context, namespace.as_deref())
                     .filter_map(move |e| std::future::ready(seen(scope, kind, e, &topic)))
                     .boxed(),
@@ -142,9 +149,9 @@ fn topic(object: DeserializeGuard<Topic>) -> Object {
     }
 }
 
-fn cluster(object: DeserializeGuard<KafkaCluster>) -> Object {
+fn cluster(object: DeserializeGuard<KafkaCluster>, settings: &Settings) -> Object {
     match object.0 {
-        Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterFacts::new(&cluster)),
+        Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterFacts::new(&cluster, settings)),
         Err(invalid) => Object::UnreadableCluster(key(&invalid.metadata)),
     }
 }

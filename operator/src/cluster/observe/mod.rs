@@ -64,8 +64,9 @@ impl Operator {
         let facts = self.facts(&cluster, &live);
         let mut seen = self.observed(&cluster, &names, &live);
         let addresses = addresses(&live);
+        let id = build::cluster_id(&cluster);
         let (said, health) = tokio::join!(
-            probes::ask(&addresses, self.context.settings.broker_http_port),
+            probes::ask(&id, &addresses, self.context.settings.broker_http_port),
             self.health(&live),
         );
         let mut admin = None;
@@ -86,7 +87,8 @@ impl Operator {
         let nodes: Vec<_> =
             live.pods.values().filter_map(|p| self.nodes.get(node_name(p)?)).collect();
         let nodes = nodes.iter().map(|node| &**node);
-        Facts::observe(cluster, live.pods.values(), nodes, live.services.values())
+        let config = live.config_maps.get(&super::names(cluster).config());
+        Facts::observe(cluster, live.pods.values(), nodes, live.services.values(), config)
     }
 
     fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) -> Observed {
@@ -105,6 +107,8 @@ impl Operator {
             claims: live
                 .claims
                 .iter()
+                // What was kept when its broker went is nobody's to delete later.
+                .filter(|(_, claim)| !claims::is_retained(claim))
                 .map(|(id, claim)| (*id, claims::view(claim, now_ms)))
                 .collect(),
             missing_since: status::missing_since(cluster),

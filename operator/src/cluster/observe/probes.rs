@@ -44,6 +44,9 @@ pub struct Broker {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RestartRiskReply {
+    /// An older broker does not say.
+    #[serde(default)]
+    cluster_id: Option<String>,
     active_controller: Option<i32>,
     brokers: Vec<BrokerReply>,
     racks: Vec<RackReply>,
@@ -120,10 +123,18 @@ struct MoveReply {
     isr: Vec<i32>,
 }
 
-/// Asks the brokers at these addresses, the likeliest to answer first; the error is for people.
-pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, String> {
+impl RestartRiskReply {
+    fn is_of_another(&self, cluster: &str) -> bool {
+        self.cluster_id.as_ref().is_some_and(|id| !id.is_empty() && id != cluster)
+    }
+}
+
+/// Asks the brokers at these addresses, the likeliest to answer first; the error is for people. An
+/// address that has become another cluster's is not believed.
+pub async fn ask(cluster: &str, pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, String> {
     let late = |_| "no broker answers in time".to_owned();
-    let (from, mut risk) = timeout(FIRST_MAX, first(pods, port)).await.map_err(late)??;
+    let asked = timeout(FIRST_MAX, first(cluster, pods, port));
+    let (from, mut risk) = asked.await.map_err(late)??;
     let controller = risk.active_controller.map(BrokerId).ok_or("there is no active controller")?;
     let address = pods.iter().find(|(id, _)| *id == controller).map(|(_, address)| *address);
     let address =
@@ -132,6 +143,9 @@ pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, Strin
         risk = http::get(address, port, "/restart-risk", PATIENCE).await.map_err(|error| {
             format!("the active controller, broker {controller}, does not answer: {error}")
         })?;
+    }
+    if risk.is_of_another(cluster) {
+        return Err(format!("{address} is another cluster's now"));
     }
     if risk.active_controller != Some(controller.0) {
         return Err("the active controller is changing".into());
@@ -145,16 +159,20 @@ pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, Strin
 
 /// The first broker that answers.
 async fn first(
+    cluster: &str,
     pods: &[(BrokerId, IpAddr)],
     port: u16,
 ) -> Result<(BrokerId, RestartRiskReply), String> {
     let mut failure = "no broker has an address yet".to_owned();
     let asked = stream::iter(pods.iter().copied()).map(|(id, address)| async move {
-        (id, http::get(address, port, "/restart-risk", PATIENCE).await)
+        (id, http::get::<RestartRiskReply>(address, port, "/restart-risk", PATIENCE).await)
     });
     let mut replies = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
     while let Some((id, reply)) = replies.next().await {
         match reply {
+            Ok(reply) if reply.is_of_another(cluster) => {
+                failure = format!("at the address of broker {id} answers another cluster");
+            }
             Ok(reply) => return Ok((id, reply)),
             Err(error) => failure = format!("broker {id} does not answer: {error}"),
         }

@@ -184,3 +184,17 @@ async fn ten_thousand_topics_take_a_hundred_requests_and_a_resync_changes_nothin
     assert_eq!(api.writes(), MANY, "one write for each, and none for what stays");
     controller.stop().await;
 }
+
+#[tokio::test]
+async fn topics_of_another_operator_s_cluster_are_left_alone_until_it_is_handed_over() {
+    let (kafka, api) = (FakeKafka::new(3), FakeApi::new());
+    let mut controller = begun(&kafka, &api).await;
+    let foreign = ClusterFacts { foreign: true, ..facts() };
+    controller.handle(Seen::Changed(Object::Cluster(cluster(), foreign))).await;
+    controller.handle(Seen::Changed(topic(entry("t")))).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!kafka.has("t") && api.writes() == 0, "not even told of");
+    controller.handle(Seen::Changed(Object::Cluster(cluster(), facts()))).await;
+    until("the topic is made", || kafka.has("t")).await;
+    controller.stop().await;
+}
