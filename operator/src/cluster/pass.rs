@@ -132,6 +132,7 @@ impl Operator {
         let applied = children::apply_all(&self.context, cluster, &names, live, &objects).await?;
         let mut wrote = tended.wrote | made | applied.wrote;
         problems.extend(applied.refused);
+        problems.extend(self.overridden(cluster));
         wrote |= self.annotate_pods(look).await?;
         problems.extend(self.blind_spots(cluster));
         if let (Some(admin), Some(_)) = (&look.admin, &look.seen.cluster) {
@@ -141,6 +142,16 @@ impl Operator {
             }
         }
         Ok((wrote, problems))
+    }
+
+    /// What a policy of Kubernetes changes whenever it is written.
+    fn overridden(&self, cluster: &KafkaCluster) -> Option<Problem> {
+        let all = self.context.marks.of(cluster.metadata.uid.as_deref().unwrap_or_default());
+        let message = format!(
+            "something changes what the operator writes, and is let be: {}",
+            all.join(", ")
+        );
+        (!all.is_empty()).then_some(Problem { reason: "Overridden", message, lasting: false })
     }
 
     /// A step that brokers did not take is tried again in the next pass; the user hears of it.
