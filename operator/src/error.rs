@@ -109,6 +109,16 @@ impl Error {
         }
     }
 
+    /// A disruption budget does not let the pod go now.
+    pub fn is_held_back(&self) -> bool {
+        match self {
+            Error::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.code == 429)
+            }
+            _ => false,
+        }
+    }
+
     /// An object of that name is there already.
     pub fn is_already_there(&self) -> bool {
         match self {

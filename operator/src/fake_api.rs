@@ -35,6 +35,10 @@ struct Objects {
     silent: BTreeSet<String>,
     /// Objects whose next write finds that somebody else wrote; then they are silent.
     contested: BTreeSet<String>,
+    /// Pods whose budget does not let them go, by path.
+    held_back: BTreeSet<String>,
+    /// What a policy makes of objects whenever they are written, by path.
+    mutated: BTreeMap<String, Value>,
 }
 
 impl FakeApi {
@@ -70,6 +74,21 @@ impl FakeApi {
     pub fn refuse(&self, path: &str) {
         let mut state = self.state.lock().expect("no test panics with it");
         state.refused.insert(path.to_owned());
+    }
+
+    /// The budget of that pod does not let it go.
+    pub fn hold_back(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").held_back.insert(path.to_owned());
+    }
+
+    pub fn let_go(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").held_back.remove(path);
+    }
+
+    /// A policy merges this into the object whenever it is applied.
+    pub fn mutate(&self, path: &str, change: Value) {
+        let mut state = self.state.lock().expect("no test panics with it");
+        state.mutated.insert(path.to_owned(), change);
     }
 
     /// No request for that object is answered from now on.
@@ -147,6 +166,9 @@ impl Objects {
             object["status"] = patch["status"].clone();
         } else {
             merge(&mut object, patch);
+            if let Some(change) = self.mutated.get(target) {
+                merge(&mut object, change);
+            }
         }
         Some(self.store(target, object))
     }
@@ -200,6 +222,14 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
             return failure(StatusCode::CONFLICT, "AlreadyExists", "it exists already");
         }
     }
+    let evicted = path.strip_suffix("/eviction").map(str::to_owned);
+    if evicted.as_ref().is_some_and(|pod| state.held_back.contains(pod)) {
+        return failure(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "would violate the budget",
+        );
+    }
     if parts.method != Method::GET {
         state.writes.push(format!("{} {path}", parts.method));
     }
@@ -214,6 +244,9 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
             let applies = kind.is_some_and(|kind| kind.starts_with(b"application/apply"));
             state.patch(&path, &value, applies)
         }
+        Method::POST if evicted.is_some() => evicted
+            .and_then(|pod| state.objects.remove(&pod))
+            .map(|_| json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
         Method::POST => {
             let name = value["metadata"]["name"].as_str().unwrap_or("generated");
             let path = format!("{path}/{name}");

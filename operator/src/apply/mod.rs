@@ -3,8 +3,10 @@
 //! (an annotation keeps a hash of that), or when somebody changed what the operator set.
 
 mod compare;
+mod marks;
 
-pub use compare::{covers, quantity};
+pub use compare::quantity;
+pub use marks::Marks;
 
 use std::fmt::Debug;
 
@@ -15,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::Context;
 use crate::error::{Error, Result, request};
 use crate::runtime::Metrics;
 
@@ -36,7 +39,7 @@ impl<K> Child for K where
 /// Makes one object what is wanted. `live` is the object as it was listed; `owner` is the uid that
 /// controls it. Returns the object, and whether it was written.
 pub async fn apply<K: Child>(
-    metrics: &Metrics,
+    context: &Context,
     api: &Api<K>,
     owner: &str,
     wanted: &K,
@@ -50,23 +53,37 @@ pub async fn apply<K: Child>(
         None => request(format!("read {kind} {name}"), api.get_opt(&name)).await?,
     };
     let live = live.or(fetched.as_ref());
+    let hash = hash_of(wanted)?;
     let mut wanted = serde_json::to_value(wanted).map_err(|e| Error::Build(e.to_string()))?;
-    let hash = format!("{:016x}", compare::hash(&wanted));
     wanted["metadata"]["annotations"][HASH] = json!(hash);
     if let Some(live) = live {
         check_owner(live, owner)?;
         let now = serde_json::to_value(live).map_err(|e| Error::Build(e.to_string()))?;
         if compare::covers(&now, &wanted) {
+            context.marks.forget(owner, live);
+            return Ok((live.clone(), false));
+        }
+        if context.marks.know(owner, live, &hash) {
             return Ok((live.clone(), false));
         }
     }
-    metrics.wrote(&kind);
+    context.metrics.wrote(&kind);
     let params = PatchParams::apply(MANAGER).force();
     let patch = Patch::Apply(&wanted);
     let applying = api.patch(&name, &params, &patch);
     let applied = request(format!("apply {kind} {name}"), applying).await?;
     tracing::info!(kind = %kind, name, "applied");
+    let kept = serde_json::to_value(&applied).map_err(|e| Error::Build(e.to_string()))?;
+    if !compare::covers(&kept, &wanted) {
+        context.marks.note(owner, &applied, &hash);
+    }
     Ok((applied, true))
+}
+
+/// What tells one wish from another.
+pub fn hash_of<K: Child>(wanted: &K) -> Result<String> {
+    let wanted = serde_json::to_value(wanted).map_err(|e| Error::Build(e.to_string()))?;
+    Ok(format!("{:016x}", compare::hash(&wanted)))
 }
 
 /// Changes a part of an object that something else owns: a pod, a volume claim.

@@ -87,7 +87,7 @@ impl Writer<'_> {
         let mut wrote = false;
         for wanted in wanted {
             let live = live.get(&wanted.name_any());
-            wrote |= apply(&self.context.metrics, &api, self.owner, wanted, live).await?.1;
+            wrote |= apply(self.context, &api, self.owner, wanted, live).await?.1;
         }
         Ok(wrote)
     }
@@ -118,22 +118,27 @@ impl Writer<'_> {
     async fn set(&self, wanted: &StatefulSet, live: Option<&StatefulSet>) -> Result<bool> {
         let api = self.api();
         let Some(old) = live else {
-            return Ok(apply(&self.context.metrics, &api, self.owner, wanted, None).await?.1);
+            return Ok(apply(self.context, &api, self.owner, wanted, None).await?.1);
         };
         if old.metadata.deletion_timestamp.is_some() {
             // It goes once its pods are orphans, and is then made anew.
             return Ok(false);
         }
+        let hash = applying::hash_of(wanted)?;
         let wanted = same_quantities(old, wanted);
         let name = wanted.name_any();
         let field = match build::immutable_difference(old, &wanted) {
             Some(field) => field,
-            None => match apply(&self.context.metrics, &api, self.owner, &wanted, live).await {
+            None => match apply(self.context, &api, self.owner, &wanted, live).await {
                 Ok((_, wrote)) => return Ok(wrote),
                 Err(error) if is_immutable(&error) => "a field that cannot change",
                 Err(error) => return Err(error),
             },
         };
+        if self.context.marks.know(self.owner, old, &hash) {
+            // A policy changed what was made: it would do so again.
+            return Ok(false);
+        }
         tracing::info!(name, field, "recreating the StatefulSet around its pods");
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Orphan),

@@ -150,6 +150,7 @@ impl Operator {
         let mut wrote = tended.wrote | made | applied.wrote;
         problems.extend(applied.refused);
         problems.extend(chosen.problem);
+        problems.extend(self.overridden(cluster));
         problems.extend(self.blind_spots(cluster));
         if let (Some(admin), Some(_)) = (&look.admin, &look.seen.cluster) {
             match dynamic::apply(admin, cluster).await {
@@ -189,6 +190,16 @@ impl Operator {
             None => Ok(false),
         };
         Ok(told? | remembered? | noted?)
+    }
+
+    /// What a policy of Kubernetes changes whenever it is written.
+    fn overridden(&self, cluster: &KafkaCluster) -> Option<Problem> {
+        let all = self.context.marks.of(cluster.metadata.uid.as_deref().unwrap_or_default());
+        let message = format!(
+            "something changes what the operator writes, and is let be: {}",
+            all.join(", ")
+        );
+        (!all.is_empty()).then_some(Problem { reason: "Overridden", message, lasting: false })
     }
 
     /// A step that brokers did not take is tried again in the next pass; the user hears of it.

@@ -249,6 +249,37 @@ async fn what_somebody_changed_is_put_back_and_what_is_no_longer_wanted_goes() {
     assert_eq!(api.names(services), ["c-bootstrap", "c-brokers"]);
 }
 
+/// As Kyverno does with a rule for Pods, which it extends to StatefulSets: to a field that can be
+/// written again, and to one for which the set would have to be made anew.
+#[tokio::test]
+async fn what_a_policy_changes_is_written_once_and_told_of() {
+    let template = json!({"template": {"spec": {"terminationGracePeriodSeconds": 7}}});
+    for change in [template, json!({"podManagementPolicy": "OrderedReady"})] {
+        let api = FakeApi::default();
+        cluster(&api, json!({"brokers": {"replicas": 1}}));
+        let path = format!("{SETS}/c-broker");
+        api.mutate(&path, json!({"spec": change}));
+        let operator = operator(&api);
+        operator.pass("ns", "c").await.unwrap();
+        start_pods(&api, 1, &json!({"phase": "Pending"}));
+        for _ in 0..3 {
+            operator.pass("ns", "c").await.unwrap();
+        }
+        api.take_writes();
+        operator.pass("ns", "c").await.unwrap();
+        assert_eq!(api.take_writes(), Vec::<String>::new(), "{change}");
+        let message = status(&api)["message"].to_string();
+        assert!(message.contains("StatefulSet c-broker"), "{message}");
+        // Somebody changes it, which is another thing.
+        let mut set = api.get(&path).unwrap();
+        set["metadata"]["generation"] = json!(2);
+        set["status"]["observedGeneration"] = json!(2);
+        api.put(&path, set);
+        operator.pass("ns", "c").await.unwrap();
+        assert!(api.take_writes().iter().any(|write| write.ends_with(&path)), "{change}");
+    }
+}
+
 #[tokio::test]
 async fn an_invalid_config_is_named_and_the_objects_stay_as_they_are() {
     let api = FakeApi::default();

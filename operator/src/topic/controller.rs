@@ -78,8 +78,8 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         while self.workers.try_join_next().is_some() {}
     }
 
-    /// A namespace was listed. A queue keeps each topic once, so that those of another namespace are
-    /// not looked at more often for it.
+    /// A namespace was listed. A queue keeps each topic once, so that those of another namespace
+    /// are not looked at more often for it.
     fn begin(&mut self) {
         let clusters = self.shared.index().named_clusters();
         let listed = clusters.iter().filter(|cluster| self.is_listed(&cluster.namespace));
@@ -173,7 +173,8 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn look_at_all(&mut self, cluster: &Key) {
         let topics = self.shared.index().topics_of(cluster);
-        if !self.is_listed(&cluster.namespace) || topics.is_empty() || self.is_foreign(cluster) {
+        let waits = !self.is_listed(&cluster.namespace) || self.is_foreign(cluster);
+        if waits || topics.is_empty() {
             return;
         }
         let queue = self.queue(cluster);
