@@ -5,7 +5,7 @@
 //! clients are served, connections drain, background work ends, logs are closed, and the
 //! clean-shutdown markers come last.
 
-use std::net::TcpListener;
+use std::net::{Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -136,8 +136,13 @@ impl Bound {
         let controller = bind(&config.controller_listener)?.socket;
         let http = match config.http_listener {
             Some(address) => {
-                let socket = TcpListener::bind(address)
-                    .with_context(|| format!("bind barnabas.http.listener {address}"))?;
+                let any = address.ip() == Ipv6Addr::UNSPECIFIED;
+                let socket = match any {
+                    true => net::bind_any(address.port(), backlog),
+                    false => TcpListener::bind(address),
+                };
+                let socket =
+                    socket.with_context(|| format!("bind barnabas.http.listener {address}"))?;
                 socket.set_nonblocking(true).context("set up the http listener")?;
                 Some(socket)
             }
@@ -205,8 +210,8 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
         broker,
     };
     running.start_threads()?;
-    let presence = running.keep_presence(&config, pod, &bound.clients);
-    running.start_control(&config, identity, presence, inbox);
+    let (presence, awaited) = running.keep_presence(&config, pod, &bound.clients);
+    running.start_control(&config, identity, presence, awaited, inbox);
     running.start_data(bound.clients);
     let addresses = &running.addresses;
     tracing::info!(id = %config.broker_id, %cluster_id, ?addresses, "listening");
@@ -405,22 +410,25 @@ impl Running {
         Ok(())
     }
 
-    /// Where this broker is to be found, now and whenever the pod's file says something else.
+    /// Where this broker is to be found, now and whenever the pod's file says something else; and
+    /// whether the file will say that only soon.
     fn keep_presence(
         &mut self,
         config: &Config,
         pod: Option<PodConfig>,
         bound: &[BoundListener],
-    ) -> watch::Receiver<Presence> {
+    ) -> (watch::Receiver<Presence>, bool) {
         let ports: Vec<u16> = bound.iter().map(|listener| listener.address.port()).collect();
         let Some(mut pod) = pod else {
-            return watch::channel(presence(&Place::of(config), &ports)).1;
+            return (watch::channel(presence(&Place::of(config), &ports)).1, false);
         };
-        let place = pod.look().unwrap_or_else(|| Place::of(config));
+        let told = pod.look();
+        let awaited = told.is_none() && pod.is_awaited();
+        let place = told.unwrap_or_else(|| Place::of(config));
         let (sender, receiver) = watch::channel(presence(&place, &ports));
         let told = move |place: &Place| presence(place, &ports);
         self.tasks.spawn(pod.follow(place, told, sender, self.broker.shutdown.clone()));
-        receiver
+        (receiver, awaited)
     }
 
     fn start_control(
@@ -428,6 +436,7 @@ impl Running {
         config: &Config,
         identity: Identity,
         presence: watch::Receiver<Presence>,
+        awaited: bool,
         inbox: ControllerInbox,
     ) {
         let broker = &self.broker;
@@ -437,6 +446,7 @@ impl Running {
         let (session, standing) = BrokerSession::new(
             identity,
             presence,
+            awaited,
             broker.controller.clone(),
             broker.partitions.clone(),
             config.session.heartbeat_interval_ms,

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::controller_client::ControllerClient;
 use crate::partition::Partitions;
+use crate::pod_config::{self, placed};
 use crate::shutdown::Shutdown;
 
 /// Pause after a refusal, so that a misconfigured broker does not spin.
@@ -55,6 +56,8 @@ pub struct Identity {
 pub struct BrokerSession {
     identity: Identity,
     presence: watch::Receiver<Presence>,
+    /// Where the broker is will be said soon: registering waits for that.
+    awaited: bool,
     controller: ControllerClient,
     partitions: Arc<Partitions>,
     /// As configured; the controller's silence limit may ask for more.
@@ -70,6 +73,7 @@ impl BrokerSession {
     pub fn new(
         identity: Identity,
         presence: watch::Receiver<Presence>,
+        awaited: bool,
         controller: ControllerClient,
         partitions: Arc<Partitions>,
         heartbeat_interval_ms: u64,
@@ -80,6 +84,7 @@ impl BrokerSession {
         let session = BrokerSession {
             identity,
             presence,
+            awaited,
             controller,
             partitions,
             heartbeat_interval: Duration::from_millis(heartbeat_interval_ms),
@@ -102,6 +107,9 @@ impl BrokerSession {
     }
 
     async fn keep(&mut self, shutdown: &Shutdown) {
+        if self.awaited {
+            placed(&mut self.presence, shutdown, pod_config::PATIENCE).await;
+        }
         loop {
             let epoch = self.register().await;
             if let Err(error) = self.heartbeats(epoch, shutdown).await {

@@ -87,6 +87,8 @@ async fn ready(State(startup): State<Arc<Startup>>) -> Response {
 #[serde(rename_all = "camelCase")]
 struct Answer<T> {
     offset: i64,
+    /// An address may have become another cluster's.
+    cluster_id: String,
     active_controller: Option<BrokerId>,
     #[serde(flatten)]
     body: T,
@@ -113,7 +115,8 @@ async fn ask<T: Serialize + Send + 'static>(
     let active_controller = broker.quorum.leadership().borrow().leader;
     let answer = broker.reports.run(move || {
         let body = question(&asked, &image);
-        Answer { offset: image.offset(), active_controller, body }
+        let cluster_id = image.cluster_id().to_string();
+        Answer { offset: image.offset(), cluster_id, active_controller, body }
     });
     match answer.await {
         Some(answer) => Json(answer).into_response(),
@@ -129,6 +132,9 @@ async fn caught_up(
     State(startup): State<Arc<Startup>>,
     Query(parameters): Query<HashMap<String, String>>,
 ) -> Response {
+    if parameters.get("broker").is_some_and(|which| which == "all") {
+        return ask(&startup, |_, image| risk::all_caught_up(image)).await;
+    }
     match parameters.get("broker").and_then(|id| id.parse().ok()).map(BrokerId) {
         Some(id) => ask(&startup, move |_, image| risk::caught_up(image, id)).await,
         None => {

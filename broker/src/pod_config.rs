@@ -1,6 +1,9 @@
 //! Follows the file of `--pod-config`: whenever it says something new, the broker registers again
 //! with it. A file that is missing or empty says nothing, and one that is wrong is named in the log
 //! and changes nothing.
+//!
+//! A file that is there and empty is about to be written: its pod has only just got a node. Then
+//! the broker waits a while before it registers, so that no client is told a wrong address.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +16,9 @@ use crate::config::{Config, Place};
 use crate::shutdown::Shutdown;
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// For so long a broker waits for its place before it registers without: whoever writes the file
+/// may be gone, and the configuration has what was last known.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A file beyond this is not one of ours.
 const BYTES_MAX: u64 = 64 * 1024;
 
@@ -53,8 +59,13 @@ impl PodConfig {
         }
     }
 
+    /// The file is there and says nothing yet.
+    pub fn is_awaited(&self) -> bool {
+        matches!(read(&self.path), Ok(Some(text)) if text.trim().is_empty())
+    }
+
     /// Publishes what the file says, as it is `told`, until the broker stops. `place` is known
-    /// already.
+    /// already; of a file that is awaited the first word is news whatever it says.
     pub async fn follow(
         mut self,
         mut place: Place,
@@ -64,18 +75,37 @@ impl PodConfig {
     ) {
         let closing = shutdown.connections_closing();
         tokio::pin!(closing);
+        let mut awaited = self.last.is_none();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
                 () = &mut closing => return,
             }
             // The file is in memory (a projected volume), or as good as.
-            let Some(new) = self.look().filter(|new| *new != place) else { continue };
+            let Some(new) = self.look().filter(|new| awaited || *new != place) else { continue };
+            awaited = false;
             place = new;
             let names: Vec<String> = place.advertised.iter().map(ToString::to_string).collect();
             tracing::info!(rack = ?place.rack, advertised = names.join(","), "the pod's place");
             presence.send_replace(told(&place));
         }
+    }
+}
+
+/// Waits until it is known where the broker is, or for as long as one waits for that.
+pub async fn placed(
+    presence: &mut watch::Receiver<Presence>,
+    shutdown: &Shutdown,
+    patience: Duration,
+) {
+    tracing::info!(?patience, "the pod's place is not known yet");
+    tokio::select! {
+        told = tokio::time::timeout(patience, presence.changed()) => {
+            if told.is_err() {
+                tracing::warn!("nobody says where this pod is: registering as configured");
+            }
+        }
+        () = shutdown.started() => {}
     }
 }
 
@@ -120,5 +150,34 @@ mod tests {
         assert_eq!(rack_of("broker.rack=b"), Some(Some("b".into())));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(pod.look(), None, "a missing file says nothing");
+    }
+
+    #[test]
+    fn an_empty_file_is_awaited_and_a_missing_one_is_not() {
+        let text = "node.id=1\nlisteners=PLAINTEXT://:9092,CONTROLLER://:9093\n\
+            controller.listener.names=CONTROLLER\n";
+        let config = Config::from_properties(parse_properties(text).unwrap()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broker.properties");
+        let pod = PodConfig::new(&path, Arc::new(config));
+        assert!(!pod.is_awaited());
+        std::fs::write(&path, "\n").unwrap();
+        assert!(pod.is_awaited());
+        std::fs::write(&path, "broker.rack=a\n").unwrap();
+        assert!(!pod.is_awaited());
+    }
+
+    #[tokio::test]
+    async fn a_broker_waits_for_its_place_but_not_for_ever() {
+        let presence = || Presence { listeners: Vec::new(), rack: None };
+        let (sender, mut receiver) = watch::channel(presence());
+        placed(&mut receiver, &Shutdown::new(), Duration::from_millis(5)).await;
+        let long = Duration::from_secs(3600);
+        // What it is told may be what it knew.
+        sender.send_replace(presence());
+        placed(&mut receiver, &Shutdown::new(), long).await;
+        let stopped = Shutdown::new();
+        stopped.start();
+        placed(&mut receiver, &stopped, long).await;
     }
 }

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use tokio::time::timeout;
 
+use crate::apply::Marks;
 use crate::runtime::{Events, Metrics, Settings};
 
 /// Longest wait for an answer about a namespace.
@@ -17,12 +18,13 @@ pub struct Context {
     pub settings: Settings,
     pub metrics: Metrics,
     pub events: Events,
+    pub marks: Marks,
 }
 
 impl Context {
     pub fn new(client: Client, settings: Settings) -> Context {
         let events = Events::new(client.clone(), &settings);
-        Context { client, settings, metrics: Metrics::new(), events }
+        Context { client, settings, metrics: Metrics::new(), events, marks: Marks::default() }
     }
 
     /// Whether the namespace is being deleted. Where that cannot be known, it is not.

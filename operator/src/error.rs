@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
+/// One request to the API server: one that a dead connection leaves unanswered ends here.
+const REQUEST_MAX: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 15 });
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A pass that did not end as it should. What waits for something is no error: it is a status.
@@ -20,6 +25,9 @@ pub enum Error {
     Incomplete(&'static str),
     #[error("{0}")]
     Build(String),
+    /// The resource says what this version of the operator does not know.
+    #[error("the spec cannot be read: {0}")]
+    Unreadable(String),
     /// An object of a name that the operator needs is somebody else's.
     #[error("{0}")]
     Foreign(String),
@@ -66,6 +74,18 @@ impl Category {
     }
 }
 
+/// One request to the API server, bounded in time; `doing` is for people.
+pub async fn request<T>(
+    doing: impl Into<String>,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T> {
+    let doing = doing.into();
+    match timeout(REQUEST_MAX, request).await {
+        Ok(result) => result.map_err(Error::api(doing)),
+        Err(_) => Err(Error::Timeout(doing)),
+    }
+}
+
 impl Error {
     /// For `map_err`: says what was being done.
     pub fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
@@ -85,6 +105,27 @@ impl Error {
             Error::Timeout(_) => Category::Timeout,
             Error::Foreign(_) => Category::Foreign,
             Error::Incomplete(_) | Error::Build(_) => Category::Internal,
+            Error::Unreadable(_) => Category::Rejected,
+        }
+    }
+
+    /// A disruption budget does not let the pod go now.
+    pub fn is_held_back(&self) -> bool {
+        match self {
+            Error::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.code == 429)
+            }
+            _ => false,
+        }
+    }
+
+    /// An object of that name is there already.
+    pub fn is_already_there(&self) -> bool {
+        match self {
+            Error::Api { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.is_already_exists())
+            }
+            _ => false,
         }
     }
 

@@ -31,6 +31,14 @@ struct Objects {
     requests: Vec<String>,
     /// Objects that may not be written, by path.
     refused: BTreeSet<String>,
+    /// Objects of which requests are never answered, by path.
+    silent: BTreeSet<String>,
+    /// Objects whose next write finds that somebody else wrote; then they are silent.
+    contested: BTreeSet<String>,
+    /// Pods whose budget does not let them go, by path.
+    held_back: BTreeSet<String>,
+    /// What a policy makes of objects whenever they are written, by path.
+    mutated: BTreeMap<String, Value>,
 }
 
 impl FakeApi {
@@ -66,6 +74,31 @@ impl FakeApi {
     pub fn refuse(&self, path: &str) {
         let mut state = self.state.lock().expect("no test panics with it");
         state.refused.insert(path.to_owned());
+    }
+
+    /// The budget of that pod does not let it go.
+    pub fn hold_back(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").held_back.insert(path.to_owned());
+    }
+
+    pub fn let_go(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").held_back.remove(path);
+    }
+
+    /// A policy merges this into the object whenever it is applied.
+    pub fn mutate(&self, path: &str, change: Value) {
+        let mut state = self.state.lock().expect("no test panics with it");
+        state.mutated.insert(path.to_owned(), change);
+    }
+
+    /// No request for that object is answered from now on.
+    pub fn hang(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").silent.insert(path.to_owned());
+    }
+
+    /// The next write to that object is too late; after that no request for it is answered.
+    pub fn conflict_then_hang(&self, path: &str) {
+        self.state.lock().expect("no test panics with it").contested.insert(path.to_owned());
     }
 
     /// `METHOD path` of all requests since the last call.
@@ -133,6 +166,9 @@ impl Objects {
             object["status"] = patch["status"].clone();
         } else {
             merge(&mut object, patch);
+            if let Some(change) = self.mutated.get(target) {
+                merge(&mut object, change);
+            }
         }
         Some(self.store(target, object))
     }
@@ -168,7 +204,14 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
     let body = to_bytes(body, BODY_BYTES_MAX).await.expect("a small body");
     let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path = parts.uri.path().to_owned();
+    if api.state.lock().expect("no test panics with it").silent.contains(&path) {
+        return std::future::pending().await;
+    }
     let mut state = api.state.lock().expect("no test panics with it");
+    if parts.method != Method::GET && state.contested.remove(&path) {
+        state.silent.insert(path);
+        return failure(StatusCode::CONFLICT, "Conflict", "somebody else wrote");
+    }
     state.requests.push(format!("{} {path}", parts.method));
     if parts.method != Method::GET && state.refused.contains(&path) {
         return failure(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", "it is not valid");
@@ -178,6 +221,14 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
         if state.objects.contains_key(&format!("{path}/{name}")) {
             return failure(StatusCode::CONFLICT, "AlreadyExists", "it exists already");
         }
+    }
+    let evicted = path.strip_suffix("/eviction").map(str::to_owned);
+    if evicted.as_ref().is_some_and(|pod| state.held_back.contains(pod)) {
+        return failure(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "would violate the budget",
+        );
     }
     if parts.method != Method::GET {
         state.writes.push(format!("{} {path}", parts.method));
@@ -193,6 +244,9 @@ async fn answer(State(api): State<FakeApi>, request: Request<Body>) -> Response 
             let applies = kind.is_some_and(|kind| kind.starts_with(b"application/apply"));
             state.patch(&path, &value, applies)
         }
+        Method::POST if evicted.is_some() => evicted
+            .and_then(|pod| state.objects.remove(&pod))
+            .map(|_| json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
         Method::POST => {
             let name = value["metadata"]["name"].as_str().unwrap_or("generated");
             let path = format!("{path}/{name}");

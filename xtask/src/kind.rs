@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 
+use crate::chart::{self, IMAGES};
 use crate::run::{cargo, root, step};
 
 /// The programs that become images, each a package and its binary of one name.
@@ -124,11 +125,13 @@ fn load(name: &str, quick: bool) -> Result<()> {
     load_generator(&out)?;
     let mut images = Vec::new();
     for program in PROGRAMS {
-        let image = format!("barnabas/{program}:dev");
+        let image = format!("{IMAGES}/{program}:dev");
         let mut build = in_bed("docker", name)?;
         build.args(["build", "--quiet", "--build-arg", "BINARIES=prebuilt"]);
         build.args(["--target", program, "--tag", &image, "."]);
         step(&format!("image {image}"), &mut build)?;
+        // Under the name too that somebody who gives no values gets.
+        tag(name, &image, chart::image(program)?, &mut images)?;
         images.push(image);
     }
     let mut build = in_bed("docker", name)?;
@@ -137,12 +140,19 @@ fn load(name: &str, quick: bool) -> Result<()> {
     step("image barnabas/load:dev", &mut build)?;
     images.push("barnabas/load:dev".into());
     // The same program under another name is what a change of the image needs.
-    let mut tag = in_bed("docker", name)?;
-    step("image barnabas/broker:next", tag.args(["tag", &images[0], "barnabas/broker:next"]))?;
-    images.push("barnabas/broker:next".into());
+    let next = format!("{IMAGES}/broker:next");
+    tag(name, &format!("{IMAGES}/broker:dev"), next, &mut images)?;
     let mut load = in_bed("kind", name)?;
     load.args(["load", "docker-image", "--name", name]).args(&images);
     step("loading images", &mut load)
+}
+
+/// Another name of an image, to be loaded too.
+fn tag(name: &str, image: &str, other: String, images: &mut Vec<String>) -> Result<()> {
+    let mut tag = in_bed("docker", name)?;
+    step(&format!("image {other}"), tag.args(["tag", image, &other]))?;
+    images.push(other);
+    Ok(())
 }
 
 /// Links a program so that it needs no image below it. Only the last step, the link, differs from

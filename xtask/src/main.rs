@@ -68,3 +68,22 @@ fn main() -> Result<()> {
         Command::Schemas { jars } => schemas::run(&jars),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_documents_say_of_this_tool_is_what_it_takes() {
+        let told = chart::commands::told().unwrap();
+        let own = told.iter().filter(|told| told.command.starts_with("cargo x "));
+        let own: Vec<_> = own.collect();
+        assert!(!own.is_empty());
+        for chart::commands::Told { file, command } in own {
+            let words = chart::commands::words(command);
+            let parsed = Arguments::try_parse_from(&words[1..]);
+            assert!(parsed.is_ok(), "{file}: {command}: {}", parsed.err().unwrap());
+        }
+    }
+}

@@ -91,6 +91,12 @@ pub struct CaughtUp {
     pub percent: f64,
 }
 
+/// The answer to `/caught-up?broker=all`.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct AllCaughtUp {
+    pub brokers: Vec<CaughtUp>,
+}
+
 /// A reassignment under way.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -186,6 +192,37 @@ pub fn caught_up(image: &Image, id: BrokerId) -> CaughtUp {
         examples,
         percent: percent(hosted - missing, hosted),
     }
+}
+
+/// As [`caught_up`], of every registered broker, in one look at every partition.
+pub fn all_caught_up(image: &Image) -> AllCaughtUp {
+    let mut found: BTreeMap<BrokerId, (usize, usize, Vec<String>)> =
+        image.brokers().map(|broker| (broker.id, Default::default())).collect();
+    for topic in image.topics() {
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            for id in &partition.replicas {
+                let Some((hosted, missing, examples)) = found.get_mut(id) else { continue };
+                *hosted += 1;
+                if !partition.in_isr(*id) {
+                    *missing += 1;
+                    push_example(examples, topic, index);
+                }
+            }
+        }
+    }
+    let brokers = found.into_iter().map(|(id, (hosted, missing, examples))| {
+        let broker = image.broker(id);
+        CaughtUp {
+            broker: id,
+            registered: broker.is_some(),
+            fenced: broker.is_some_and(|b| b.fenced),
+            incarnation: broker.map(|b| b.incarnation_id.to_string()),
+            missing,
+            examples,
+            percent: percent(hosted - missing, hosted),
+        }
+    });
+    AllCaughtUp { brokers: brokers.collect() }
 }
 
 /// The reassignments under way.

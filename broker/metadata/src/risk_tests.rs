@@ -210,6 +210,9 @@ fn caught_up_counts_what_is_not_in_sync() {
     assert_eq!(answer.examples, ["out-0"]);
     assert!(answer.registered && !answer.fenced && answer.incarnation.is_some());
     assert_eq!(caught_up(&world.image, b(1)).percent, 100.0);
+    let all = all_caught_up(&world.image).brokers;
+    let one_by_one: Vec<CaughtUp> = (1..=3).map(|id| caught_up(&world.image, b(id))).collect();
+    assert_eq!(all.iter().filter(|one| one.broker.0 > 0).cloned().collect::<Vec<_>>(), one_by_one);
     let nobody = caught_up(&world.image, b(9));
     assert!(!nobody.registered && nobody.incarnation.is_none());
 }

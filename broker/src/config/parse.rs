@@ -1,7 +1,7 @@
 //! From checked texts to `Config`. Every failure names the key.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -268,7 +268,9 @@ impl Values {
             return Ok(None);
         }
         let (host, port) = parse_host_port(&text).map_err(|p| self.invalid(name, p))?;
-        let host = if host.is_empty() { "0.0.0.0".to_owned() } else { host };
+        if host.is_empty() {
+            return Ok(Some((Ipv6Addr::UNSPECIFIED, port).into()));
+        }
         let mut addresses = (host.as_str(), port)
             .to_socket_addrs()
             .map_err(|e| self.invalid(name, e.to_string()))?;

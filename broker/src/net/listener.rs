@@ -1,7 +1,7 @@
 //! Accepting client connections, within the configured limits.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,19 +29,48 @@ pub struct BoundListener {
 
 /// Binds the address of a listener; port 0 takes a free one.
 pub fn bind(endpoint: &Endpoint, backlog: i32) -> io::Result<BoundListener> {
-    let host = if endpoint.host.is_empty() { "0.0.0.0" } else { endpoint.host.as_str() };
+    let name = endpoint.name.as_str().into();
+    if endpoint.host.is_empty() {
+        let socket = bind_any(endpoint.port, backlog)?;
+        let port = socket.local_addr()?.port();
+        return Ok(BoundListener { name, address: (Ipv4Addr::UNSPECIFIED, port).into(), socket });
+    }
+    let host = endpoint.host.as_str();
     let address = (host, endpoint.port)
         .to_socket_addrs()?
         .next()
         .ok_or_else(|| io::Error::other(format!("{host} has no address")))?;
+    let socket = bind_to(address, backlog)?;
+    Ok(BoundListener { name, address: socket.local_addr()?, socket })
+}
+
+/// Binds a port of every address of the machine, of IPv6 and of IPv4, or of IPv4 alone where there
+/// is no IPv6.
+pub fn bind_any(port: u16, backlog: i32) -> io::Result<std::net::TcpListener> {
+    match bind_to((Ipv6Addr::UNSPECIFIED, port).into(), backlog) {
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            bind_to((Ipv4Addr::UNSPECIFIED, port).into(), backlog)
+        }
+        bound => bound,
+    }
+}
+
+fn bind_to(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // A machine may have it otherwise by default.
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
-    let socket: std::net::TcpListener = socket.into();
-    let address = socket.local_addr()?;
-    Ok(BoundListener { name: endpoint.name.as_str().into(), address, socket })
+    Ok(socket.into())
+}
+
+/// As the client knows itself: an address of IPv4 that comes by a socket of IPv6 is one.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 /// Accepts until the shutdown starts, then waits until the connections have sent what they owe.
@@ -61,6 +90,7 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
         tokio::select! {
             accepted = accept => match accepted {
                 Ok((stream, peer)) => {
+                    let peer = canonical(peer);
                     let place = match broker.places.take(peer.ip(), is_protected, limits(&broker)) {
                         Ok(place) => place,
                         Err(refusal) => {
@@ -134,4 +164,31 @@ fn tune(broker: &Broker, stream: &TcpStream) -> io::Result<()> {
         socket.set_recv_buffer_size(bytes)?;
     }
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_without_a_host_is_reached_by_every_address() {
+        let endpoint = Endpoint { name: "PLAINTEXT".into(), host: String::new(), port: 0 };
+        let bound = bind(&endpoint, 8).unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, bound.address.port())).unwrap();
+        // A machine without IPv6 has no such address to try.
+        if std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            TcpStream::connect((Ipv6Addr::LOCALHOST, bound.address.port())).unwrap();
+        }
+        let again = Endpoint { port: bound.address.port(), ..endpoint };
+        assert_eq!(bind(&again, 8).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_client_of_ipv4_is_known_as_one() {
+        let mapped: SocketAddr = "[::ffff:10.0.0.1]:99".parse().unwrap();
+        assert_eq!(canonical(mapped), "10.0.0.1:99".parse().unwrap());
+    }
 }

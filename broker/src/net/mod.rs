@@ -13,6 +13,6 @@ mod sendfile;
 pub use budget::Budget;
 pub use connection::{ConnectionInfo, Reply, ReplyFuture, Started};
 pub use input::{Input, Lent};
-pub use listener::{BoundListener, bind, serve};
+pub use listener::{BoundListener, bind, bind_any, serve};
 pub use places::Places;
 pub use read_ahead::ReadAhead;

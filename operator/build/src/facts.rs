@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 
 use crd::{KafkaCluster, ListenerType};
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 
 use crate::input::names;
-use crate::ordinal_of_pod;
+use crate::place::Remembered;
+use crate::{CONTAINER, ordinal_of_pod};
 
 /// What is known of a cluster's surroundings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
-    /// By broker id; pods that no node has taken are absent.
+    /// By broker id, where anything is known of it.
     pub brokers: BTreeMap<i32, BrokerFacts>,
     /// Bootstrap Services of external listeners, by listener name.
     pub bootstrap: BTreeMap<String, ListenerFacts>,
@@ -21,7 +22,12 @@ pub struct Facts {
 /// What is known of one broker.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BrokerFacts {
-    pub node: NodeFacts,
+    /// None while it has no pod, or one that no node has taken.
+    pub node: Option<NodeFacts>,
+    /// Ports that its pod was made with, by name: what it binds, whatever the spec says since.
+    pub bound: BTreeMap<String, i32>,
+    /// What its file in the ConfigMap says, for what cannot be seen now.
+    pub remembered: Remembered,
     /// Its Services, by listener name.
     pub listeners: BTreeMap<String, ListenerFacts>,
 }
@@ -30,6 +36,8 @@ pub struct BrokerFacts {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NodeFacts {
     pub name: String,
+    /// The node itself could be read: without a rack here it has none.
+    pub seen: bool,
     /// Value of the rack label.
     pub rack: Option<String>,
     /// What clients outside can reach: an external address where the node has one.
@@ -52,6 +60,7 @@ impl Facts {
         pods: impl IntoIterator<Item = &'a Pod>,
         nodes: impl IntoIterator<Item = &'a Node>,
         services: impl IntoIterator<Item = &'a Service>,
+        config: Option<&ConfigMap>,
     ) -> Facts {
         let names = names(cluster);
         let mut facts = Facts::default();
@@ -62,9 +71,13 @@ impl Facts {
         let rack_label = cluster.spec.rack.as_ref().map(|rack| rack.node_label.as_str());
         for pod in pods {
             let id = pod.metadata.name.as_deref().and_then(|p| ordinal_of_pod(names.cluster, p));
-            if let (Some(id), Some(node)) = (id, node_of(pod, &nodes, rack_label)) {
-                facts.brokers.entry(id).or_default().node = node;
-            }
+            let Some(id) = id else { continue };
+            let broker = facts.brokers.entry(id).or_default();
+            broker.node = node_of(pod, &nodes, rack_label);
+            broker.bound = bound(pod);
+        }
+        for (id, remembered) in Remembered::all(cluster, config) {
+            facts.brokers.entry(id).or_default().remembered = remembered;
         }
         let services: BTreeMap<&str, &Service> = services
             .into_iter()
@@ -76,8 +89,11 @@ impl Facts {
             if let Some(known) = of(names.listener_bootstrap_service(&listener.name)) {
                 facts.bootstrap.insert(listener.name.clone(), known);
             }
-            for (id, broker) in &mut facts.brokers {
-                if let Some(known) = of(names.listener_broker_service(&listener.name, *id)) {
+            // A Service is there before the first pod, and while a pod is made anew.
+            let ids = facts.brokers.keys().copied().chain(0..cluster.spec.brokers.replicas);
+            for id in ids.collect::<std::collections::BTreeSet<i32>>() {
+                if let Some(known) = of(names.listener_broker_service(&listener.name, id)) {
+                    let broker = facts.brokers.entry(id).or_default();
                     broker.listeners.insert(listener.name.clone(), known);
                 }
             }
@@ -94,11 +110,19 @@ fn node_of(
     let name = pod.spec.as_ref()?.node_name.clone()?;
     let host_ip = pod.status.as_ref().and_then(|status| status.host_ip.clone());
     let Some(node) = nodes.get(name.as_str()) else {
-        return Some(NodeFacts { name, rack: None, address: host_ip });
+        return Some(NodeFacts { name, seen: false, rack: None, address: host_ip });
     };
     let labels = node.metadata.labels.as_ref();
     let rack = rack_label.and_then(|label| labels?.get(label).cloned()).filter(|r| !r.is_empty());
-    Some(NodeFacts { name, rack, address: node_address(node).or(host_ip) })
+    Some(NodeFacts { name, seen: true, rack, address: node_address(node).or(host_ip) })
+}
+
+/// Ports of the broker's container.
+fn bound(pod: &Pod) -> BTreeMap<String, i32> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let broker = containers.filter(|container| container.name == CONTAINER);
+    let ports = broker.flat_map(|container| container.ports.iter().flatten());
+    ports.filter_map(|port| Some((port.name.clone()?, port.container_port))).collect()
 }
 
 fn node_address(node: &Node) -> Option<String> {

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use crate::Names;
+use crate::{Facts, Names};
 
 /// A cluster, and what was decided about it.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,10 @@ pub struct ClusterInput<'a> {
     pub begin: bool,
     /// What brokers demand of each other.
     pub secret: SecretUse,
-    /// Image of the brokers; see [`image`].
+    /// Image of the brokers; see [`crate::image`].
     pub image: &'a str,
+    /// What is known of the surroundings.
+    pub facts: &'a Facts,
 }
 
 /// How far the brokers' shared secret is introduced.
@@ -43,7 +45,8 @@ pub struct Objects {
     pub config_map: ConfigMap,
     /// Headless, bootstrap, then those of the external listeners.
     pub services: Vec<Service>,
-    pub network_policy: NetworkPolicy,
+    /// None where the user wants none.
+    pub network_policy: Option<NetworkPolicy>,
     pub pod_disruption_budget: PodDisruptionBudget,
     pub stateful_set: StatefulSet,
 }
@@ -64,20 +67,4 @@ pub(crate) fn names(cluster: &KafkaCluster) -> Names<'_> {
         cluster: cluster.metadata.name.as_deref().unwrap_or_default(),
         namespace: cluster.metadata.namespace.as_deref().unwrap_or("default"),
     }
-}
-
-/// The image of a cluster's brokers: `spec.image`, else the operator's default image, with
-/// `spec.version` for its tag where the user names one.
-pub fn image(cluster: &KafkaCluster, default_image: &str) -> String {
-    if let Some(image) = &cluster.spec.image {
-        return image.clone();
-    }
-    let Some(version) = &cluster.spec.version else { return default_image.to_owned() };
-    let untagged = default_image.split('@').next().unwrap_or(default_image);
-    let name_start = untagged.rfind('/').map_or(0, |slash| slash + 1);
-    let repository = match untagged[name_start..].find(':') {
-        Some(colon) => &untagged[..name_start + colon],
-        None => untagged,
-    };
-    format!("{repository}:{version}")
 }

@@ -5,7 +5,7 @@
 //! a restart and nothing else: [`config_hash`] stands for the configuration file, of which
 //! dynamic keys, voters and addresses are no part. What differs with the surroundings (rack,
 //! addresses that clients see) reaches a running broker by an annotation of its pod,
-//! [`pod_properties`].
+//! [`pod_properties`], and one that starts by its file, which remembers what was last known.
 
 mod config;
 mod facts;
@@ -13,9 +13,11 @@ mod input;
 mod listeners;
 mod metadata_of;
 mod names;
+mod place;
 mod pod;
 mod policy;
 mod properties;
+mod release;
 mod secret;
 mod services;
 mod stateful_set;
@@ -24,16 +26,16 @@ pub use config::{
     ConfigProblem, check_config, cluster_id, config_hash, dynamic_config, static_config,
 };
 pub use facts::{BrokerFacts, Facts, ListenerFacts, NodeFacts};
-pub use input::{ClusterInput, Objects, SecretUse, image};
-pub use listeners::{
-    advertised_listeners, internal_bootstrap, listener_status, needs_pod_config, pod_properties,
-};
+pub use input::{ClusterInput, Objects, SecretUse};
+pub use listeners::{internal_bootstrap, listener_status, needs_pod_config};
 pub use metadata_of::{labels, owner_reference, selector};
 pub use names::{
     BROKER_PROPERTIES_ANNOTATION, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, CONTAINER, Names,
-    RESTART_ANNOTATION, ordinal_of_pod,
+    RESTART_ANNOTATION, RESTARTED_ANNOTATION, ordinal_of_pod,
 };
+pub use place::{Remembered, kept_config, owned_config, pod_properties};
 pub use properties::{broker_properties, common_properties};
+pub use release::{image, is_older, version};
 pub use secret::{internal_secret, mounts_internal_secret};
 pub use stateful_set::{claim_owner, immutable_difference, needs_recreation};
 

@@ -1,4 +1,4 @@
-//! Listeners: what brokers bind, what they advertise, and what clients are told to begin with.
+//! Listeners: what brokers bind, and what clients are told to begin with.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use crd::{
     ListenerType,
 };
 
-use crate::facts::{BrokerFacts, Facts, ListenerFacts};
+use crate::facts::{Facts, ListenerFacts};
 use crate::input::names;
 use crate::names::LOG_DIR;
-use crate::properties::text_of;
+use crate::place::{bound_port, external_address};
 
 /// Most bootstrap addresses of a NodePort listener; a client needs one that answers.
 const BOOTSTRAP_NODES_MAX: usize = 5;
@@ -35,69 +35,21 @@ pub(crate) fn binding(cluster: &KafkaCluster) -> Vec<(String, String)> {
         pair("controller.listener.names", "CONTROLLER".into()),
         pair("inter.broker.listener.name", inter_broker.map_or(String::new(), kafka_name)),
         pair("log.dirs", LOG_DIR.into()),
-        pair("barnabas.http.listener", format!("0.0.0.0:{HTTP_PORT}")),
+        pair("barnabas.http.listener", format!(":{HTTP_PORT}")),
     ]
 }
 
-fn kafka_name(listener: &ListenerSpec) -> String {
+pub(crate) fn kafka_name(listener: &ListenerSpec) -> String {
     listener.name.to_uppercase()
 }
 
-/// What a broker advertises, with the quorum's listener. Without facts, external listeners go by
-/// the pod's name, which nobody outside can resolve: it is replaced once the address is known.
-pub fn advertised_listeners(
-    cluster: &KafkaCluster,
-    broker: i32,
-    facts: Option<&BrokerFacts>,
-) -> String {
-    let host = names(cluster).broker_host(broker);
-    let mut all: Vec<String> = Vec::new();
-    for listener in &cluster.spec.listeners {
-        let address = facts.and_then(|facts| external_address(listener, broker, facts));
-        let (host, port) = address.unwrap_or_else(|| (host.clone(), listener.port));
-        all.push(format!("{}://{}:{port}", kafka_name(listener), bracketed(&host)));
-    }
-    all.push(format!("CONTROLLER://{host}:{CONTROLLER_PORT}"));
-    all.join(",")
-}
-
-/// Address of a broker on an external listener, where it is known already.
-fn external_address(
-    listener: &ListenerSpec,
-    broker: i32,
-    facts: &BrokerFacts,
-) -> Option<(String, i32)> {
-    let service = facts.listeners.get(&listener.name);
-    let template = listener.advertised_host.as_ref();
-    let wanted = template.map(|host| host.replace("{brokerId}", &broker.to_string()));
-    match listener.kind {
-        ListenerType::Internal => None,
-        ListenerType::NodePort => {
-            Some((wanted.or_else(|| facts.node.address.clone())?, service?.node_port?))
-        }
-        ListenerType::LoadBalancer => {
-            Some((wanted.or_else(|| service?.load_balancer.clone())?, listener.port))
-        }
-    }
-}
-
-fn bracketed(host: &str) -> String {
+pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// Whether brokers learn anything from their pods' annotation.
 pub fn needs_pod_config(cluster: &KafkaCluster) -> bool {
     cluster.spec.rack.is_some() || cluster.spec.has_external_listener()
-}
-
-/// Value of a pod's `barnabas.dev/broker-properties`; `None` while the pod has no node, and where
-/// brokers need nothing of the kind. A broker takes a changed value while it runs.
-pub fn pod_properties(cluster: &KafkaCluster, broker: i32, facts: &Facts) -> Option<String> {
-    let known = facts.brokers.get(&broker).filter(|_| needs_pod_config(cluster))?;
-    let rack = known.node.rack.iter().filter(|_| cluster.spec.rack.is_some());
-    let rack = rack.map(|rack| ("broker.rack", rack.clone()));
-    let advertised = ("advertised.listeners", advertised_listeners(cluster, broker, Some(known)));
-    Some(text_of(rack.chain([advertised])))
 }
 
 /// `host:port` of the listener through which brokers and the operator reach the cluster.
@@ -132,7 +84,10 @@ fn broker_address(
     facts: &Facts,
 ) -> Option<BrokerAddress> {
     let (host, port) = match listener.kind {
-        ListenerType::Internal => (names(cluster).broker_host(broker), listener.port),
+        ListenerType::Internal => {
+            let port = facts.brokers.get(&broker).map(|known| bound_port(listener, known));
+            (names(cluster).broker_host(broker), port.unwrap_or(listener.port))
+        }
         _ => external_address(listener, broker, facts.brokers.get(&broker)?)?,
     };
     Some(BrokerAddress { broker, host, port })

@@ -46,12 +46,16 @@ pub fn owner_reference(cluster: &KafkaCluster) -> OwnerReference {
 }
 
 pub(crate) fn object_meta(input: &ClusterInput<'_>, name: String) -> ObjectMeta {
-    let names = names(input.cluster);
+    meta_of(input.cluster, name)
+}
+
+pub(crate) fn meta_of(cluster: &KafkaCluster, name: String) -> ObjectMeta {
+    let names = names(cluster);
     ObjectMeta {
         name: Some(name),
         namespace: Some(names.namespace.to_owned()),
         labels: Some(labels(names.cluster)),
-        owner_references: Some(vec![owner_reference(input.cluster)]),
+        owner_references: Some(vec![owner_reference(cluster)]),
         ..ObjectMeta::default()
     }
 }

@@ -7,6 +7,8 @@ pub const BROKER_PROPERTIES_ANNOTATION: &str = "barnabas.dev/broker-properties";
 pub const CONFIG_HASH_ANNOTATION: &str = "barnabas.dev/config-hash";
 /// On a `KafkaCluster`: any new value restarts all brokers. On a pod, `true` replaces that one.
 pub const RESTART_ANNOTATION: &str = "barnabas.dev/restart";
+/// Pod template annotation with the value of the cluster's last `barnabas.dev/restart`.
+pub const RESTARTED_ANNOTATION: &str = "barnabas.dev/restarted-for";
 
 /// On a volume claim: the id of the cluster whose data it holds. On a `KafkaCluster`: its id, for
 /// volumes that came from elsewhere.

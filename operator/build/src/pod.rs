@@ -17,7 +17,8 @@ use crate::input::ClusterInput;
 use crate::metadata_of::{label_selector, labels};
 use crate::names::{
     BROKER_PROPERTIES_ANNOTATION, CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_DIR,
-    DATA_VOLUME, POD_INFO_DIR, POD_INFO_FILE, RESTART_ANNOTATION, SECRET_DIR, SECRET_VOLUME,
+    DATA_VOLUME, POD_INFO_DIR, POD_INFO_FILE, RESTART_ANNOTATION, RESTARTED_ANNOTATION, SECRET_DIR,
+    SECRET_VOLUME,
 };
 use crate::properties::COMMON_FILE;
 use crate::{config_hash, needs_pod_config, secret};
@@ -53,9 +54,6 @@ fn annotations(cluster: &KafkaCluster) -> BTreeMap<String, String> {
     }
     all
 }
-
-/// Pod template annotation with the value of the cluster's last `barnabas.dev/restart`.
-const RESTARTED_ANNOTATION: &str = "barnabas.dev/restarted-for";
 
 fn pod_spec(input: &ClusterInput<'_>, wishes: &PodTemplate) -> PodSpec {
     let names = input.names();

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::input::ClusterInput;
-use crate::listeners::{advertised_listeners, binding};
+use crate::listeners::binding;
 use crate::metadata_of::object_meta;
-use crate::{cluster_id, static_config};
+use crate::{cluster_id, place, static_config};
 use crd::CONTROLLER_PORT;
 
 /// Key of the common file.
@@ -32,10 +32,7 @@ pub fn common_properties(input: &ClusterInput<'_>) -> String {
 
 /// What is one broker's own, as far as it is known before its pod runs.
 pub fn broker_properties(input: &ClusterInput<'_>, broker: i32) -> String {
-    text_of([
-        ("node.id", broker.to_string()),
-        ("advertised.listeners", advertised_listeners(input.cluster, broker, None)),
-    ])
+    place::broker_file(input.cluster, broker, input.facts)
 }
 
 pub(crate) fn config_map(input: &ClusterInput<'_>) -> ConfigMap {

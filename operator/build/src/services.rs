@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::input::ClusterInput;
 use crate::metadata_of::{labels, object_meta};
+use crate::place::bound_port;
 
 const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 
@@ -52,7 +53,8 @@ fn bootstrap(input: &ClusterInput<'_>) -> Option<Service> {
 
 fn listener_bootstrap(input: &ClusterInput<'_>, listener: &ListenerSpec) -> Service {
     let name = input.names().listener_bootstrap_service(&listener.name);
-    external(input, listener, name, listener.node_port, labels(input.names().cluster), false)
+    let port = ServicePort { node_port: listener.node_port, ..port(&listener.name, listener.port) };
+    external(input, listener, name, port, labels(input.names().cluster), false)
 }
 
 /// A client that knows a broker keeps reaching it, ready or not.
@@ -61,18 +63,21 @@ fn listener_broker(input: &ClusterInput<'_>, listener: &ListenerSpec, id: i32) -
     let mut selector = labels(names.cluster);
     selector.insert(POD_NAME_LABEL.into(), names.pod(id));
     let name = names.listener_broker_service(&listener.name, id);
-    external(input, listener, name, listener.node_port_of(id), selector, true)
+    // Clients know the port that the broker binds: it changes with the pod, not with the spec.
+    let bound = input.facts.brokers.get(&id).map(|known| bound_port(listener, known));
+    let port = port(&listener.name, bound.unwrap_or(listener.port));
+    let port = ServicePort { node_port: listener.node_port_of(id), ..port };
+    external(input, listener, name, port, selector, true)
 }
 
 fn external(
     input: &ClusterInput<'_>,
     listener: &ListenerSpec,
     name: String,
-    node_port: Option<i32>,
+    port: ServicePort,
     selector: BTreeMap<String, String>,
     not_ready: bool,
 ) -> Service {
-    let port = ServicePort { node_port, ..port(&listener.name, listener.port) };
     let spec = ServiceSpec {
         type_: Some(listener.kind.as_str().into()),
         selector: Some(selector),
@@ -83,11 +88,13 @@ fn external(
     service(input, name, listener.annotations.clone(), spec)
 }
 
+/// It leads to the port of that name, which each pod has where its broker binds it: a changed
+/// number interrupts no broker that is not restarted yet.
 fn port(name: &str, number: i32) -> ServicePort {
     ServicePort {
         name: Some(name.into()),
         port: number,
-        target_port: Some(IntOrString::Int(number)),
+        target_port: Some(IntOrString::String(name.into())),
         protocol: Some("TCP".into()),
         ..ServicePort::default()
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,14 +48,22 @@ use crate::{ConfigValue, is_default};
         .message("the name is longer than 40 characters: names of Services and pods follow it"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("the name is of lower-case letters, digits and '-', begins with a letter and \
-                  does not end with '-': names of Services follow from it")
+                  does not end with '-': names of Services follow from it"),
+    validation = Rule::new(
+        "!has(self.spec.brokers.storage) || !has(self.status) || !has(self.status.storageSize) \
+         || !isQuantity(self.spec.brokers.storage.size) || !isQuantity(self.status.storageSize) \
+         || quantity(self.spec.brokers.storage.size)\
+            .compareTo(quantity(self.status.storageSize)) >= 0"
+    ).message("a volume cannot shrink: spec.brokers.storage.size is below status.storageSize")
+        .field_path(".spec.brokers.storage.size")
 )]
 #[x_kube(validation = Rule::new(
     "!has(self.controllers) || self.controllers.replicas <= self.brokers.replicas"
 ).message("controllers.replicas cannot be more than brokers.replicas: voters are brokers"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaClusterSpec {
-    /// Version of the broker image; the operator's own version where absent.
+    /// Version of the broker image. Where absent a new cluster takes the operator's, and keeps it
+    /// (`upgradePolicy`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"))]
     pub version: Option<String>,
@@ -62,6 +71,10 @@ pub struct KafkaClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
+    /// What happens where neither `version` nor `image` is given and an operator comes with another
+    /// image than the brokers run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub upgrade_policy: UpgradePolicy,
     /// When the image is pulled; Kubernetes' default where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<ImagePullPolicy>,
@@ -110,15 +123,34 @@ pub struct KafkaClusterSpec {
     /// Spread of replicas over failure domains. Without it: brokers have no rack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rack: Option<RackSpec>,
+    /// Who may connect to the brokers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network_policy: NetworkPolicySpec,
     /// How brokers are restarted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rolling: RollingSpec,
     /// How partitions move when brokers come and go.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rebalance: RebalanceSpec,
-    /// True: the operator changes nothing, and reports only.
+    /// Which operator looks after the cluster, where there are several: the one with this class.
+    /// The one without a class where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub operator_class: Option<String>,
+    /// True: the operator changes nothing and reports only, but for what brokers are told of their
+    /// racks and addresses.
     #[serde(default, skip_serializing_if = "is_default")]
     pub paused: bool,
+}
+
+/// What happens to brokers whose image nobody names when the operator comes with another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum UpgradePolicy {
+    /// They stay on the image that they run, and the status says that there is another.
+    #[default]
+    Manual,
+    /// They are rolled onto the operator's image.
+    Auto,
 }
 
 /// When an image is pulled.
@@ -142,6 +174,11 @@ pub struct BrokersSpec {
     /// The volume of each broker. Without it data lives and dies with the pod: for tests only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageSpec>,
+    /// Broker pods that may be evicted at a time, as when nodes are drained; 1 where absent. More
+    /// than one is safe only where replicas of one partition are not among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_evictions: Option<i32>,
     /// CPU and memory of each broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bare_option::<ResourceRequirements>")]
@@ -159,12 +196,9 @@ pub struct BrokersSpec {
      && (!has(self.storageClass) || self.storageClass == oldSelf.storageClass)"
 ).message("the storage class of existing volumes cannot change"))]
 pub struct StorageSpec {
-    /// Size as a Kubernetes quantity, e.g. `100Gi`. It may grow, never shrink.
+    /// Size as a Kubernetes quantity, e.g. `100Gi`. It may grow, and never be less than what the
+    /// volumes have (`status.storageSize`): a size that they did not get can be taken back.
     #[x_kube(
-        validation = Rule::new(
-            "!isQuantity(self) || !isQuantity(oldSelf) \
-             || quantity(self).compareTo(quantity(oldSelf)) >= 0"
-        ).message("a volume cannot shrink"),
         validation = Rule::new("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))")
             .message("the size is a Kubernetes quantity above zero, such as 100Gi")
     )]
@@ -189,7 +223,7 @@ pub enum StorageDeletionPolicy {
     Delete,
 }
 
-/// The voters of the metadata quorum: the brokers with the lowest ids.
+/// The voters of the metadata quorum: brokers of as many racks as there are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ControllersSpec {
@@ -208,6 +242,28 @@ pub struct RackSpec {
     #[serde(default = "default_node_label")]
     #[schemars(length(min = 1, max = 317))]
     pub node_label: String,
+}
+
+/// Who may connect to the brokers, where the network enforces NetworkPolicies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkPolicySpec {
+    /// False: the operator makes no NetworkPolicy, and removes its own.
+    pub enabled: bool,
+    /// Who may connect to the listeners; anybody where empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::bare_list::<NetworkPolicyPeer>")]
+    pub clients: Vec<NetworkPolicyPeer>,
+    /// Who may read metrics and probes; any pod where empty. The operator always may.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::bare_list::<NetworkPolicyPeer>")]
+    pub metrics: Vec<NetworkPolicyPeer>,
+}
+
+impl Default for NetworkPolicySpec {
+    fn default() -> NetworkPolicySpec {
+        NetworkPolicySpec { enabled: true, clients: Vec::new(), metrics: Vec::new() }
+    }
 }
 
 /// How brokers are restarted.

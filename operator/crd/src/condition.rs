@@ -14,6 +14,8 @@ pub mod kind {
     pub const PAUSED: &str = "Paused";
     /// Partitions move between brokers.
     pub const REBALANCING: &str = "Rebalancing";
+    /// Nothing is wrong, and one failure more than one may think of would be felt.
+    pub const AT_RISK: &str = "AtRisk";
     /// The spec can be had.
     pub const VALID: &str = "Valid";
 }
@@ -24,6 +26,7 @@ pub mod topic_reason {
     pub const IN_SYNC: &str = "InSync";
     pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";
     pub const CONFLICT: &str = "Conflict";
+    pub const ADOPTION_DIFFERS: &str = "AdoptionDiffers";
     pub const INVALID_CONFIG: &str = "InvalidConfig";
     pub const INVALID_REPLICATION_FACTOR: &str = "InvalidReplicationFactor";
     pub const NOT_SUPPORTED: &str = "NotSupported";

@@ -17,8 +17,8 @@ mod topic;
 
 pub use cluster::{
     AllowUnavailable, BrokersSpec, ControllersSpec, ImagePullPolicy, KafkaCluster,
-    KafkaClusterSpec, RackSpec, RebalanceMode, RebalanceSpec, RollingSpec, StorageDeletionPolicy,
-    StorageSpec,
+    KafkaClusterSpec, NetworkPolicySpec, RackSpec, RebalanceMode, RebalanceSpec, RollingSpec,
+    StorageDeletionPolicy, StorageSpec, UpgradePolicy,
 };
 pub use condition::{
     ConditionStatus, NewCondition, find_condition, kind, remove_condition, set_condition,

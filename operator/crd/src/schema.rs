@@ -1,4 +1,4 @@
-//! Schemas that cannot be derived: Kubernetes' own types without their descriptions, and the
+//! Schemas that cannot be derived: Kubernetes' own types with few of their descriptions, and the
 //! `config` maps, whose values may be of any scalar type.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -73,12 +73,32 @@ pub fn is_reserved_broker_key(key: &str) -> bool {
         || key.starts_with("zookeeper.")
 }
 
-/// A type of Kubernetes, without descriptions: they would be most of the CRD.
+/// Most characters of a description that is kept.
+const DESCRIPTION_CHARS_MAX: usize = 160;
+
+/// A type of Kubernetes. Its own fields keep the first sentence of their descriptions, for `kubectl
+/// explain`; those of the fields below would be most of the CRD.
 pub(crate) fn bare_option<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     let mut value = T::json_schema(generator).to_value();
     resolve(&mut value, generator);
+    let told = sentences(&value);
     strip(&mut value);
+    for (name, sentence) in told {
+        value["properties"][name.as_str()]["description"] = sentence.into();
+    }
     into_schema(value)
+}
+
+/// The first sentence about each field.
+fn sentences(schema: &Value) -> Vec<(String, String)> {
+    let fields = schema["properties"].as_object();
+    let sentence = |(name, field): (&String, &Value)| {
+        let text = field["description"].as_str()?.split('\n').next()?;
+        let end = text.find(". ").map_or(text.len(), |end| end + 1);
+        let short = text[..end].chars().count() <= DESCRIPTION_CHARS_MAX;
+        (short && end > 0).then(|| (name.clone(), text[..end].to_owned()))
+    };
+    fields.into_iter().flatten().filter_map(sentence).collect()
 }
 
 /// A list of such a type.

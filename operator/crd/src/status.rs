@@ -27,9 +27,28 @@ pub struct KafkaClusterStatus {
     /// Label selector of the broker pods, for autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
+    /// The operator that looks after the cluster: its namespace and name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
     /// Version that all brokers run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// What every broker's volume has at least, never more than the spec asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub storage_size: Option<String>,
+    /// Volume claims of removed brokers that were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retained_volumes: Vec<String>,
+    /// Image that all brokers ran when they were last all ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Level of the metadata (`barnabas.version`); it never goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_level: Option<i32>,
+    /// The oldest version that is known to read metadata of that level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_version: Option<String>,
     /// The cluster's id in Kafka.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
@@ -40,7 +59,7 @@ pub struct KafkaClusterStatus {
     /// What the cluster waits for, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Ready, Progressing, Degraded, Paused, Rebalancing, Valid.
+    /// Ready, Progressing, Degraded, AtRisk, Paused, Rebalancing, Valid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(schema_with = "schema::bare_list::<Condition>")]

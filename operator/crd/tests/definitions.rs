@@ -90,3 +90,24 @@ fn no_broker_is_given_too_little_time_to_stop() {
                  terminationGracePeriodSeconds/minimum";
     assert_eq!(schema.pointer(field).and_then(Value::as_f64), Some(35.0));
 }
+
+/// `kubectl explain` is where people look what a field means.
+#[test]
+fn the_fields_that_people_edit_are_explained() {
+    let definition =
+        crd::definitions().into_iter().find(|d| d.spec.names.kind == "KafkaCluster").unwrap();
+    let version = definition.spec.versions.into_iter().next().unwrap();
+    let schema = serde_json::to_value(version.schema.unwrap().open_api_v3_schema.unwrap()).unwrap();
+    let spec = &schema["properties"]["spec"]["properties"];
+    for (path, field) in [
+        ("/brokers/properties/resources", "requests"),
+        ("/brokers/properties/podTemplate/properties/affinity", "podAntiAffinity"),
+        ("/brokers/properties/podTemplate/properties/tolerations/items", "effect"),
+        ("/brokers/properties/podTemplate/properties/env/items", "name"),
+        ("/networkPolicy/properties/clients/items", "ipBlock"),
+    ] {
+        let at = spec.pointer(path).unwrap_or_else(|| panic!("{path}"));
+        let said = at["properties"][field]["description"].as_str();
+        assert!(said.is_some_and(|text| text.len() > 10), "{path} {field}: {said:?}");
+    }
+}

@@ -234,8 +234,18 @@ fn what_cannot_change_in_a_cluster() {
     let check = |path: &str, value: Value, want: &str| {
         refused(CLUSTER, &cluster(&[(path, value)]), Some(&old), want);
     };
-    check("/spec/brokers/storage/size", json!("9Gi"), "a volume cannot shrink");
-    check("/spec/brokers/storage/size", json!("10G"), "a volume cannot shrink");
+    // Below what the volumes have; above that a size can be taken back.
+    let mut holds = cluster(&[("/spec/brokers/storage/size", json!("100Ti"))]);
+    holds["status"] = json!({ "storageSize": "10Gi" });
+    accepted(CLUSTER, &holds, Some(&holds));
+    for (size, shrinks) in [("9Gi", true), ("10G", true), ("10240Mi", false), ("1Ti", false)] {
+        let mut new = holds.clone();
+        new["spec"]["brokers"]["storage"]["size"] = json!(size);
+        match shrinks {
+            true => refused(CLUSTER, &new, Some(&holds), "a volume cannot shrink"),
+            false => accepted(CLUSTER, &new, Some(&holds)),
+        }
+    }
     check("/spec/brokers/storage/storageClass", json!("slow"), "storage class of existing");
     check("/spec/brokers/storage/storageClass", Value::Null, "storage class of existing");
     check("/spec/brokers/storage", Value::Null, "storage cannot be added to or removed");

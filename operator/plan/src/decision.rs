@@ -25,6 +25,9 @@ pub struct Plan {
     pub refused: Option<Refusal>,
     /// A pod that will not start by itself on the newest revision, or another lasting fault.
     pub degraded: Option<String>,
+    /// Partitions that a restart waits for: not in sync on some broker, or below their minimum
+    /// without the next.
+    pub blocking: u64,
     /// Partitions on the move and left to move; `None` where no move is wanted.
     pub rebalance: Option<Progress>,
     /// The status of the condition `Rebalancing`; the next pass reads it back as

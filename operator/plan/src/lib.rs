@@ -25,7 +25,7 @@ pub use decision::{
 pub use observed::{
     AllowUnavailable, BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, Desired,
     LevelView, Missing, MoveView, Observed, ObserverView, PartitionView, PodPhase, PodView,
-    QuorumView, RackRisk, Rebalance, Rolling, SetView, VoterView,
+    QuorumView, RackRisk, Rebalance, Rolling, SetView, VOTER_LOST_MS, VoterView,
 };
 
 /// How often a pass fetches what a plan needs and plans again.

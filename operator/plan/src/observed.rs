@@ -61,6 +61,9 @@ impl Observed {
     }
 }
 
+/// Longer than a node takes to be repaired or replaced by itself.
+pub const VOTER_LOST_MS: i64 = 900_000;
+
 /// What the user wants, validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Desired {
@@ -70,6 +73,8 @@ pub struct Desired {
     pub rolling: Rolling,
     pub rebalance: Rebalance,
     pub paused: bool,
+    /// A voter that has been down for so long is replaced by another broker, where there is one.
+    pub voter_lost_ms: i64,
     /// Whether the claim of a removed broker is deleted.
     pub delete_claims: bool,
 }
@@ -82,6 +87,7 @@ impl Default for Desired {
             rolling: Rolling::default(),
             rebalance: Rebalance::default(),
             paused: false,
+            voter_lost_ms: VOTER_LOST_MS,
             delete_claims: false,
         }
     }
@@ -160,7 +166,10 @@ pub struct PodView {
     pub node: Option<String>,
     /// The node cannot be reached, or is gone.
     pub node_lost: bool,
-    /// What Kubernetes says of a pod that does not start, for the user.
+    /// Its process runs, but has ended again and again, and has not been ready since: it may serve
+    /// all the same.
+    pub crashing: bool,
+    /// What Kubernetes says of a pod that does not start or crashes, for the user.
     pub problem: Option<String>,
 }
 
@@ -171,7 +180,7 @@ pub enum PodPhase {
     Unschedulable,
     /// Its image cannot be pulled, or its container cannot be created from the spec.
     ImageError,
-    /// Its process ended again and again.
+    /// Its process ended again and again, and is not running now.
     CrashLoop,
     /// Scheduled, not yet running.
     Creating,
@@ -192,7 +201,10 @@ pub struct ClaimView {
     /// Since when it is `FileSystemResizePending`: the file system grows while it is in use, where
     /// it can, or else when the pod starts.
     pub resize_since_ms: Option<i64>,
+    /// It goes as soon as no pod uses it, and its volume with it.
     pub deleting: bool,
+    /// Its volume is no more: a pod that uses it runs on, and no other could start.
+    pub lost: bool,
 }
 
 /// What the brokers say. The parts come from different requests, so each may be missing.

@@ -13,12 +13,14 @@ use std::collections::BTreeSet;
 use base::BrokerId;
 use model::execute::Fate;
 use model::{Blind, Fault, Lie, World};
-use plan::{AllowUnavailable, Phase, Plan, Step};
+use plan::{AllowUnavailable, Desired, Phase, Plan, Step};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// Passes after which a cluster that is left alone has come to rest.
 const PASSES_MAX: usize = 600;
+/// Histories in which a planner that is lied to has to be caught.
+const HISTORIES_MAX: u32 = 4_000;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -29,6 +31,10 @@ enum Event {
     Slow(i32, bool),
     Mark(i32),
     Grow(i32),
+    /// The node of a broker is gone for good, or made again.
+    Lose(i32, bool),
+    /// Somebody deletes the volume claims of brokers: they go with their pods.
+    DeleteVolumes(i32, i32),
     Create {
         name: u8,
         partitions: usize,
@@ -66,7 +72,7 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
         3 => Just(None),
         1 => prop_oneof![
             Just(Fault::Unschedulable), Just(Fault::Image), Just(Fault::Crash),
-            Just(Fault::Unready), Just(Fault::Mount), Just(Fault::Lags),
+            Just(Fault::Unready), Just(Fault::Mount), Just(Fault::Lags), Just(Fault::Flaps),
         ].prop_map(Some),
     ]
 }
@@ -81,6 +87,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (id.clone(), any::<bool>()).prop_map(|(id, slow)| Event::Slow(id, slow)),
         2 => id.clone().prop_map(Event::Mark),
         1 => id.clone().prop_map(Event::Grow),
+        2 => (id.clone(), prop::bool::weighted(0.7)).prop_map(|(id, lost)| Event::Lose(id, lost)),
+        2 => (id.clone(), 1..=6i32).prop_map(|(id, n)| Event::DeleteVolumes(id, n)),
         6 => (0..4u8, 1..=8usize, 1..=3usize, 1..=2usize).prop_map(
             |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
         ),
@@ -126,12 +134,21 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 /// A new cluster.
 fn start() -> impl Strategy<Value = World> {
     let voters = prop_oneof![Just(1), Just(3), Just(5)];
-    (1..=6i32, voters, 0..=3i32, any::<bool>(), any::<bool>()).prop_map(
-        |(replicas, voters, racks, strict, vague)| World {
+    let lost = prop_oneof![Just(60_000), Just(900_000)];
+    (1..=6i32, voters, 0..=3i32, 1..=2i32, lost, any::<bool>(), any::<bool>()).prop_map(
+        |(replicas, voters, racks, rack_of, voter_lost_ms, strict, vague)| World {
             strict,
             vague,
+            rack_of,
             level: Some(0),
-            ..World::new(replicas, fitting(voters, replicas), racks)
+            spec: Desired {
+                replicas,
+                voters: fitting(voters, replicas),
+                voter_lost_ms,
+                ..Desired::default()
+            },
+            racks,
+            ..World::default()
         },
     )
 }
@@ -171,11 +188,22 @@ fn happen(world: &mut World, event: &Event) {
                 pod.marked = true;
             }
         }
+        Event::Lose(id, true) => {
+            world.lost.insert(BrokerId(id));
+            world.kill(BrokerId(id));
+        }
+        Event::Lose(id, false) => {
+            world.lost.remove(&BrokerId(id));
+        }
         Event::Grow(id) => {
             let now = world.now;
             if let Some(resize) = world.claims.get_mut(&BrokerId(id)) {
                 *resize = Some(now);
             }
+        }
+        Event::DeleteVolumes(first, n) => {
+            let ids = (first..first + n).map(BrokerId);
+            world.going.extend(ids.filter(|id| world.pods.contains_key(id)));
         }
         Event::Create { name, partitions, rf, min_isr } => {
             world.create_topic(&format!("t{name}"), partitions, rf, min_isr);
@@ -226,6 +254,14 @@ fn settle(world: &mut World) -> Plan {
     world.spec.paused = false;
     world.spec.rolling.allow_unavailable = AllowUnavailable::Proceed;
     world.slow.clear();
+    world.lost.clear();
+    // What has one copy only is waited for until its user keeps the volume, or makes another copy.
+    let single = world.partitions().any(|(_, _, _, p)| p.replicas.len() == 1);
+    let votes = world.spec.voters.min(world.voters.len() as i32);
+    let sole = world.going.iter().any(|id| world.is_sole(*id));
+    if single || sole || votes == 1 || !world.has_majority() {
+        world.going.clear();
+    }
     let mut quiet = 0;
     let mut plan = world.pass(Blind::default(), Lie::None, Fate::Done);
     for _ in 0..PASSES_MAX {
@@ -276,8 +312,7 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
             tail(world)
         );
     }
-    let voters: Vec<BrokerId> = (0..world.spec.voters).map(BrokerId).collect();
-    prop_assert_eq!(world.voters.iter().copied().collect::<Vec<_>>(), voters, "{}", tail(world));
+    check_voters(world)?;
     prop_assert!(world.cordoned.iter().all(|id| id.0 >= set.replicas), "{}", tail(world));
     prop_assert!(world.moves(Lie::None).is_empty(), "{}", tail(world));
     let throttled = world.throttled.iter().any(|id| world.brokers.contains_key(id));
@@ -286,6 +321,20 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     prop_assert!(in_sync, "{}", tail(world));
     if world.spec.delete_claims {
         prop_assert_eq!(world.claims.len(), ids.len(), "{}", tail(world));
+    }
+    Ok(())
+}
+
+/// As many as are wanted, of those that stay, and of as many racks as can be.
+fn check_voters(world: &World) -> Result<(), TestCaseError> {
+    let stay: Vec<BrokerId> = (0..world.spec.replicas).map(BrokerId).collect();
+    prop_assert_eq!(world.voters.len() as i32, world.spec.voters, "{}", tail(world));
+    prop_assert!(world.voters.iter().all(|id| stay.contains(id)), "{}", tail(world));
+    let of = |rack: Option<String>| world.voters.iter().filter(|v| world.rack(**v) == rack).count();
+    for other in stay.iter().filter(|id| !world.voters.contains(id)) {
+        let fewer = of(world.rack(*other)) + 1;
+        let uneven = world.voters.iter().any(|id| of(world.rack(*id)) > fewer);
+        prop_assert!(!uneven, "{} is of another rack\n{}", other, tail(world));
     }
     Ok(())
 }
@@ -342,7 +391,8 @@ fn histories_reach_every_step() {
 
 /// Whether some history makes a planner that believes `lie` break a rule that contains `what`.
 fn is_caught(lie: Lie, what: &'static str) -> bool {
-    let mut runner = TestRunner::deterministic();
+    let rng = TestRng::deterministic_rng(RngAlgorithm::default());
+    let mut runner = TestRunner::new_with_rng(Config { cases: HISTORIES_MAX, ..config() }, rng);
     let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         run(&mut world, &turns, lie);
         prop_assert!(!world.violations.iter().any(|violation| violation.contains(what)));
@@ -359,6 +409,16 @@ fn a_planner_without_the_risk_check_is_caught() {
 #[test]
 fn a_planner_without_the_quorum_check_is_caught() {
     assert!(is_caught(Lie::NoQuorum, "leaves"));
+}
+
+#[test]
+fn a_planner_that_does_not_see_claims_go_is_caught() {
+    assert!(is_caught(Lie::NoClaims, "gives up"));
+}
+
+#[test]
+fn a_planner_that_takes_a_crashing_broker_for_a_dead_one_is_caught() {
+    assert!(is_caught(Lie::NoCrash, "takes"));
 }
 
 #[test]

@@ -55,6 +55,14 @@ fn same_quantity(a: &str, b: &str) -> bool {
 pub fn quantity(text: &str) -> Option<i128> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
+    if let Some(exponent) = unit.strip_prefix(['e', 'E']).filter(|rest| !rest.is_empty())
+        && unit != "Ei"
+    {
+        return scaled(
+            number,
+            10_i128.checked_pow(exponent.parse::<u32>().ok()?)?.checked_mul(1_000)?,
+        );
+    }
     let scale: i128 = match unit {
         "m" => 1,
         "" => 1_000,
@@ -72,6 +80,10 @@ pub fn quantity(text: &str) -> Option<i128> {
         "Ei" => 1_000 << 60,
         _ => return None,
     };
+    scaled(number, scale)
+}
+
+fn scaled(number: &str, scale: i128) -> Option<i128> {
     let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && part.is_empty() || part.len() > 9 || whole.len() > 15 {
         return None;
@@ -79,7 +91,8 @@ pub fn quantity(text: &str) -> Option<i128> {
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let digits: i128 = if part.is_empty() { 0 } else { part.parse().ok()? };
     let unit = 10_i128.pow(u32::try_from(part.len()).ok()?);
-    Some(whole * scale + digits * scale / unit)
+    let part = digits.checked_mul(scale)? / unit;
+    whole.checked_mul(scale)?.checked_add(part)
 }
 
 /// FNV-1a over the value's canonical text: the same in every version of the operator.
@@ -130,6 +143,10 @@ mod tests {
         assert!(!covers(&json!({"cpu": "500m"}), &json!({"cpu": "0.51"})));
         assert!(!covers(&json!("a"), &json!("b")));
         assert_eq!(quantity("1.5Gi"), Some(1_610_612_736_000));
+        assert_eq!(quantity("1e12"), quantity("1T"));
+        assert_eq!(quantity("1.5E3"), quantity("1500"));
+        assert_eq!(quantity("1E"), quantity("1000P"), "not an exponent");
+        assert_eq!((quantity("1e99"), quantity("1e-3"), quantity("1ex")), (None, None, None));
         assert_eq!((quantity("Gi"), quantity("x"), quantity("")), (None, None, None));
     }
 

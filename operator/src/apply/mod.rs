@@ -3,8 +3,10 @@
 //! (an annotation keeps a hash of that), or when somebody changed what the operator set.
 
 mod compare;
+mod marks;
 
 pub use compare::quantity;
+pub use marks::Marks;
 
 use std::fmt::Debug;
 
@@ -15,7 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::Context;
+use crate::error::{Error, Result, request};
 use crate::runtime::Metrics;
 
 /// The field manager of everything that the operator writes.
@@ -36,7 +39,7 @@ impl<K> Child for K where
 /// Makes one object what is wanted. `live` is the object as it was listed; `owner` is the uid that
 /// controls it. Returns the object, and whether it was written.
 pub async fn apply<K: Child>(
-    metrics: &Metrics,
+    context: &Context,
     api: &Api<K>,
     owner: &str,
     wanted: &K,
@@ -47,27 +50,40 @@ pub async fn apply<K: Child>(
     let fetched = match live {
         Some(_) => None,
         // Without our labels it was not listed; it may be there all the same.
-        None => api.get_opt(&name).await.map_err(Error::api(format!("read {kind} {name}")))?,
+        None => request(format!("read {kind} {name}"), api.get_opt(&name)).await?,
     };
     let live = live.or(fetched.as_ref());
+    let hash = hash_of(wanted)?;
     let mut wanted = serde_json::to_value(wanted).map_err(|e| Error::Build(e.to_string()))?;
-    let hash = format!("{:016x}", compare::hash(&wanted));
     wanted["metadata"]["annotations"][HASH] = json!(hash);
     if let Some(live) = live {
         check_owner(live, owner)?;
         let now = serde_json::to_value(live).map_err(|e| Error::Build(e.to_string()))?;
         if compare::covers(&now, &wanted) {
+            context.marks.forget(owner, live);
+            return Ok((live.clone(), false));
+        }
+        if context.marks.know(owner, live, &hash) {
             return Ok((live.clone(), false));
         }
     }
-    metrics.wrote(&kind);
+    context.metrics.wrote(&kind);
     let params = PatchParams::apply(MANAGER).force();
-    let applied = api
-        .patch(&name, &params, &Patch::Apply(&wanted))
-        .await
-        .map_err(Error::api(format!("apply {kind} {name}")))?;
+    let patch = Patch::Apply(&wanted);
+    let applying = api.patch(&name, &params, &patch);
+    let applied = request(format!("apply {kind} {name}"), applying).await?;
     tracing::info!(kind = %kind, name, "applied");
+    let kept = serde_json::to_value(&applied).map_err(|e| Error::Build(e.to_string()))?;
+    if !compare::covers(&kept, &wanted) {
+        context.marks.note(owner, &applied, &hash);
+    }
     Ok((applied, true))
+}
+
+/// What tells one wish from another.
+pub fn hash_of<K: Child>(wanted: &K) -> Result<String> {
+    let wanted = serde_json::to_value(wanted).map_err(|e| Error::Build(e.to_string()))?;
+    Ok(format!("{:016x}", compare::hash(&wanted)))
 }
 
 /// Changes a part of an object that something else owns: a pod, a volume claim.
@@ -81,9 +97,8 @@ pub async fn patch_part<K: Child>(
     metrics.wrote(&kind);
     tracing::info!(kind = %kind, name, "patched");
     let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    api.patch(name, &params, &Patch::Merge(part))
-        .await
-        .map_err(Error::api(format!("patch {kind} {name}")))
+    let patch = Patch::Merge(part);
+    request(format!("patch {kind} {name}"), api.patch(name, &params, &patch)).await
 }
 
 /// An object of that name that belongs to something else is not taken over.

@@ -6,6 +6,7 @@ use base::{BrokerId, TopicPartition};
 use crd::CONTROLLER_PORT;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::EvictParams;
 use kube::{Api, ResourceExt};
 use plan::Step;
 use plan::moves::ThrottleChange;
@@ -15,7 +16,7 @@ use super::children::{delete, delete_this};
 use super::observe::{Look, THROTTLED_REPLICAS};
 use super::{Operator, names};
 use crate::apply::patch_part;
-use crate::error::{Error, Result};
+use crate::error::{Category, Error, Result, request};
 use crate::kafka::{Admin, ConfigChange, ConfigResource, ItemResult};
 use crate::runtime::Severity;
 
@@ -52,9 +53,17 @@ impl Operator {
     async fn restart(&self, look: &Look, brokers: &[BrokerId]) -> Result<()> {
         let namespace = names(&look.cluster).namespace;
         let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
-        for pod in brokers.iter().filter_map(|id| look.live.pods.get(id)) {
+        let rolling = &look.cluster.spec.rolling;
+        // Kubernetes' budget is for one pod at a time.
+        let alone = !rolling.same_rack_parallel && rolling.max_unavailable.is_none_or(|n| n <= 1);
+        for id in brokers {
+            let Some(pod) = look.live.pods.get(id) else { continue };
             self.context.metrics.wrote("Pod");
-            delete(&api, &pod.name_any(), &delete_this(pod)).await?;
+            let ready = look.seen.pods.get(id).is_some_and(|pod| pod.ready);
+            match alone && ready {
+                true => evict(&api, pod).await?,
+                false => delete(&api, &pod.name_any(), &delete_this(pod)).await?,
+            }
         }
         Ok(())
     }
@@ -79,6 +88,23 @@ impl Operator {
             delete(&api, &claim.name_any(), &delete_this(claim)).await?;
         }
         Ok(())
+    }
+}
+
+/// Ends a pod that serves, unless its budget says that another one has just gone, as by a drain of
+/// its node. One that does not serve is no loss to a budget, and is deleted.
+async fn evict(api: &Api<Pod>, pod: &Pod) -> Result<()> {
+    let name = pod.name_any();
+    let params = EvictParams { delete_options: Some(delete_this(pod)), ..EvictParams::default() };
+    match request(format!("evict Pod {name}"), api.evict(&name, &params)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) if error.is_held_back() => Err(Error::Brokers(format!("not now: {error}"))),
+        // The Role of an older chart.
+        Err(error) if error.category() == Category::Forbidden => {
+            delete(api, &name, &delete_this(pod)).await
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -224,6 +250,23 @@ mod tests {
         assert_eq!(on[0].set[CORDON], "*");
         let off = cordon(&[BrokerId(3)], false);
         assert!(off[0].set.is_empty() && off[0].delete.contains(CORDON));
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_serves_is_evicted_so_that_a_drain_and_a_roll_take_turns() {
+        let path = "/api/v1/namespaces/ns/pods/c-broker-0";
+        let fake = crate::fake_api::FakeApi::default();
+        fake.put(path, json!({"apiVersion": "v1", "kind": "Pod"}));
+        let pods: Api<Pod> = Api::namespaced(fake.client(), "ns");
+        let pod = pods.get("c-broker-0").await.unwrap();
+        fake.hold_back(path);
+        let error = evict(&pods, &pod).await.unwrap_err();
+        assert_eq!(error.category(), Category::Brokers, "it is tried again: {error}");
+        assert!(fake.get(path).is_some());
+        fake.let_go(path);
+        evict(&pods, &pod).await.unwrap();
+        assert!(fake.get(path).is_none());
+        assert_eq!(fake.take_writes(), [format!("POST {path}/eviction")]);
     }
 
     #[test]

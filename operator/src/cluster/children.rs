@@ -7,7 +7,7 @@ use build::{Names, Objects};
 use crd::KafkaCluster;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::observe::Live;
 use super::status::Problem;
 use crate::apply::{Child, apply, controller_of, quantity};
-use crate::error::{Category, Error, Result, is_not_found};
+use crate::error::{Category, Error, Result, request};
 use crate::{Context, apply as applying};
 
 /// What became of the objects.
@@ -43,13 +43,26 @@ pub async fn apply_all(
     let (services, refused) = writer.services(&objects.services, &live.services).await?;
     wrote |= services;
     wrote |= writer.all(std::slice::from_ref(&objects.config_map), &live.config_maps).await?;
-    wrote |= writer.all(std::slice::from_ref(&objects.network_policy), &live.policies).await?;
+    wrote |= writer.all(objects.network_policy.as_slice(), &live.policies).await?;
     let budget = std::slice::from_ref(&objects.pod_disruption_budget);
     wrote |= writer.all(budget, &live.budgets).await?;
     wrote |= writer.set(&objects.stateful_set, live.set(names)).await?;
     wrote |= writer.prune(&objects.services, &live.services).await?;
     wrote |= writer.prune(&accounts, &live.accounts).await?;
+    wrote |= writer.prune(objects.network_policy.as_slice(), &live.policies).await?;
     Ok(Applied { wrote, refused })
+}
+
+/// Applies the ConfigMap alone. Returns whether it was written.
+pub async fn apply_config(
+    context: &Context,
+    cluster: &KafkaCluster,
+    names: &Names<'_>,
+    live: &Live,
+    config: &ConfigMap,
+) -> Result<bool> {
+    let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
+    writer.all(std::slice::from_ref(config), &live.config_maps).await
 }
 
 struct Writer<'a> {
@@ -74,7 +87,7 @@ impl Writer<'_> {
         let mut wrote = false;
         for wanted in wanted {
             let live = live.get(&wanted.name_any());
-            wrote |= apply(&self.context.metrics, &api, self.owner, wanted, live).await?.1;
+            wrote |= apply(self.context, &api, self.owner, wanted, live).await?.1;
         }
         Ok(wrote)
     }
@@ -105,17 +118,27 @@ impl Writer<'_> {
     async fn set(&self, wanted: &StatefulSet, live: Option<&StatefulSet>) -> Result<bool> {
         let api = self.api();
         let Some(old) = live else {
-            return Ok(apply(&self.context.metrics, &api, self.owner, wanted, None).await?.1);
+            return Ok(apply(self.context, &api, self.owner, wanted, None).await?.1);
         };
         if old.metadata.deletion_timestamp.is_some() {
             // It goes once its pods are orphans, and is then made anew.
             return Ok(false);
         }
+        let hash = applying::hash_of(wanted)?;
         let wanted = same_quantities(old, wanted);
-        let Some(field) = build::immutable_difference(old, &wanted) else {
-            return Ok(apply(&self.context.metrics, &api, self.owner, &wanted, live).await?.1);
-        };
         let name = wanted.name_any();
+        let field = match build::immutable_difference(old, &wanted) {
+            Some(field) => field,
+            None => match apply(self.context, &api, self.owner, &wanted, live).await {
+                Ok((_, wrote)) => return Ok(wrote),
+                Err(error) if is_immutable(&error) => "a field that cannot change",
+                Err(error) => return Err(error),
+            },
+        };
+        if self.context.marks.know(self.owner, old, &hash) {
+            // A policy changed what was made: it would do so again.
+            return Ok(false);
+        }
         tracing::info!(name, field, "recreating the StatefulSet around its pods");
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Orphan),
@@ -147,6 +170,12 @@ impl Writer<'_> {
     }
 }
 
+/// The API server's own list of what may change in a set is the newest there is.
+fn is_immutable(error: &Error) -> bool {
+    let says = error.to_string().contains("updates to statefulset spec for fields other than");
+    error.category() == Category::Rejected && says
+}
+
 fn is_refusal(error: &Error) -> bool {
     matches!(error.category(), Category::Rejected | Category::Forbidden | Category::Foreign)
 }
@@ -174,10 +203,11 @@ pub fn delete_this<K: Resource>(object: &K) -> DeleteParams {
 
 /// Deletes; what is gone already is no error.
 pub async fn delete<K: Child>(api: &Api<K>, name: &str, params: &DeleteParams) -> Result<()> {
-    match api.delete(name, params).await {
+    let doing = format!("delete {} {name}", K::kind(&()));
+    match request(doing, api.delete(name, params)).await {
         Ok(_) => Ok(()),
-        Err(error) if is_not_found(&error) => Ok(()),
-        Err(error) => Err(Error::api(format!("delete {} {name}", K::kind(&())))(error)),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -228,6 +258,21 @@ mod tests {
             "volumeClaimTemplates": [{"metadata": {"name": "data"},
                 "spec": {"resources": {"requests": {"storage": size}}}}]}}))
         .unwrap()
+    }
+
+    #[test]
+    fn a_field_that_the_api_server_does_not_let_change_is_known_by_its_words() {
+        let refusal = |message: &str| {
+            let status = json!({"status": "Failure", "message": message, "reason": "Invalid",
+                "code": 422});
+            let status: kube::core::Status = serde_json::from_value(status).unwrap();
+            Error::api("apply StatefulSet s")(kube::Error::Api(Box::new(status)))
+        };
+        assert!(is_immutable(&refusal(
+            "StatefulSet.apps \"s\" is invalid: spec: Forbidden: updates to statefulset spec for \
+             fields other than 'replicas', 'ordinals', 'template' are forbidden"
+        )));
+        assert!(!is_immutable(&refusal("spec.template: Required value")));
     }
 
     #[test]

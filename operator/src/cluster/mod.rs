@@ -6,11 +6,14 @@ mod children;
 mod claims;
 mod dynamic;
 mod observe;
+pub mod owner;
 mod pass;
+mod risks;
 mod secret;
 mod status;
+mod upgrade;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +33,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use crate::error::{Category, Error};
 use crate::kafka::Admin;
@@ -42,6 +46,8 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 /// Wait after the first failure without a fixed one, and the longest.
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(120);
+/// A pass that takes longer gives its place to other clusters, and begins anew.
+const PASS_MAX: Duration = Duration::from_secs(180);
 const CLUSTER_LABEL: &str = "barnabas.dev/cluster";
 
 /// What passes share.
@@ -52,6 +58,10 @@ pub struct Operator {
     failures: Mutex<HashMap<(String, String), u32>>,
     /// Connections to the brokers of each cluster.
     admins: Mutex<HashMap<(String, String), Admin>>,
+    /// Clusters of other operators that were told of, by uid, and whose.
+    others: Mutex<HashSet<(String, String)>>,
+    /// Clusters that are being rolled because the operator is a new one.
+    rolls: Mutex<BTreeSet<(String, String)>>,
 }
 
 /// Runs until stopped.
@@ -61,8 +71,7 @@ pub async fn run(context: Arc<Context>, stop: Stop) -> Result<()> {
         false => Nodes::unknown(),
     };
     nodes.settled().await;
-    let operator =
-        Arc::new(Operator { context, nodes, failures: Mutex::default(), admins: Mutex::default() });
+    let operator = Arc::new(Operator::new(context, nodes));
     let namespaces = operator.context.settings.namespaces();
     let scopes: Vec<Option<String>> = match namespaces.is_empty() {
         true => vec![None],
@@ -80,8 +89,10 @@ async fn control(operator: &Arc<Operator>, namespace: Option<&str>, stop: &Stop)
     let changed =
         predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
     // By metadata: one that cannot be read must not keep the others from being seen.
+    let sight = operator.context.watching(namespace, &KafkaCluster::kind(&()));
     let clusters = watcher(api::<Cluster>(client, namespace), watcher::Config::default())
         .default_backoff()
+        .inspect(move |event| sight.saw(event.as_ref().err()))
         .modify(|cluster| cluster.managed_fields_mut().clear())
         .reflect(writer)
         .applied_objects()
@@ -91,7 +102,7 @@ async fn control(operator: &Arc<Operator>, namespace: Option<&str>, stop: &Stop)
         .concurrency(operator.context.settings.concurrent_clusters);
     Controller::for_stream(clusters, store)
         .with_config(config)
-        .watches_stream(children(client, namespace), |child| owner(&child))
+        .watches_stream(children(&operator.context, namespace), |child| owner(&child))
         .graceful_shutdown_on(stop.stopped())
         .run(reconcile, on_error, operator.clone())
         .for_each(async |result| match result {
@@ -123,23 +134,23 @@ type Child = PartialObjectMeta<Pod>;
 
 /// Every change of an object that bears our label. Only metadata travels.
 fn children(
-    client: &Client,
+    context: &Arc<Context>,
     namespace: Option<&str>,
 ) -> impl futures::Stream<Item = Result<Child, watcher::Error>> + Send + 'static + use<> {
     select_all([
-        touched::<StatefulSet>(client, namespace),
-        touched::<Pod>(client, namespace),
-        touched::<PersistentVolumeClaim>(client, namespace),
-        touched::<Service>(client, namespace),
-        touched::<ConfigMap>(client, namespace),
-        touched::<PodDisruptionBudget>(client, namespace),
-        touched::<NetworkPolicy>(client, namespace),
-        touched::<ServiceAccount>(client, namespace),
+        touched::<StatefulSet>(context, namespace),
+        touched::<Pod>(context, namespace),
+        touched::<PersistentVolumeClaim>(context, namespace),
+        touched::<Service>(context, namespace),
+        touched::<ConfigMap>(context, namespace),
+        touched::<PodDisruptionBudget>(context, namespace),
+        touched::<NetworkPolicy>(context, namespace),
+        touched::<ServiceAccount>(context, namespace),
     ])
 }
 
 fn touched<K>(
-    client: &Client,
+    context: &Arc<Context>,
     namespace: Option<&str>,
 ) -> BoxStream<'static, Result<Child, watcher::Error>>
 where
@@ -147,8 +158,10 @@ where
 {
     let config = watcher::Config::default()
         .labels(&format!("app.kubernetes.io/managed-by={}", apply::MANAGER));
-    watcher(api::<PartialObjectMeta<K>>(client, namespace), config)
+    let sight = context.watching(namespace, &K::kind(&()));
+    watcher(api::<PartialObjectMeta<K>>(&context.client, namespace), config)
         .default_backoff()
+        .inspect(move |event| sight.saw(event.as_ref().err()))
         .touched_objects()
         .map_ok(|object| Child {
             types: object.types,
@@ -167,7 +180,8 @@ fn owner(child: &Child) -> Option<ObjectRef<Cluster>> {
 async fn reconcile(object: Arc<Cluster>, operator: Arc<Operator>) -> Result<Action, Error> {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let begun = Instant::now();
-    let result = operator.pass(&namespace, &name).await;
+    let pass = timeout(PASS_MAX, operator.pass(&namespace, &name));
+    let result = pass.await.unwrap_or_else(|_| Err(Error::Timeout("the pass".into())));
     let failure = result.as_ref().err().map(Error::category);
     operator.context.metrics.passed("cluster", begun.elapsed(), failure);
     if let Err(error) = &result {
@@ -194,12 +208,24 @@ fn backoff(failures: u32) -> Duration {
 }
 
 impl Operator {
+    fn new(context: Arc<Context>, nodes: Arc<Nodes>) -> Operator {
+        Operator {
+            context,
+            nodes,
+            failures: Mutex::default(),
+            admins: Mutex::default(),
+            others: Mutex::default(),
+            rolls: Mutex::default(),
+        }
+    }
+
     /// The cluster is gone: so are its connections and its series.
     fn forget(&self, namespace: &str, name: &str) {
         self.context.metrics.forget_cluster(namespace, name);
         let key = (namespace.to_owned(), name.to_owned());
         self.failures.lock().remove(&key);
         self.admins.lock().remove(&key);
+        self.rolls.lock().remove(&key);
     }
 }
 

@@ -14,7 +14,7 @@ use kube::api::PostParams;
 
 use super::observe::Live;
 use crate::Context;
-use crate::error::{Error, Result};
+use crate::error::{Result, request};
 
 /// What the pods are to demand. A cluster from before there was a secret is rolled twice: while
 /// pods are there that do not have it, the others must serve them.
@@ -45,14 +45,15 @@ pub async fn ensure(
     let text = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
     let api: Api<Secret> = Api::namespaced(context.client.clone(), names.namespace);
     let secret = internal_secret(input, &text);
-    match api.create(&PostParams::default(), &secret).await {
+    let doing = format!("create Secret {}", names.internal_secret());
+    match request(doing, api.create(&PostParams::default(), &secret)).await {
         Ok(_) => {
             context.metrics.wrote("Secret");
             tracing::info!(name = names.internal_secret(), "made the secret of the brokers");
             Ok(true)
         }
-        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(false),
-        Err(error) => Err(Error::api(format!("create Secret {}", names.internal_secret()))(error)),
+        Err(error) if error.is_already_there() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

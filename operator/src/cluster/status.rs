@@ -11,10 +11,14 @@ use crd::{
     find_condition, kind, set_condition,
 };
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use plan::{Plan, Step};
 
 use super::observe::{Live, Look};
+use super::{claims, risks, upgrade};
 
+/// Kept volumes named in the status.
+const RETAINED_MAX: usize = 100;
 /// Problems named in one message.
 const NAMED_MAX: usize = 5;
 
@@ -28,12 +32,19 @@ pub struct Problem {
     pub lasting: bool,
 }
 
+impl Problem {
+    /// A volume that does not get the size that the spec asks for.
+    pub fn of_volume(message: String) -> Problem {
+        Problem { reason: "VolumeCannotGrow", message, lasting: true }
+    }
+}
+
 /// The status after a pass.
 pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
-    let Look { cluster, live, facts, seen, plan, .. } = look;
-    let names = super::names(cluster);
+    let Look { cluster, plan, .. } = look;
     let mut status = cluster.status.clone().unwrap_or_default();
-    common(&mut status, cluster, &names, live);
+    seen_now(&mut status, look, now);
+    upgrade::note(&mut status, look);
     let phase = match (plan.phase, problems.iter().any(|problem| problem.lasting)) {
         (plan::Phase::Ready, true) => Phase::Degraded,
         (phase, _) => phase_of(phase),
@@ -42,7 +53,22 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
     status.step = step(&status, plan, phase, &message, now);
     status.phase = Some(phase);
     status.message = Some(message);
-    status.version = version(live.pods.values()).or(status.version);
+    conditions(&mut status, cluster, look, problems, now);
+    status
+}
+
+/// What is, whatever is to be.
+fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
+    let Look { cluster, live, facts, seen, plan, .. } = look;
+    let names = super::names(cluster);
+    common(status, cluster, &names, live);
+    let owner = cluster.metadata.annotations.as_ref().and_then(|all| all.get(super::owner::OWNER));
+    status.operator = owner.cloned();
+    status.storage_size = storage_size(cluster, live);
+    let retained = live.claims.values().filter(|claim| claims::is_retained(claim));
+    status.retained_volumes = retained.map(ResourceExt::name_any).take(RETAINED_MAX).collect();
+    let image = upgrade::uniform(live.pods.values());
+    status.version = image.map(|i| build::version(&i).to_owned()).or(status.version.take());
     if seen.cluster.is_some() {
         status.cluster_id = Some(build::cluster_id(cluster));
     }
@@ -60,23 +86,39 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
         in_flight: i64::try_from(progress.in_flight).unwrap_or(i64::MAX),
         remaining: i64::try_from(progress.remaining).unwrap_or(i64::MAX),
     });
-    conditions(&mut status, cluster, look, problems, now);
-    status
 }
 
-/// The status of a cluster whose spec cannot be had: its objects stay as they are.
-pub fn of_invalid(
-    cluster: &KafkaCluster,
-    live: &Live,
-    problems: &[String],
-    now: &Time,
-) -> KafkaClusterStatus {
+/// The smallest size that a volume has. The definition's rule lets no spec be below it, and would
+/// refuse a status above the spec.
+fn storage_size(cluster: &KafkaCluster, live: &Live) -> Option<String> {
+    let wanted = cluster.spec.brokers.storage.as_ref()?.size.as_str();
+    let used = live.claims.iter().filter(|(id, _)| live.pods.contains_key(id));
+    let mut smallest = wanted;
+    let mut known = false;
+    for size in used.filter_map(|(_, claim)| claims::capacity(claim)) {
+        known = true;
+        if claims::is_less(Some(size), Some(smallest)) {
+            smallest = size;
+        }
+    }
+    known.then(|| smallest.to_owned())
+}
+
+/// The status of a cluster whose config brokers would refuse. The rest of the spec waits with it:
+/// what belongs together is not applied by halves.
+pub fn of_invalid(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
+    let cluster = &look.cluster;
     let mut status = cluster.status.clone().unwrap_or_default();
-    common(&mut status, cluster, &super::names(cluster), live);
-    let named: Vec<&str> = problems.iter().take(NAMED_MAX).map(String::as_str).collect();
-    let rest = problems.len() - named.len();
+    seen_now(&mut status, look, now);
+    let wrong = build::check_config(cluster);
+    let named: Vec<String> = wrong.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let rest = wrong.len() - named.len();
     let rest = if rest > 0 { format!("; and {rest} more") } else { String::new() };
-    let message = format!("{}{rest}; nothing is changed until this is", named.join("; "));
+    let mut message =
+        format!("{}{rest}; the spec is not applied until this is mended", named.join("; "));
+    for problem in problems {
+        message.extend(["; ", &problem.message]);
+    }
     status.phase = Some(Phase::Invalid);
     status.step = None;
     for (kind, holds) in [(kind::VALID, false), (kind::READY, false), (kind::PROGRESSING, false)] {
@@ -99,6 +141,31 @@ pub fn of_failure(
     set(&mut status, cluster, now, kind::READY, ConditionStatus::False, reason, error);
     set(&mut status, cluster, now, kind::DEGRADED, ConditionStatus::True, reason, error);
     status.message = Some(error.into());
+    status
+}
+
+/// The status of a cluster whose spec this operator cannot read.
+pub fn of_unreadable(
+    before: &KafkaClusterStatus,
+    generation: Option<i64>,
+    error: &str,
+    now: &Time,
+) -> KafkaClusterStatus {
+    let mut status = before.clone();
+    let version = env!("CARGO_PKG_VERSION");
+    let message = format!(
+        "operator {version} cannot read this resource, and changes nothing of it: {error}; a newer \
+         operator may, or take out of the spec what this one does not know"
+    );
+    status.observed_generation = generation;
+    status.phase = Some(Phase::Invalid);
+    status.step = None;
+    for kind in [kind::VALID, kind::READY, kind::PROGRESSING] {
+        let (reason, message) = ("Unreadable".into(), message.clone());
+        let new = NewCondition { kind, status: ConditionStatus::False, reason, message };
+        set_condition(&mut status.conditions, new, generation, now);
+    }
+    status.message = Some(message);
     status
 }
 
@@ -125,7 +192,7 @@ fn common(status: &mut KafkaClusterStatus, cluster: &KafkaCluster, names: &Names
     status.selector = Some(build::selector(names.cluster));
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub fn is_ready(pod: &Pod) -> bool {
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let ready = conditions.any(|c| c.type_ == "Ready" && c.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()
@@ -163,22 +230,6 @@ fn step(
     Some(StepStatus { name, since: Some(since), detail: Some(message.into()) })
 }
 
-/// The tag that all brokers' images have.
-fn version<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<String> {
-    let images = pods.filter_map(|pod| {
-        // Others may have put containers of theirs before it.
-        let mut containers = pod.spec.as_ref()?.containers.iter();
-        containers.find(|container| container.name == build::CONTAINER)?.image.as_deref()
-    });
-    let mut images: Vec<&str> = images.collect();
-    images.dedup();
-    let [image] = images[..] else { return None };
-    let name = image.rsplit('/').next().unwrap_or(image);
-    let (name, digest) = name.split_once('@').unwrap_or((name, ""));
-    let tag = name.split_once(':').map(|(_, tag)| tag);
-    Some(tag.unwrap_or(if digest.is_empty() { "latest" } else { digest }).to_owned())
-}
-
 fn brokers(names: &Names<'_>, look: &Look, now: &Time) -> Vec<BrokerStatus> {
     let Look { live, facts, seen, plan, health, .. } = look;
     let before = look.cluster.status.iter().flat_map(|status| &status.brokers);
@@ -188,7 +239,8 @@ fn brokers(names: &Names<'_>, look: &Look, now: &Time) -> Vec<BrokerStatus> {
     let status = |(id, state): (&BrokerId, &plan::BrokerStatus)| {
         let view = seen.pods.get(id);
         let known = cluster.and_then(|c| c.brokers.get(id));
-        let node_rack = facts.brokers.get(&id.0).and_then(|b| b.node.rack.clone());
+        let node = facts.brokers.get(&id.0).and_then(|broker| broker.node.as_ref());
+        let node_rack = node.and_then(|node| node.rack.clone());
         let words = [Some(&state.message), health.get(id)].into_iter().flatten();
         let words: Vec<&str> = words.map(String::as_str).filter(|w| !w.is_empty()).collect();
         let name = state.state.name();
@@ -259,6 +311,10 @@ fn conditions(
         degraded.unwrap_or("AsExpected"),
         &said,
     );
+    let risks = risks::of(cluster, &look.live.pods);
+    let named: Vec<&str> = risks.iter().take(NAMED_MAX).map(|(_, text)| text.as_str()).collect();
+    let why = risks.first().map_or("NoneKnown", |(reason, _)| reason);
+    set(status, cluster, now, kind::AT_RISK, (!risks.is_empty()).into(), why, &named.join("; "));
     let paused = cluster.spec.paused;
     let why = if paused { "PausedByUser" } else { "NotPaused" };
     set(status, cluster, now, kind::PAUSED, paused.into(), why, "");

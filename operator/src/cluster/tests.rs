@@ -9,6 +9,8 @@ use super::*;
 use crate::fake_api::FakeApi;
 use crate::runtime::Settings;
 
+mod care;
+
 const CLUSTERS: &str = "/apis/barnabas.dev/v1alpha1/namespaces/ns/kafkaclusters";
 const SETS: &str = "/apis/apps/v1/namespaces/ns/statefulsets";
 const SECRET: &str = "/api/v1/namespaces/ns/secrets/c-internal";
@@ -21,14 +23,14 @@ struct Cli {
 }
 
 fn operator(api: &FakeApi) -> Arc<Operator> {
-    let settings = Cli::parse_from(["operator", "--broker-image", "barnabas/broker:1"]).settings;
+    operator_with(api, &[])
+}
+
+fn operator_with(api: &FakeApi, flags: &[&str]) -> Arc<Operator> {
+    let all = [&["operator", "--broker-image", "barnabas/broker:1"], flags].concat();
+    let settings = Cli::parse_from(all).settings;
     let context = Arc::new(Context::new(api.client(), settings));
-    Arc::new(Operator {
-        context,
-        nodes: Nodes::unknown(),
-        failures: Mutex::default(),
-        admins: Mutex::default(),
-    })
+    Arc::new(Operator::new(context, Nodes::unknown()))
 }
 
 fn cluster(api: &FakeApi, spec: Value) {
@@ -174,6 +176,36 @@ fn without_secret(pod: &mut Value) {
     args.truncate(args.iter().position(|arg| arg == "--override").unwrap());
 }
 
+/// An API server that died with the connection open.
+#[tokio::test]
+async fn a_pass_whose_requests_are_not_answered_ends() {
+    for path in
+        [format!("{CLUSTERS}/c"), format!("{SETS}/c-broker"), SECRET.replace("/c-internal", "")]
+    {
+        let api = FakeApi::default();
+        cluster(&api, json!({"brokers": {"replicas": 1}}));
+        api.hang(&path);
+        let passing = operator(&api);
+        let passing = tokio::time::timeout(Duration::from_secs(60), passing.pass("ns", "c"));
+        let error = passing.await.expect(&path).unwrap_err();
+        assert_eq!(error.category(), Category::Timeout, "{path}: {error}");
+    }
+}
+
+#[test]
+fn what_is_waited_for_for_long_is_looked_at_less_often() {
+    let waited = |seconds: i64| {
+        let now = k8s_openapi::jiff::Timestamp::now();
+        let since = crd::Time(
+            k8s_openapi::jiff::Timestamp::from_second(now.as_second() - seconds).unwrap(),
+        );
+        let step = crd::StepStatus { name: "Waiting".into(), since: Some(since), detail: None };
+        let status = crd::KafkaClusterStatus { step: Some(step), ..Default::default() };
+        pass::patience(&status, now).as_secs()
+    };
+    assert_eq!((waited(0), waited(200), waited(100_000)), (0, 10, 30));
+}
+
 #[tokio::test]
 async fn a_pod_that_no_node_takes_is_in_the_status_with_the_scheduler_s_words() {
     let api = FakeApi::default();
@@ -215,6 +247,37 @@ async fn what_somebody_changed_is_put_back_and_what_is_no_longer_wanted_goes() {
     api.put(&format!("{CLUSTERS}/c"), object);
     operator.pass("ns", "c").await.unwrap();
     assert_eq!(api.names(services), ["c-bootstrap", "c-brokers"]);
+}
+
+/// As Kyverno does with a rule for Pods, which it extends to StatefulSets: to a field that can be
+/// written again, and to one for which the set would have to be made anew.
+#[tokio::test]
+async fn what_a_policy_changes_is_written_once_and_told_of() {
+    let template = json!({"template": {"spec": {"terminationGracePeriodSeconds": 7}}});
+    for change in [template, json!({"podManagementPolicy": "OrderedReady"})] {
+        let api = FakeApi::default();
+        cluster(&api, json!({"brokers": {"replicas": 1}}));
+        let path = format!("{SETS}/c-broker");
+        api.mutate(&path, json!({"spec": change}));
+        let operator = operator(&api);
+        operator.pass("ns", "c").await.unwrap();
+        start_pods(&api, 1, &json!({"phase": "Pending"}));
+        for _ in 0..3 {
+            operator.pass("ns", "c").await.unwrap();
+        }
+        api.take_writes();
+        operator.pass("ns", "c").await.unwrap();
+        assert_eq!(api.take_writes(), Vec::<String>::new(), "{change}");
+        let message = status(&api)["message"].to_string();
+        assert!(message.contains("StatefulSet c-broker"), "{message}");
+        // Somebody changes it, which is another thing.
+        let mut set = api.get(&path).unwrap();
+        set["metadata"]["generation"] = json!(2);
+        set["status"]["observedGeneration"] = json!(2);
+        api.put(&path, set);
+        operator.pass("ns", "c").await.unwrap();
+        assert!(api.take_writes().iter().any(|write| write.ends_with(&path)), "{change}");
+    }
 }
 
 #[tokio::test]
@@ -371,7 +434,8 @@ async fn volumes_that_outlived_their_cluster_give_it_its_id_again() {
     assert!(text.contains("barnabas.cluster.id=Zaud-0OJTzeHgMGkccguPg\n"), "{text}");
     assert!(text.contains("barnabas.quorum.begin=false\n"), "{text}");
     let object = api.get(&format!("{CLUSTERS}/c")).unwrap();
-    assert!(object["metadata"]["annotations"].is_null(), "the user's object stays theirs");
+    let noted = &object["metadata"]["annotations"]["barnabas.dev/cluster-id"];
+    assert!(noted.is_null(), "the user's object stays theirs");
 }
 
 #[tokio::test]

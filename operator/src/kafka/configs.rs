@@ -113,7 +113,7 @@ impl Admin {
         Ok(all)
     }
 
-    /// Topics for which at least one of these keys is set.
+    /// Topics for which at least one of these keys is set; the answer has these keys only.
     pub async fn topics_with(&self, keys: &[&str]) -> Result<Vec<String>> {
         let names: Vec<String> = self.all_topics().await?.into_keys().collect();
         let mut found = Vec::new();
@@ -126,6 +126,16 @@ impl Admin {
             let request =
                 DescribeConfigsRequest { resources: named.collect(), ..Default::default() };
             for result in self.read(&request).await?.results {
+                let message = result.error_message.as_ref();
+                match Refused::check(result.error_code, message) {
+                    // It was deleted meanwhile.
+                    Err(refused) if refused.code == ErrorCode::UnknownTopicOrPartition => continue,
+                    Err(refused) => {
+                        let api = ApiKey::DescribeConfigs;
+                        return Err(AdminError::Refused { api, refused });
+                    }
+                    Ok(()) => {}
+                }
                 let own = |c: &DescribeConfigsResourceResult| {
                     ConfigSource::from_wire(c.config_source) == ConfigSource::Topic
                 };

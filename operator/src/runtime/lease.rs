@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Between two renewals that succeed.
 const RENEWAL: Duration = Duration::from_secs(5);
-/// One request.
+/// One attempt, the second look after a conflict included.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The Lease, held or wanted.
@@ -77,7 +77,8 @@ impl Lease {
             let spec = object.spec.get_or_insert_default();
             if spec.holder_identity.as_ref() == Some(&self.context.settings.pod_name) {
                 spec.holder_identity = None;
-                spec.renew_time = None;
+                // Since when nobody holds it; others tell by it whether somebody will.
+                spec.renew_time = Some(MicroTime(Timestamp::now()));
                 self.write(&object).await?;
             }
             kube::Result::<()>::Ok(())
@@ -91,11 +92,17 @@ impl Lease {
 
     /// Takes or renews it; whether it is held.
     async fn attempt(&mut self) -> kube::Result<bool> {
-        match timeout(PATIENCE, self.attempt_once()).await {
-            // Somebody wrote in between: the next look says who holds it.
-            Ok(Err(error)) if is_conflict(&error) => self.attempt_once().await,
+        match timeout(PATIENCE, self.attempt_twice()).await {
             Ok(result) => result,
             Err(_) => Err(kube::Error::Service("no answer in time".into())),
+        }
+    }
+
+    async fn attempt_twice(&mut self) -> kube::Result<bool> {
+        match self.attempt_once().await {
+            // Somebody wrote in between: the next look says who holds it.
+            Err(error) if is_conflict(&error) => self.attempt_once().await,
+            result => result,
         }
     }
 
@@ -163,4 +170,40 @@ fn take(spec: &mut LeaseSpec, me: &str) {
     spec.holder_identity = Some(me.into());
     spec.lease_duration_seconds = i32::try_from(DURATION.as_secs()).ok();
     spec.renew_time = Some(now);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::fake_api::FakeApi;
+    use crate::runtime::Settings;
+
+    const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/barnabas-operator";
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn lease(api: &FakeApi) -> Lease {
+        let settings = Cli::parse_from(["operator", "--broker-image", "b:1"]).settings;
+        Lease::new(Arc::new(Context::new(api.client(), settings)))
+    }
+
+    /// Somebody else wrote, and then the API server is silent: a holder must not wait for it for
+    /// longer than it may act.
+    #[tokio::test]
+    async fn a_silent_api_server_ends_an_attempt_after_a_conflict_too() {
+        let api = FakeApi::default();
+        let mut lease = lease(&api);
+        assert!(lease.attempt().await.unwrap());
+        api.conflict_then_hang(LEASE);
+        let begun = Instant::now();
+        assert!(timeout(DEADLINE, lease.attempt()).await.unwrap().is_err());
+        assert!(begun.elapsed() <= PATIENCE + Duration::from_secs(2));
+    }
 }

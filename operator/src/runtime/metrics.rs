@@ -34,6 +34,9 @@ pub struct Metrics {
     pub topics_not_ready: IntGaugeVec,
     topic_requests: IntCounterVec,
     pub leading: IntGaugeVec,
+    /// Labels: namespace, kind.
+    watch_failures: IntCounterVec,
+    watch_failing: IntGaugeVec,
 }
 
 const CLUSTER: &[&str] = &["namespace", "name"];
@@ -84,6 +87,16 @@ impl Metrics {
                 "Topic resources that are not ready",
                 &["namespace", "cluster"],
             ),
+            watch_failures: counter(
+                "watch_failures_total",
+                "Watches that failed and are tried again",
+                &["namespace", "kind"],
+            ),
+            watch_failing: gauge(
+                "watch_failing",
+                "1 while a watch fails: nothing is done for what it would show",
+                &["namespace", "kind"],
+            ),
             leading: gauge("leading", "1 if this replica holds the Lease", &[]),
             registry,
         };
@@ -126,6 +139,14 @@ impl Metrics {
     /// Something failed, in a pass that goes on.
     pub fn failed(&self, controller: &str, category: Category) {
         self.failures.with_label_values(&[controller, category.name()]).inc();
+    }
+
+    /// A watch told something, or failed.
+    pub fn watched(&self, namespace: &str, kind: &str, failed: bool) {
+        self.watch_failing.with_label_values(&[namespace, kind]).set(i64::from(failed));
+        if failed {
+            self.watch_failures.with_label_values(&[namespace, kind]).inc();
+        }
     }
 
     /// Whether the last pass of a cluster had nothing to do.

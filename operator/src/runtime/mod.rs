@@ -5,14 +5,18 @@ mod http;
 mod lease;
 mod metrics;
 mod settings;
+mod sight;
 mod stop;
 mod telemetry;
 
 pub use events::{Events, Severity};
 pub use metrics::Metrics;
 pub use settings::{LogFormat, Settings};
+pub use sight::Sight;
 pub use stop::Stop;
 
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +55,7 @@ async fn run_async(settings: Settings) -> Result<()> {
     let context = Arc::new(Context::new(client, settings));
     let stop = Stop::default();
     stop_on_signals(stop.clone())?;
-    let listener = TcpListener::bind(context.settings.http_address)
+    let listener = listen(context.settings.http_address)
         .await
         .with_context(|| format!("listen on {}", context.settings.http_address))?;
     let http = tokio::spawn(http::serve(context.clone(), listener, stop.clone()));
@@ -62,6 +66,20 @@ async fn run_async(settings: Settings) -> Result<()> {
     }
     http.await.context("HTTP")??;
     result
+}
+
+/// Where there is no IPv6, every address is every one of IPv4.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() != ErrorKind::AddrInUse && is_any(address) => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+fn is_any(address: SocketAddr) -> bool {
+    address.ip() == Ipv6Addr::UNSPECIFIED
 }
 
 fn stop_on_signals(stop: Stop) -> Result<()> {
@@ -81,6 +99,8 @@ fn stop_on_signals(stop: Stop) -> Result<()> {
 /// Takes the Lease, runs the controllers while it is held, and gives it back.
 async fn lead(context: &Arc<Context>, stop: &Stop) -> Result<()> {
     if context.settings.no_leader_election {
+        // It works: the alert for an operator that is absent goes by that.
+        context.metrics.leading.with_label_values::<&str>(&[]).set(1);
         return control(context, stop).await;
     }
     let mut lease = Lease::new(context.clone());

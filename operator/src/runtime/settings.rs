@@ -18,14 +18,18 @@ pub struct Settings {
     /// Name of the Lease that one replica holds while it works.
     #[arg(long, env = "LEASE_NAME", default_value = "barnabas-operator")]
     pub lease_name: String,
+    /// Class of the clusters to look after (`spec.operatorClass`); those without one where empty.
+    #[arg(long, env = "OPERATOR_CLASS", default_value = "")]
+    pub operator_class: String,
     /// Work without a Lease; for a single replica only.
     #[arg(
         long, env = "NO_LEADER_ELECTION", action = clap::ArgAction::Set, default_value_t = false,
         default_missing_value = "true", num_args = 0..=1, value_name = "BOOL"
     )]
     pub no_leader_election: bool,
-    /// Address of /metrics, /healthz and /readyz.
-    #[arg(long, env = "HTTP_ADDRESS", default_value = "0.0.0.0:8080")]
+    /// Address of /metrics, /healthz and /readyz; `[::]` is every address there is, those of IPv4
+    /// too.
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "[::]:8080")]
     pub http_address: SocketAddr,
     /// Read nodes and storage classes, which needs rights on the whole Kubernetes cluster. Without
     /// it racks, addresses of nodes and the growth of volumes are reported as not available.
@@ -46,6 +50,9 @@ pub struct Settings {
     /// Clusters reconciled at a time.
     #[arg(long, env = "CONCURRENT_CLUSTERS", default_value_t = 8)]
     pub concurrent_clusters: u16,
+    /// Clusters whose brokers are replaced at a time for no other reason than a new operator.
+    #[arg(long, env = "CONCURRENT_ROLLS", default_value_t = 1)]
+    pub concurrent_rolls: u16,
     /// What is logged, as `tracing` directives.
     #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
@@ -63,6 +70,11 @@ impl Settings {
     /// The namespaces to watch; none means all.
     pub fn namespaces(&self) -> Vec<&str> {
         self.watch_namespaces.iter().map(|n| n.trim()).filter(|n| !n.is_empty()).collect()
+    }
+
+    /// What all replicas of this operator, and no other, call themselves.
+    pub fn identity(&self) -> String {
+        format!("{}/{}", self.namespace, self.lease_name)
     }
 
     pub fn resync(&self) -> Duration {

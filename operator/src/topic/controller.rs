@@ -68,7 +68,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
                 if let Some(listed) = self.listed[scope.0].take() {
                     self.forget_unlisted(scope.0, &listed);
                 }
-                if self.missing.remove(&scope.0) && self.missing.is_empty() {
+                if self.missing.remove(&scope.0) {
                     self.begin();
                 }
             }
@@ -78,11 +78,24 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         while self.workers.try_join_next().is_some() {}
     }
 
-    /// Everything was listed once: only now is what is not there known not to be.
+    /// A namespace was listed. A queue keeps each topic once, so that those of another namespace
+    /// are not looked at more often for it.
     fn begin(&mut self) {
         let clusters = self.shared.index().named_clusters();
-        tracing::info!(clusters = clusters.len(), "topics listed");
-        clusters.iter().for_each(|cluster| self.look_at_all(cluster));
+        let listed = clusters.iter().filter(|cluster| self.is_listed(&cluster.namespace));
+        let listed: Vec<&Key> = listed.collect();
+        tracing::info!(clusters = listed.len(), waiting = self.missing.len(), "topics listed");
+        listed.into_iter().for_each(|cluster| self.look_at_all(cluster));
+    }
+
+    /// Whether all of a namespace was listed once: only then is what is not there known not to be.
+    /// A namespace that cannot be listed holds up no other.
+    fn is_listed(&self, namespace: &str) -> bool {
+        let covers = |at: &usize| match &self.listings[*at].namespace {
+            Some(one) => one == namespace,
+            None => true,
+        };
+        !self.missing.iter().any(covers)
     }
 
     async fn take(&mut self, object: Object) {
@@ -108,7 +121,12 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn take_cluster(&mut self, key: Key, facts: ClusterFacts) {
         let changed = self.shared.index().apply_cluster(key.clone(), facts);
-        if changed {
+        if changed && self.is_foreign(&key) {
+            // What is under way ends; the worker of a cluster that comes back is another.
+            if let Some(queue) = self.queues.remove(&key) {
+                queue.close();
+            }
+        } else if changed {
             self.look_at_all(&key);
         }
     }
@@ -139,10 +157,10 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
     }
 
     fn look_at(&mut self, dirty: impl IntoIterator<Item = Dirty>) {
-        if !self.missing.is_empty() {
-            return;
-        }
         for (cluster, topic) in dirty {
+            if !self.is_listed(&cluster.namespace) || self.is_foreign(&cluster) {
+                continue;
+            }
             if !self.shared.index().has_topics(&cluster) {
                 if let Some(queue) = self.queues.remove(&cluster) {
                     queue.close();
@@ -155,11 +173,17 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn look_at_all(&mut self, cluster: &Key) {
         let topics = self.shared.index().topics_of(cluster);
-        if !self.missing.is_empty() || topics.is_empty() {
+        let waits = !self.is_listed(&cluster.namespace) || self.is_foreign(cluster);
+        if waits || topics.is_empty() {
             return;
         }
         let queue = self.queue(cluster);
         topics.into_iter().for_each(|topic| queue.push(topic));
+    }
+
+    /// Another operator has the cluster: its topics are not even told of.
+    fn is_foreign(&self, cluster: &Key) -> bool {
+        self.shared.index().cluster(cluster).is_some_and(|facts| facts.foreign)
     }
 
     /// All topics are compared with Kafka, when there is nothing more urgent.

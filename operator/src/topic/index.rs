@@ -9,10 +9,15 @@ use crd::{KafkaCluster, Phase, Topic, TopicDeletionPolicy, TopicStatus};
 use kube::ResourceExt;
 use plan::topics::{TopicReason, TopicWish};
 
+use crate::cluster::owner::{Standing, standing};
+use crate::runtime::Settings;
+
 /// On every Topic whose deletion deletes the topic.
 pub const FINALIZER: &str = "barnabas.dev/topic";
 /// `false`: the operator leaves the topic alone.
 const MANAGED: &str = "barnabas.dev/managed";
+/// `true`: a topic that was there before the resource may be changed.
+const ADOPT: &str = "barnabas.dev/adopt";
 /// Brokers that connecting may begin with, besides the Service.
 const BOOTSTRAP_MAX: i32 = 5;
 
@@ -50,7 +55,7 @@ pub struct Entry {
 impl Entry {
     pub fn new(topic: &Topic) -> Entry {
         let meta = &topic.metadata;
-        let managed = meta.annotations.as_ref().and_then(|all| all.get(MANAGED));
+        let annotation = |key: &str| meta.annotations.as_ref().and_then(|all| all.get(key));
         let mut config = BTreeMap::new();
         let mut impossible = None;
         for (key, value) in &topic.spec.config {
@@ -80,7 +85,8 @@ impl Entry {
             partitions: topic.spec.partitions,
             replication_factor: topic.spec.replication_factor,
             config,
-            managed: managed.is_none_or(|value| value != "false"),
+            managed: annotation(MANAGED).is_none_or(|value| value != "false"),
+            adopt: annotation(ADOPT).is_some_and(|value| value == "true"),
             deleting: meta.deletion_timestamp.is_some(),
             delete_data: topic.spec.deletion_policy == TopicDeletionPolicy::Delete && !internal,
             known_id,
@@ -132,6 +138,8 @@ pub struct ClusterFacts {
     /// It is being deleted, alone or with its namespace.
     pub deleting: bool,
     pub paused: bool,
+    /// Another operator looks after it, and after its topics.
+    pub foreign: bool,
     /// At least one broker pod is ready.
     pub ready: bool,
     /// `host:port`, the Service first.
@@ -140,10 +148,13 @@ pub struct ClusterFacts {
     pub replicas: i32,
     pub moves_per_broker: i32,
     pub throttle: Option<i64>,
+    /// `min.insync.replicas` and `default.replication.factor`.
+    pub min_isr: i32,
+    pub default_factor: i32,
 }
 
 impl ClusterFacts {
-    pub fn new(cluster: &KafkaCluster) -> ClusterFacts {
+    pub fn new(cluster: &KafkaCluster, settings: &Settings) -> ClusterFacts {
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
         let names = Names { cluster: &name, namespace: &namespace };
         let spec = &cluster.spec;
@@ -156,16 +167,30 @@ impl ClusterFacts {
         }
         let status = cluster.status.as_ref();
         let ready = status.and_then(|status| status.ready_replicas);
+        let text = |key| spec.config.get(key).and_then(crd::ConfigValue::scalar);
+        // What is no number is refused elsewhere; Kafka's default of both is 1.
+        let number = |key| text(key).and_then(|text| text.trim().parse().ok()).unwrap_or(1);
         let goes = status.is_some_and(|status| status.phase == Some(Phase::Deleting));
+        let deleting = goes || cluster.metadata.deletion_timestamp.is_some();
+        // Until it has an owner, which it soon has, none of several may begin; one that goes gets
+        // none any more.
+        let foreign = match standing(&cluster.metadata, spec.operator_class.as_deref(), settings) {
+            Standing::Ours => false,
+            Standing::Free => !deleting,
+            Standing::Others(_) | Standing::OtherClass { .. } => true,
+        };
         ClusterFacts {
             uid: cluster.uid().unwrap_or_default(),
-            deleting: goes || cluster.metadata.deletion_timestamp.is_some(),
+            deleting,
             paused: spec.paused,
+            foreign,
             ready: ready.is_some_and(|ready| ready > 0),
             bootstrap,
             replicas: spec.brokers.replicas,
             moves_per_broker: spec.rebalance.max_moves_per_broker,
             throttle: spec.rebalance.throttle_bytes_per_second,
+            min_isr: number("min.insync.replicas"),
+            default_factor: number("default.replication.factor"),
         }
     }
 }

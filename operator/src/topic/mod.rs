@@ -7,8 +7,9 @@
 //! - [`write`]: statuses and finalizers, where they change;
 //! - [`leave`]: the end of an operator that goes with its namespace.
 //!
-//! Nothing is done before both watches have listed everything: a cluster that was not yet seen
-//! is not a cluster that is gone.
+//! Nothing is done in a namespace before both of its watches have listed everything: a cluster that
+//! was not yet seen is not a cluster that is gone. A namespace that cannot be listed holds up no
+//! other.
 
 mod admin;
 mod controller;
@@ -36,6 +37,8 @@ use crate::Context;
 use crate::kafka::{Admin, Options};
 use crate::runtime::Stop;
 use controller::Controller;
+#[cfg(test)]
+pub use index::ClusterFacts;
 pub use leave::leave;
 use resources::ApiServer;
 

@@ -39,7 +39,7 @@ impl TopicFacts {
         let copies = |p: &PartitionView| p.replicas.len().saturating_sub(p.adding.len());
         let factor = actual.partitions.iter().map(copies).min().unwrap_or(0);
         TopicFacts::Are {
-            id: (!actual.id.is_zero()).then(|| actual.id.to_string()),
+            id: (!actual.id.is_zero() && plan.adopted).then(|| actual.id.to_string()),
             partitions: int(actual.partitions.len()),
             replication_factor: int(factor),
             under_replicated: int(plan.under_replicated),

@@ -1,6 +1,8 @@
 //! The watches of Topics and KafkaClusters, in each watched namespace. Of an object only what
 //! matters is kept; one that cannot be read is reported and holds nothing up.
 
+use std::sync::Arc;
+
 use crd::{KafkaCluster, Topic};
 use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
@@ -13,6 +15,7 @@ use kube::{Api, Resource};
 
 use super::index::{ClusterFacts, Entry, Key};
 use crate::Context;
+use crate::runtime::Settings;
 
 /// The listing that an event belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -62,7 +65,7 @@ pub enum Seen {
 }
 
 /// All watches as one stream.
-pub fn watch(context: &Context) -> (BoxStream<'static, Seen>, Vec<Listing>) {
+pub fn watch(context: &Arc<Context>) -> (BoxStream<'static, Seen>, Vec<Listing>) {
     let namespaces: Vec<Option<String>> = match context.settings.namespaces() {
         all if all.is_empty() => vec![None],
         some => some.into_iter().map(|name| Some(name.to_owned())).collect(),
@@ -72,9 +75,15 @@ pub fn watch(context: &Context) -> (BoxStream<'static, Seen>, Vec<Listing>) {
         for kind in [Kind::Clusters, Kind::Topics] {
             let scope = Scope(listings.len());
             let stream = match kind {
-                Kind::Clusters => objects::<KafkaCluster>(context, namespace.as_deref())
-                    .filter_map(move |e| std::future::ready(seen(scope, kind, e, &cluster)))
-                    .boxed(),
+                Kind::Clusters => {
+                    let settings = context.settings.clone();
+                    objects::<KafkaCluster>(context, namespace.as_deref())
+                        .filter_map(move |event| {
+                            let read = |object| cluster(object, &settings);
+                            std::future::ready(seen(scope, kind, event, &read))
+                        })
+                        .boxed()
+                }
                 Kind::Topics => objects::<Topic>(context, namespace.as_deref())
                     .filter_map(move |e| std::future::ready(seen(scope, kind, e, &topic)))
                     .boxed(),
@@ -89,7 +98,7 @@ pub fn watch(context: &Context) -> (BoxStream<'static, Seen>, Vec<Listing>) {
 type Guarded<K> = watcher::Result<Event<DeserializeGuard<K>>>;
 
 fn objects<K>(
-    context: &Context,
+    context: &Arc<Context>,
     namespace: Option<&str>,
 ) -> impl Stream<Item = Guarded<K>> + Send + use<K>
 where
@@ -101,7 +110,9 @@ where
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
     };
-    watch_objects(api, Config::default()).default_backoff()
+    let sight = context.watching(namespace, &K::kind(&()));
+    let seen = watch_objects(api, Config::default()).default_backoff();
+    seen.inspect(move |event| sight.saw(event.as_ref().err()))
 }
 
 fn seen<K: Resource>(
@@ -122,11 +133,8 @@ fn seen<K: Resource>(
                 Err(invalid) => &invalid.metadata,
             }),
         ),
-        Err(error) => {
-            // It is tried again, slower each time.
-            tracing::warn!(%error, ?kind, "watch");
-            return None;
-        }
+        // It is told of and counted already, and tried again, slower each time.
+        Err(_) => return None,
     })
 }
 
@@ -141,9 +149,9 @@ fn topic(object: DeserializeGuard<Topic>) -> Object {
     }
 }
 
-fn cluster(object: DeserializeGuard<KafkaCluster>) -> Object {
+fn cluster(object: DeserializeGuard<KafkaCluster>, settings: &Settings) -> Object {
     match object.0 {
-        Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterFacts::new(&cluster)),
+        Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterFacts::new(&cluster, settings)),
         Err(invalid) => Object::UnreadableCluster(key(&invalid.metadata)),
     }
 }

@@ -241,6 +241,8 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         let mut world = World::default();
         world.context.paused = facts.paused;
         world.context.moves_per_broker = facts.moves_per_broker;
+        world.context.min_isr = facts.min_isr;
+        world.context.default_factor = facts.default_factor;
         if facts.ready && !wait && !jobs.is_empty() {
             self.admin.aim(&facts.bootstrap).await;
             let names: Vec<String> = jobs.iter().map(|job| job.topic.clone()).collect();
@@ -427,7 +429,7 @@ fn about(world: &World, executed: &Executed, topic: &str, plan: &TopicPlan) -> T
         return TopicFacts::of_new(created);
     }
     match (world.actual.get(topic), plan.reason) {
-        (_, TopicReason::Conflict) => TopicFacts::None,
+        (_, TopicReason::Conflict | TopicReason::AdoptionDiffers) => TopicFacts::None,
         (Some(Ok(actual)), _) => TopicFacts::of(actual, plan),
         (Some(Err(_)), _) => TopicFacts::Kept,
         (None, _) if world.context.brokers.is_empty() => TopicFacts::Kept,

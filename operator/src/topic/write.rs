@@ -104,6 +104,7 @@ async fn tell(resources: &impl Resources, entry: &Entry, outcome: &Outcome) {
     let before = find_condition(conditions, kind::READY).map(|c| c.reason.as_str());
     let told = match outcome.reason {
         TopicReason::Conflict
+        | TopicReason::AdoptionDiffers
         | TopicReason::InvalidConfig
         | TopicReason::InvalidReplicationFactor
         | TopicReason::NotSupported

@@ -37,6 +37,10 @@ impl Helm {
         Ok(Helm { program: own })
     }
 
+    pub fn program(&self) -> &PathBuf {
+        &self.program
+    }
+
     /// The chart rendered; it must render.
     pub fn template(&self, arguments: &[&str]) -> Result<String> {
         let output = self.try_template(arguments)?;
@@ -63,7 +67,7 @@ impl Helm {
 }
 
 /// As the tests with real clients: `BARNABAS_CACHE`, or `barnabas` in the user's cache directory.
-fn cache() -> Result<PathBuf> {
+pub fn cache() -> Result<PathBuf> {
     if let Some(dir) = std::env::var_os("BARNABAS_CACHE") {
         return Ok(dir.into());
     }

@@ -2,6 +2,7 @@
 //! `manifests/install.yaml`. Written by `cargo x chart`; with `--check` nothing is written and a
 //! difference is an error. Either way the chart is linted, rendered in every mode and judged.
 
+pub mod commands;
 mod helm;
 mod judge;
 mod metrics;
@@ -9,6 +10,7 @@ mod objects;
 mod refusals;
 #[cfg(test)]
 mod tests;
+mod told;
 mod values;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,8 @@ use objects::Objects;
 const CHART: &str = "charts/barnabas-operator";
 const CRDS: &str = "crds";
 const INSTALL: &str = "manifests/install.yaml";
+/// Where our images are: on no registry, so that nobody else's are ever pulled in their place.
+pub const IMAGES: &str = "localhost/barnabas";
 /// The release and the namespace of `manifests/install.yaml`.
 const RELEASE: &str = "barnabas";
 const NAMESPACE: &str = "barnabas";
@@ -64,11 +68,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     wrong.extend(refusals::check(&helm)?);
     wrong.extend(metrics::check()?);
     wrong.extend(values::check()?);
+    wrong.extend(told::check()?);
+    wrong.extend(commands::check(&helm)?);
     if !wrong.is_empty() {
         bail!("the chart:\n{}", wrong.join("\n"));
     }
     println!("==> chart: {} modes rendered, nothing wrong", modes.len());
     Ok(())
+}
+
+/// The image of a program that the chart takes where nobody names another.
+pub fn image(program: &str) -> Result<String> {
+    let chart = fs::read_to_string(root().join(CHART).join("Chart.yaml"))?;
+    let chart: serde_json::Value = serde_yaml::from_str(&chart)?;
+    let version = chart["appVersion"].as_str().context("Chart.yaml has no appVersion")?;
+    Ok(format!("{IMAGES}/{program}:{version}"))
 }
 
 /// The definitions in `crds/`: file name and text.

@@ -10,6 +10,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("replicas=two", "replicas"),
     ("replicas=2,leaderElection.enabled=false", "several replicas need leaderElection.enabled"),
     ("watchNamespaces=default", "watchNamespaces"),
+    ("operatorClass=Team_A", "operatorClass"),
     ("watchNamespaces={Team_A}", "watchNamespaces"),
     ("image.pullPolicy=Sometimes", "pullPolicy"),
     ("image.digest=sha256:1234", "digest"),

@@ -66,6 +66,28 @@ fn equal_input_gives_equal_bytes() {
     assert_eq!(bytes(), bytes());
 }
 
+#[test]
+fn a_user_says_who_may_connect_and_how_many_may_be_evicted() {
+    let none = build(&cluster("{brokers: {replicas: 1}, networkPolicy: {enabled: false}}"));
+    assert_eq!(none.network_policy, None);
+    let some = build(&cluster(
+        "{brokers: {replicas: 9, maxEvictions: 3}, networkPolicy: {\
+         clients: [{ipBlock: {cidr: 10.0.0.0/8}}], metrics: [{ipBlock: {cidr: 10.1.0.0/16}}]}}",
+    ));
+    let budget = serde_json::to_value(&some.pod_disruption_budget).unwrap();
+    assert_eq!(budget["spec"]["maxUnavailable"], 3);
+    let policy = serde_json::to_value(&some.network_policy).unwrap();
+    let from = |rule: usize, peer: usize| policy["spec"]["ingress"][rule]["from"][peer].clone();
+    assert_eq!(from(0, 0)["ipBlock"]["cidr"], "10.0.0.0/8");
+    let labels = from(0, 1)["podSelector"]["matchLabels"].clone();
+    assert_eq!(labels["app.kubernetes.io/component"], "broker", "brokers replicate through it");
+    assert_eq!(from(2, 0)["ipBlock"]["cidr"], "10.1.0.0/16");
+    for peer in [from(0, 2), from(2, 1)] {
+        let labels = &peer["podSelector"]["matchLabels"];
+        assert_eq!(labels["app.kubernetes.io/component"], "operator", "{peer}");
+    }
+}
+
 /// What the restricted pod security standard asks of a pod.
 #[test]
 fn pods_are_restricted() {

@@ -8,9 +8,11 @@ mod names;
 mod restarts;
 mod secret;
 
+use std::collections::BTreeMap;
+
 use crd::{KafkaCluster, Manifest};
 
-use crate::{ClusterInput, Objects, SecretUse, objects};
+use crate::{ClusterInput, Facts, Objects, SecretUse, objects};
 
 const UID: &str = "59bbd0ec-f8dd-4fe1-9988-392827ca8660";
 
@@ -63,6 +65,8 @@ pub(super) const FULL: &str = "
     background.threads: 20
 ";
 
+static NOTHING: Facts = Facts { brokers: BTreeMap::new(), bootstrap: BTreeMap::new() };
+
 pub(super) fn input(cluster: &KafkaCluster) -> ClusterInput<'_> {
     let replicas = cluster.spec.brokers.replicas;
     ClusterInput {
@@ -72,6 +76,7 @@ pub(super) fn input(cluster: &KafkaCluster) -> ClusterInput<'_> {
         begin: true,
         secret: SecretUse::Required,
         image: "barnabas/broker:1",
+        facts: &NOTHING,
     }
 }
 

@@ -92,7 +92,7 @@ fn everything_belongs_to_the_cluster() {
     let objects = build(&cluster);
     let mut metadata = vec![
         objects.config_map.metadata,
-        objects.network_policy.metadata,
+        objects.network_policy.unwrap().metadata,
         objects.pod_disruption_budget.metadata,
         objects.stateful_set.metadata,
     ];

@@ -128,7 +128,7 @@ fn volumes_go_with_the_cluster_only_where_the_user_says_so() {
 
 #[test]
 fn images() {
-    let of = |spec: &str, default: &str| image(&cluster(spec), default);
+    let of = |spec: &str, default: &str| image(&cluster(spec), default, None);
     let plain = "{brokers: {replicas: 1}}";
     let tagged = "{version: '0.2', brokers: {replicas: 1}}";
     assert_eq!(of(plain, "r.io:5000/broker:0.1"), "r.io:5000/broker:0.1");
@@ -136,4 +136,8 @@ fn images() {
     assert_eq!(of(tagged, "r.io:5000/broker"), "r.io:5000/broker:0.2");
     assert_eq!(of(tagged, "broker@sha256:00"), "broker:0.2");
     assert_eq!(of("{version: '0.2', image: a:b, brokers: {replicas: 1}}", "broker"), "a:b");
+    let keeps = |spec: &str| image(&cluster(spec), "b:2", Some("b:1"));
+    assert_eq!(keeps("{brokers: {replicas: 1}}"), "b:1", "until somebody says otherwise");
+    assert_eq!(keeps("{upgradePolicy: Auto, brokers: {replicas: 1}}"), "b:2");
+    assert_eq!(keeps("{version: '3', brokers: {replicas: 1}}"), "b:3");
 }

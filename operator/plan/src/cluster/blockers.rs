@@ -7,9 +7,10 @@ use std::cmp::Reverse;
 use base::BrokerId;
 
 use super::facts::{Facts, majority};
-use super::voters::wanted as wanted_voters;
+use super::volumes::{self, Volume};
+use super::voters::first as first_voters;
 use super::{Notes, Verdict};
-use crate::decision::{Phase, RestartReason, Step};
+use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{PodPhase, PodView};
 
 /// A process that runs but never becomes ready, in a cluster where nothing works, may be replaced
@@ -23,13 +24,22 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     for id in facts.ids() {
         let stuck = |pod: &&PodView| pod.phase.is_broken() || facts.is_stalled(pod);
         let Some(pod) = facts.pod(id).filter(stuck) else {
-            newest.extend(facts.overdue(id));
+            newest.extend(crashing(facts, id).or_else(|| facts.overdue(id)));
             continue;
         };
         let trouble = pod.trouble().unwrap_or_default();
         if pod.outdated || pod.restart_marked {
             let text = format!("replacing broker {id}, which {trouble}: its spec has changed");
-            return Verdict::Act(restart(id), Phase::Rolling, text);
+            match volumes::of(facts, id) {
+                Volume::Stays | Volume::Spare => {
+                    return Verdict::Act(restart(id), Phase::Rolling, text);
+                }
+                Volume::Unknown => return Verdict::Need(Need::Partitions),
+                Volume::Needed(why) => {
+                    newest.push(format!("broker {id} {trouble}, and is not replaced: {why}"));
+                    continue;
+                }
+            }
         }
         newest.push(format!("broker {id} {trouble}"));
     }
@@ -51,10 +61,17 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     }
 }
 
+/// A process that runs between two crashes may be the one that others need: whether it can be
+/// spared is for the roll to ask. Here it is only named, where no other spec is on its way.
+fn crashing(facts: &Facts<'_>, id: BrokerId) -> Option<String> {
+    let flaw = facts.pod(id).filter(|pod| pod.crashing).and_then(|_| facts.flaw(id))?;
+    flaw.broken.then_some(flaw.text)
+}
+
 /// As the status has them; at the very beginning, those that are to begin.
 fn last_voters(facts: &Facts<'_>) -> Vec<BrokerId> {
     match facts.seen.last_voters.as_slice() {
-        [] => wanted_voters(facts).collect(),
+        [] => first_voters(facts).collect(),
         known => known.to_vec(),
     }
 }
@@ -112,7 +129,8 @@ impl PodView {
 fn is_hopeless(facts: &Facts<'_>, id: BrokerId) -> bool {
     facts.pod(id).is_some_and(|pod| {
         let long = facts.seen.now_ms - pod.since_ms >= UNANSWERED_MS;
-        pod.phase == PodPhase::Running && !pod.ready && pod.outdated && long
+        let stays = volumes::spared(facts, id).is_ok();
+        pod.phase == PodPhase::Running && !pod.ready && pod.outdated && long && stays
     })
 }
 

@@ -159,6 +159,11 @@ impl<'a> Facts<'a> {
         if let Some(text) = pod.trouble() {
             return flaw(format!("broker {id} {text}"), pod.phase.is_broken(), fresh);
         }
+        if pod.crashing && !pod.ready {
+            // What it runs on has changed, and may mend it; else it will not come back for good.
+            let broken = !pod.outdated && !pod.restart_marked;
+            return flaw(format!("broker {id} {}", pod.crashes()), broken, false);
+        }
         if !pod.ready {
             let lagging = self.lagging(id).filter(|&n| n > 0);
             let text = match lagging {
@@ -214,6 +219,12 @@ impl PodView {
     /// Its process runs and is not being stopped.
     pub(super) fn serves(&self) -> bool {
         self.phase == crate::PodPhase::Running
+    }
+
+    /// What a process comes to that runs between two crashes.
+    pub(super) fn crashes(&self) -> String {
+        let text = "runs, but crashes again and again";
+        self.problem.as_ref().map_or(text.into(), |problem| format!("{text}: {problem}"))
     }
 
     /// Why its process does not run.

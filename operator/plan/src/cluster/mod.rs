@@ -11,6 +11,7 @@ mod rebalance;
 mod report;
 mod roll;
 mod shrink;
+mod volumes;
 mod voters;
 
 use facts::Facts;
@@ -38,10 +39,12 @@ struct Notes {
     progress: Option<Progress>,
     /// Whether a rebalance is under way, if that was looked at.
     rebalancing: Option<bool>,
+    /// As [`Plan::blocking`].
+    blocking: u64,
     /// Pods that are yet to be replaced.
     to_restart: usize,
     /// Said when all is done.
-    remark: Option<String>,
+    remarks: Vec<String>,
 }
 
 type Stage = fn(&Facts<'_>, &mut Notes) -> Verdict;

@@ -28,8 +28,10 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         return in_flight_only(notes, in_flight);
     }
     if !facts.desired().rebalance.auto {
-        notes.remark = (!poor.is_empty())
-            .then(|| format!("{} hosts few replicas; rebalance.mode is Manual", brokers(&poor)));
+        if !poor.is_empty() {
+            let text = format!("{} hosts few replicas; rebalance.mode is Manual", brokers(&poor));
+            notes.remarks.push(text);
+        }
         notes.rebalancing = Some(false);
         return in_flight_only(notes, in_flight);
     }

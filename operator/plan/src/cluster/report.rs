@@ -26,6 +26,7 @@ pub(super) fn blank(facts: &Facts<'_>) -> Plan {
         message: String::new(),
         refused: None,
         degraded: None,
+        blocking: 0,
         rebalance: None,
         rebalancing: facts.seen.rebalancing,
         brokers: states(facts),
@@ -53,6 +54,7 @@ pub(super) fn finish(
 ) {
     plan.refused = notes.refused;
     plan.degraded = notes.degraded;
+    plan.blocking = notes.blocking;
     plan.rebalance = notes.progress;
     plan.rebalancing = notes.rebalancing.unwrap_or(plan.rebalancing);
     if plan.step != Step::Nothing || !plan.needs.is_empty() {
@@ -76,7 +78,7 @@ pub(super) fn finish(
     } else {
         plan.phase = Phase::Ready;
         let ready = format!("{} brokers are ready", facts.size);
-        plan.message = notes.remark.map_or(ready.clone(), |remark| format!("{ready}; {remark}"));
+        plan.message = std::iter::once(ready).chain(notes.remarks).collect::<Vec<_>>().join("; ");
         let grows = |id| facts.seen.claims.get(&id).is_some_and(|c| c.resize_since_ms.is_some());
         plan.requeue_ms = facts.ids().any(grows).then_some(REFUSED_MS);
     }
@@ -129,6 +131,7 @@ fn state(facts: &Facts<'_>, id: BrokerId) -> BrokerStatus {
         PodPhase::Terminating if leaving => return says(BrokerState::Removing, text),
         PodPhase::Terminating => return says(BrokerState::Restarting, text),
         PodPhase::Creating => return says(BrokerState::Creating, text),
+        PodPhase::Running if pod.crashing && !pod.ready => return says(BrokerState::Stuck, text),
         PodPhase::Running => {}
         _ => return says(BrokerState::Stuck, text),
     }

@@ -7,7 +7,7 @@
 use base::BrokerId;
 
 use super::facts::{Facts, Flaw, brokers, listed};
-use super::{Notes, Verdict};
+use super::{Notes, Verdict, volumes};
 use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{AllowUnavailable, BrokerRisk, RackRisk};
 
@@ -19,7 +19,8 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     let due: Vec<(BrokerId, RestartReason)> =
         facts.ids().filter_map(|id| Some((id, reason(facts, id)?))).collect();
     notes.to_restart = due.iter().filter(|(id, _)| !leaving.contains(id)).count();
-    if facts.lacks_isr() && !due.is_empty() {
+    let volumes = volumes::are_unknown(facts, due.iter().map(|(id, _)| *id));
+    if volumes || facts.lacks_isr() && !due.is_empty() {
         return Verdict::Need(Need::Partitions);
     }
     let stay = facts.ids().filter(|id| !leaving.contains(id));
@@ -44,7 +45,18 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         let text = format!("the roll has stopped, {} to go: {}", due.len(), flaw.text);
         return Verdict::Wait(Phase::Degraded, text);
     }
-    serving(facts, &due, &flaws)
+    let verdict = serving(facts, &due, &flaws);
+    if !matches!(verdict, Verdict::Act(..)) {
+        notes.blocking = blocking(facts, &due);
+    }
+    verdict
+}
+
+/// A replica that a move is only about to add holds nothing up.
+fn blocking(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)]) -> u64 {
+    let lagging: u64 = facts.ids().filter_map(|id| facts.lagging(id)).sum();
+    let at_risk = due.iter().filter_map(|(id, _)| facts.risk(*id)).map(|risk| risk.at_risk);
+    lagging.max(at_risk.max().unwrap_or(0))
 }
 
 /// Why a pod is to be replaced; `None` where it is not, or already is being.
@@ -67,7 +79,7 @@ fn reason(facts: &Facts<'_>, id: BrokerId) -> Option<RestartReason> {
 fn is_idle(facts: &Facts<'_>, id: BrokerId) -> bool {
     let idle = |risk: &BrokerRisk| risk.leading == 0 && spared(facts, id, risk).is_ok();
     let needed = facts.broker(id).is_some_and(|broker| !broker.risk.as_ref().is_some_and(idle));
-    !needed && facts.quorum_spares(&[id]) == Some(true)
+    !needed && volumes::spared(facts, id).is_ok() && facts.quorum_spares(&[id]) == Some(true)
 }
 
 /// A broker that is due and not whole goes before all others, which wait for it: it may be that
@@ -94,7 +106,9 @@ fn serving(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)], flaws: &[Flaw])
     if let Some(first) = ailing(facts, due, flaws) {
         return first;
     }
-    let others: Vec<_> = due.iter().copied().filter(|(id, _)| *id != leader).collect();
+    // One that has to keep its volume may never go, and the leader does not wait for it.
+    let turn = |id: BrokerId| id != leader && volumes::spared(facts, id).is_ok();
+    let others: Vec<_> = due.iter().copied().filter(|(id, _)| turn(*id)).collect();
     let round = if others.is_empty() { due } else { &others };
     if !flaws.is_empty() && !may_join(facts, round, flaws) {
         let texts: Vec<&str> = flaws.iter().take(3).map(|flaw| &*flaw.text).collect();
@@ -136,6 +150,7 @@ fn restart(brokers: Vec<BrokerId>, reason: RestartReason, text: String) -> Verdi
 fn safe(facts: &Facts<'_>, id: BrokerId) -> Result<(), String> {
     let risk = facts.risk(id).ok_or(format!("what depends on broker {id} is not known"))?;
     spared(facts, id, risk)?;
+    volumes::spared(facts, id)?;
     match facts.quorum_spares(&[id]) {
         Some(true) => Ok(()),
         Some(false) => Err(format!("without broker {id} the quorum has no majority")),

@@ -50,7 +50,7 @@ pub fn drain(
 /// other moves.
 fn target(
     p: &PartitionView,
-    spread: &Spread<'_>,
+    spread: &Spread,
     leaving: &BTreeSet<BrokerId>,
     limits: Limits,
 ) -> Result<Option<Vec<BrokerId>>, String> {

@@ -63,7 +63,7 @@ fn undone(p: &PartitionView, factor: usize) -> Option<Vec<BrokerId>> {
     (in_sync && before.len() == factor).then_some(before)
 }
 
-fn grown(p: &PartitionView, spread: &Spread<'_>, factor: usize, limits: Limits) -> Target {
+fn grown(p: &PartitionView, spread: &Spread, factor: usize, limits: Limits) -> Target {
     let free = |id: BrokerId| spread.load(id).busy < limits.per_broker;
     let mut target = p.replicas.clone();
     while target.len() < factor {
@@ -76,7 +76,7 @@ fn grown(p: &PartitionView, spread: &Spread<'_>, factor: usize, limits: Limits) 
     Ok(Some(target))
 }
 
-fn shrunk(p: &PartitionView, spread: &Spread<'_>, factor: usize) -> Target {
+fn shrunk(p: &PartitionView, spread: &Spread, factor: usize) -> Target {
     let mut target = p.replicas.clone();
     while target.len() > factor.max(1) {
         // Out of sync first, then what costs no rack, then the fullest broker; the preferred

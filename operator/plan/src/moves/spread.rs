@@ -21,22 +21,28 @@ pub(super) struct Load {
     pub(super) busy: usize,
 }
 
-pub(super) struct Spread<'a> {
-    racks: BTreeMap<BrokerId, Option<&'a str>>,
+pub(super) struct Spread {
+    /// A number for the rack of each broker; all brokers without one share one.
+    racks: BTreeMap<BrokerId, usize>,
+    rack_count: usize,
     pub(super) usable: BTreeSet<BrokerId>,
     loads: BTreeMap<BrokerId, Load>,
 }
 
-impl<'a> Spread<'a> {
-    pub(super) fn new(brokers: &'a [MoveBroker]) -> Spread<'a> {
+impl Spread {
+    pub(super) fn new(brokers: &[MoveBroker]) -> Spread {
+        let names: BTreeSet<Option<&str>> = brokers.iter().map(|b| b.rack.as_deref()).collect();
+        let number = |b: &MoveBroker| names.iter().position(|name| *name == b.rack.as_deref());
+        let numbered = brokers.iter().filter_map(|b| Some((b.id, number(b)?)));
         Spread {
-            racks: brokers.iter().map(|b| (b.id, b.rack.as_deref())).collect(),
+            racks: numbered.collect(),
+            rack_count: names.len(),
             usable: brokers.iter().filter(|b| b.usable).map(|b| b.id).collect(),
             loads: BTreeMap::new(),
         }
     }
 
-    pub(super) fn of(partitions: &[PartitionView], brokers: &'a [MoveBroker]) -> Spread<'a> {
+    pub(super) fn of(partitions: &[PartitionView], brokers: &[MoveBroker]) -> Spread {
         let mut spread = Spread::new(brokers);
         for p in partitions {
             spread.count(p, &p.target(), 1);
@@ -76,11 +82,21 @@ impl<'a> Spread<'a> {
         }
     }
 
-    /// Racks that these brokers are in; all brokers without one share one.
-    pub(super) fn racks(&self, ids: impl Iterator<Item = BrokerId>) -> usize {
-        let racks: BTreeSet<Option<&str>> =
-            ids.map(|id| self.racks.get(&id).copied().flatten()).collect();
-        racks.len()
+    /// The number of a broker's rack; one that is not known shares that of an unknown rack.
+    pub(super) fn rack(&self, id: BrokerId) -> usize {
+        self.racks.get(&id).copied().unwrap_or(self.rack_count)
+    }
+
+    /// How many numbers of racks there are, the unknown one included.
+    pub(super) fn rack_count(&self) -> usize {
+        self.rack_count + 1
+    }
+
+    /// How many racks these brokers are in.
+    pub(super) fn racks(&self, ids: impl Iterator<Item = BrokerId> + Clone) -> usize {
+        let racks = ids.map(|id| self.rack(id));
+        let first = |(at, rack): &(usize, usize)| !racks.clone().take(*at).any(|r| r == *rack);
+        racks.clone().enumerate().filter(first).count()
     }
 
     /// The broker to add to `others`: in another rack where there is one, then the one with the

@@ -127,6 +127,24 @@ fn a_new_broker_gets_its_share_of_every_topic() {
     assert_eq!(counts(&partitions[..6], 4), [3, 6, 6, 3]);
 }
 
+/// Racks of 34, 33 and 33 brokers are never even, and no partition may leave its rack: every pair
+/// of brokers across racks used to be tried with every partition of one of them.
+#[test]
+fn racks_that_cannot_be_even_are_planned_in_no_time() {
+    let brokers = brokers(100, 3);
+    let of = |rack: i32, at: i32| rack + 3 * (at % if rack == 0 { 34 } else { 33 });
+    let replicas = |at: i32| [of(0, at), of(1, at), of(2, at)];
+    let partitions: Vec<_> = (0..30_000).map(|at| partition("t", at, &replicas(at))).collect();
+    let begun = std::time::Instant::now();
+    let planned = rebalance(&partitions, &brokers, LIMITS);
+    let moved = planned.moves.iter().filter(|m| {
+        let before = &partitions[m.partition.partition as usize].replicas;
+        m.replicas.iter().any(|id| !before.contains(id))
+    });
+    assert_eq!(moved.count(), 0);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn large_partitions_are_spread_apart() {
     // Broker 0 has two of 10 and two of 1; half of it by count is also half of it by bytes.

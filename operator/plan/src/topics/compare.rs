@@ -15,6 +15,7 @@ const SOON_MS: u64 = 1_000;
 /// What a broker more or less would allow.
 const LATER_MS: u64 = 10_000;
 
+const MIN_ISR: &str = "min.insync.replicas";
 /// Set by whoever throttles moves, us included: not drift.
 const THROTTLES: &[&str] =
     &["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
@@ -32,7 +33,8 @@ pub fn plan_topic(
         actual.partitions.iter().filter(lacks).count()
     });
     let plan = decide(wish, owner, actual, context);
-    TopicPlan { under_replicated, ..plan }
+    let adopted = plan.adopted || wish.known_id.is_some();
+    TopicPlan { under_replicated, adopted, ..plan }
 }
 
 fn decide(
@@ -69,8 +71,50 @@ fn decide(
     }
     match actual {
         None => creation(wish, context),
-        Some(actual) => alteration(wish, actual, context),
+        Some(actual) => match strange(wish, actual) {
+            Some(text) => says(false, TopicReason::AdoptionDiffers, text),
+            None => TopicPlan { adopted: true, ..alteration(wish, actual, context) },
+        },
     }
+}
+
+/// What would change of a topic that was there before the resource: its data may depend on how it
+/// is, and a user has to say that it is to be changed.
+fn strange(wish: &TopicWish, actual: &TopicActual) -> Option<String> {
+    if wish.known_id.is_some() || wish.adopt {
+        return None;
+    }
+    let differences = differences(wish, actual);
+    (!differences.is_empty()).then(|| {
+        format!(
+            "topic {} exists, and is left as it is: {}; the annotation barnabas.dev/adopt=true \
+             lets it be changed",
+            wish.topic,
+            differences.join(", ")
+        )
+    })
+}
+
+fn differences(wish: &TopicWish, actual: &TopicActual) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut differs = |what: &str, now: String, wanted: String| {
+        all.push(format!("{what} is {now}, wanted {wanted}"));
+    };
+    if let Some(TopicAction::AlterConfig { set, delete }) = config_change(wish, actual) {
+        let now = |key: &String| actual.config.get(key).map_or("not set".into(), String::clone);
+        set.iter().for_each(|(key, value)| differs(key, now(key), value.clone()));
+        delete.iter().for_each(|key| differs(key, now(key), "not set".into()));
+    }
+    let copies = actual.partitions.iter().map(|p| p.target().len());
+    let wanted = wish.replication_factor.and_then(|factor| usize::try_from(factor).ok());
+    if let Some((wanted, now)) = wanted.zip(copies.clone().find(|now| Some(*now) != wanted)) {
+        differs("the replication factor", now.to_string(), wanted.to_string());
+    }
+    let there = actual.partitions.len();
+    if usize::try_from(wish.partitions).is_ok_and(|wanted| wanted > there) {
+        differs("the number of partitions", there.to_string(), wish.partitions.to_string());
+    }
+    all
 }
 
 fn says(ready: bool, reason: TopicReason, message: impl Into<String>) -> TopicPlan {
@@ -82,6 +126,7 @@ fn says(ready: bool, reason: TopicReason, message: impl Into<String>) -> TopicPl
         release: false,
         requeue_ms: None,
         under_replicated: 0,
+        adopted: false,
     }
 }
 
@@ -126,7 +171,27 @@ fn check_config(config: &BTreeMap<String, String>) -> Result<(), String> {
     validate_topic_configs(&all)
 }
 
+/// Replicas that must be in sync for a write with `acks=all`, once the topic is as wanted.
+fn min_isr(wish: &TopicWish, context: &TopicContext) -> i32 {
+    let own = wish.config.get(MIN_ISR).and_then(|value| value.trim().parse().ok());
+    own.unwrap_or(context.min_isr).max(1)
+}
+
+/// Whether the topic, as wanted, would take no write with `acks=all`.
+fn is_mute(wish: &TopicWish, context: &TopicContext) -> bool {
+    let factor = wish.replication_factor.unwrap_or(context.default_factor.max(1));
+    factor < min_isr(wish, context)
+}
+
 fn check_factor(wish: &TopicWish, context: &TopicContext) -> Result<(), String> {
+    if is_mute(wish, context) {
+        let factor = wish.replication_factor.unwrap_or(context.default_factor.max(1));
+        let minimum = min_isr(wish, context);
+        return Err(format!(
+            "replication factor {factor} is below {MIN_ISR} {minimum}: every write with acks=all \
+             would be refused"
+        ));
+    }
     let brokers = context.brokers.len();
     match wish.replication_factor {
         Some(factor) if usize::try_from(factor).is_ok_and(|factor| factor > brokers) => {
@@ -159,7 +224,8 @@ fn creation(wish: &TopicWish, context: &TopicContext) -> TopicPlan {
 
 fn alteration(wish: &TopicWish, actual: &TopicActual, context: &TopicContext) -> TopicPlan {
     let mut plan = says(true, TopicReason::InSync, "as wanted");
-    plan.actions.extend(config_change(wish, actual));
+    plan.actions
+        .extend(config_change(wish, actual).and_then(|change| audible(change, wish, context)));
     let there = actual.partitions.len();
     if usize::try_from(wish.partitions).is_ok_and(|wanted| wanted > there) {
         plan.actions.push(TopicAction::AddPartitions { to: wish.partitions });
@@ -169,6 +235,11 @@ fn alteration(wish: &TopicWish, actual: &TopicActual, context: &TopicContext) ->
         plan.message = "changed".into();
     }
     resize(wish, actual, context, &mut plan);
+    // Without a factor of its own the topic keeps what it has.
+    let copies = actual.partitions.iter().map(|p| p.target().len()).min();
+    let copies = copies.and_then(|copies| i32::try_from(copies).ok());
+    let wish =
+        &TopicWish { replication_factor: wish.replication_factor.or(copies), ..wish.clone() };
     // What cannot be done is said first; what can be is done all the same.
     if let Err(text) = check_factor(wish, context) {
         let (ready, reason) = (false, TopicReason::InvalidReplicationFactor);
@@ -200,12 +271,23 @@ fn config_change(wish: &TopicWish, actual: &TopicActual) -> Option<TopicAction> 
     changed.then_some(TopicAction::AlterConfig { set, delete })
 }
 
+/// A minimum that the topic cannot have is not set.
+fn audible(change: TopicAction, wish: &TopicWish, context: &TopicContext) -> Option<TopicAction> {
+    let TopicAction::AlterConfig { mut set, delete } = change else { return Some(change) };
+    if is_mute(wish, context) {
+        set.remove(MIN_ISR);
+    }
+    let left = !set.is_empty() || !delete.is_empty();
+    left.then_some(TopicAction::AlterConfig { set, delete })
+}
+
 /// More or fewer replicas of each partition.
 fn resize(wish: &TopicWish, actual: &TopicActual, context: &TopicContext, plan: &mut TopicPlan) {
     let Some(factor) = wish.replication_factor.and_then(|rf| usize::try_from(rf).ok()) else {
         return;
     };
-    if factor == 0 || factor > context.brokers.len() {
+    let shrinks = actual.partitions.iter().any(|p| p.target().len() > factor);
+    if factor == 0 || factor > context.brokers.len() || shrinks && is_mute(wish, context) {
         return;
     }
     let brokers: Vec<MoveBroker> = context

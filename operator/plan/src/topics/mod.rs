@@ -44,6 +44,8 @@ pub struct TopicWish {
     pub delete_data: bool,
     /// `status.topicId`, if this resource had it before.
     pub known_id: Option<TopicId>,
+    /// `barnabas.dev/adopt` is `true`: a topic that is there already may be changed.
+    pub adopt: bool,
 }
 
 /// A topic in Kafka.
@@ -76,6 +78,10 @@ pub struct TopicContext {
     pub moves_per_broker: i32,
     /// The cluster is paused: nothing is changed.
     pub paused: bool,
+    /// `min.insync.replicas` of topics that do not say otherwise; less than 1 counts as 1.
+    pub min_isr: i32,
+    /// `default.replication.factor`; less than 1 counts as 1.
+    pub default_factor: i32,
 }
 
 /// A request to send.
@@ -114,6 +120,8 @@ pub struct TopicPlan {
     /// `None`: wait for a change of the resource, or the resync.
     pub requeue_ms: Option<u64>,
     pub under_replicated: usize,
+    /// The topic is the resource's, to be changed as it says: its id may be remembered.
+    pub adopted: bool,
 }
 
 /// The condition's reason.
@@ -123,6 +131,7 @@ pub enum TopicReason {
     InSync,
     WaitingForCluster,
     Conflict,
+    AdoptionDiffers,
     InvalidConfig,
     InvalidReplicationFactor,
     NotSupported,
@@ -138,6 +147,7 @@ impl TopicReason {
         match self {
             TopicReason::Created => "Created",
             TopicReason::InSync => "InSync",
+            TopicReason::AdoptionDiffers => "AdoptionDiffers",
             TopicReason::WaitingForCluster => "WaitingForCluster",
             TopicReason::Conflict => "Conflict",
             TopicReason::InvalidConfig => "InvalidConfig",

@@ -12,6 +12,7 @@ fn wish() -> TopicWish {
         partitions: 2,
         replication_factor: Some(2),
         managed: true,
+        known_id: Some(TopicId([1; 16])),
         ..TopicWish::default()
     }
 }
@@ -36,7 +37,11 @@ fn actual(partitions: &[&[i32]]) -> TopicActual {
 
 fn context(brokers: i32) -> TopicContext {
     let broker = |id| TopicBroker { id: BrokerId(id), rack: None, usable: true, hosted: 0 };
-    TopicContext { brokers: (0..brokers).map(broker).collect(), moves_per_broker: 5, paused: false }
+    TopicContext {
+        brokers: (0..brokers).map(broker).collect(),
+        moves_per_broker: 5,
+        ..TopicContext::default()
+    }
 }
 
 fn config(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -196,4 +201,80 @@ fn requests_are_bounded_and_in_order() {
     let shape: Vec<_> = batches.iter().map(|b| (b.kind, b.items.len())).collect();
     use TopicActionKind::*;
     assert_eq!(shape, [(Create, 2), (Create, 1), (AlterConfig, 1), (AddPartitions, 1)]);
+}
+
+/// A resource that is new to a topic with data: what it does not list would fall to the defaults.
+#[test]
+fn a_topic_that_was_there_before_is_changed_only_when_that_is_asked_for() {
+    let mut there = actual(&[&[0, 1, 2]]);
+    there.config = config(&[("retention.ms", "-1"), ("cleanup.policy", "compact")]);
+    let new = TopicWish { known_id: None, config: config(&[("segment.ms", "7")]), ..wish() };
+    let told = plan(&new, Some(&there), &context(3));
+    assert_eq!((told.ready, told.reason), (false, TopicReason::AdoptionDiffers));
+    assert!(told.actions.is_empty() && !told.adopted, "its id is not remembered: {told:?}");
+    for difference in [
+        "segment.ms is not set, wanted 7",
+        "retention.ms is -1, wanted not set",
+        "cleanup.policy is compact, wanted not set",
+        "the replication factor is 3, wanted 2",
+        "the number of partitions is 1, wanted 2",
+    ] {
+        assert!(told.message.contains(difference), "{}", told.message);
+    }
+    let asked = plan(&TopicWish { adopt: true, ..new.clone() }, Some(&there), &context(3));
+    assert_eq!((asked.actions.len(), asked.adopted), (3, true));
+    let same = TopicWish { known_id: None, ..wish() };
+    let same = plan(&same, Some(&actual(&[&[0, 1], &[1, 2]])), &context(3));
+    assert_eq!((same.ready, same.adopted), (true, true), "as wanted: there is nothing to ask");
+    // What is looked at and left alone is not adopted by that.
+    for seen in [
+        TopicWish { managed: false, ..new.clone() },
+        TopicWish { config: config(&[("retention.ms", "x")]), ..new },
+    ] {
+        assert!(!plan(&seen, Some(&there), &context(3)).adopted);
+    }
+}
+
+/// A GitOps tool that renames a resource applies the new one and prunes the old one.
+#[test]
+fn a_topic_that_another_resource_names_outlives_its_owner() {
+    let old = TopicWish { deleting: true, delete_data: true, created_ms: 1, ..wish() };
+    let heir = TopicWish { name: "heir".into(), uid: "2".into(), known_id: None, ..wish() };
+    let wishes = [old.clone(), heir.clone()];
+    assert_eq!(owners(&wishes)["orders"], 1);
+    let there = actual(&[&[0, 1], &[1, 2]]);
+    let goes = plan_topic(&old, &heir, Some(&there), &context(3));
+    assert!(goes.actions.is_empty() && goes.release, "{goes:?}");
+    let has = plan_topic(&heir, &heir, Some(&there), &context(3));
+    assert!(has.ready && has.adopted, "{has:?}");
+    let both = [old.clone(), TopicWish { deleting: true, ..heir }];
+    assert_eq!(owners(&both)["orders"], 0, "nobody is left");
+}
+
+#[test]
+fn a_replication_factor_below_the_minimum_in_sync_is_refused() {
+    let cluster = TopicContext { min_isr: 2, default_factor: 1, ..context(3) };
+    let one = TopicWish { replication_factor: Some(1), known_id: None, ..wish() };
+    let default = TopicWish { replication_factor: None, ..one.clone() };
+    for wish in [&one, &default] {
+        let told = plan(wish, None, &cluster);
+        assert_eq!((told.actions.len(), told.reason), (0, TopicReason::InvalidReplicationFactor));
+        assert!(told.message.contains("factor 1 is below min.insync.replicas 2"), "{told:?}");
+    }
+    let own = TopicWish { config: config(&[("min.insync.replicas", "1")]), ..one.clone() };
+    assert_eq!(plan(&own, None, &cluster).actions.len(), 1, "it says otherwise itself");
+    // Nor is it shrunk to that, nor its minimum raised above what it has.
+    let there = actual(&[&[0, 1], &[1, 2]]);
+    let fewer = TopicWish { replication_factor: Some(1), ..wish() };
+    let told = plan(&fewer, Some(&there), &cluster);
+    assert_eq!((told.actions.len(), told.reason), (0, TopicReason::InvalidReplicationFactor));
+    let raised = TopicWish { config: config(&[("min.insync.replicas", "3")]), ..wish() };
+    let told = plan(&raised, Some(&there), &cluster);
+    assert_eq!((told.ready, told.actions.len()), (false, 0), "{told:?}");
+    let kept = TopicWish { replication_factor: None, ..wish() };
+    assert!(plan(&kept, Some(&there), &cluster).ready, "it has two");
+    // One that is below already gets there.
+    let alone = actual(&[&[0], &[1]]);
+    let more = TopicWish { replication_factor: Some(2), ..wish() };
+    assert_eq!(plan(&more, Some(&alone), &cluster).actions.len(), 1);
 }

@@ -122,6 +122,11 @@ impl World {
 
     fn restart(&mut self, ids: &[BrokerId]) {
         self.judge_partitions(ids);
+        for id in ids.iter().filter(|id| self.going.contains(id)).copied().collect::<Vec<_>>() {
+            if self.is_sole(id) {
+                self.violation(format!("restart of {id} gives up the only copy that there is"));
+            }
+        }
         let (before, majority) = (self.live_voters(), self.voters.len() / 2 + 1);
         for id in ids {
             let now = self.now;

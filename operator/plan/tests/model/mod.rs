@@ -31,6 +31,8 @@ pub enum Fault {
     Mount,
     /// It serves, but every other replica of it never gets in sync.
     Lags,
+    /// It serves for a while, crashes, and serves again.
+    Flaps,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -65,11 +67,13 @@ pub struct Pod {
     pub joined: bool,
     /// Ticks that it has been running for.
     pub age: u32,
+    pub crashes: u32,
 }
 
 impl Pod {
     pub fn is_up(&self) -> bool {
-        self.phase == PodPhase::Running && matches!(self.template.fault, None | Some(Fault::Lags))
+        let serves = matches!(self.template.fault, None | Some(Fault::Lags | Fault::Flaps));
+        self.phase == PodPhase::Running && serves
     }
 }
 
@@ -99,10 +103,16 @@ pub struct World {
     pub spec: Desired,
     pub template: Template,
     pub racks: i32,
+    /// Brokers with neighbouring ids that are in one rack.
+    pub rack_of: i32,
+    /// Brokers whose node is gone, and their volume with it: no other node takes their pods.
+    pub lost: BTreeSet<BrokerId>,
     pub set: Option<Set>,
     pub pods: BTreeMap<BrokerId, Pod>,
     /// Volume claims, and since when their file systems wait for a restart to grow.
     pub claims: BTreeMap<BrokerId, Option<i64>>,
+    /// Claims that are being deleted, and go with the pods that use them.
+    pub going: BTreeSet<BrokerId>,
     /// Registered brokers, and whether they are fenced.
     pub brokers: BTreeMap<BrokerId, bool>,
     /// The level of the metadata; `None` where no release has one. Template by template, releases
@@ -140,11 +150,11 @@ pub struct World {
 impl World {
     pub fn new(replicas: i32, voters: i32, racks: i32) -> World {
         let spec = Desired { replicas, voters, ..Desired::default() };
-        World { spec, racks, ..World::default() }
+        World { spec, racks, rack_of: 1, ..World::default() }
     }
 
     pub fn rack(&self, id: BrokerId) -> Option<String> {
-        (self.racks > 0).then(|| format!("rack-{}", id.0 % self.racks))
+        (self.racks > 0).then(|| format!("rack-{}", id.0 / self.rack_of % self.racks))
     }
 
     pub fn is_up(&self, id: BrokerId) -> bool {
@@ -175,6 +185,17 @@ impl World {
 
     pub fn hosts(&self, id: BrokerId) -> bool {
         self.partitions().any(|(_, _, _, p)| p.replicas.contains(&id))
+    }
+
+    /// Whether nobody else has all that the broker has.
+    pub fn is_sole(&self, id: BrokerId) -> bool {
+        let alone = |p: &Partition| match p.isr.as_slice() {
+            [] => p.last == Some(id),
+            [one] => *one == id,
+            _ => false,
+        };
+        let votes = self.voters.len() == 1 && self.voters.contains(&id);
+        votes || self.partitions().any(|(_, _, _, p)| alone(p))
     }
 
     /// Notes what happens; the same again and again once.

@@ -16,6 +16,9 @@ use plan::{
 
 use super::{Pod, World};
 
+/// So many crashes are a loop.
+const CRASHES: u32 = 3;
+
 /// What a pass cannot observe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Blind {
@@ -39,6 +42,10 @@ pub enum Lie {
     NoQuorum,
     /// Brokers that are to go host nothing.
     NoData,
+    /// No claim is being deleted.
+    NoClaims,
+    /// What crashes now and then serves nothing in between.
+    NoCrash,
 }
 
 impl World {
@@ -53,9 +60,13 @@ impl World {
                 replicas: set.replicas,
                 revision: Some(set.template.revision.to_string()),
             }),
-            pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(pod))).collect(),
+            pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(pod, lie))).collect(),
             missing_since: self.missing.clone(),
-            claims: self.claims.iter().map(|(id, resize)| (*id, claim_view(*resize))).collect(),
+            claims: self
+                .claims
+                .iter()
+                .map(|(id, resize)| (*id, self.claim(*id, *resize, lie)))
+                .collect(),
             cluster: up.then(|| self.cluster_view(blind, lie)),
             unreachable: (!up).then(|| "connection refused".to_owned()),
             rebalancing: self.rebalancing,
@@ -71,20 +82,27 @@ impl World {
         seen
     }
 
-    fn pod_view(&self, pod: &Pod) -> PodView {
+    fn pod_view(&self, pod: &Pod, lie: Lie) -> PodView {
         let newest = self.set.as_ref().map_or(0, |set| set.template.revision);
+        let crashing = pod.phase == PodPhase::Running && pod.crashes >= CRASHES && !pod.ready;
         PodView {
             uid: pod.uid.to_string(),
             outdated: pod.template.revision != newest,
-            phase: pod.phase,
+            phase: if crashing && lie == Lie::NoCrash { PodPhase::CrashLoop } else { pod.phase },
             ready: pod.ready && pod.phase == PodPhase::Running,
             since_ms: pod.since,
             created_ms: pod.created,
             restart_marked: pod.marked,
             node: None,
             node_lost: false,
+            crashing,
             problem: None,
         }
+    }
+
+    fn claim(&self, id: BrokerId, resize_since_ms: Option<i64>, lie: Lie) -> ClaimView {
+        let deleting = self.going.contains(&id) && lie != Lie::NoClaims;
+        ClaimView { resize_since_ms, deleting, lost: false }
     }
 
     fn cluster_view(&self, blind: Blind, lie: Lie) -> ClusterView {
@@ -249,8 +267,4 @@ fn partition_records(
         ..PartitionChangeRecord::default()
     };
     [MetadataRecord::Partition(record), MetadataRecord::PartitionChange(moving)]
-}
-
-fn claim_view(resize_since_ms: Option<i64>) -> ClaimView {
-    ClaimView { resize_since_ms, deleting: false }
 }

@@ -9,12 +9,15 @@ const TICK_MS: i64 = 5_000;
 /// Ticks until a follower is in sync again.
 const LAG: u32 = 3;
 const LAG_SLOW: u32 = 12;
+/// Ticks that a process runs for before it crashes, and some more.
+const FLAP: u32 = 4;
 
 impl World {
     pub fn tick(&mut self) {
         self.now += TICK_MS;
         self.stateful_set();
         self.start_pods();
+        self.flap();
         self.elect_controller();
         if self.controller.is_some() {
             self.register();
@@ -25,7 +28,15 @@ impl World {
 
     fn stateful_set(&mut self) {
         let Some(set) = self.set.clone() else { return };
-        self.pods.retain(|_, pod| pod.phase != PodPhase::Terminating);
+        let gone = |pod: &Pod| pod.phase == PodPhase::Terminating;
+        let gone = self.pods.iter().filter(|(_, pod)| gone(pod)).map(|(id, _)| *id);
+        for id in gone.collect::<Vec<_>>() {
+            self.pods.remove(&id);
+            // The set makes a new one, which is empty.
+            if self.going.remove(&id) {
+                self.claims.remove(&id);
+            }
+        }
         for (_, pod) in self.pods.iter_mut().filter(|(id, _)| id.0 >= set.replicas) {
             pod.phase = PodPhase::Terminating;
             pod.ready = false;
@@ -45,6 +56,7 @@ impl World {
                 marked: false,
                 joined: false,
                 age: 0,
+                crashes: 0,
             };
             self.pods.insert(id, pod);
             self.claims.entry(id).or_insert(None);
@@ -55,17 +67,45 @@ impl World {
     fn start_pods(&mut self) {
         for (id, pod) in &mut self.pods {
             pod.age += u32::from(pod.phase == PodPhase::Running);
+            let lost = self.lost.contains(id);
+            if pod.phase == PodPhase::Unschedulable && !lost {
+                pod.phase = PodPhase::Creating;
+            }
             if pod.phase == PodPhase::Creating {
                 self.claims.insert(*id, None);
                 pod.phase = match pod.template.fault {
+                    _ if lost => PodPhase::Unschedulable,
                     Some(Fault::Unschedulable) => PodPhase::Unschedulable,
                     Some(Fault::Image) => PodPhase::ImageError,
                     Some(Fault::Crash) => PodPhase::CrashLoop,
                     Some(Fault::Mount) => PodPhase::Creating,
-                    Some(Fault::Unready | Fault::Lags) | None => PodPhase::Running,
+                    Some(Fault::Unready | Fault::Lags | Fault::Flaps) | None => PodPhase::Running,
                 };
             }
         }
+    }
+
+    /// Processes that crash now and then: each after a time of its own, and back after one tick.
+    fn flap(&mut self) {
+        let now = self.now;
+        let flaps = |pod: &&mut Pod| pod.template.fault == Some(Fault::Flaps);
+        for pod in self.pods.values_mut().filter(flaps) {
+            match pod.phase {
+                PodPhase::CrashLoop => {
+                    (pod.phase, pod.age) = (PodPhase::Running, 0);
+                }
+                PodPhase::Running if pod.age >= FLAP + pod.uid % 5 => {
+                    pod.phase = PodPhase::CrashLoop;
+                    pod.crashes += 1;
+                    pod.joined = false;
+                    if std::mem::take(&mut pod.ready) {
+                        pod.since = now;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.after_stop();
     }
 
     pub fn elect_controller(&mut self) {

@@ -130,6 +130,7 @@ fn a_slow_follower_is_waited_for_and_named() {
     let plan = pass(&mut world);
     assert_eq!((plan.phase, plan.step), (Phase::Rolling, Step::Nothing));
     assert!(plan.message.contains("broker 1 is catching up: 8"), "{}", plan.message);
+    assert_eq!(plan.blocking, 8);
     assert_eq!(plan.brokers[&BrokerId(1)].state, BrokerState::CatchingUp);
     assert_eq!(restarted(&rest(&mut world)).len(), 2);
 }
@@ -199,6 +200,9 @@ fn drain_taken_back(vague: bool) {
     world.spec.rebalance.moves_per_broker = 1;
     world.spec.replicas = 4;
     while !matches!(pass(&mut world).step, Step::StartMoves { .. }) {}
+    let moving = pass(&mut world);
+    assert!(!world.moves(Lie::None).is_empty());
+    assert_eq!(moving.blocking, 0, "what moves holds no step up");
     let before = hosted(&world, 4);
     world.spec.replicas = 5;
     let steps = rest(&mut world);
@@ -234,6 +238,50 @@ fn voters_change_one_at_a_time() {
         assert!(taken.iter().all(change), "{taken:?}");
         assert_eq!(world.voters, (0..voters).map(BrokerId).collect::<BTreeSet<_>>());
     }
+}
+
+/// Brokers 0 and 1 are in one rack, 2 and 3 in the next, 4 and 5 in the third.
+#[test]
+fn voters_are_of_different_racks_and_stay_where_that_is_so() {
+    let mut world = World { rack_of: 2, ..World::new(6, 3, 3) };
+    world.template.revision = 1;
+    rest(&mut world);
+    assert_eq!(world.voters, BTreeSet::from([0, 2, 4].map(BrokerId)));
+    let plan = pass(&mut world);
+    assert_eq!((plan.phase, plan.message.as_str()), (Phase::Ready, "6 brokers are ready"));
+    // A restart of a voter gives its vote to nobody.
+    edit(&mut world, None);
+    let steps = rest(&mut world);
+    let voting = |step: &&Step| matches!(step, Step::AddVoter(_) | Step::RemoveVoter(_));
+    assert_eq!(steps.iter().filter(voting).count(), 0, "{steps:?}");
+}
+
+#[test]
+fn a_voter_that_is_lost_for_long_is_replaced() {
+    let mut world = cluster(4, 3, 0);
+    world.lost.insert(BrokerId(1));
+    world.kill(BrokerId(1));
+    let begun = world.now;
+    while world.voters.contains(&BrokerId(1)) {
+        pass(&mut world);
+        assert!(world.now - begun < plan::VOTER_LOST_MS + 60_000, "{:#?}", world.log);
+    }
+    assert!(world.now - begun >= plan::VOTER_LOST_MS, "it might have come back");
+    assert_eq!(world.voters, BTreeSet::from([0, 2, 3].map(BrokerId)));
+    // It comes back, and votes no more: nothing would be won.
+    world.lost.clear();
+    rest(&mut world);
+    assert_eq!(world.voters, BTreeSet::from([0, 2, 3].map(BrokerId)));
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
+#[test]
+fn a_rack_that_holds_a_majority_of_the_votes_is_named() {
+    let mut world = cluster(4, 3, 2);
+    let plan = pass(&mut world);
+    let warning = "rack rack-0 holds 2 of 3 votes: without it nothing can be changed";
+    assert_eq!(plan.phase, Phase::Ready);
+    assert!(plan.message.contains(warning), "{}", plan.message);
 }
 
 #[test]
@@ -448,6 +496,91 @@ fn partitions_that_need_a_half_whole_broker_hold_it_as_well() {
     assert_eq!(restarted(&rest(&mut world)), Vec::<Vec<i32>>::new());
     world.spec.rolling.allow_unavailable = plan::AllowUnavailable::Proceed;
     assert_eq!(restarted(&rest(&mut world)).len(), 3);
+}
+
+/// Memory that is too small, say: all crash now and then, and serve in between. The spec that
+/// mends it goes from broker to broker, and asks of each whether it can be spared.
+#[test]
+fn brokers_that_crash_now_and_then_get_the_spec_that_mends_it_one_by_one() {
+    let mut world = cluster(3, 3, 0);
+    edit(&mut world, Some(Fault::Flaps));
+    world.set.as_mut().unwrap().template = world.template;
+    (0..3).for_each(|id| world.kill(BrokerId(id)));
+    for _ in 0..40 {
+        pass(&mut world);
+    }
+    let crashing = |world: &World| {
+        let seen = world.observe(&[], Blind::default(), Lie::None);
+        seen.pods.values().any(|pod| pod.crashing)
+    };
+    while !crashing(&world) {
+        pass(&mut world);
+    }
+    let plan = plan::next_step(&world.observe(&[], Blind::default(), Lie::None));
+    assert!(plan.degraded.unwrap().contains("crashes again and again"));
+    edit(&mut world, None);
+    // Three restarts, and none that the judge minds.
+    assert_eq!(restarted(&rest(&mut world)).len(), 3);
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
+/// `kubectl delete pvc --all`, then an edit: each restart gives a volume up, and with it what only
+/// that broker has.
+#[test]
+fn a_broker_whose_volume_is_being_deleted_is_restarted_only_if_others_have_all_of_it() {
+    let mut world = cluster(3, 3, 0);
+    world.create_topic("alone", 1, 1, 1);
+    let has = world.topics["alone"].partitions[0].replicas[0];
+    world.going.extend((0..3).map(BrokerId));
+    edit(&mut world, None);
+    let restarts = restarted(&rest(&mut world));
+    assert_eq!(restarts.len(), 2, "{restarts:?}");
+    assert!(restarts.iter().all(|ids| *ids != [has.0]), "{restarts:?}");
+    let plan = pass(&mut world);
+    let why = "is being deleted, and goes with its pod: it has the only copy in sync of alone-0";
+    assert!(plan.message.contains(why), "{}", plan.message);
+    // Another copy is enough.
+    world.topics.remove("alone");
+    assert_eq!(restarted(&rest(&mut world)), [[has.0]]);
+    assert_eq!(pass(&mut world).phase, Phase::Ready);
+}
+
+#[test]
+fn a_volume_that_a_broken_broker_or_the_only_voter_needs_is_kept() {
+    let mut world = cluster(1, 1, 0);
+    world.going.insert(BrokerId(0));
+    edit(&mut world, None);
+    assert_eq!(restarted(&rest(&mut world)), Vec::<Vec<i32>>::new());
+    assert!(pass(&mut world).message.contains("the only copy of the metadata"));
+
+    let mut world = cluster(3, 3, 0);
+    world.create_topic("alone", 1, 1, 1);
+    let has = world.topics["alone"].partitions[0].replicas[0];
+    edit(&mut world, Some(Fault::Crash));
+    world.set.as_mut().unwrap().template = world.template;
+    world.kill(has);
+    (0..3).for_each(|_| world.tick());
+    world.going.insert(has);
+    edit(&mut world, None);
+    let restarts = restarted(&rest(&mut world));
+    assert!(restarts.iter().all(|ids| *ids != [has.0]), "{restarts:?}");
+    let plan = pass(&mut world);
+    assert!(plan.degraded.unwrap().contains("and is not replaced: the volume of broker"));
+}
+
+#[test]
+fn a_broker_whose_volume_is_lost_is_not_restarted_for_it_could_not_start() {
+    let world = cluster(3, 3, 0);
+    let mut seen = world.observe(&[], Blind::default(), Lie::None);
+    for pod in seen.pods.values_mut() {
+        pod.restart_marked = true;
+    }
+    for claim in seen.claims.values_mut() {
+        claim.lost = true;
+    }
+    let plan = plan::next_step(&seen);
+    assert_eq!(plan.step, Step::Nothing);
+    assert!(plan.message.contains("no longer exists"), "{}", plan.message);
 }
 
 /// Until Kubernetes has looked at the newest spec of the pods, nobody knows which are outdated.

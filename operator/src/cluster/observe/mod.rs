@@ -14,7 +14,7 @@ pub use quorum::THROTTLED_REPLICAS;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base::BrokerId;
 use build::{Facts, Names};
@@ -24,13 +24,19 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use plan::{BrokerView, ClusterView, Desired, Need, Observed, Plan, SetView};
 
+use tokio::time::{sleep, timeout};
+
 use super::{Operator, claims, status};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::{self, Admin};
 use probes::Probes;
 
 /// Pods asked at once why they are not ready.
 const HEALTH_AT_ONCE: usize = 16;
+/// For what all of them say: it is told, and nothing depends on it.
+const HEALTH_MAX: Duration = Duration::from_secs(6);
+/// For what is asked over Kafka's protocol in every pass, connecting included.
+const KAFKA_MAX: Duration = Duration::from_secs(15);
 
 /// Everything that a pass stands on.
 pub struct Look {
@@ -58,8 +64,9 @@ impl Operator {
         let facts = self.facts(&cluster, &live);
         let mut seen = self.observed(&cluster, &names, &live);
         let addresses = addresses(&live);
+        let id = build::cluster_id(&cluster);
         let (said, health) = tokio::join!(
-            probes::ask(&addresses, self.context.settings.broker_http_port),
+            probes::ask(&id, &addresses, self.context.settings.broker_http_port),
             self.health(&live),
         );
         let mut admin = None;
@@ -72,7 +79,7 @@ impl Operator {
             }
             Err(why) => seen.unreachable = Some(why),
         }
-        let plan = plan_with(admin.as_ref(), &mut seen).await;
+        let plan = plan_with(admin.as_ref(), &mut seen).await?;
         Ok(Look { cluster, live, facts, seen, plan, health, admin })
     }
 
@@ -80,7 +87,8 @@ impl Operator {
         let nodes: Vec<_> =
             live.pods.values().filter_map(|p| self.nodes.get(node_name(p)?)).collect();
         let nodes = nodes.iter().map(|node| &**node);
-        Facts::observe(cluster, live.pods.values(), nodes, live.services.values())
+        let config = live.config_maps.get(&super::names(cluster).config());
+        Facts::observe(cluster, live.pods.values(), nodes, live.services.values(), config)
     }
 
     fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) -> Observed {
@@ -99,6 +107,8 @@ impl Operator {
             claims: live
                 .claims
                 .iter()
+                // What was kept when its broker went is nobody's to delete later.
+                .filter(|(_, claim)| !claims::is_retained(claim))
                 .map(|(id, claim)| (*id, claims::view(claim, now_ms)))
                 .collect(),
             missing_since: status::missing_since(cluster),
@@ -125,6 +135,7 @@ impl Operator {
         stream::iter(unready.collect::<Vec<_>>())
             .map(|(id, address)| async move { Some((id, probes::health(address, port).await?)) })
             .buffer_unordered(HEALTH_AT_ONCE)
+            .take_until(sleep(HEALTH_MAX))
             .filter_map(std::future::ready)
             .collect()
             .await
@@ -132,8 +143,8 @@ impl Operator {
 }
 
 /// Plans, and fetches what the plan needs, and plans again.
-async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Plan {
-    let mut plan = plan::next_step(seen);
+async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Result<Plan> {
+    let mut plan = next_step(seen).await?;
     for _ in 0..plan::ROUNDS_MAX {
         let (Some(admin), false) = (admin, plan.needs.is_empty()) else { break };
         for need in std::mem::take(&mut plan.needs) {
@@ -141,12 +152,25 @@ async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Plan {
                 tracing::warn!(?need, %error, "cannot be observed");
                 plan.message = format!("waiting for brokers to answer: {error}");
                 plan.requeue_ms = Some(2_000);
-                return plan;
+                return Ok(plan);
             }
         }
-        plan = plan::next_step(seen);
+        plan = next_step(seen).await?;
     }
-    plan
+    Ok(plan)
+}
+
+/// On a thread of its own: what is planned for a hundred thousand partitions must not hold up the
+/// renewal of the Lease, nor other clusters.
+async fn next_step(seen: &mut Observed) -> Result<Plan> {
+    let taken = std::mem::take(seen);
+    let planning = tokio::task::spawn_blocking(move || {
+        let plan = plan::next_step(&taken);
+        (taken, plan)
+    });
+    let (back, plan) = planning.await.map_err(|e| Error::Build(format!("planning: {e}")))?;
+    *seen = back;
+    Ok(plan)
 }
 
 async fn fetch(admin: &Admin, need: Need, seen: &mut Observed) -> Result<(), String> {
@@ -167,10 +191,15 @@ async fn fetch(admin: &Admin, need: Need, seen: &mut Observed) -> Result<(), Str
 async fn cluster_view(admin: &Admin, probes: Probes) -> ClusterView {
     let incomplete = probes.moves.is_none();
     let mut view = view_of(probes);
-    view.quorum = quorum::view(admin).await;
-    view.level = quorum::level(admin).await;
-    if incomplete {
-        view.moves = quorum::moves(admin).await;
+    let asking = async {
+        view.quorum = quorum::view(admin).await;
+        if incomplete {
+            view.moves = quorum::moves(admin).await;
+        }
+        view.level = quorum::level(admin).await;
+    };
+    if timeout(KAFKA_MAX, asking).await.is_err() {
+        tracing::debug!("brokers do not answer over Kafka's protocol in time");
     }
     view
 }
@@ -244,6 +273,7 @@ fn desired(cluster: &KafkaCluster) -> Desired {
             moves_per_broker: spec.rebalance.max_moves_per_broker,
         },
         paused: spec.paused,
+        voter_lost_ms: plan::VOTER_LOST_MS,
         delete_claims: storage.is_some_and(delete),
     }
 }

@@ -8,7 +8,7 @@ use plan::{PodPhase, PodView};
 
 use super::nodes::NodeState;
 
-/// A container that ended so often, and so recently, is in a crash loop also while it runs.
+/// A container that ended so often, and so recently, is expected to end again while it runs.
 const CRASHES: i32 = 3;
 const CRASH_AGE_MS: i64 = 120_000;
 /// A pod that no node takes may only wait for its volume to be made.
@@ -28,6 +28,7 @@ pub fn ordinal(name: &str, prefix: &str) -> Option<BrokerId> {
 pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> PodView {
     let status = pod.status.clone().unwrap_or_default();
     let (phase, problem) = phase(pod, &status, now_ms);
+    let crash = (phase == PodPhase::Running).then(|| crash(&status, now_ms)).flatten();
     let ready = condition(&status, "Ready");
     let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
     let since = ready.and_then(|r| r.last_transition_time.as_ref()).map(|t| t.0).or(created);
@@ -42,7 +43,8 @@ pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> 
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
         node_lost: node == NodeState::Lost || is_overdue(pod, now_ms),
         phase,
-        problem,
+        crashing: crash.is_some(),
+        problem: problem.or(crash),
     }
 }
 
@@ -51,6 +53,17 @@ fn is_overdue(pod: &Pod, now_ms: i64) -> bool {
     let Some(deletion) = &pod.metadata.deletion_timestamp else { return false };
     // The timestamp has the grace period in it.
     now_ms > deletion.0.as_millisecond().saturating_add(TERMINATION_SLACK_MS)
+}
+
+/// What is known of a container that runs, is not ready, and has crashed again and again.
+fn crash(status: &PodStatus, now_ms: i64) -> Option<String> {
+    status.container_statuses.iter().flatten().find_map(|container| {
+        let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+        let at = last.and_then(|t| t.finished_at.as_ref()).map(|t| t.0.as_millisecond());
+        let recent = at.is_some_and(|at| now_ms.saturating_sub(at) < CRASH_AGE_MS);
+        let crashing = !container.ready && container.restart_count >= CRASHES && recent;
+        crashing.then(|| ended(container))
+    })
 }
 
 fn phase(pod: &Pod, status: &PodStatus, now_ms: i64) -> (PodPhase, Option<String>) {
@@ -69,7 +82,7 @@ fn phase(pod: &Pod, status: &PodStatus, now_ms: i64) -> (PodPhase, Option<String
         };
     }
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses);
-    let problem = containers.flatten().find_map(|c| broken(c, now_ms));
+    let problem = containers.flatten().find_map(broken);
     if let Some((phase, problem)) = problem {
         return (phase, Some(problem));
     }
@@ -83,32 +96,25 @@ fn phase(pod: &Pod, status: &PodStatus, now_ms: i64) -> (PodPhase, Option<String
     }
 }
 
-/// A container that does not come up by itself.
-fn broken(container: &ContainerStatus, now_ms: i64) -> Option<(PodPhase, String)> {
-    let state = container.state.as_ref();
-    if let Some(waiting) = state.and_then(|s| s.waiting.as_ref()) {
-        let reason = waiting.reason.as_deref().unwrap_or_default();
-        return match reason {
-            "ErrImagePull"
-            | "ImagePullBackOff"
-            | "InvalidImageName"
-            | "ErrImageNeverPull"
-            | "RegistryUnavailable"
-            | "ImageInspectError"
-            | "CreateContainerConfigError"
-            | "CreateContainerError"
-            | "RunContainerError" => {
-                Some((PodPhase::ImageError, said(reason, waiting.message.as_deref())))
-            }
-            "CrashLoopBackOff" => Some((PodPhase::CrashLoop, ended(container))),
-            _ => None,
-        };
+/// A container that does not run, and does not come up by itself.
+fn broken(container: &ContainerStatus) -> Option<(PodPhase, String)> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    match reason {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError"
+        | "CreateContainerConfigError"
+        | "CreateContainerError"
+        | "RunContainerError" => {
+            Some((PodPhase::ImageError, said(reason, waiting.message.as_deref())))
+        }
+        "CrashLoopBackOff" => Some((PodPhase::CrashLoop, ended(container))),
+        _ => None,
     }
-    let last = container.last_state.as_ref().and_then(|s| s.terminated.as_ref());
-    let at = last.and_then(|t| t.finished_at.as_ref()).map(|t| t.0.as_millisecond());
-    let recent = at.is_some_and(|at| now_ms.saturating_sub(at) < CRASH_AGE_MS);
-    let crashing = !container.ready && container.restart_count >= CRASHES && recent;
-    crashing.then(|| (PodPhase::CrashLoop, ended(container)))
 }
 
 fn ended(container: &ContainerStatus) -> String {

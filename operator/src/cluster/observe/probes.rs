@@ -9,11 +9,15 @@ use base::{BrokerId, TopicPartition};
 use futures::stream::{self, StreamExt};
 use plan::{BrokerRisk, BrokerSettings, Missing, MoveView, RackRisk};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::http;
 
 /// One question.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// All that is asked to find a broker that answers: of a large cluster that cannot be reached no
+/// look tries every broker for as long as one question may take.
+const FIRST_MAX: Duration = Duration::from_secs(6);
 /// Brokers asked at once who the controller is, and questions to the controller at once.
 const AT_ONCE: usize = 8;
 
@@ -40,6 +44,9 @@ pub struct Broker {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RestartRiskReply {
+    /// An older broker does not say.
+    #[serde(default)]
+    cluster_id: Option<String>,
     active_controller: Option<i32>,
     brokers: Vec<BrokerReply>,
     racks: Vec<RackReply>,
@@ -87,6 +94,18 @@ struct CaughtUpReply {
 }
 
 #[derive(Deserialize)]
+struct AllCaughtUpReply {
+    brokers: Vec<OneCaughtUp>,
+}
+
+#[derive(Deserialize)]
+struct OneCaughtUp {
+    broker: i32,
+    #[serde(flatten)]
+    reply: CaughtUpReply,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MovesReply {
     in_flight: usize,
@@ -104,9 +123,18 @@ struct MoveReply {
     isr: Vec<i32>,
 }
 
-/// Asks the brokers at these addresses, the likeliest to answer first; the error is for people.
-pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, String> {
-    let (from, mut risk) = first(pods, port).await?;
+impl RestartRiskReply {
+    fn is_of_another(&self, cluster: &str) -> bool {
+        self.cluster_id.as_ref().is_some_and(|id| !id.is_empty() && id != cluster)
+    }
+}
+
+/// Asks the brokers at these addresses, the likeliest to answer first; the error is for people. An
+/// address that has become another cluster's is not believed.
+pub async fn ask(cluster: &str, pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, String> {
+    let late = |_| "no broker answers in time".to_owned();
+    let asked = timeout(FIRST_MAX, first(cluster, pods, port));
+    let (from, mut risk) = asked.await.map_err(late)??;
     let controller = risk.active_controller.map(BrokerId).ok_or("there is no active controller")?;
     let address = pods.iter().find(|(id, _)| *id == controller).map(|(_, address)| *address);
     let address =
@@ -115,6 +143,9 @@ pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, Strin
         risk = http::get(address, port, "/restart-risk", PATIENCE).await.map_err(|error| {
             format!("the active controller, broker {controller}, does not answer: {error}")
         })?;
+    }
+    if risk.is_of_another(cluster) {
+        return Err(format!("{address} is another cluster's now"));
     }
     if risk.active_controller != Some(controller.0) {
         return Err("the active controller is changing".into());
@@ -128,16 +159,20 @@ pub async fn ask(pods: &[(BrokerId, IpAddr)], port: u16) -> Result<Probes, Strin
 
 /// The first broker that answers.
 async fn first(
+    cluster: &str,
     pods: &[(BrokerId, IpAddr)],
     port: u16,
 ) -> Result<(BrokerId, RestartRiskReply), String> {
     let mut failure = "no broker has an address yet".to_owned();
     let asked = stream::iter(pods.iter().copied()).map(|(id, address)| async move {
-        (id, http::get(address, port, "/restart-risk", PATIENCE).await)
+        (id, http::get::<RestartRiskReply>(address, port, "/restart-risk", PATIENCE).await)
     });
-    let mut replies = std::pin::pin!(asked.buffered(AT_ONCE));
+    let mut replies = std::pin::pin!(asked.buffer_unordered(AT_ONCE));
     while let Some((id, reply)) = replies.next().await {
         match reply {
+            Ok(reply) if reply.is_of_another(cluster) => {
+                failure = format!("at the address of broker {id} answers another cluster");
+            }
             Ok(reply) => return Ok((id, reply)),
             Err(error) => failure = format!("broker {id} does not answer: {error}"),
         }
@@ -150,6 +185,12 @@ async fn missing(
     port: u16,
     risk: &RestartRiskReply,
 ) -> BTreeMap<BrokerId, Missing> {
+    let all = "/caught-up?broker=all";
+    if let Ok(all) = http::get::<AllCaughtUpReply>(address, port, all, PATIENCE).await {
+        let of = |r: CaughtUpReply| Missing { count: r.missing, examples: r.examples };
+        return all.brokers.into_iter().map(|one| (BrokerId(one.broker), of(one.reply))).collect();
+    }
+    // A broker of an older release is asked about one at a time.
     let ids: Vec<i32> = risk.brokers.iter().map(|b| b.id).collect();
     stream::iter(ids)
         .map(|id| async move {

@@ -1,6 +1,6 @@
 //! What the brokers say over Kafka's protocol.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base::{BrokerId, TopicPartition};
 use plan::{LevelView, MoveView, PartitionView, QuorumView};
@@ -64,15 +64,5 @@ async fn bytes(admin: &Admin, brokers: &[BrokerId]) -> BTreeMap<TopicPartition, 
 
 /// Topics with lists of throttled replicas.
 pub async fn throttled_topics(admin: &Admin) -> Result<Vec<String>, String> {
-    let topics = admin.all_topics().await.map_err(|error| error.to_string())?;
-    let names: Vec<String> = topics.into_keys().collect();
-    let configs = admin.topic_configs(&names).await.map_err(|error| error.to_string())?;
-    let mut throttled = BTreeSet::new();
-    for (topic, config) in configs {
-        let config = config.map_err(|refused| format!("configs of {topic}: {refused}"))?;
-        if THROTTLED_REPLICAS.iter().any(|key| config.contains_key(*key)) {
-            throttled.insert(topic);
-        }
-    }
-    Ok(throttled.into_iter().collect())
+    admin.topics_with(&THROTTLED_REPLICAS).await.map_err(|error| error.to_string())
 }

@@ -52,6 +52,38 @@ async fn nothing_is_given_up_before_everything_was_listed() {
     controller.stop().await;
 }
 
+/// A namespace that vanished with its Role is refused for ever.
+#[tokio::test]
+async fn a_namespace_that_cannot_be_listed_holds_up_no_other() {
+    let (kafka, api) = (FakeKafka::new(3), FakeApi::new());
+    let listings = ["ns", "gone"].into_iter().flat_map(|namespace| {
+        let namespace = Some(namespace.to_owned());
+        [Kind::Clusters, Kind::Topics].map(|kind| Listing { namespace: namespace.clone(), kind })
+    });
+    let brokers = kafka.clone();
+    let mut controller = Controller::new(api.clone(), listings.collect(), move || brokers.clone());
+    for scope in [CLUSTERS, TOPICS] {
+        controller.handle(Seen::Begin(scope)).await;
+    }
+    controller.handle(Seen::Listed(CLUSTERS, Object::Cluster(cluster(), facts()))).await;
+    controller.handle(Seen::Listed(TOPICS, topic(entry("a")))).await;
+    // Only half of it is known: whether the cluster exists is not.
+    let half = Scope(3);
+    let mut other = entry("b");
+    other.wish.namespace = "gone".into();
+    controller.handle(Seen::Begin(half)).await;
+    controller.handle(Seen::Listed(half, topic(other))).await;
+    controller.handle(Seen::Complete(half)).await;
+    for scope in [CLUSTERS, TOPICS] {
+        controller.handle(Seen::Complete(scope)).await;
+    }
+    until("a is made", || kafka.has("a")).await;
+    controller.handle(Seen::Changed(topic(entry("c")))).await;
+    until("c is made", || kafka.has("c") && api.lock().statuses.len() == 2).await;
+    assert_eq!(api.lock().statuses, ["a", "c"], "nothing is said in the other namespace");
+    controller.stop().await;
+}
+
 async fn begun(kafka: &FakeKafka, api: &FakeApi) -> Controller<FakeKafka, FakeApi> {
     let mut controller = controller(kafka, api);
     for scope in [CLUSTERS, TOPICS] {
@@ -150,5 +182,19 @@ async fn ten_thousand_topics_take_a_hundred_requests_and_a_resync_changes_nothin
     until("all are looked at", || kafka.calls("describe").len() >= looks + 100).await;
     assert_eq!(kafka.calls("create").len(), 100);
     assert_eq!(api.writes(), MANY, "one write for each, and none for what stays");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn topics_of_another_operator_s_cluster_are_left_alone_until_it_is_handed_over() {
+    let (kafka, api) = (FakeKafka::new(3), FakeApi::new());
+    let mut controller = begun(&kafka, &api).await;
+    let foreign = ClusterFacts { foreign: true, ..facts() };
+    controller.handle(Seen::Changed(Object::Cluster(cluster(), foreign))).await;
+    controller.handle(Seen::Changed(topic(entry("t")))).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(!kafka.has("t") && api.writes() == 0, "not even told of");
+    controller.handle(Seen::Changed(Object::Cluster(cluster(), facts()))).await;
+    until("the topic is made", || kafka.has("t")).await;
     controller.stop().await;
 }

@@ -67,7 +67,7 @@ async fn somebody_who_creates_the_topic_first_is_no_error() {
 async fn a_failed_action_keeps_the_later_ones_of_its_topic_back() {
     let mut bed = Bed::new();
     bed.kafka.put("t", 1, 3, config(&[]));
-    let mut wanted = entry("t");
+    let mut wanted = adopting("t");
     wanted.wish.config = config(&[("retention.ms", "5000")]);
     bed.apply(wanted);
     bed.kafka.refuse("alter", "t", refused(ErrorCode::InvalidConfig));

@@ -27,12 +27,22 @@ async fn a_hundred_new_topics_take_one_look_and_one_request() {
 }
 
 #[tokio::test]
-async fn a_topic_that_exists_is_adopted_and_brought_into_line() {
+async fn a_topic_that_exists_is_brought_into_line_once_that_is_asked_for() {
     let mut bed = Bed::new();
     bed.kafka.put("t", 2, 3, config(&[("retention.ms", "1000"), ("cleanup.policy", "compact")]));
     let id = bed.kafka.lock().topics["t"].id;
     let mut wanted = entry("t");
     wanted.wish.config = config(&[("retention.ms", "5000")]);
+    bed.apply(wanted.clone());
+    for _ in 0..3 {
+        bed.look(&["t"]).await;
+        bed.assert_reason("t", false, Reason::AdoptionDiffers);
+    }
+    let topic = bed.kafka.lock().topics["t"].clone();
+    assert_eq!((topic.config.len(), topic.partitions.len()), (2, 2), "it is as it was");
+    assert_eq!(bed.api.lock().events, [Reason::AdoptionDiffers.name()]);
+
+    wanted.wish.adopt = true;
     bed.apply(wanted);
     bed.look(&["t"]).await;
     bed.look(&["t"]).await;
@@ -64,7 +74,7 @@ async fn drift_is_put_right_and_a_lost_topic_is_made_again() {
 async fn replicas_are_added_on_the_second_look_and_counted_when_they_are_there() {
     let mut bed = Bed::new();
     bed.kafka.put("t", 3, 2, config(&[]));
-    bed.apply(entry("t"));
+    bed.apply(adopting("t"));
     bed.look(&["t"]).await;
     bed.assert_reason("t", false, Reason::Reassigning);
     assert!(bed.kafka.lock().moves.is_empty(), "one look may be a moment old");
@@ -96,7 +106,7 @@ async fn replicas_are_added_throttled_and_not_on_a_cordoned_broker() {
     bed.kafka.lock().cordoned.insert(BrokerId(2));
     bed.cluster_is(|facts| (facts.replicas, facts.throttle) = (4, Some(1_000)));
     bed.kafka.put("t", 3, 2, config(&[]));
-    bed.apply(entry("t"));
+    bed.apply(adopting("t"));
     bed.look(&["t"]).await;
     bed.look(&["t"]).await;
     assert_eq!(bed.kafka.lock().moves[0].replicas, [0, 1, 3].map(BrokerId));
@@ -146,6 +156,29 @@ async fn a_topic_is_kept_if_its_policy_changed_to_retain_before_the_end() {
     assert!(!bed.resource("v").has_finalizer());
 }
 
+/// As a GitOps tool renames a resource: the new one is applied, then the old one pruned.
+#[tokio::test]
+async fn a_resource_is_renamed_and_the_topic_keeps_its_data() {
+    let mut bed = Bed::new();
+    let named = |mut entry: Entry, created_ms| {
+        (entry.wish.topic, entry.wish.created_ms) = ("t".into(), created_ms);
+        entry
+    };
+    bed.apply(named(held("old"), 1_000));
+    bed.look(&["t"]).await;
+    let id = bed.kafka.lock().topics["t"].id;
+    bed.shared.index().apply(named(held("new"), 2_000));
+    bed.look(&["t"]).await;
+    bed.assert_reason("new", false, Reason::Conflict);
+
+    bed.apply(deleting(named(held("old"), 1_000)));
+    bed.look(&["t"]).await;
+    assert_eq!(bed.kafka.lock().topics["t"].id, id, "it was not made again");
+    assert!(!bed.resource("old").has_finalizer(), "it is let go");
+    bed.assert_reason("new", true, Reason::InSync);
+    assert_eq!(bed.resource("new").wish.known_id, Some(id));
+}
+
 #[tokio::test]
 async fn the_older_of_two_resources_has_the_topic_until_it_goes() {
     let mut bed = Bed::new();
@@ -169,6 +202,7 @@ async fn the_older_of_two_resources_has_the_topic_until_it_goes() {
 
     let mut again = younger;
     again.wish.uid = "another".into();
+    again.wish.adopt = true;
     bed.shared.index().apply(again);
     bed.shared.index().remove(&older.key());
     bed.look(&["t"]).await;

@@ -137,6 +137,13 @@ fn timed_out() -> AdminError {
     AdminError::Timeout(wire::ApiKey::CreateTopics)
 }
 
+/// Of a topic that may be there already.
+fn adopting(name: &str) -> Entry {
+    let mut entry = entry(name);
+    entry.wish.adopt = true;
+    entry
+}
+
 fn held(name: &str) -> Entry {
     let mut entry = disposable(name);
     entry.finalizers = vec![FINALIZER.to_owned()];

@@ -40,7 +40,7 @@ fn roll() {
 
         s.say("another image");
         let pods = s.broker_pods("castle").await?;
-        s.patch("kafkacluster/castle", r#"{"spec": {"image": "barnabas/broker:next"}}"#)?;
+        s.patch("kafkacluster/castle", r#"{"spec": {"image": "localhost/barnabas/broker:next"}}"#)?;
         s.cluster_ready("castle", 3).await?;
         s.assert_rolled("castle", &pods, true).await?;
         load.more(500).await?;

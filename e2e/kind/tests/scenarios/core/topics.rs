@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use crd::Topic;
-use crd::topic_reason::{CONFLICT, NOT_SUPPORTED};
+use crd::topic_reason::{ADOPTION_DIFFERS, CONFLICT, NOT_SUPPORTED};
 use kind_e2e::{CREATE, GAP_ROLL, Load, Scenario, scenario, yaml};
 
 use super::topic_edits::{refused_at_apply, refused_by_condition};
@@ -41,6 +41,9 @@ async fn rivals(s: &Scenario, load: &Load<'_>) -> Result<()> {
     s.apply(&rival("heir"))?;
     s.topic_fails("heir", CONFLICT).await?;
     s.kubectl(&["delete", "topic", "orders", "--timeout=60s"])?;
+    s.say("it does not have the config: the topic is left as it is until that is asked for");
+    s.topic_fails("heir", ADOPTION_DIFFERS).await?;
+    s.kubectl(&["annotate", "topic", "heir", "barnabas.dev/adopt=true"])?;
     let heir = topic_id(s, "heir").await?;
     ensure!(heir == id, "{id} was deleted and made again as {heir}");
     has_partitions(s, load, "orders", 8).await

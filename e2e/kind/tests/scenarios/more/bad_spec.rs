@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use kind_e2e::{GAP_ROLL, Load, Scenario, scenario};
 
 const IMAGE: (&str, &str) =
-    (r#"{"spec": {"image": "barnabas/broker:absent"}}"#, r#"{"spec": {"image": null}}"#);
+    (r#"{"spec": {"image": "localhost/barnabas/broker:absent"}}"#, r#"{"spec": {"image": null}}"#);
 const NOWHERE: (&str, &str) = (
     r#"{"spec": {"brokers": {"podTemplate": {"nodeSelector": {"disk": "none"}}}}}"#,
     r#"{"spec": {"brokers": {"podTemplate": {"nodeSelector": null}}}}"#,
