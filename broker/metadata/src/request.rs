@@ -65,6 +65,18 @@ impl ControllerRequest {
         }
     }
 
+    /// Whether it asks what would happen, and nothing is to be changed.
+    pub fn validates_only(&self) -> bool {
+        match self {
+            ControllerRequest::CreateTopics(r) => r.validate_only,
+            ControllerRequest::CreatePartitions(r) => r.validate_only,
+            ControllerRequest::IncrementalAlterConfigs(r) => r.validate_only,
+            ControllerRequest::AlterConfigs(r) => r.validate_only,
+            ControllerRequest::UpdateFeatures(r) => r.validate_only,
+            _ => false,
+        }
+    }
+
     /// Whether its records may be committed in parts, one after the other. Each part leaves
     /// metadata that is right in itself, and who asks again gets the rest. What clients ask for
     /// by name (a topic with its partitions, the configs of a resource) is done as a whole or not

@@ -4,12 +4,10 @@
 //! off), so that no change of it can change a file or a message. The layout is MessagePack with
 //! named fields, inside frames that have magic, version and checksum:
 //!
-//! | what                               | frame                                  | content         |
-//! |------------------------------------|----------------------------------------|-----------------|
-//! | vote, purge mark, snapshot, marks  | `log/atomic_file.rs`                   | [`Ballot`], ... |
-//! | log                                | `log/segment.rs`, a checksum per entry | [`LogEntry`]    |
-//! | committed mark                     | length and checksum (`log/writer.rs`)  | [`Position`]    |
-//! | messages                           | handshake and frames (`rpc/frame.rs`)  | `messages.rs`   |
+//! - Vote, purge mark, snapshot and marks: `log/atomic_file.rs` around [`Ballot`] and the like.
+//! - The log: `log/segment.rs`, a checksum per entry, around [`LogEntry`].
+//! - The committed mark: length and checksum (`log/writer.rs`) around [`Position`].
+//! - Messages: handshake and frames (`rpc/frame.rs`) around what `messages.rs` has.
 //!
 //! The layout is the one that brokers up to commit fcb66bf wrote, down to the last byte: they
 //! derived it from openraft's types. So their files need no other reader, and a cluster can be

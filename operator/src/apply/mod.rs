@@ -5,7 +5,7 @@
 mod compare;
 mod marks;
 
-pub use compare::quantity;
+pub use compare::{covers, quantity};
 pub use marks::Marks;
 
 use std::fmt::Debug;

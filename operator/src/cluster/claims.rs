@@ -18,7 +18,7 @@ use super::observe::Live;
 use super::status::Problem;
 use crate::Context;
 use crate::apply::{patch_part, quantity};
-use crate::error::{Category, Result, request};
+use crate::error::{Category, Error, Result, request};
 
 const ID: &str = build::CLUSTER_ID_ANNOTATION;
 /// On a volume claim that was kept when its broker was removed.

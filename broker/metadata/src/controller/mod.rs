@@ -142,7 +142,7 @@ impl Controller {
         let liveness = &mut self.liveness;
         let stops = &mut self.stops;
         let supports = &mut self.supports;
-        let mut validate_only = false;
+        let validate_only = request.validates_only();
         let response = match request {
             Request::RegisterBroker(r) => {
                 let (id, most) = (r.broker_id, r.supports);
@@ -162,23 +162,15 @@ impl Controller {
                 draft.unregister(liveness, r.broker_id).map(|()| Response::UnregisterBroker)
             }
             Request::AlterIsr(r) => draft.alter_isr(r).map(Response::AlterIsr),
-            Request::CreateTopics(r) => {
-                validate_only = r.validate_only;
-                draft.create_topics(r, entropy).map(Response::CreateTopics)
-            }
+            Request::CreateTopics(r) => draft.create_topics(r, entropy).map(Response::CreateTopics),
             Request::DeleteTopics(r) => Ok(Response::DeleteTopics(draft.delete_topics(r))),
             Request::CreatePartitions(r) => {
-                validate_only = r.validate_only;
                 draft.create_partitions(r, entropy).map(Response::CreatePartitions)
             }
             Request::IncrementalAlterConfigs(r) => {
-                validate_only = r.validate_only;
                 Ok(Response::IncrementalAlterConfigs(draft.incremental_alter_configs(r)))
             }
-            Request::AlterConfigs(r) => {
-                validate_only = r.validate_only;
-                Ok(Response::AlterConfigs(draft.alter_configs(r)))
-            }
+            Request::AlterConfigs(r) => Ok(Response::AlterConfigs(draft.alter_configs(r))),
             Request::ElectLeaders(r) => Ok(Response::ElectLeaders(draft.elect_leaders(r))),
             Request::AlterPartitionReassignments(r) => {
                 Ok(Response::AlterPartitionReassignments(draft.alter_reassignments(r)))
@@ -190,7 +182,6 @@ impl Controller {
                 draft.allocate_producer_ids(r).map(Response::AllocateProducerIds)
             }
             Request::UpdateFeatures(r) => {
-                validate_only = r.validate_only;
                 Ok(Response::UpdateFeatures(draft.update_features(supports, r)))
             }
         };
