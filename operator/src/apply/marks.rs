@@ -1,6 +1,6 @@
-//! Objects that the API server keeps otherwise than they were applied: a policy that changes what is
-//! written would be written against in every pass, for ever. What was applied is remembered until
-//! something changes, on either side; an operator that begins anew applies each once more.
+//! Objects that the API server keeps otherwise than they were applied: a policy that changes what
+//! is written would be written against in every pass, for ever. What was applied is remembered
+//! until something changes, on either side; an operator that begins anew applies each once more.
 
 use std::collections::{BTreeMap, HashMap};
 

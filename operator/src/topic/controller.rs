@@ -78,8 +78,8 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         while self.workers.try_join_next().is_some() {}
     }
 
-    /// A namespace was listed. A queue keeps each topic once, so that those of another namespace are
-    /// not looked at more often for it.
+    /// A namespace was listed. A queue keeps each topic once, so that those of others are looked at
+    /// no more often for it.
     fn begin(&mut self) {
         let clusters = self.shared.index().named_clusters();
         let listed = clusters.iter().filter(|cluster| self.is_listed(&cluster.namespace));
