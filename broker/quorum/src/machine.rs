@@ -131,31 +131,30 @@ impl MachineState {
     }
 
     /// One entry onto the image: all of its records, or none. The offset advances either way.
-    /// `None`: it cannot be read, and the image stands still before it.
+    /// Or it cannot be read, and the image stands still before it.
     fn apply_entry(
         &self,
         image: &mut Image,
         log_id: LogId,
         bytes: &[u8],
-    ) -> io::Result<Option<Outcome>> {
+    ) -> io::Result<Result<Outcome, Unreadable>> {
         let offset = log_id.index as i64;
         let records = match bytes {
             [] => Vec::new(),
             bytes => match metadata::decode_records(bytes) {
                 Ok(records) => records,
                 Err(error) => {
-                    self.wait_for_upgrade(unreadable_entry(log_id.index, &error));
-                    return Ok(None);
+                    return Ok(Err(unreadable_entry(log_id.index, &error)));
                 }
             },
         };
         let Err(error) = image.apply(offset, &records) else {
-            return Ok(Some(Outcome::Applied));
+            return Ok(Ok(Outcome::Applied));
         };
         tracing::error!(%log_id, %error, "a committed entry does not fit the image: rejected");
         self.rejected.fetch_add(1, Ordering::Relaxed);
         image.apply(offset, &[]).map_err(invalid)?;
-        Ok(Some(Outcome::Rejected(error.to_string())))
+        Ok(Ok(Outcome::Rejected(error.to_string())))
     }
 
     fn publish(&self, image: Image, applied: Applied) {
@@ -191,10 +190,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         let mut image = Image::clone(&self.state.image.load());
         let mut applied = self.state.applied.lock().clone();
         let mut answers: Vec<(ApplyResponder<TypeConfig>, Outcome)> = Vec::new();
-        let mut bytes_in_a_row = 0;
+        let (mut bytes_in_a_row, mut unreadable) = (0, None);
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            if self.state.waits() {
+            if unreadable.is_some() || self.state.waits() {
                 // Kept in the log for the next release; who proposed it does not learn more.
                 continue;
             }
@@ -225,7 +224,13 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 }
                 self.state.apply_entry(&mut image, log_id, &bytes)?
             };
-            let Some(outcome) = outcome else { continue };
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(newer) => {
+                    unreadable = Some(newer);
+                    continue;
+                }
+            };
             applied.last = Some(log_id);
             answers.extend(responder.map(|responder| (responder, outcome)));
         }
@@ -235,6 +240,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         }
         // The proposer's answer promises that this node's image has the records.
         self.state.publish(image, applied);
+        // Who hears of it finds the image up to there.
+        if let Some(unreadable) = unreadable {
+            self.state.wait_for_upgrade(unreadable);
+        }
         for (responder, outcome) in answers {
             responder.send(outcome);
         }
