@@ -130,16 +130,15 @@ impl FlushWork {
         if *history != self.truncations {
             return Ok(());
         }
+        if let Some(text) = &checkpoint.epochs {
+            let path = self.dir.join(checkpoint::EPOCHS);
+            checkpoint::replace_file(fs, &path, text.as_bytes())?;
+        }
+        // Last: recovery takes a snapshot for proof that all below it is durable, epochs too.
         for (offset, bytes) in &checkpoint.snapshots {
             producer_snapshot::write(fs, &self.dir, *offset, bytes)?;
         }
-        match &checkpoint.epochs {
-            Some(text) => {
-                let path = self.dir.join(checkpoint::EPOCHS);
-                checkpoint::replace_file(fs, &path, text.as_bytes())?;
-            }
-            None => sync_dir(&self.dir, &self.context)?,
-        }
+        sync_dir(&self.dir, &self.context)?;
         for offset in &checkpoint.stale_snapshots {
             producer_snapshot::remove(fs, &self.dir, *offset)?;
         }

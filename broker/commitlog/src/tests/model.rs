@@ -254,3 +254,17 @@ proptest! {
         run(seed, ops);
     }
 }
+
+/// The disk fills between the two: a snapshot below a recovery point that is older than the
+/// truncation is taken for proof of all that a flush makes durable.
+#[test]
+fn epochs_are_saved_before_the_snapshot_that_stands_for_them() {
+    let written = [1, 2, 3, 2].map(|count| Op::Append { count });
+    let cut = [Op::CleanRestart, Op::Append { count: 2 }, Op::Truncate { back: 8 }];
+    for room in 200..500 {
+        let full = [Op::Full { room }, Op::Append { count: 1 }, Op::Append { count: 1 }];
+        let end = [Op::Append { count: 4 }, Op::Flush, Op::Kill];
+        let all = written.iter().chain(&cut).chain(&full).chain(&end);
+        run(0, all.cloned());
+    }
+}
