@@ -14,55 +14,49 @@ pub const BARNABAS_VERSION: &str = "barnabas.version";
 /// The highest level that this release knows. Level 0 stands for releases that had none.
 pub const LEVEL_MAX: i16 = 1;
 
-/// Every kind by its stored name, with the level that allows it.
-const KINDS: [(&str, i16); 14] = [
-    ("RegisterBroker", 0),
-    ("UnregisterBroker", 0),
-    ("FenceBroker", 0),
-    ("UnfenceBroker", 0),
-    ("BrokerShutdown", 0),
-    ("Topic", 0),
-    ("Partition", 0),
-    ("PartitionChange", 0),
-    ("RemoveTopic", 0),
-    ("Config", 0),
-    ("ProducerIds", 0),
-    ("FeatureLevel", 0),
-    ("Controller", 0),
-    ("BrokerLevel", 1),
-];
+/// The table of kinds: each one's stored name is that of its variant; the level allows it.
+macro_rules! kinds {
+    ($($kind:ident: $level:literal,)*) => {
+        const KINDS: &[(&str, i16)] = &[$((stringify!($kind), $level)),*];
+
+        impl MetadataRecord {
+            /// The kind's stored name.
+            pub fn kind(&self) -> &'static str {
+                match self {
+                    $(MetadataRecord::$kind(_) => stringify!($kind),)*
+                }
+            }
+
+            /// The level of `barnabas.version` from which on the kind may be written.
+            pub fn level(&self) -> i16 {
+                match self {
+                    $(MetadataRecord::$kind(_) => $level,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    RegisterBroker: 0,
+    UnregisterBroker: 0,
+    FenceBroker: 0,
+    UnfenceBroker: 0,
+    BrokerShutdown: 0,
+    Topic: 0,
+    Partition: 0,
+    PartitionChange: 0,
+    RemoveTopic: 0,
+    Config: 0,
+    ProducerIds: 0,
+    FeatureLevel: 0,
+    Controller: 0,
+    BrokerLevel: 1,
+}
 
 /// Whether this release can read the kind.
 pub(crate) fn is_known(kind: &str) -> bool {
     KINDS.iter().any(|(known, _)| *known == kind)
-}
-
-impl MetadataRecord {
-    /// The kind's stored name.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            MetadataRecord::RegisterBroker(_) => "RegisterBroker",
-            MetadataRecord::UnregisterBroker(_) => "UnregisterBroker",
-            MetadataRecord::FenceBroker(_) => "FenceBroker",
-            MetadataRecord::UnfenceBroker(_) => "UnfenceBroker",
-            MetadataRecord::BrokerShutdown(_) => "BrokerShutdown",
-            MetadataRecord::Topic(_) => "Topic",
-            MetadataRecord::Partition(_) => "Partition",
-            MetadataRecord::PartitionChange(_) => "PartitionChange",
-            MetadataRecord::RemoveTopic(_) => "RemoveTopic",
-            MetadataRecord::Config(_) => "Config",
-            MetadataRecord::ProducerIds(_) => "ProducerIds",
-            MetadataRecord::FeatureLevel(_) => "FeatureLevel",
-            MetadataRecord::Controller(_) => "Controller",
-            MetadataRecord::BrokerLevel(_) => "BrokerLevel",
-        }
-    }
-
-    /// The level of `barnabas.version` from which on the kind may be written.
-    pub fn level(&self) -> i16 {
-        let kind = self.kind();
-        KINDS.iter().find(|(known, _)| *known == kind).map_or(i16::MAX, |(_, level)| *level)
-    }
 }
 
 impl Image {

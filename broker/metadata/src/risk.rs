@@ -167,61 +167,65 @@ pub(crate) fn stop_verdict(
     Counted::of(image, partition, minimum).verdict(|b| brokers.contains(&b))
 }
 
-/// Whether everything that has a replica on the broker is in sync again.
-pub fn caught_up(image: &Image, id: BrokerId) -> CaughtUp {
-    let broker = image.broker(id);
-    let (mut hosted, mut missing, mut examples) = (0_usize, 0, Vec::new());
-    for topic in image.topics() {
-        for (index, partition) in topic.partitions.iter().enumerate() {
-            if !partition.is_replica(id) {
-                continue;
-            }
-            hosted += 1;
-            if !partition.in_isr(id) {
-                missing += 1;
-                push_example(&mut examples, topic, index);
-            }
-        }
-    }
-    CaughtUp {
-        broker: id,
-        registered: broker.is_some(),
-        fenced: broker.is_some_and(|b| b.fenced),
-        incarnation: broker.map(|b| b.incarnation_id.to_string()),
-        missing,
-        examples,
-        percent: percent(hosted - missing, hosted),
-    }
+/// What was seen of one broker's replicas.
+#[derive(Default)]
+struct Tally {
+    hosted: usize,
+    missing: usize,
+    examples: Vec<String>,
 }
 
-/// As [`caught_up`], of every registered broker, in one look at every partition.
-pub fn all_caught_up(image: &Image) -> AllCaughtUp {
-    let mut found: BTreeMap<BrokerId, (usize, usize, Vec<String>)> =
-        image.brokers().map(|broker| (broker.id, Default::default())).collect();
-    for topic in image.topics() {
-        for (index, partition) in topic.partitions.iter().enumerate() {
-            for id in &partition.replicas {
-                let Some((hosted, missing, examples)) = found.get_mut(id) else { continue };
-                *hosted += 1;
-                if !partition.in_isr(*id) {
-                    *missing += 1;
-                    push_example(examples, topic, index);
-                }
-            }
+impl Tally {
+    /// Takes in a replica of this broker.
+    fn note(&mut self, id: BrokerId, topic: &Topic, index: usize, partition: &Partition) {
+        self.hosted += 1;
+        if !partition.in_isr(id) {
+            self.missing += 1;
+            push_example(&mut self.examples, topic, index);
         }
     }
-    let brokers = found.into_iter().map(|(id, (hosted, missing, examples))| {
+
+    fn answer(self, image: &Image, id: BrokerId) -> CaughtUp {
         let broker = image.broker(id);
         CaughtUp {
             broker: id,
             registered: broker.is_some(),
             fenced: broker.is_some_and(|b| b.fenced),
             incarnation: broker.map(|b| b.incarnation_id.to_string()),
-            missing,
-            examples,
-            percent: percent(hosted - missing, hosted),
+            missing: self.missing,
+            examples: self.examples,
+            percent: percent(self.hosted - self.missing, self.hosted),
         }
-    });
+    }
+}
+
+/// Whether everything that has a replica on the broker is in sync again.
+pub fn caught_up(image: &Image, id: BrokerId) -> CaughtUp {
+    let mut tally = Tally::default();
+    for topic in image.topics() {
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            if partition.is_replica(id) {
+                tally.note(id, topic, index, partition);
+            }
+        }
+    }
+    tally.answer(image, id)
+}
+
+/// As [`caught_up`], of every registered broker, in one look at every partition.
+pub fn all_caught_up(image: &Image) -> AllCaughtUp {
+    let mut tallies: BTreeMap<BrokerId, Tally> =
+        image.brokers().map(|broker| (broker.id, Tally::default())).collect();
+    for topic in image.topics() {
+        for (index, partition) in topic.partitions.iter().enumerate() {
+            for id in &partition.replicas {
+                if let Some(tally) = tallies.get_mut(id) {
+                    tally.note(*id, topic, index, partition);
+                }
+            }
+        }
+    }
+    let brokers = tallies.into_iter().map(|(id, tally)| tally.answer(image, id));
     AllCaughtUp { brokers: brokers.collect() }
 }
 

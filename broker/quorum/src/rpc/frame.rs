@@ -28,7 +28,7 @@ pub const PROTOCOL: u8 = 2;
 const CHECKSUMS: u8 = 2;
 const CRC_BYTES: usize = 4;
 const HELLO_BYTES_MAX: usize = 4096;
-/// Kind and request id, which the length covers beside the payload.
+/// Kind and request id.
 const FRAME_FIXED_BYTES: usize = 9;
 /// Memory taken at once for an announced payload.
 const READ_STEP_BYTES: usize = 64 << 10;
@@ -166,6 +166,11 @@ pub async fn read_hello<R: AsyncRead + Unpin, T: serde::de::DeserializeOwned>(
     decode(&content)
 }
 
+/// What the length covers beside the payload.
+fn fixed_bytes(protocol: u8) -> usize {
+    FRAME_FIXED_BYTES + if protocol >= CHECKSUMS { CRC_BYTES } else { 0 }
+}
+
 /// The head of the next frame; `None` at a clean end.
 pub async fn read_head<R: AsyncRead + Unpin>(
     reader: &mut R,
@@ -179,9 +184,8 @@ pub async fn read_head<R: AsyncRead + Unpin>(
     }
     reader.read_exact(&mut head[first..]).await?;
     let [l0, l1, l2, l3, kind, id @ ..] = head;
-    let fixed = FRAME_FIXED_BYTES + if protocol >= CHECKSUMS { CRC_BYTES } else { 0 };
     let len = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
-    let len = len.checked_sub(fixed).filter(|len| *len <= payload_bytes_max);
+    let len = len.checked_sub(fixed_bytes(protocol)).filter(|len| *len <= payload_bytes_max);
     let len = len.ok_or_else(|| invalid("the length of a frame is out of bounds"))?;
     let crc = if protocol >= CHECKSUMS { Some(reader.read_u32().await?) } else { None };
     Ok(Some(Head { len, kind, id: u64::from_be_bytes(id), crc }))
@@ -213,15 +217,14 @@ pub async fn write_frame<W: AsyncWrite + Unpin>(
     frame: &Frame,
     protocol: u8,
 ) -> io::Result<()> {
-    let checked = protocol >= CHECKSUMS;
-    let fixed = if checked { FRAME_FIXED_BYTES + CRC_BYTES } else { FRAME_FIXED_BYTES };
+    let fixed = fixed_bytes(protocol);
     let len =
         u32::try_from(fixed + frame.payload.len()).map_err(|_| invalid("the frame is too long"))?;
     let mut head = [0u8; 4 + FRAME_FIXED_BYTES + CRC_BYTES];
     head[..4].copy_from_slice(&len.to_be_bytes());
     head[4] = frame.kind;
     head[5..13].copy_from_slice(&frame.id.to_be_bytes());
-    if checked {
+    if protocol >= CHECKSUMS {
         let crc = checksum(frame.kind, frame.id, &frame.payload);
         head[13..].copy_from_slice(&crc.to_be_bytes());
     }
