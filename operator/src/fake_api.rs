@@ -9,11 +9,26 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use clap::Parser;
 use kube::Client;
 use serde_json::{Value, json};
 
+use crate::Context;
+use crate::runtime::Settings;
+
 /// Requests are small.
 const BODY_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What these flags say.
+pub fn settings(flags: &[&str]) -> Settings {
+    Cli::parse_from([&["operator"], flags].concat()).settings
+}
 
 /// The server; copies share their objects.
 #[derive(Clone, Default)]
@@ -45,6 +60,12 @@ impl FakeApi {
     pub fn client(&self) -> Client {
         let router = Router::new().fallback(answer).with_state(self.clone());
         Client::new(router, "default")
+    }
+
+    /// What an operator that was started with these flags has, with this server behind it.
+    pub fn context(&self, flags: &[&str]) -> Arc<Context> {
+        let settings = settings(&[&["--broker-image", "barnabas/broker:1"], flags].concat());
+        Arc::new(Context::new(self.client(), settings))
     }
 
     /// Puts an object there, as somebody else would.

@@ -91,6 +91,22 @@ impl Scenario {
         self.load("castle", "orders", 6).await
     }
 
+    /// What scenarios with clients outside begin with: the operator, the cluster of
+    /// `nodeport.yaml`, its topics `orders` and `visited`, and a load on the first by way of
+    /// addresses outside, which are returned.
+    pub async fn harbour(&self, visited: i32) -> Result<(String, Load<'_>)> {
+        self.install_operator(&[]).await?;
+        self.apply(&yaml::sample("nodeport.yaml")?)?;
+        let visited = yaml::topic("visited", "harbour", visited, 3);
+        self.apply(&yaml::documents(&[&yaml::topic("orders", "harbour", 3, 3), &visited]))?;
+        self.cluster_ready("harbour", 3).await?;
+        self.topic_ready("orders").await?;
+        self.topic_ready("visited").await?;
+        let bootstrap = self.addresses("harbour", "outside", 3).await?;
+        let load = self.load_at(&bootstrap, "orders", 3).await?;
+        Ok((bootstrap, load))
+    }
+
     /// Starts the usual load on a topic of a cluster and waits until records are acknowledged and
     /// the group reads them.
     pub async fn load(&self, cluster: &str, topic: &str, partitions: u32) -> Result<Load<'_>> {

@@ -53,13 +53,12 @@ pub async fn apply<K: Child>(
         None => request(format!("read {kind} {name}"), api.get_opt(&name)).await?,
     };
     let live = live.or(fetched.as_ref());
-    let hash = hash_of(wanted)?;
-    let mut wanted = serde_json::to_value(wanted).map_err(|e| Error::Build(e.to_string()))?;
+    let mut wanted = value_of(wanted)?;
+    let hash = hash_text(&wanted);
     wanted["metadata"]["annotations"][HASH] = json!(hash);
     if let Some(live) = live {
         check_owner(live, owner)?;
-        let now = serde_json::to_value(live).map_err(|e| Error::Build(e.to_string()))?;
-        if compare::covers(&now, &wanted) {
+        if compare::covers(&value_of(live)?, &wanted) {
             context.marks.forget(owner, live);
             return Ok((live.clone(), false));
         }
@@ -73,8 +72,7 @@ pub async fn apply<K: Child>(
     let applying = api.patch(&name, &params, &patch);
     let applied = request(format!("apply {kind} {name}"), applying).await?;
     tracing::info!(kind = %kind, name, "applied");
-    let kept = serde_json::to_value(&applied).map_err(|e| Error::Build(e.to_string()))?;
-    if !compare::covers(&kept, &wanted) {
+    if !compare::covers(&value_of(&applied)?, &wanted) {
         context.marks.note(owner, &applied, &hash);
     }
     Ok((applied, true))
@@ -82,8 +80,16 @@ pub async fn apply<K: Child>(
 
 /// What tells one wish from another.
 pub fn hash_of<K: Child>(wanted: &K) -> Result<String> {
-    let wanted = serde_json::to_value(wanted).map_err(|e| Error::Build(e.to_string()))?;
-    Ok(format!("{:016x}", compare::hash(&wanted)))
+    Ok(hash_text(&value_of(wanted)?))
+}
+
+fn hash_text(wanted: &Value) -> String {
+    format!("{:016x}", compare::hash(wanted))
+}
+
+/// The object as it is sent.
+pub fn value_of<K: Serialize>(object: &K) -> Result<Value> {
+    serde_json::to_value(object).map_err(|e| Error::Build(e.to_string()))
 }
 
 /// Changes a part of an object that something else owns: a pod, a volume claim.

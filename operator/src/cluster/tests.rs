@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::fake_api::FakeApi;
-use crate::runtime::Settings;
 
 mod care;
 
@@ -16,21 +14,12 @@ const SETS: &str = "/apis/apps/v1/namespaces/ns/statefulsets";
 const SECRET: &str = "/api/v1/namespaces/ns/secrets/c-internal";
 const PODS: &str = "/api/v1/namespaces/ns/pods";
 
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    settings: Settings,
-}
-
 fn operator(api: &FakeApi) -> Arc<Operator> {
     operator_with(api, &[])
 }
 
 fn operator_with(api: &FakeApi, flags: &[&str]) -> Arc<Operator> {
-    let all = [&["operator", "--broker-image", "barnabas/broker:1"], flags].concat();
-    let settings = Cli::parse_from(all).settings;
-    let context = Arc::new(Context::new(api.client(), settings));
-    Arc::new(Operator::new(context, Nodes::unknown()))
+    Arc::new(Operator::new(api.context(flags), Nodes::unknown()))
 }
 
 fn cluster(api: &FakeApi, spec: Value) {

@@ -6,13 +6,12 @@ use crd::{KafkaCluster, KafkaClusterStatus};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::ResourceExt;
-use serde_json::Value;
 
 use super::observe::{Live, Look};
 use super::status::Problem;
 use super::{Operator, names};
-use crate::apply::covers;
-use crate::error::{Error, Result};
+use crate::apply::{covers, value_of};
+use crate::error::Result;
 
 /// On the StatefulSet: the generation of the KafkaCluster that it was last made from. A template
 /// that changes while this does not is the operator's doing.
@@ -146,7 +145,7 @@ impl Operator {
             let all = template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
             all.and_then(|all| all.get(build::RESTARTED_ANNOTATION)).cloned()
         };
-        if covers(&value(now)?, &value(wanted)?) || restart(now) != restart(wanted) {
+        if covers(&value_of(now)?, &value_of(wanted)?) || restart(now) != restart(wanted) {
             return Ok(false);
         }
         let key = (names.namespace.to_owned(), names.cluster.to_owned());
@@ -167,8 +166,4 @@ impl Operator {
             self.rolls.lock().remove(&(names.namespace.to_owned(), names.cluster.to_owned()));
         }
     }
-}
-
-fn value(template: &PodTemplateSpec) -> Result<Value> {
-    serde_json::to_value(template).map_err(|error| Error::Build(error.to_string()))
 }

@@ -175,23 +175,14 @@ fn take(spec: &mut LeaseSpec, me: &str) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::Parser;
 
     use super::*;
     use crate::fake_api::FakeApi;
-    use crate::runtime::Settings;
 
     const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases/barnabas-operator";
 
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        settings: Settings,
-    }
-
     fn lease(api: &FakeApi) -> Lease {
-        let settings = Cli::parse_from(["operator", "--broker-image", "b:1"]).settings;
-        Lease::new(Arc::new(Context::new(api.client(), settings)))
+        Lease::new(api.context(&[]))
     }
 
     /// Somebody else wrote, and then the API server is silent: a holder must not wait for it for

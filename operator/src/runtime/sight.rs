@@ -38,22 +38,12 @@ impl Sight {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::Parser;
 
-    use super::*;
     use crate::fake_api::FakeApi;
-    use crate::runtime::Settings;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        settings: Settings,
-    }
 
     #[tokio::test]
     async fn a_watch_that_fails_is_counted_until_it_works_again() {
-        let settings = Cli::parse_from(["operator", "--broker-image", "b:1"]).settings;
-        let context = Arc::new(Context::new(FakeApi::default().client(), settings));
+        let context = FakeApi::default().context(&[]);
         let sight = context.watching(Some("b"), "Topic");
         sight.saw(Some(&"topics is forbidden"));
         sight.saw(Some(&"topics is forbidden"));

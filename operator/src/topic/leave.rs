@@ -44,19 +44,11 @@ pub async fn leave(context: &Arc<Context>) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::Parser;
     use serde_json::json;
 
     use super::super::index::FINALIZER;
     use super::*;
     use crate::fake_api::FakeApi;
-    use crate::runtime::Settings;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        settings: Settings,
-    }
 
     const TOPIC: &str = "/apis/barnabas.dev/v1alpha1/namespaces/ns/topics/t";
 
@@ -68,9 +60,8 @@ mod tests {
             json!({"metadata": {"finalizers": ["other", FINALIZER]}, "spec": {
             "clusterRef": {"name": "c"}, "partitions": 1, "replicationFactor": 1}}),
         );
-        let flags = ["--broker-image", "b:1", "--namespace", "ns", "--watch-namespaces", watched];
-        let settings = Cli::parse_from([&["operator"][..], &flags].concat()).settings;
-        leave(&Arc::new(Context::new(api.client(), settings))).await.unwrap();
+        let flags = ["--namespace", "ns", "--watch-namespaces", watched];
+        leave(&api.context(&flags)).await.unwrap();
         api.get(TOPIC).unwrap()["metadata"]["finalizers"].clone()
     }
 

@@ -1,6 +1,7 @@
 //! What goes on whatever else is held up, whose a cluster is, upgrades, and volumes.
 
 use super::*;
+use crate::fake_api;
 
 const CONFIG: &str = "/api/v1/namespaces/ns/configmaps/c-config";
 
@@ -241,7 +242,7 @@ async fn a_cluster_keeps_its_image_until_its_user_moves_it() {
     cluster(&api, json!({"brokers": {"replicas": 1}}));
     operator(&api).pass("ns", "c").await.unwrap();
     start_pods(&api, 1, &ready());
-    let settings = Cli::parse_from(["operator", "--broker-image", "barnabas/broker:2"]).settings;
+    let settings = fake_api::settings(&["--broker-image", "barnabas/broker:2"]);
     let context = Arc::new(Context::new(api.client(), settings));
     let newer = Operator::new(context, Nodes::unknown());
     newer.pass("ns", "c").await.unwrap();

@@ -35,15 +35,7 @@ fn install() {
 #[ignore = "needs kind: cargo x kind test"]
 fn node_port() {
     scenario("node-port", async |s| {
-        s.install_operator(&[]).await?;
-        s.apply(&yaml::sample("nodeport.yaml")?)?;
-        let visited = yaml::topic("visited", "harbour", 3, 3);
-        s.apply(&yaml::documents(&[&yaml::topic("orders", "harbour", 3, 3), &visited]))?;
-        s.cluster_ready("harbour", 3).await?;
-        s.topic_ready("orders").await?;
-        s.topic_ready("visited").await?;
-        let bootstrap = s.addresses("harbour", "outside", 3).await?;
-        let load = s.load_at(&bootstrap, "orders", 3).await?;
+        let (bootstrap, load) = s.harbour(3).await?;
         s.produce_and_consume(&bootstrap, "visited")?;
         load.more(500).await?;
         load.stop(GAP_ROLL).await?;

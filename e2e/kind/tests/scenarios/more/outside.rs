@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use kind_e2e::{CREATE, GAP_ROLL, Scenario, Tool, scenario, yaml};
+use kind_e2e::{CREATE, GAP_ROLL, Scenario, Tool, scenario};
 
 const POD: &str = "harbour-broker-2";
 
@@ -11,15 +11,7 @@ const POD: &str = "harbour-broker-2";
 #[ignore = "needs kind: cargo x kind test"]
 fn outside_without_an_operator() {
     scenario("outside", async |s| {
-        s.install_operator(&[]).await?;
-        s.apply(&yaml::sample("nodeport.yaml")?)?;
-        let visited = yaml::topic("visited", "harbour", 6, 3);
-        s.apply(&yaml::documents(&[&yaml::topic("orders", "harbour", 3, 3), &visited]))?;
-        s.cluster_ready("harbour", 3).await?;
-        s.topic_ready("orders").await?;
-        s.topic_ready("visited").await?;
-        let bootstrap = s.addresses("harbour", "outside", 3).await?;
-        let load = s.load_at(&bootstrap, "orders", 3).await?;
+        let (bootstrap, load) = s.harbour(6).await?;
 
         s.say("no operator runs");
         operators(s, 0)?;
