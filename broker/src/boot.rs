@@ -40,7 +40,8 @@ use crate::pod_config::PodConfig;
 use crate::readiness::Startup;
 use crate::shutdown::{Shutdown, Signals};
 use crate::suspects::{self, Suspects};
-use crate::{background, dev, follower, http, internal_secret, isr_task, logging, open_files};
+use crate::{background, dev, follower, http, huge_pages, internal_secret, isr_task, logging};
+use crate::open_files;
 
 /// What looks for something on disk, beside those who read much: it must not wait for them.
 const LOOKUP_THREADS: usize = 2;
@@ -57,6 +58,7 @@ pub fn run(files: &[PathBuf], pod: Option<&Path>, overrides: &[String]) -> Resul
     let config = Arc::new(Config::load(files, overrides)?);
     logging::start();
     open_files::raise_limit();
+    huge_pages::refuse();
     for key in &config.without_effect {
         tracing::warn!(key, "this configuration key has no effect here");
     }

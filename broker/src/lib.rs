@@ -24,6 +24,7 @@ pub mod dispatch;
 mod entries;
 pub mod follower;
 pub mod http;
+mod huge_pages;
 mod internal_secret;
 pub mod isr_task;
 pub mod lag;

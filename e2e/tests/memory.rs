@@ -24,6 +24,21 @@ const MIB: u64 = 1 << 20;
 /// buffer for each connection, and what a broker and its allocator need anyway.
 const RESIDENT_MIB_MAX: u64 = 256 + 64 + 64 + 160;
 
+/// An idle broker was seen to occupy 48 MiB where transparent huge pages are to be had.
+const IDLE_MIB_MAX: u64 = 24;
+
+#[test]
+fn a_broker_that_has_served_a_little_occupies_little() {
+    with_cluster(ClusterConfig::new(1), |cluster| {
+        cluster.admin()?.create_topic("t", 1, 1, &[])?;
+        served(cluster)?;
+        let resident = resident_mib(cluster.process(1)?.id())?;
+        println!("{resident} MiB");
+        ensure!(resident < IDLE_MIB_MAX, "{resident} MiB resident");
+        Ok(())
+    });
+}
+
 #[test]
 fn a_thousand_large_joins_stay_within_the_budget() {
     with_cluster(ClusterConfig::new(1), |cluster| {
