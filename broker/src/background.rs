@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use commitlog::checkpoint::OffsetCheckpoint;
 
-use crate::broker::Broker;
-use crate::{http, partition};
+use server::{Broker, http};
+use storage::partition;
 
 /// Granularity of all schedules, and the longest delay of the shutdown.
 const STEP: Duration = Duration::from_millis(100);
@@ -35,13 +35,15 @@ pub fn start(broker: &Arc<Broker>) -> std::io::Result<Vec<JoinHandle<()>>> {
         spawn("time", run_time)?,
         spawn("checkpoints", run_checkpoints)?,
         spawn("retention", run_retention)?,
-        spawn("log-dirs", |broker| partition::run_log_dirs(&broker.partitions, &broker.shutdown))?,
+        spawn("log-dirs", |broker| {
+            partition::run_log_dirs(&broker.storage.partitions, &broker.shutdown)
+        })?,
     ];
     for _ in 0..SYNC_THREADS {
-        threads.push(spawn("sync", |broker| broker.partitions.outbox().syncs.run())?);
+        threads.push(spawn("sync", |broker| broker.storage.partitions.outbox().syncs.run())?);
     }
     for _ in 0..MAKING_THREADS {
-        threads.push(spawn("logs", |broker| broker.partitions.run_making())?);
+        threads.push(spawn("logs", |broker| broker.storage.partitions.run_making())?);
     }
     Ok(threads)
 }
@@ -78,15 +80,15 @@ fn run_time(broker: &Broker) {
         thread::park_timeout(STEP);
         let now = Instant::now();
         if tick.is_due(now) {
-            broker.partitions.tick();
+            broker.storage.partitions.tick();
         }
         if gauges.is_due(now) {
             http::update_gauges(broker);
         }
     }
     // The threads that sync and make logs have no clock to see the end by.
-    broker.partitions.outbox().syncs.close();
-    broker.partitions.stop_making();
+    broker.storage.partitions.outbox().syncs.close();
+    broker.storage.partitions.stop_making();
 }
 
 fn run_checkpoints(broker: &Broker) {
@@ -98,7 +100,7 @@ fn run_checkpoints(broker: &Broker) {
         thread::park_timeout(STEP);
         let now = Instant::now();
         if flush.is_due(now) {
-            broker.partitions.flush_due();
+            broker.storage.partitions.flush_due();
         }
         let mut kinds = Vec::new();
         if high_watermarks.is_due(now) {
@@ -107,7 +109,7 @@ fn run_checkpoints(broker: &Broker) {
         if recovery_points.is_due(now) {
             kinds.extend([OffsetCheckpoint::RecoveryPoint, OffsetCheckpoint::LogStart]);
         }
-        if let Err(error) = broker.partitions.write_checkpoints(&kinds) {
+        if let Err(error) = broker.storage.partitions.write_checkpoints(&kinds) {
             tracing::error!(%error, "write checkpoints");
             broker.metrics.errors.with_label_values(&["checkpoint"]).inc();
         }
@@ -122,13 +124,13 @@ fn run_retention(broker: &Broker) {
         thread::park_timeout(STEP);
         let now = Instant::now();
         if retention.is_due(now) {
-            broker.partitions.retain();
+            broker.storage.partitions.retain();
         }
         if deletions.is_due(now) {
-            broker.partitions.remove_deleted();
+            broker.storage.partitions.remove_deleted();
         }
         if idle_files.is_due(now) {
-            broker.partitions.close_idle_files();
+            broker.storage.partitions.close_idle_files();
         }
     }
 }

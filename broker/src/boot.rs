@@ -15,33 +15,36 @@ use anyhow::{Context, Result};
 use base::TopicId;
 use commitlog::LogContext;
 use commitlog::fs::DiskFs;
+use config::{Config, Place, cluster_id_of};
+use control::broker_session::{BrokerSession, Identity, Presence, Standing};
+use control::controller_client::ControllerClient;
+use control::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
+use control::isr_task;
+use control::pod_config::PodConfig;
+use coordination::GroupCoordinator;
 use metadata::Endpoint;
 use metadata::config::CORDONED_LOG_DIRS;
+use process::metrics::Metrics;
+use process::shutdown::{Shutdown, Signals};
+use process::{BlockingPool, logging};
 use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
+use server::api::fetch::FetchSessions;
+use server::api::init_producer_id::ProducerIds;
+use server::net::{self, BoundListener, Budget, Places};
+use server::peer::Leaders;
+use server::readiness::Startup;
+use server::suspects::{self, Suspects};
+use server::{Broker, http};
+use storage::log_dirs::{LogDirs, WatchedFs};
+use storage::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
+use storage::{Storage, follower};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::fetch::FetchSessions;
-use crate::api::init_producer_id::ProducerIds;
-use crate::broker::Broker;
-use crate::broker_session::{BrokerSession, Identity, Presence, Standing};
-use crate::config::{self, Config, Place};
-use crate::control::Control;
-use crate::controller_client::ControllerClient;
-use crate::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
-use crate::coordinator_task::GroupCoordinator;
-use crate::log_dirs::{LogDirs, WatchedFs};
-use crate::metrics::Metrics;
-use crate::net::{self, BoundListener, Budget, Places, ReadAhead};
-use crate::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
-use crate::pod_config::PodConfig;
-use crate::readiness::Startup;
-use crate::shutdown::{Shutdown, Signals};
-use crate::suspects::{self, Suspects};
-use crate::{background, dev, follower, http, huge_pages, internal_secret, isr_task, logging};
-use crate::open_files;
+use crate::control_runtime::Control;
+use crate::{background, huge_pages, internal_secret, open_files};
 
 /// What looks for something on disk, beside those who read much: it must not wait for them.
 const LOOKUP_THREADS: usize = 2;
@@ -274,21 +277,28 @@ fn build(
 ) -> Result<Arc<Broker>> {
     let metrics = Arc::new(Metrics::new().context("register metrics")?);
     let pool = |name, threads| {
-        ReadAhead::start(name, threads).with_context(|| format!("start the threads of {name}"))
+        BlockingPool::start(name, threads).with_context(|| format!("start the threads of {name}"))
     };
-    let groups = GroupCoordinator::new(&config);
-    let outbox = Arc::new(Outbox::new(groups.clone(), metrics.clone()));
-    let partitions = Arc::new(Partitions::new(config.clone(), logs, outbox, loaded));
+    let outbox = Arc::new(Outbox::new(metrics.clone()));
+    let groups = GroupCoordinator::new(&config, outbox.clone());
+    let partitions = Partitions::new(config.clone(), logs, outbox, loaded);
+    let storage = Arc::new(Storage {
+        id: config.broker_id,
+        config: config.clone(),
+        shutdown: shutdown.clone(),
+        metrics: metrics.clone(),
+        partitions: Arc::new(partitions),
+        throttles: Arc::default(),
+    });
     Ok(Arc::new(Broker {
         id: config.broker_id,
         shutdown,
         controller: ControllerClient::new(quorum.clone(), mailbox),
         quorum,
-        partitions,
+        storage,
         groups,
         producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
-        throttles: Arc::default(),
         suspects: Suspects::default(),
         places: Places::new(open_files::connections_max(), metrics.connections.clone()),
         memory: Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max),
@@ -367,17 +377,6 @@ fn cluster_id(config: &Config, loaded: &LoadedLogs) -> String {
     cluster_id_of(&voters.join(","))
 }
 
-/// The id of a cluster that all its brokers can name without asking each other.
-pub(crate) fn cluster_id_of(text: &str) -> String {
-    base::TopicId::from_random(fnv_128(text.as_bytes())).to_string()
-}
-
-fn fnv_128(bytes: &[u8]) -> u128 {
-    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(BASIS, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(PRIME))
-}
-
 /// What clients are told; a port of 0 is replaced by the one that was bound.
 fn presence(place: &Place, bound_ports: &[u16]) -> Presence {
     let endpoint = |(told, bound): (&config::Endpoint, &u16)| Endpoint {
@@ -394,7 +393,7 @@ fn presence(place: &Place, bound_ports: &[u16]) -> Presence {
 
 /// Waits until an image was applied; false if the broker stops before.
 async fn has_metadata(broker: &Broker) -> bool {
-    let mut applied = broker.partitions.applied();
+    let mut applied = broker.storage.partitions.applied();
     tokio::select! {
         first = applied.wait_for(|offset| *offset >= 0) => first.is_ok(),
         () = broker.shutdown.connections_closing() => false,
@@ -405,7 +404,7 @@ impl Running {
     fn start_threads(&mut self) -> Result<()> {
         let broker = self.broker.clone();
         let applier = std::thread::Builder::new().name("metadata".into()).spawn(move || {
-            partition::run_applier(&broker.partitions, &broker.quorum, &broker.shutdown);
+            partition::run_applier(&broker.storage.partitions, &broker.quorum, &broker.shutdown);
         });
         self.threads.push(applier.context("start the metadata thread")?);
         self.threads.extend(background::start(&self.broker).context("start background threads")?);
@@ -450,19 +449,23 @@ impl Running {
             presence,
             awaited,
             broker.controller.clone(),
-            broker.partitions.clone(),
+            broker.storage.partitions.clone(),
             config.session.heartbeat_interval_ms,
             broker.quorum.session(),
         );
         self.standing = standing;
         self.control.run(&mut self.tasks, session.run(broker.shutdown.clone()));
-        self.control.run(&mut self.tasks, isr_task::run(broker.clone()));
+        self.control
+            .run(&mut self.tasks, isr_task::run(broker.storage.clone(), broker.controller.clone()));
         self.control.run(&mut self.tasks, retire_if_unreadable(broker.clone()));
         self.tasks.spawn(set_strays_aside(broker.clone(), self.standing.clone()));
     }
 
     fn start_data(&mut self, clients: Vec<BoundListener>) {
-        self.tasks.spawn(follower::run(self.broker.clone()));
+        let storage = self.broker.storage.clone();
+        let leaders = Arc::new(Leaders::new(storage.clone(), self.broker.guard.clone()));
+        self.tasks.spawn(follower::run(storage, leaders));
+        self.tasks.spawn(self.broker.groups.clone().run(self.broker.shutdown.clone()));
         self.tasks.spawn(suspects::run(self.broker.clone()));
         for listener in clients {
             let broker = self.broker.clone();
@@ -527,7 +530,7 @@ impl Running {
                 // A panic there was reported when it happened.
                 let _ = thread.join();
             }
-            closing.partitions.close(epoch)
+            closing.storage.partitions.close(epoch)
         });
         closed.await.context("close the logs")??;
         broker.quorum.shutdown().await;
@@ -567,7 +570,8 @@ async fn set_strays_aside(broker: Arc<Broker>, mut standing: watch::Receiver<Sta
     tokio::select! {
         unfenced = unfenced => {
             if unfenced {
-                broker.lookups.clone().run(move || broker.partitions.set_strays_aside()).await;
+                let partitions = broker.storage.partitions.clone();
+                broker.lookups.run(move || partitions.set_strays_aside()).await;
             }
         }
         () = shutdown.connections_closing() => {}

@@ -2,19 +2,9 @@
 //! made at its first start. The latter is enough for a broker that is its own cluster, and is
 //! handed to the others by whoever lets it grow.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
+use config::{Config, internal_secret_file};
 use quorum::secret::{Guard, Secret};
-
-use crate::config::Config;
-
-const FILE: &str = "internal.secret";
-
-/// In the directory of the metadata log.
-pub(crate) fn own_file(dir: &Path) -> PathBuf {
-    dir.join(FILE)
-}
 
 pub(crate) fn guard(config: &Config) -> Result<Guard> {
     let secret = match &config.secret.file {
@@ -24,7 +14,7 @@ pub(crate) fn guard(config: &Config) -> Result<Guard> {
         None => {
             std::fs::create_dir_all(&config.metadata_log_dir)
                 .context("create the metadata directory")?;
-            Secret::read_or_make(&own_file(&config.metadata_log_dir))
+            Secret::read_or_make(&internal_secret_file(&config.metadata_log_dir))
                 .context("make the secret of the internal listener")?
         }
     };

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use broker::config::ConfigError;
-use broker::dev::EXIT_CONFIG;
 use clap::{Parser, Subcommand};
+use config::ConfigError;
+use dev::EXIT_CONFIG;
 use rustix::process::Signal;
 
 #[global_allocator]
@@ -38,9 +38,9 @@ enum Command {
         exit_with_parent: bool,
     },
     /// Run a cluster on this machine.
-    Dev(broker::dev::DevArgs),
+    Dev(dev::DevArgs),
     /// Produce to a cluster and consume again: does it work from here?
-    Check(broker::check::CheckArgs),
+    Check(dev::check::CheckArgs),
 }
 
 fn main() -> ExitCode {
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             broker::boot::run(&config, pod_config.as_deref(), &overrides)
         }
         Command::Dev(args) => broker::boot::run_dev(args),
-        Command::Check(args) => broker::check::run(args),
+        Command::Check(args) => dev::check::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,9 +5,9 @@
 mod support;
 
 use base::{BrokerId, ErrorCode};
-use broker::broker_proof::{AUTHENTICATE_VERSION, HANDSHAKE_VERSION, MECHANISM, Prover};
 use bytes::Bytes;
 use client::{Connection, Options};
+use server::peer::proof::{AUTHENTICATE_VERSION, HANDSHAKE_VERSION, MECHANISM};
 use support::*;
 use wire::Str;
 use wire::messages::fetch_request::ReplicaState;
@@ -82,7 +82,7 @@ async fn connect(rig: &Rig, client_id: &str) -> Connection {
 }
 
 async fn prove(rig: &Rig, connection: &Connection) {
-    let prover = Prover::new(&rig.running.broker, BrokerId(SELF)).unwrap();
+    let prover = rig.running.broker.prover(BrokerId(SELF)).unwrap();
     let offered = connection.call(&prover.handshake(), HANDSHAKE_VERSION).await.unwrap();
     assert!(prover.is_offered(&offered).unwrap());
     let challenge = connection.call(&prover.first(), AUTHENTICATE_VERSION).await.unwrap();

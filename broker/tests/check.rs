@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::boot::start;
-use broker::check::{CheckArgs, Limit, check};
-use broker::config::Config;
 use client::{Connection, Options};
+use config::Config;
+use dev::check::{CheckArgs, Limit, check};
 use wire::messages::MetadataRequest;
 
 fn args(bootstrap: &str, timeout: Duration) -> CheckArgs {

@@ -207,7 +207,7 @@ async fn what_cannot_be_served_ends_the_connection_or_says_what_can() {
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_by_kind_and_by_timestamp() {
     let rig = Rig::start().await;
-    let before = broker::clock::wall_ms();
+    let before = process::clock::wall_ms();
     for _ in 0..5 {
         rig.produce(0, batch(10, 10)).await;
     }

@@ -103,7 +103,7 @@ async fn every_api_answers_at_every_version() {
     quorum(&mut sweep).await;
     absent(&mut sweep).await;
     topics(&mut sweep).await;
-    let served: BTreeSet<ApiKey> = broker::dispatch::served().map(|(api, _)| api).collect();
+    let served: BTreeSet<ApiKey> = server::dispatch::served().map(|(api, _)| api).collect();
     assert_eq!(sweep.swept, served, "every served API is swept, and no other");
     let Sweep { running, connection, .. } = sweep;
     drop(connection);
@@ -126,7 +126,7 @@ async fn records(sweep: &mut Sweep, id: base::TopicId) {
     use wire::messages::{fetch_request as f, list_offsets_request as l};
     use wire::messages::{offset_for_leader_epoch_request as e, produce_request as p};
     let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder.append(broker::clock::wall_ms(), None, Some(b"value"), &[]);
+    builder.append(process::clock::wall_ms(), None, Some(b"value"), &[]);
     let batch = Bytes::from(builder.finish());
     let data = |index, records| p::PartitionProduceData { index, records };
     let produce = |name: &str, topic_id| ProduceRequest {

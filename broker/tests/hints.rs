@@ -83,7 +83,7 @@ impl Pair {
             Pair { brokers: [first, second], connection, topic_id: TopicId::ZERO, _dirs: dirs };
         let topic_id = pair.create(TOPIC, &[1, 2]).await;
         // Broker 2 has heard of it when it leads its own partition.
-        until(async || pair.brokers[1].broker.partitions.find(TOPIC, 1).ok()).await;
+        until(async || pair.brokers[1].broker.storage.partitions.find(TOPIC, 1).ok()).await;
         Pair { topic_id, ..pair }
     }
 

@@ -132,7 +132,7 @@ fn transactional_batch() -> Vec<u8> {
         ..Default::default()
     };
     let mut builder = BatchBuilder::new(options);
-    builder.append(broker::clock::wall_ms(), None, Some(b"pending"), &[]);
+    builder.append(process::clock::wall_ms(), None, Some(b"pending"), &[]);
     builder.finish()
 }
 
@@ -159,7 +159,7 @@ async fn a_transaction_that_nothing_can_end_is_not_begun() {
 async fn a_committed_read_below_an_open_transaction_waits_without_spinning() {
     let rig = Rig::start().await;
     rig.produce(0, batch(1, 10)).await;
-    let partition = rig.running.broker.partitions.find(TOPIC, 0).unwrap();
+    let partition = rig.running.broker.storage.partitions.find(TOPIC, 0).unwrap();
     partition.append(&transactional_batch(), 1, None).unwrap();
     let poll = FetchRequest {
         max_wait_ms: 20_000,
@@ -194,7 +194,7 @@ async fn a_log_directory_has_one_broker_at_a_time() {
 fn bomb(compression: Compression, mib: usize) -> Vec<u8> {
     let mut builder = BatchBuilder::new(BatchOptions { compression, ..Default::default() });
     for _ in 0..mib {
-        builder.append(broker::clock::wall_ms(), None, Some(&vec![0; 1 << 20]), &[]);
+        builder.append(process::clock::wall_ms(), None, Some(&vec![0; 1 << 20]), &[]);
     }
     builder.finish()
 }

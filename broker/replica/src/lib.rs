@@ -1,7 +1,7 @@
 //! The pure core of one replica of one partition: role, log end, high watermark, ISR, epochs and
 //! the produces that wait for a commit. It takes `(now, event)` and returns effects; the driver
-//! (`broker/src/partition`, or the simulator) owns the log and carries the effects out, under the
-//! same short critical section, in the order in which they were emitted.
+//! (`broker/storage/src/partition`, or the simulator) owns the log and carries the effects out,
+//! under the same short critical section, in the order in which they were emitted.
 //!
 //! Positions, as `Partition::validate` asserts them after every event in tests and simulations:
 //! log start <= high watermark <= log end, last stable offset <= high watermark; epochs only grow;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use base::{ErrorCode, TopicId};
 use broker::boot::{Running, start};
-use broker::config::Config;
 use bytes::Bytes;
 use client::{Connection, Options};
+use config::Config;
 use record::{BatchBuilder, BatchOptions};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -90,7 +90,7 @@ impl Rig {
         let topic_id = timeout(Duration::from_secs(20), created).await.unwrap();
         // The answer does not wait for the logs: a client that comes too soon is told to ask again.
         let led = async {
-            while (0..3).any(|p| running.broker.partitions.find(TOPIC, p).is_err()) {
+            while (0..3).any(|p| running.broker.storage.partitions.find(TOPIC, p).is_err()) {
                 sleep(Duration::from_millis(5)).await;
             }
         };
@@ -132,7 +132,7 @@ impl Rig {
 /// A batch of `count` records with values of `size` bytes.
 pub fn batch(count: usize, size: usize) -> Vec<u8> {
     let mut builder = BatchBuilder::new(BatchOptions::default());
-    let now = broker::clock::wall_ms();
+    let now = process::clock::wall_ms();
     for i in 0..count {
         builder.append(now, Some(&(i as u32).to_be_bytes()), Some(&vec![7; size]), &[]);
     }

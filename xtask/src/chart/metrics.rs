@@ -11,8 +11,10 @@ use crate::run::root;
 
 const PREFIX: &str = "barnabas_";
 /// Where metrics are registered, and what is put before the names there. The longer prefix first.
-const SOURCES: &[(&str, &str)] =
-    &[("barnabas_operator_", "operator/src/runtime/metrics.rs"), (PREFIX, "broker/src/metrics.rs")];
+const SOURCES: &[(&str, &str)] = &[
+    ("barnabas_operator_", "operator/src/runtime/metrics.rs"),
+    (PREFIX, "broker/process/src/metrics.rs"),
+];
 /// What a histogram adds to its name.
 const ADDED: &[&str] = &["_bucket", "_count", "_sum"];
 

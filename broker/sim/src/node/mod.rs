@@ -1,5 +1,6 @@
 //! A broker: a process that comes and goes, and a disk that stays. The process is a driver around
-//! the cores, kept as close to `broker/src/partition` and its neighbours as one loop allows.
+//! the cores, kept as close to `broker/storage/src/partition` and its neighbours as one loop
+//! allows.
 
 mod control;
 mod follow;

@@ -1,0 +1,113 @@
+//! The configuration of one broker: strings become types here and nowhere later. Keys are Kafka's
+//! keys with Kafka's defaults (`metadata::config::broker_key`); a key or value that is wrong is
+//! refused by name, a key that tunes something this broker does not have is accepted with a
+//! warning, and a key whose value would promise something the broker does not do (security, quotas)
+//! is refused unless it has its default.
+
+mod cluster_id;
+mod error;
+mod listener;
+mod parse;
+mod pod;
+mod properties;
+mod sections;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::BrokerId;
+use metadata::config::broker_key;
+
+pub use cluster_id::{cluster_id_of, internal_secret_file};
+pub use error::ConfigError;
+pub use listener::{Endpoint, Voter, parse_host_port};
+pub use pod::Place;
+pub use properties::{PropertiesError, parse as parse_properties};
+pub use sections::{
+    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SecretConfig,
+    SessionConfig, TopicConfig,
+};
+
+/// Everything the process is told at its start. Never changes afterwards; what may change at run
+/// time lives in the metadata image.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    pub broker_id: BrokerId,
+    /// Whether this broker may be a voter of the metadata quorum.
+    pub is_controller: bool,
+    /// Client listeners to bind.
+    pub listeners: Vec<Endpoint>,
+    /// What clients are told, one per client listener.
+    pub advertised: Vec<Endpoint>,
+    /// Name of the listener that brokers use among each other.
+    pub inter_broker_listener: String,
+    /// Address of the internal listener (quorum and broker sessions) to bind.
+    pub controller_listener: Endpoint,
+    /// What the other brokers are told about the internal listener.
+    pub controller_advertised: Endpoint,
+    pub voters: Vec<Voter>,
+    pub cluster_id: Option<String>,
+    pub rack: Option<String>,
+    /// Directories of the logs; the first one takes the metadata log by default.
+    pub log_dirs: Vec<PathBuf>,
+    pub metadata_log_dir: PathBuf,
+    pub controlled_shutdown: bool,
+    pub worker_threads: usize,
+    pub http_listener: Option<SocketAddr>,
+    /// Series of consumer lag that the metrics may have.
+    pub lag_series_max: usize,
+    pub net: NetConfig,
+    pub log: LogConfig,
+    pub topic: TopicConfig,
+    pub replica: ReplicaConfig,
+    pub group: GroupConfig,
+    pub offsets: OffsetsConfig,
+    pub session: SessionConfig,
+    pub quorum: QuorumConfig,
+    pub secret: SecretConfig,
+    /// What the file and the overrides set, as text.
+    pub explicit: Arc<BTreeMap<String, String>>,
+    /// Keys that are set without effect, for a warning at start.
+    pub without_effect: Vec<String>,
+    /// Keys of older Kafkas and of others, with what is known of them, for the same.
+    pub ignored: Vec<(String, String)>,
+}
+
+impl Config {
+    /// Reads properties files, later ones over earlier ones, and applies `key=value` overrides on
+    /// top.
+    pub fn load(files: &[PathBuf], overrides: &[String]) -> Result<Config, ConfigError> {
+        let mut properties = BTreeMap::new();
+        for path in files {
+            let file =
+                |problem: String| ConfigError::File { path: path.display().to_string(), problem };
+            let text = std::fs::read_to_string(path).map_err(|e| file(e.to_string()))?;
+            properties.extend(parse_properties(&text).map_err(|e| file(e.to_string()))?);
+        }
+        for item in overrides {
+            let (key, value) =
+                item.split_once('=').ok_or_else(|| ConfigError::Override(item.clone()))?;
+            properties.insert(key.trim().to_owned(), value.trim().to_owned());
+        }
+        Config::from_properties(properties)
+    }
+
+    /// Checks every key and value.
+    pub fn from_properties(properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
+        parse::config(properties)
+    }
+
+    /// The text of a key: set explicitly, or its default.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        match self.explicit.get(name) {
+            Some(value) => Some(value),
+            None => broker_key(name).and_then(|key| key.default),
+        }
+    }
+}

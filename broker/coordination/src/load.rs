@@ -1,0 +1,105 @@
+//! Loading a shard: replay of its partition's log from the start to the end that it has when the
+//! leadership begins. Nobody else appends to it, so that end does not move.
+
+use std::io;
+
+use base::Offset;
+use bytes::Bytes;
+use commitlog::{Access, FetchSlice, ReadError};
+use coordinator::{GroupConfig, GroupRecord, GroupShard};
+use record::{BatchError, DECOMPRESSED_BYTES_MAX};
+
+use storage::partition::Partition;
+
+/// Bytes read at a time, unless one batch is larger.
+const CHUNK_BYTES: usize = 1 << 20;
+
+#[derive(thiserror::Error, Debug)]
+pub(super) enum LoadShardError {
+    #[error("read the log: {0}")]
+    Read(#[from] ReadError),
+    #[error("read a segment: {0}")]
+    Segment(#[from] io::Error),
+    #[error("batch at offset {0} is damaged")]
+    Damaged(Offset),
+}
+
+/// Reads the whole log into a new shard; returns it with the log's end. Waits for the disk.
+pub(super) fn load(
+    partition: &Partition,
+    config: GroupConfig,
+) -> Result<(GroupShard, Offset), LoadShardError> {
+    let reader = partition.reader();
+    let end = reader.end_offset();
+    let mut shard = GroupShard::new(config);
+    let mut next = reader.start_offset();
+    let mut chunk = Vec::new();
+    while next < end {
+        let Some(slice) = reader.read(next, CHUNK_BYTES, end, true, Access::Blocking)? else {
+            break;
+        };
+        read_slice(&slice, &mut chunk)?;
+        let after = replay_chunk(&mut shard, &chunk, next)?;
+        if after <= next {
+            return Err(LoadShardError::Damaged(next));
+        }
+        next = after;
+    }
+    Ok((shard, end))
+}
+
+fn read_slice(slice: &FetchSlice, chunk: &mut Vec<u8>) -> io::Result<()> {
+    chunk.resize(slice.len, 0);
+    let mut filled = 0;
+    while filled < chunk.len() {
+        match slice.file.read_at(&mut chunk[filled..], slice.position + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    chunk.truncate(filled);
+    Ok(())
+}
+
+/// Replays the whole batches of a chunk; returns the offset after the last of them.
+fn replay_chunk(
+    shard: &mut GroupShard,
+    chunk: &[u8],
+    from: Offset,
+) -> Result<Offset, LoadShardError> {
+    let mut next = from;
+    for batch in record::batches(chunk) {
+        let batch = match batch {
+            Ok(batch) => batch,
+            // The chunk ends within a batch, which begins the next one.
+            Err(BatchError::Truncated { .. }) => break,
+            Err(_) => return Err(LoadShardError::Damaged(next)),
+        };
+        batch.check_crc().map_err(|_| LoadShardError::Damaged(next))?;
+        next = batch.header.next_offset();
+        // Markers of transactions say nothing of groups; offsets of transactions are not served.
+        if batch.header.is_control() || batch.header.is_transactional() {
+            continue;
+        }
+        let damaged = |_| LoadShardError::Damaged(batch.header.base_offset);
+        let records = record::records(&batch, DECOMPRESSED_BYTES_MAX).map_err(damaged)?;
+        for record in records.iter() {
+            let record = record.map_err(damaged)?;
+            if record.offset >= from {
+                replay(shard, record.offset, record.key, record.value);
+            }
+        }
+    }
+    Ok(next)
+}
+
+fn replay(shard: &mut GroupShard, offset: Offset, key: Option<&[u8]>, value: Option<&[u8]>) {
+    let Some(key) = key else { return };
+    let value = value.map(Bytes::copy_from_slice);
+    match GroupRecord::decode(Bytes::copy_from_slice(key), value) {
+        Ok(Some(record)) => shard.replay(record),
+        Ok(None) => {}
+        // One group's record cannot be understood: the others are served all the same.
+        Err(error) => tracing::error!(offset, %error, "skip a record of {}", super::OFFSETS_TOPIC),
+    }
+}

@@ -1,0 +1,271 @@
+//! The task of one shard: waits for requests, deadlines and the high watermark, and performs what
+//! the core answers. It never waits for anything while it performs.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base::{ErrorCode, LeaderEpoch, Offset};
+use coordinator::{AppendId, Effect, GroupConfig, GroupRecord, GroupReply, GroupShard, Ticket};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::append;
+use super::high_watermark::HighWatermark;
+use super::load::load;
+use super::mailbox::{Command, Deletions};
+use process::clock;
+use storage::partition::Partition;
+
+/// Requests handled in one round, whose records share a batch.
+const ROUND_REQUESTS_MAX: usize = 64;
+/// Pause before a load that failed is tried again.
+const LOAD_RETRY: Duration = Duration::from_secs(1);
+
+/// What a task starts with.
+pub(super) struct ShardTask {
+    pub(super) partition: Arc<Partition>,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) config: GroupConfig,
+    pub(super) is_loaded: Arc<AtomicBool>,
+    pub(super) deletions: Arc<Deletions>,
+}
+
+impl ShardTask {
+    /// Loads the shard and serves it until `stopped` resolves, which it does by being dropped on
+    /// the other side.
+    pub(super) async fn run(
+        self,
+        mut commands: mpsc::Receiver<Command>,
+        mut stopped: oneshot::Receiver<()>,
+    ) {
+        let shard = tokio::select! {
+            biased;
+            _ = &mut stopped => return,
+            shard = self.load() => shard,
+        };
+        let mut running = Running {
+            high_watermark: HighWatermark::new(self.partition.clone(), self.epoch),
+            partition: self.partition,
+            epoch: self.epoch,
+            shard,
+            deletions: self.deletions,
+            tickets: HashMap::new(),
+            next_ticket: 0,
+            appended: VecDeque::new(),
+        };
+        running.start();
+        self.is_loaded.store(true, Ordering::Release);
+        running.serve(&mut commands, &mut stopped).await;
+        running.unload();
+        commands.close();
+        while let Ok(command) = commands.try_recv() {
+            if let Command::Request(request, answer, _) = command {
+                let _ = answer.send(request.refuse(ErrorCode::NotCoordinator));
+            }
+        }
+    }
+
+    /// Replays the log, and waits until all of it is committed: what is served must not be taken
+    /// back by a failover. That is at once if no commit was under way when the leader changed, with
+    /// as few replicas in sync as there may be.
+    ///
+    /// Apache Kafka serves what lies below the high watermark meanwhile. That is only what this
+    /// leader heard to be committed: the one before may have told members of later commits, and
+    /// only the other replicas know. Whoever resumed from the older offset would go back, so here
+    /// clients are told to wait (COORDINATOR_LOAD_IN_PROGRESS, which they retry).
+    async fn load(&self) -> GroupShard {
+        let started = clock::monotonic_ms();
+        loop {
+            let (partition, config) = (self.partition.clone(), self.config.clone());
+            let loading = tokio::task::spawn_blocking(move || load(&partition, config));
+            match loading.await {
+                Ok(Ok((shard, end))) => {
+                    let mut committed = HighWatermark::new(self.partition.clone(), self.epoch);
+                    committed.reaches(end).await;
+                    let ms = clock::monotonic_ms() - started;
+                    tracing::debug!(partition = %self.partition.id, end, ms, "loaded groups");
+                    return shard;
+                }
+                Ok(Err(error)) => {
+                    tracing::error!(partition = %self.partition.id, %error, "load groups");
+                }
+                // Only at the end of the process.
+                Err(_) => {}
+            }
+            sleep(LOAD_RETRY).await;
+        }
+    }
+}
+
+/// A loaded shard with everything that waits for it.
+struct Running {
+    partition: Arc<Partition>,
+    epoch: LeaderEpoch,
+    shard: GroupShard,
+    deletions: Arc<Deletions>,
+    high_watermark: HighWatermark,
+    /// Requests without a reply yet; bounded by the requests that connections may have in flight.
+    tickets: HashMap<Ticket, oneshot::Sender<GroupReply>>,
+    next_ticket: u64,
+    /// Appends in the log, oldest first, with the offset that commits them.
+    appended: VecDeque<(Offset, AppendId)>,
+}
+
+impl Running {
+    fn start(&mut self) {
+        self.shard.start(clock::monotonic_ms());
+    }
+
+    async fn serve(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        stopped: &mut oneshot::Receiver<()>,
+    ) {
+        let mut round = Vec::with_capacity(ROUND_REQUESTS_MAX);
+        loop {
+            let now_ms = clock::monotonic_ms();
+            let deadline = self.shard.next_deadline().map(|at_ms| until(at_ms, now_ms));
+            tokio::select! {
+                biased;
+                _ = &mut *stopped => return,
+                received = commands.recv_many(&mut round, ROUND_REQUESTS_MAX) => {
+                    if received == 0 {
+                        return;
+                    }
+                }
+                () = self.high_watermark.risen() => {}
+                () = self.deletions.posted() => {}
+                () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => {}
+            }
+            self.round(&mut round, commands.is_empty());
+        }
+    }
+
+    /// Everything that can be done now. `is_all`: no command waits behind these.
+    fn round(&mut self, commands: &mut Vec<Command>, is_all: bool) {
+        let now_ms = clock::monotonic_ms();
+        self.shard.set_offsets_of_time(clock::wall_ms() - now_ms, clock::expiry_ms() - now_ms);
+        let mut effects = Vec::new();
+        for command in commands.drain(..) {
+            match command {
+                Command::Request(request, answer, after) => {
+                    self.drop_topics(now_ms, after, &mut effects);
+                    self.next_ticket += 1;
+                    let ticket = Ticket(self.next_ticket);
+                    self.tickets.insert(ticket, answer);
+                    self.shard.handle(now_ms, ticket, request, &mut effects);
+                }
+                Command::Positions(max, answer) => {
+                    let some = self.shard.positions().take(max).collect();
+                    let _ = answer.send((some, self.shard.positions_len()));
+                }
+            }
+        }
+        if is_all {
+            self.drop_topics(now_ms, u64::MAX, &mut effects);
+        }
+        if self.shard.next_deadline().is_some_and(|at_ms| at_ms <= now_ms) {
+            self.shard.tick(now_ms, &mut effects);
+        }
+        self.perform(effects);
+        self.note_committed();
+    }
+
+    /// Forgets what was committed of the topics in the first so many deletions.
+    fn drop_topics(&mut self, now_ms: i64, before: u64, effects: &mut Vec<Effect>) {
+        while let Some(topics) = self.deletions.take_before(before) {
+            self.shard.topics_deleted(now_ms, &topics, effects);
+        }
+    }
+
+    /// Gives replies out and appends records; what follows from failed appends is performed too.
+    fn perform(&mut self, mut effects: Vec<Effect>) {
+        while !effects.is_empty() {
+            let mut appends = Vec::new();
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Reply { ticket, reply } => self.reply(ticket, reply),
+                    Effect::Append { id, records } => appends.push((id, records)),
+                }
+            }
+            self.append(&appends, &mut effects);
+        }
+    }
+
+    fn reply(&mut self, ticket: Ticket, reply: GroupReply) {
+        let answer = self.tickets.remove(&ticket);
+        debug_assert!(answer.is_some(), "a ticket is answered once");
+        // The client may be gone.
+        let _ = answer.map(|answer| answer.send(reply));
+    }
+
+    fn append(&mut self, appends: &[(AppendId, Vec<GroupRecord>)], effects: &mut Vec<Effect>) {
+        let (batches, unencodable) = append::batches(appends, clock::wall_ms());
+        let mut failed = unencodable.map(|id| (id, ErrorCode::UnknownServerError));
+        for (at, batch) in batches.iter().enumerate() {
+            match self.partition.append_as_coordinator(&batch.bytes, self.epoch, None) {
+                Ok(appended) => {
+                    self.appended.push_back((appended.info.last_offset + 1, batch.last));
+                }
+                Err(error) => {
+                    tracing::warn!(partition = %self.partition.id, error = %error.code, "append");
+                    failed = Some((batch.first, error.code));
+                    if let Some(next) = batches.get(at + 1) {
+                        // These failed by their place only; they may be tried again.
+                        self.failed(next.first, ErrorCode::NotEnoughReplicas, effects);
+                    }
+                    break;
+                }
+            }
+        }
+        if let Some((first, error)) = failed {
+            self.failed(first, error, effects);
+        }
+    }
+
+    fn failed(&mut self, first: AppendId, error: ErrorCode, effects: &mut Vec<Effect>) {
+        self.shard.append_failed(clock::monotonic_ms(), first, error, effects);
+    }
+
+    /// Tells the core what is committed, and asks for news if something is not.
+    fn note_committed(&mut self) {
+        loop {
+            if !self.appended.is_empty() {
+                self.high_watermark.arm();
+            }
+            // The leadership is gone, or will be back in another epoch: who waits is told so when
+            // the shard is unloaded.
+            let Some(reached) = self.high_watermark.get() else { return };
+            let mut last = None;
+            while let Some((_, id)) = self.appended.pop_front_if(|(end, _)| *end <= reached) {
+                last = Some(id);
+            }
+            let Some(id) = last else { return };
+            let mut effects = Vec::new();
+            self.shard.committed(clock::monotonic_ms(), id, &mut effects);
+            self.perform(effects);
+        }
+    }
+
+    fn unload(self) {
+        let Running { shard, mut tickets, .. } = self;
+        let mut effects = Vec::new();
+        shard.unload(&mut effects);
+        for effect in effects {
+            if let Effect::Reply { ticket, reply } = effect {
+                let _ = tickets.remove(&ticket).map(|answer| answer.send(reply));
+            }
+        }
+        debug_assert!(tickets.is_empty(), "an unloaded shard has answered everybody");
+    }
+}
+
+fn until(at_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis(at_ms.saturating_sub(now_ms).max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+#[path = "shard_task_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! What a leader learns of a follower from its fetches, over a partition alone.
+#![allow(clippy::unwrap_used)]
+
+use base::TopicId;
+use futures::FutureExt;
+use wire::Str;
+
+use super::super::want::{Update, WantKey};
+use super::*;
+use storage::partition::testing::{ME, OTHER, Rig, TOPIC_ID, batch};
+
+fn named(topic_id: TopicId, epoch: i32) -> Update {
+    Update {
+        key: WantKey { topic: Str::default(), topic_id, number: 0 },
+        fetch_offset: 0,
+        current_leader_epoch: epoch,
+        last_fetched_epoch: -1,
+        log_start: -1,
+        bytes_max: 1 << 20,
+    }
+}
+
+/// The code that the follower is told for its partition.
+fn answered(rig: &Rig, reader: &Reader, session: &mut SessionState) -> ErrorCode {
+    let index = session.take_dirty()[0];
+    match reader.plan_at(&rig.partitions, session, index).unwrap() {
+        Ok(_) => ErrorCode::None,
+        Err(refused) => refused.code,
+    }
+}
+
+/// A follower whose request was handled before the replica here was told that it leads.
+fn too_early() -> (Rig, Reader, SessionState) {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(OTHER, 1);
+    let reader = Reader::Follower { id: OTHER, epoch: 1, eligible: true };
+    let mut session = SessionState::new();
+    session.update(&rig.partitions, named(TOPIC_ID, 2));
+    reader.note_positions(&mut session);
+    (rig, reader, session)
+}
+
+/// The follower is told no error, and the leader knows where it stands.
+fn assert_heard(rig: &Rig, reader: &Reader, session: &mut SessionState) {
+    assert_eq!(answered(rig, reader, session), ErrorCode::None);
+    let proposed = rig.partitions.outbox().isr_proposals.take().now_or_never();
+    assert!(proposed.is_some(), "the leader does not know where its follower stands");
+}
+
+#[test]
+fn a_follower_that_came_before_its_leader_knew_is_heard_when_it_asks_again() {
+    let (rig, reader, mut session) = too_early();
+    assert!(answered(&rig, &reader, &mut session).is_error());
+
+    rig.assign(ME, 2);
+    session.update(&rig.partitions, named(TOPIC_ID, 2));
+    reader.note_positions(&mut session);
+    assert_heard(&rig, &reader, &mut session);
+}
+
+#[test]
+fn a_position_that_was_refused_is_noted_with_the_plan_that_succeeds() {
+    let (rig, reader, mut session) = too_early();
+    // Metadata comes between the two.
+    rig.assign(ME, 2);
+    assert_heard(&rig, &reader, &mut session);
+}
+
+fn look_for_news(session: &mut SessionState) -> Vec<u32> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match session.poll_news(&mut cx) {
+        std::task::Poll::Ready(news) => news,
+        std::task::Poll::Pending => Vec::new(),
+    }
+}
+
+/// `fetch.min.bytes` with many small appends: each of them is counted, and all are read once.
+#[test]
+fn what_is_not_enough_yet_is_counted_and_not_read() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let reader = Reader::Consumer { isolation: Isolation::ReadUncommitted };
+    let mut session = SessionState::new();
+    session.update(&rig.partitions, named(TOPIC_ID, 1));
+    let size = batch().len();
+    let limits = Limits { bytes_min: 10 * size, bytes_max: 1 << 20 };
+    let mut round = Round::default();
+    let mut weigh = |news: &[u32], session: &mut SessionState| {
+        round.weigh(&rig.partitions, &reader, &limits, session, news)
+    };
+    assert!(!weigh(&[0], &mut session), "registers with an idle partition");
+    let partition = rig.partitions.find("t", 0).unwrap();
+    for count in 1..=10 {
+        partition.append(&batch(), 1, None).unwrap();
+        let news = look_for_news(&mut session);
+        assert_eq!(news, [0], "told of append {count}");
+        assert_eq!(weigh(&news, &mut session), count == 10, "{count} of 10");
+    }
+    // Something else to tell is worth a look at once.
+    rig.assign(OTHER, 2);
+    assert!(weigh(&[0], &mut session));
+}
+
+/// A session of many partitions costs what its request names, not what it holds.
+#[test]
+fn positions_are_noted_once_for_what_a_request_names() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let mut session = SessionState::new();
+    session.update(&rig.partitions, named(TOPIC_ID, 1));
+    assert_eq!(session.take_updated(), [0]);
+    assert!(session.take_updated().is_empty());
+    session.begin_response();
+    assert_eq!(session.untold().count(), 1);
+    session.is_told(0);
+    assert_eq!(session.untold().count(), 0);
+    session.begin_response();
+    assert_eq!(session.untold().count(), 1);
+}

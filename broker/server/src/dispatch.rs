@@ -1,0 +1,385 @@
+//! From a frame to its handler: one exhaustive match over the APIs of the protocol. An API that is
+//! not served is not advertised, and a request for it ends the connection, as in Kafka.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use wire::header::{RequestHeader, ResponseHeader};
+use wire::messages::*;
+use wire::{ApiKey, DecodeError, Message, Reader, Writer};
+
+use crate::access::Sender;
+use crate::api;
+use crate::broker::Broker;
+use crate::net::{ConnectionInfo, Input, Lent, Reply, Started};
+use crate::peer::proof::Proving;
+use crate::request::RequestContext;
+use process::metrics::{UNKNOWN_API, api_index};
+
+/// Frames up to this size are copied: whoever keeps a part of one must not keep the buffer.
+const COPIED_BYTES_MAX: usize = 64 * 1024;
+/// Larger ones take too long to decode for a network thread.
+const SHORT_BYTES_MAX: usize = 1 << 20;
+/// What a request may take when it is decoded: several times its frame, and whatever small ones
+/// do. Only one that was made to take more does.
+const DECODED_BYTES_FREE: usize = 4 << 20;
+const DECODED_FACTOR: usize = 8;
+
+/// What dispatch remembers of a connection.
+pub struct Session {
+    info: Arc<ConnectionInfo>,
+    /// The client id of the last request: most requests repeat it.
+    client_id: Arc<str>,
+    /// Whether the other end is a broker.
+    proving: Proving,
+}
+
+impl Session {
+    pub fn new(info: Arc<ConnectionInfo>) -> Session {
+        Session { info, client_id: "".into(), proving: Proving::default() }
+    }
+}
+
+type Call = fn(&Arc<Broker>, RequestContext, &mut Reader) -> Started;
+
+enum Handler {
+    /// Reads its records in the connection's buffer.
+    Produce,
+    /// Changes what is known of the connection's other end.
+    Prove,
+    Call(Call),
+    NotServed,
+}
+
+/// A handler that answers with one response. It is polled once in request order, then goes on by
+/// itself.
+macro_rules! call {
+    ($module:ident, $Request:ident) => {{
+        fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Started {
+            let request = match $Request::decode(body, cx.version) {
+                Ok(request) => request,
+                Err(error) => return malformed(&cx, &error),
+            };
+            let broker = broker.clone();
+            Started::Independent(Box::pin(async move {
+                let response = api::$module::handle(&broker, &cx, request).await;
+                reply(<$Request as wire::Request>::KEY, &cx, &response)
+            }))
+        }
+        Handler::Call(start)
+    }};
+}
+
+/// The table of APIs: an exhaustive match without a default arm.
+macro_rules! apis {
+    (served { $($api:ident $request:ident => $module:ident,)* } not served { $($not:ident,)* }) => {
+        fn handler(api: ApiKey) -> Handler {
+            match api {
+                ApiKey::Produce => Handler::Produce,
+                ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => Handler::Prove,
+                ApiKey::Fetch => Handler::Call(api::fetch::start),
+                $(ApiKey::$api => call!($module, $request),)*
+                $(ApiKey::$not => Handler::NotServed,)*
+            }
+        }
+    };
+}
+
+apis! {
+    served {
+        ApiVersions ApiVersionsRequest => api_versions,
+        ListOffsets ListOffsetsRequest => list_offsets,
+        Metadata MetadataRequest => metadata,
+        OffsetCommit OffsetCommitRequest => offset_commit,
+        OffsetFetch OffsetFetchRequest => offset_fetch,
+        FindCoordinator FindCoordinatorRequest => find_coordinator,
+        JoinGroup JoinGroupRequest => join_group,
+        Heartbeat HeartbeatRequest => heartbeat,
+        LeaveGroup LeaveGroupRequest => leave_group,
+        SyncGroup SyncGroupRequest => sync_group,
+        DescribeGroups DescribeGroupsRequest => describe_groups,
+        ListGroups ListGroupsRequest => list_groups,
+        DeleteGroups DeleteGroupsRequest => delete_groups,
+        OffsetDelete OffsetDeleteRequest => offset_delete,
+        CreateTopics CreateTopicsRequest => create_topics,
+        DeleteTopics DeleteTopicsRequest => delete_topics,
+        DeleteRecords DeleteRecordsRequest => delete_records,
+        CreatePartitions CreatePartitionsRequest => create_partitions,
+        InitProducerId InitProducerIdRequest => init_producer_id,
+        OffsetForLeaderEpoch OffsetForLeaderEpochRequest => offset_for_leader_epoch,
+        DescribeConfigs DescribeConfigsRequest => describe_configs,
+        AlterConfigs AlterConfigsRequest => alter_configs,
+        IncrementalAlterConfigs IncrementalAlterConfigsRequest => incremental_alter_configs,
+        DescribeLogDirs DescribeLogDirsRequest => describe_log_dirs,
+        ElectLeaders ElectLeadersRequest => elect_leaders,
+        AlterPartitionReassignments AlterPartitionReassignmentsRequest
+            => alter_partition_reassignments,
+        ListPartitionReassignments ListPartitionReassignmentsRequest
+            => list_partition_reassignments,
+        DescribeQuorum DescribeQuorumRequest => describe_quorum,
+        DescribeCluster DescribeClusterRequest => describe_cluster,
+        DescribeTopicPartitions DescribeTopicPartitionsRequest => describe_topic_partitions,
+        UnregisterBroker UnregisterBrokerRequest => unregister_broker,
+        AddRaftVoter AddRaftVoterRequest => add_raft_voter,
+        RemoveRaftVoter RemoveRaftVoterRequest => remove_raft_voter,
+        ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest => consumer_group_heartbeat,
+        CreateAcls CreateAclsRequest => create_acls,
+        CreateDelegationToken CreateDelegationTokenRequest => create_delegation_token,
+        DeleteAcls DeleteAclsRequest => delete_acls,
+        DescribeAcls DescribeAclsRequest => describe_acls,
+        DescribeClientQuotas DescribeClientQuotasRequest => describe_client_quotas,
+        DescribeDelegationToken DescribeDelegationTokenRequest => describe_delegation_token,
+        DescribeProducers DescribeProducersRequest => describe_producers,
+        DescribeTransactions DescribeTransactionsRequest => describe_transactions,
+        DescribeUserScramCredentials DescribeUserScramCredentialsRequest
+            => describe_user_scram_credentials,
+        ExpireDelegationToken ExpireDelegationTokenRequest => expire_delegation_token,
+        ListConfigResources ListConfigResourcesRequest => list_config_resources,
+        ListTransactions ListTransactionsRequest => list_transactions,
+        RenewDelegationToken RenewDelegationTokenRequest => renew_delegation_token,
+        UpdateFeatures UpdateFeaturesRequest => update_features,
+    }
+    not served {
+        AddPartitionsToTxn,
+        AddOffsetsToTxn,
+        EndTxn,
+        WriteTxnMarkers,
+        TxnOffsetCommit,
+        AlterReplicaLogDirs,
+        AlterClientQuotas,
+        AlterUserScramCredentials,
+        ConsumerGroupDescribe,
+        GetTelemetrySubscriptions,
+        PushTelemetry,
+        ShareGroupHeartbeat,
+        ShareGroupDescribe,
+        ShareFetch,
+        ShareAcknowledge,
+        StreamsGroupHeartbeat,
+        StreamsGroupDescribe,
+        DescribeShareGroupOffsets,
+        AlterShareGroupOffsets,
+        DeleteShareGroupOffsets,
+        StreamsGroupTopologyDescriptionUpdate,
+        UnregisterController,
+    }
+}
+
+/// The APIs to advertise, with their versions.
+pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
+    ApiKey::all()
+        .filter(|&api| !matches!(handler(api), Handler::NotServed))
+        .map(|api| (api, api.advertised_versions()))
+}
+
+/// A handler that was started, and about what memory its request takes beside the frame.
+pub struct Begun {
+    pub started: Started,
+    pub decoded: usize,
+}
+
+impl Begun {
+    fn refused(reason: &'static str) -> Begun {
+        Begun { started: Started::Done(Reply::Close(reason)), decoded: 0 }
+    }
+
+    /// What is left to be done keeps the frame's memory, and its share of the budget.
+    fn keeping(self, memory: Lent) -> Begun {
+        let started = match self.started {
+            Started::Long(work) => Started::Long(Box::new(move || work().keeping(memory))),
+            done => {
+                drop(memory);
+                done
+            }
+        };
+        Begun { started, ..self }
+    }
+}
+
+/// A frame that is handed over with its buffer.
+struct Handed {
+    frame: Bytes,
+    _memory: Lent,
+}
+
+impl AsRef<[u8]> for Handed {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
+/// Starts the handler of the frame at the front of `input`, whose body is `length` bytes long, and
+/// takes the frame out. Returns the index of the API's metrics with it.
+pub fn start(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    input: &mut Input,
+    length: usize,
+    received: Instant,
+) -> (usize, Begun) {
+    let body = wire::frame::PREFIX_BYTES..wire::frame::PREFIX_BYTES + length;
+    if input.key() == Some(ApiKey::Produce.code()) {
+        return start_produce(broker, session, input, length, received);
+    }
+    if length <= COPIED_BYTES_MAX {
+        // Others may keep parts of the frame for long: they get their own small copy.
+        let frame = Bytes::copy_from_slice(&input.buffer()[body]);
+        input.consume(length);
+        return start_frame(broker, session, frame, received);
+    }
+    let whole = std::mem::take(input.buffer()).freeze();
+    let memory = input.replace(&whole[body.end..]);
+    let frame = Bytes::from_owner(Handed { frame: whole.slice(body), _memory: memory });
+    start_frame(broker, session, frame, received)
+}
+
+/// The log takes the records out of the connection's buffer: they are copied once, into the page
+/// cache. Nothing keeps a slice of it beyond the first poll, so it can be reused; only what takes
+/// long does, and then the buffer is its.
+fn start_produce(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    input: &mut Input,
+    length: usize,
+    received: Instant,
+) -> (usize, Begun) {
+    let body = wire::frame::PREFIX_BYTES..wire::frame::PREFIX_BYTES + length;
+    let whole = std::mem::take(input.buffer()).freeze();
+    let (api, begun) = start_frame(broker, session, whole.slice(body.clone()), received);
+    if matches!(begun.started, Started::Long(_)) {
+        let memory = input.replace(&whole[body.end..]);
+        return (api, begun.keeping(memory));
+    }
+    match whole.try_into_mut() {
+        Ok(buffer) => {
+            *input.buffer() = buffer;
+            input.consume(length);
+        }
+        Err(whole) => drop(input.replace(&whole[body.end..])),
+    }
+    (api, begun)
+}
+
+fn start_frame(
+    broker: &Arc<Broker>,
+    session: &mut Session,
+    frame: Bytes,
+    received: Instant,
+) -> (usize, Begun) {
+    let length = frame.len();
+    let memory_max = DECODED_BYTES_FREE + length.saturating_mul(DECODED_FACTOR);
+    let mut body = Reader::with_memory_max(frame, memory_max);
+    let header = match RequestHeader::decode(&mut body) {
+        Ok(header) => header,
+        Err(error) => {
+            tracing::debug!(peer = %session.info.peer, %error, "request header");
+            return (UNKNOWN_API, Begun::refused("malformed request header"));
+        }
+    };
+    let client_id = header.client_id.as_deref().unwrap_or_default();
+    if *session.client_id != *client_id {
+        session.client_id = client_id.into();
+    }
+    let api = header.api_key;
+    let cx = RequestContext {
+        version: header.api_version,
+        correlation_id: header.correlation_id,
+        client_id: session.client_id.clone(),
+        listener: session.info.listener.clone(),
+        peer: session.info.peer,
+        sender: Sender::of(broker, &session.info.listener, session.proving.proved()),
+        received,
+    };
+    let call: Call = match handler(api) {
+        _ if !api.supports(cx.version) => {
+            let started = unsupported_version(broker, api, &cx);
+            return (api_index(api), Begun { started, decoded: 0 });
+        }
+        _ if !cx.sender.may_send(api) => {
+            return (api_index(api), Begun::refused("only brokers may send this"));
+        }
+        Handler::Prove => {
+            let started = prove(broker, session, api, &cx, &mut body);
+            return (api_index(api), Begun { started, decoded: 0 });
+        }
+        Handler::NotServed => return (api_index(api), Begun::refused("API is not served")),
+        Handler::Produce => api::produce::start,
+        Handler::Call(call) => {
+            if length > SHORT_BYTES_MAX {
+                let broker = broker.clone();
+                let work = move || begin(&broker, call, cx, body);
+                return (
+                    api_index(api),
+                    Begun { started: Started::Long(Box::new(work)), decoded: 0 },
+                );
+            }
+            call
+        }
+    };
+    (api_index(api), begin(broker, call, cx, body))
+}
+
+fn begin(broker: &Arc<Broker>, call: Call, cx: RequestContext, mut body: Reader) -> Begun {
+    let started = call(broker, cx, &mut body);
+    Begun { started, decoded: body.memory() }
+}
+
+/// The other end says that it is a broker, and has to prove it.
+fn prove(
+    broker: &Broker,
+    session: &mut Session,
+    api: ApiKey,
+    cx: &RequestContext,
+    body: &mut Reader,
+) -> Started {
+    let is_asked = *cx.listener == *broker.config.inter_broker_listener;
+    let secret = broker.guard.secret().filter(|_| is_asked);
+    let proving = &mut session.proving;
+    let reply = match api {
+        ApiKey::SaslHandshake => SaslHandshakeRequest::decode(body, cx.version)
+            .map(|request| reply(api, cx, &proving.handshake(secret, &request))),
+        _ => SaslAuthenticateRequest::decode(body, cx.version).map(|request| {
+            let (image, id) = (broker.image(), broker.id);
+            let answer = proving.authenticate(secret, image.cluster_id(), id, &request);
+            if answer.error_code != 0 {
+                let error = answer.error_message.as_deref().unwrap_or_default();
+                // Anybody can send one; a broker tells of it itself.
+                tracing::debug!(peer = %cx.peer, error, "a proof is refused");
+            }
+            reply(api, cx, &answer)
+        }),
+    };
+    reply.map_or_else(|error| malformed(cx, &error), Started::Done)
+}
+
+/// ApiVersions from the future is answered in version 0, with what we speak; everything else was
+/// sent against what we said.
+fn unsupported_version(broker: &Broker, api: ApiKey, cx: &RequestContext) -> Started {
+    if api != ApiKey::ApiVersions {
+        return Started::Done(Reply::Close("unsupported version"));
+    }
+    let response = api::api_versions::unsupported(broker);
+    Started::Done(reply(api, &RequestContext { version: 0, ..cx.clone() }, &response))
+}
+
+/// A request that cannot be read: the connection ends, since the client's view of it is broken.
+pub fn malformed(cx: &RequestContext, error: &DecodeError) -> Started {
+    tracing::debug!(peer = %cx.peer, client = %cx.client_id, %error, "malformed request");
+    Started::Done(Reply::Close("malformed request"))
+}
+
+/// Encodes a response as a frame.
+pub fn reply<R: Message>(api: ApiKey, cx: &RequestContext, response: &R) -> Reply {
+    let mut w = Writer::frame();
+    let header = ResponseHeader { correlation_id: cx.correlation_id };
+    header.encode(&mut w, api.response_header_version(cx.version));
+    match response.encode(&mut w, cx.version).and_then(|()| w.finish_frame()) {
+        Ok(parts) => Reply::Parts(parts),
+        Err(error) => {
+            tracing::error!(%api, version = cx.version, %error, "encode response");
+            Reply::Close("response could not be encoded")
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The network side of a broker: `net` reads frames and writes replies, `dispatch` finds the
+//! handler in `api`, `http` answers probes and metrics, `peer` speaks to other brokers as their
+//! client.
+
+pub mod access;
+pub mod api;
+pub mod broker;
+pub mod dispatch;
+pub mod http;
+pub mod lag;
+pub mod net;
+pub mod peer;
+pub mod readiness;
+pub mod request;
+pub mod suspects;
+
+pub use broker::Broker;
+pub use request::RequestContext;
