@@ -2,6 +2,7 @@
 //! concern. It links nothing of the product, so that it works when the product does not compile.
 
 pub mod chart;
+pub mod check;
 pub mod ci;
 pub mod kind;
 pub mod run;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{chart, ci, kind, run, schemas, tidy};
+use xtask::{chart, check, ci, kind, run, schemas, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo x", about = "Everything that is done to this repository")]
@@ -17,6 +17,8 @@ struct Arguments {
 enum Command {
     /// Format, lints, build, tests, simulation, fuzzing, real clients: what a change must pass.
     Ci(ci::Arguments),
+    /// The short loop: tidy, format, lints and unit tests of the packages that differ from main.
+    Check,
     /// The rules of the house: sizes, heads of files, dependency edges, root entries, documents.
     Tidy,
     /// Installs what the tests with real clients need (packages, jars, a Go binary, Python).
@@ -57,6 +59,7 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Ci(arguments) => ci::run(&arguments),
+        Command::Check => check::run(),
         Command::Tidy => tidy::run(),
         Command::Setup => run::program("e2e", "setup", &[]),
         Command::Bench { arguments } => run::program("e2e", "bench", &arguments),

@@ -14,7 +14,7 @@ use super::{CHART, NAMESPACE, RELEASE};
 use crate::run::root;
 
 const DOCUMENTS: &[&str] =
-    &["README.md", "charts/barnabas-operator/README.md", "manifests/README.md"];
+    &["README.md", "CONTRIBUTING.md", "charts/barnabas-operator/README.md", "manifests/README.md"];
 /// Nothing listens there.
 const NOWHERE: &str = "127.0.0.1:1";
 

@@ -38,7 +38,11 @@ fn errors_name_the_document_and_the_field() {
     );
     check(&CLUSTER.replace("{replicas: 3}", "{}"), "spec.brokers.replicas is not there");
     check(&CLUSTER.replace("replicas: 3", "replicas: 0"), "spec.brokers.replicas is 0, below 1");
-    check(&CLUSTER.replace("replicas: 2}", "replicas: [2]}"), "[2] is not one value");
+    check(
+        &CLUSTER.replace("replicas: 2}", "replicas: [2]}"),
+        "spec.config.min.insync.replicas is not an integer or a string",
+    );
+    check(&CLUSTER.replace("min.insync.replicas: 2", "a: [2]"), "[2] is not one value");
     check(&CLUSTER.replace("v1alpha1", "v9"), "barnabas.dev/v9 is not served");
     check(&CLUSTER.replace("KafkaCluster", "Klaster"), "kind Klaster");
     check(&CLUSTER.replace("{name: a}", "{}"), "needs metadata.name");
