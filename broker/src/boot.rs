@@ -30,9 +30,9 @@ use process::{BlockingPool, logging};
 use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
 use server::api::fetch::FetchSessions;
-use server::api::init_producer_id::ProducerIds;
 use server::net::{self, BoundListener, Budget, Places};
 use server::peer::Leaders;
+use server::producer_ids::ProducerIds;
 use server::readiness::Startup;
 use server::suspects::{self, Suspects};
 use server::{Broker, http};
@@ -290,14 +290,15 @@ fn build(
         partitions: Arc::new(partitions),
         throttles: Arc::default(),
     });
+    let controller = ControllerClient::new(quorum.clone(), mailbox);
     Ok(Arc::new(Broker {
         id: config.broker_id,
         shutdown,
-        controller: ControllerClient::new(quorum.clone(), mailbox),
+        producer_ids: ProducerIds::new(storage.clone(), controller.clone()),
+        controller,
         quorum,
         storage,
         groups,
-        producer_ids: ProducerIds::default(),
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         suspects: Suspects::default(),
         places: Places::new(open_files::connections_max(), metrics.connections.clone()),

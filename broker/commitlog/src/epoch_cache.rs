@@ -7,7 +7,12 @@
 
 use base::{LeaderEpoch, Offset};
 
-use crate::log::EpochEndOffset;
+/// Where an epoch ended: the answer of OffsetForLeaderEpoch. (-1, -1) if unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochEndOffset {
+    pub epoch: LeaderEpoch,
+    pub end_offset: Offset,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct EpochEntry {

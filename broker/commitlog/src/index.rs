@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::access::Access;
 use crate::fs::{LazyFile, SegmentFile};
-use crate::read::Access;
 use crate::{LogContext, LogError};
 
 /// Entries written together, and kept in memory after that.

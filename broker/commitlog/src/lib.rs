@@ -4,6 +4,7 @@
 //! an argument; there is no thread and no clock in here.
 
 mod aborted_index;
+mod access;
 mod append;
 pub mod checkpoint;
 mod checkpoints;
@@ -32,16 +33,18 @@ mod truncate;
 #[cfg(test)]
 mod tests;
 
+pub use access::{Access, ReadError};
 pub use append::Validated;
 pub use checkpoints::{CheckpointWriter, Checkpoints, Position};
 pub use config::{LogConfig, LogContext};
+pub use epoch_cache::EpochEndOffset;
 pub use error::{AppendError, LogError};
 pub use flush::{FlushWork, Flushed};
 pub use fs::SegmentFile;
 pub use log::{
-    AppendInfo, DeletedFiles, EpochEndOffset, FollowerAppend, LoadState, Log,
-    ProducerSnapshotEntry, RecoveryReport, TimestampOffset, TruncateInfo,
+    AppendInfo, DeletedFiles, FollowerAppend, LoadState, Log, ProducerSnapshotEntry,
+    RecoveryReport, TimestampOffset, TruncateInfo,
 };
-pub use read::{AbortedTransaction, Access, FetchSlice, LogReader, ReadError};
+pub use read::{AbortedTransaction, FetchSlice, LogReader};
 pub use record::{Effort, Invalid, InvalidRecord, Origin, TargetCompression, TimestampType};
 pub use reopen::{ReopenWork, Reopened};

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use base::{LeaderEpoch, Offset, ProducerId, TimestampMs, TopicPartition};
 use parking_lot::{Mutex, RwLock};
 
-use crate::epoch_cache::EpochCache;
+use crate::epoch_cache::{EpochCache, EpochEndOffset};
 use crate::producer_state::ProducerState;
 use crate::read::{LogReader, Shared};
 use crate::segment::Segment;
@@ -70,13 +70,6 @@ pub struct FollowerAppend {
     pub bytes: usize,
     pub last_epoch: LeaderEpoch,
     pub rolled: bool,
-}
-
-/// Where an epoch ended: the answer of OffsetForLeaderEpoch. (-1, -1) if unknown.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct EpochEndOffset {
-    pub epoch: LeaderEpoch,
-    pub end_offset: Offset,
 }
 
 /// The answer of a timestamp lookup.

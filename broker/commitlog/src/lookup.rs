@@ -8,8 +8,9 @@ use base::{LeaderEpoch, Offset, TimestampMs};
 use record::{Batch, BatchHeader, DECOMPRESSED_BYTES_MAX, Record, records};
 
 use crate::LogError;
+use crate::access::{Access, into_log_error};
 use crate::log::{Log, TimestampOffset};
-use crate::read::{Access, LogReader, into_log_error};
+use crate::read::LogReader;
 use crate::segment::{Located, NO_TIMESTAMP, Segment};
 
 impl Log {

@@ -29,12 +29,12 @@ use base::{Offset, TimestampMs, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use record::BatchHeader;
 
+use crate::access::{Access, into_log_error};
 use crate::epoch_cache::EpochCache;
 use crate::flush::sync_index;
 use crate::inventory::{SnapshotMap, create_dir, list, usable_snapshots};
 use crate::log::{Log, RollState, Snapshots, create_log_file, new_shared};
 use crate::producer_state::ProducerState;
-use crate::read::{Access, into_log_error};
 use crate::replay::replay;
 use crate::scan::{ScanRange, scan};
 use crate::segment::Segment;

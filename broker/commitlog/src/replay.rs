@@ -5,9 +5,10 @@ use std::sync::Arc;
 use base::Offset;
 use record::{Batch, BatchHeader};
 
+use crate::access::{Access, into_log_error};
 use crate::append::parse_marker;
 use crate::producer_state::ProducerState;
-use crate::read::{Access, into_log_error, segment_at};
+use crate::read::segment_at;
 use crate::segment::Segment;
 use crate::{LogContext, LogError};
 

@@ -14,10 +14,10 @@ use parking_lot::RwLock;
 use record::{BatchHeader, HEADER_BYTES};
 
 use crate::aborted_index::AbortedIndex;
+use crate::access::{Access, ReadError, into_log_error, read_error};
 use crate::format::Suffix;
 use crate::fs::{LazyFile, SegmentFile};
 use crate::index::{Index, OffsetEntry, TimeEntry};
-use crate::read::{Access, ReadError, into_log_error, read_error};
 use crate::{LogContext, LogError};
 
 /// Newest batches whose place is kept in memory.

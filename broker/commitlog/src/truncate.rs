@@ -12,10 +12,10 @@ use std::sync::atomic::Ordering;
 
 use base::{Offset, TimestampMs};
 
+use crate::access::{Access, into_log_error};
 use crate::format::{Entry, Suffix, classify};
 use crate::log::{DeletedFiles, Log, RollState, TruncateInfo, create_log_file};
 use crate::producer_state::ProducerState;
-use crate::read::{Access, into_log_error};
 use crate::recovery::{remove_segment, sync_dir};
 use crate::replay::replay;
 use crate::segment::Segment;

@@ -1,5 +1,6 @@
 //! From the appends that a shard asks for to batches: as many of a round as fit share one.
 
+use base::topic_name::OFFSETS;
 use coordinator::{AppendId, GroupRecord};
 use record::{BatchBuilder, BatchOptions};
 
@@ -27,7 +28,7 @@ pub(super) fn batches(
         let encoded = match encoded {
             Ok(encoded) => encoded,
             Err(error) => {
-                tracing::error!(%error, "encode a record of {}", super::OFFSETS_TOPIC);
+                tracing::error!(%error, "encode a record of {}", OFFSETS);
                 batches.extend(open.map(close));
                 return (batches, Some(*id));
             }

@@ -4,6 +4,7 @@
 use std::io;
 
 use base::Offset;
+use base::topic_name::OFFSETS;
 use bytes::Bytes;
 use commitlog::{Access, FetchSlice, ReadError};
 use coordinator::{GroupConfig, GroupRecord, GroupShard};
@@ -100,6 +101,6 @@ fn replay(shard: &mut GroupShard, offset: Offset, key: Option<&[u8]>, value: Opt
         Ok(Some(record)) => shard.replay(record),
         Ok(None) => {}
         // One group's record cannot be understood: the others are served all the same.
-        Err(error) => tracing::error!(offset, %error, "skip a record of {}", super::OFFSETS_TOPIC),
+        Err(error) => tracing::error!(offset, %error, "skip a record of {}", OFFSETS),
     }
 }

@@ -20,11 +20,13 @@ mod member;
 mod offset;
 mod rebalance;
 mod session;
+pub(crate) mod state;
 mod subscription;
 mod sync;
 
+pub(crate) use state::GroupState;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use base::ErrorCode;
@@ -40,38 +42,6 @@ use crate::{
     AppendId, Booking, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, GroupValue, MemberId,
     Protocol, Ticket,
 };
-
-/// The state of a group, with Kafka's names.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum GroupState {
-    /// No members; maybe committed offsets.
-    Empty,
-    /// Members are asked to rejoin.
-    PreparingRebalance,
-    /// All have joined; the leader's assignments are awaited.
-    CompletingRebalance,
-    Stable,
-    /// There is no such group.
-    Dead,
-}
-
-impl GroupState {
-    pub fn name(self) -> &'static str {
-        match self {
-            GroupState::Empty => "Empty",
-            GroupState::PreparingRebalance => "PreparingRebalance",
-            GroupState::CompletingRebalance => "CompletingRebalance",
-            GroupState::Stable => "Stable",
-            GroupState::Dead => "Dead",
-        }
-    }
-}
-
-impl fmt::Display for GroupState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// What an event may do besides changing its group.
 pub(crate) struct Cx<'a> {

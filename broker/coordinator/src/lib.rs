@@ -6,6 +6,7 @@
 //! [`GroupShard::replay`] one record of the log. All of them answer with [`Effect`]s. Nothing here
 //! reads a clock, draws a random number or performs IO, and no type carries a protocol version.
 
+mod append_id;
 mod booking;
 mod config;
 mod group;
@@ -17,12 +18,12 @@ mod request;
 mod shard;
 mod timers;
 
+pub use append_id::AppendId;
 pub use booking::Booking;
 pub use config::GroupConfig;
-pub use group::GroupState;
+pub use group::state::GroupState;
 pub use offsets::CommittedOffset;
 pub use partitioning::{java_string_hash, partition_for};
-pub use pending::AppendId;
 pub use record::{DecodeRecordError, GroupRecord, GroupValue, MemberValue};
 pub use request::{
     CommitOffsets, CommitReply, DeleteOffsets, DeleteOffsetsReply, DescribedGroup, DescribedMember,

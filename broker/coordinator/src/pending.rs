@@ -7,11 +7,7 @@ use base::ErrorCode;
 use bytes::Bytes;
 
 use crate::group::Member;
-use crate::{Effect, GroupId, GroupRecord, GroupReply, MemberId, Ticket};
-
-/// Number of an append of this shard, growing by one. Log order is id order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct AppendId(pub u64);
+use crate::{AppendId, Effect, GroupId, GroupRecord, GroupReply, MemberId, Ticket};
 
 /// What an append does beyond its replies.
 #[derive(Debug)]

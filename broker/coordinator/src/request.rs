@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{ErrorCode, Offset, TopicId, TopicPartition};
 use bytes::Bytes;
 
-use crate::group::GroupState;
+use crate::group::state::GroupState;
 use crate::{AppendId, Booking, GroupId, GroupRecord, MemberId};
 
 /// Names one waiting request; the driver keeps what belongs to it. Every ticket given to

@@ -54,12 +54,13 @@ use crate::config::{NodeAddress, may_be_same};
 use crate::core::Core;
 use crate::formats::{decode, encode};
 use crate::log::atomic_file::{self, ADMITTED, DIRECTORY, RETURNING};
+use crate::machine::Raft;
 use crate::members;
 use crate::messages::{
     BootstrapReply, JoinCall, JoinReply, Member, RejoinCall, RejoinReply, Standing, StatusReply,
 };
 use crate::rpc::{Channel, kind};
-use crate::types::{NodeId, Raft, StoredMembership, Vote, node_id};
+use crate::types::{NodeId, StoredMembership, Vote, node_id};
 
 const ADMITTED_FILE: &str = "admitted";
 const RETURNING_FILE: &str = "returning";

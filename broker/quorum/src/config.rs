@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Guard;
 
+/// The pause before what is to be committed is tried again that came before the first heartbeat's
+/// answer.
+pub(crate) const LEASE_PAUSE: Duration = Duration::from_millis(5);
+
 /// Address of a node's controller listener, and the disk that is expected there. The host is
 /// resolved at every connect, so that a pod that moved is found again.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]

@@ -12,13 +12,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::api::{ControllerHandler, Leadership, Session};
 use crate::config::{NodeAddress, QuorumConfig};
+use crate::incoming::Incoming;
 use crate::log::LogStore;
 use crate::machine::MachineState;
+use crate::machine::Raft;
 use crate::messages::{Member, Standing};
 use crate::rpc::{Connection, Dialer};
-use crate::session::Suspicion;
-use crate::snapshots::Incoming;
-use crate::types::{NodeId, Raft, TypeConfig, broker_id, node_id};
+use crate::suspicion::Suspicion;
+use crate::types::{NodeId, TypeConfig, broker_id, node_id};
 
 pub type Metrics = openraft::RaftMetrics<TypeConfig>;
 

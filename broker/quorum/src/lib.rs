@@ -18,6 +18,7 @@ mod core;
 mod edge;
 mod fatal;
 mod formats;
+mod incoming;
 mod leadership;
 mod log;
 mod machine;
@@ -34,6 +35,7 @@ mod service;
 mod session;
 mod snapshots;
 mod status;
+mod suspicion;
 mod types;
 mod waiting;
 

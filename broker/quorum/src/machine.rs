@@ -41,6 +41,9 @@ const LONG_ENTRY_BYTES: usize = 64 << 10;
 /// Records applied on the calling thread before others get their turn.
 const APPLIED_BYTES_MAX: usize = 64 << 10;
 
+/// The Raft library over this state machine.
+pub type Raft = openraft::Raft<TypeConfig, Machine>;
+
 /// What the state machine shares with the broker and with its snapshot builder.
 pub struct MachineState {
     image: ArcSwap<Image>,

@@ -15,11 +15,11 @@ use openraft::type_config::async_runtime::instant::Instant as _;
 use openraft::{ChangeMembers, ServerState};
 
 use crate::api::MemberError;
-use crate::config::{NodeAddress, may_be_same};
+use crate::config::{LEASE_PAUSE, NodeAddress, may_be_same};
 use crate::core::{Core, Metrics};
+use crate::machine::Raft;
 use crate::messages::{JoinCall, JoinReply, Member, RejoinReply};
-use crate::quorum::LEASE_PAUSE;
-use crate::types::{NodeId, Raft, TypeConfig, Vote, broker_id};
+use crate::types::{NodeId, TypeConfig, Vote, broker_id};
 
 /// A learner this close to the end of the log is made a voter.
 const CAUGHT_UP_ENTRIES: u64 = 100;

@@ -27,7 +27,7 @@ use crate::messages::{
     VoteQuestion, VoteReply,
 };
 use crate::rpc::{Channel, Dialer, Link, kind};
-use crate::session::Suspicion;
+use crate::suspicion::Suspicion;
 use crate::types::{NodeId, Records, Snapshot, TypeConfig, Vote};
 
 /// An append may wait for a busy disk; only a dead connection ends it sooner.

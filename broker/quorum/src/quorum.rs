@@ -15,23 +15,21 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::api::*;
-use crate::config::{NodeAddress, QuorumConfig};
+use crate::config::{LEASE_PAUSE, NodeAddress, QuorumConfig};
 use crate::core::Core;
 use crate::formats::Unreadable;
 use crate::log::LogStore;
+use crate::machine::Raft;
 use crate::machine::{Machine, MachineState};
 use crate::network::Network;
 use crate::rpc::{AddressBook, Dialer, Identity, kind};
 use crate::service::Service;
 use crate::status::Followers;
-use crate::types::{Outcome, Raft, Records, node_id};
+use crate::types::{Outcome, Records, node_id};
 use crate::{admission, leadership, members, pace, rpc, session, status, waiting};
 
 /// Largest entry. Far above any batch of records that the controller makes.
 const RECORDS_BYTES_MAX: usize = 16 << 20;
-/// The pause before what is to be committed is tried again that came before the first heartbeat's
-/// answer.
-pub(crate) const LEASE_PAUSE: Duration = Duration::from_millis(5);
 /// What a disk with room needs for what is queued, many times over.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Above the data plane's threads.

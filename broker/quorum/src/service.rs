@@ -14,12 +14,13 @@ use crate::config::may_be_same;
 use crate::core::Core;
 use crate::edge;
 use crate::formats::{decode, encode};
+use crate::machine::Raft;
 use crate::messages::{
     AppendCall, AppendReply, JoinCall, RejoinCall, SnapshotPiece, StatusReply, TransferCall,
     VoteCall, VoteQuestion, VoteReply,
 };
 use crate::rpc::{Channel, Peer, Refusal, RequestHandler, kind};
-use crate::types::{NodeId, Raft, broker_id};
+use crate::types::{NodeId, broker_id};
 use crate::{admission, members, session, snapshots, waiting};
 
 /// The handler behind the listener. Weak, because connections must not keep a stopped node alive.

@@ -21,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
-use parking_lot::Mutex;
 
 use crate::api::{Session, SessionEvent};
 use crate::core::Core;
@@ -39,34 +38,6 @@ const CAMPAIGN_PAUSE: Duration = Duration::from_millis(80);
 /// The pause before the leader is tried again when it cannot be reached. Several attempts fit into
 /// the time that a controller gives to a broker whose session broke.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-
-/// Whom this node saw die, and in which term.
-#[derive(Default)]
-pub struct Suspicion {
-    dead: Mutex<Option<(NodeId, u64)>>,
-    /// The process that was last seen behind the leader's address.
-    seen: Mutex<Option<(NodeId, u64)>>,
-}
-
-impl Suspicion {
-    /// The leader of the latest term that this node followed is dead.
-    pub fn leader_died(&self) -> bool {
-        self.dead.lock().is_some()
-    }
-
-    fn is_dead(&self, node: NodeId, term: u64) -> bool {
-        *self.dead.lock() == Some((node, term))
-    }
-
-    /// A leader of a newer term ends the suspicion.
-    pub fn clear(&self) {
-        *self.dead.lock() = None;
-    }
-
-    fn incarnation_of(&self, node: NodeId) -> Option<u64> {
-        self.seen.lock().filter(|(seen, _)| *seen == node).map(|(_, incarnation)| incarnation)
-    }
-}
 
 /// What one look at the leader's address showed.
 enum Sight {

@@ -5,22 +5,16 @@
 use bytes::Bytes;
 
 use crate::core::Core;
-use crate::formats::{Ballot, SnapshotHead, Unreadable};
+use crate::formats::{SnapshotHead, Unreadable};
+use crate::incoming::Incoming;
+use crate::machine::Raft;
 use crate::machine::read_image;
 use crate::messages::{SnapshotPiece, SnapshotReply};
 use crate::rpc::Refusal;
-use crate::types::{Raft, Snapshot, SnapshotMeta, Vote};
+use crate::types::{Snapshot, SnapshotMeta, Vote};
 
 /// Largest snapshot that is received.
 const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
-
-/// A snapshot that is being received.
-pub struct Incoming {
-    ballot: Ballot,
-    head: SnapshotHead,
-    total: u64,
-    bytes: Vec<u8>,
-}
 
 pub async fn receive(
     core: &Core,

@@ -25,7 +25,6 @@ openraft::declare_raft_types!(
 );
 
 pub type NodeId = u64;
-pub type Raft = openraft::Raft<TypeConfig, crate::machine::Machine>;
 pub type Entry = <TypeConfig as RaftTypeConfig>::Entry;
 pub type LogId = of::LogIdOf<TypeConfig>;
 pub type Vote = of::VoteOf<TypeConfig>;

@@ -5,13 +5,9 @@
 //! the cluster's secret (see `broker_proof`). A client on the same listener proves nothing and
 //! remains a client. While `barnabas.internal.secret.required=false`, the listener alone decides.
 
-use std::sync::Arc;
-
 use base::{BrokerId, ErrorCode};
 use quorum::secret::Guard;
 use wire::ApiKey;
-
-use crate::broker::Broker;
 
 /// Who may send a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,12 +78,13 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// `proved`: the broker whose proof came in on this connection.
-    pub fn of(broker: &Broker, listener: &Arc<str>, proved: Option<BrokerId>) -> Sender {
-        if **listener != *broker.config.inter_broker_listener {
+    /// `is_of_brokers`: the connection came in by the listener of the brokers. `proved`: the
+    /// broker whose proof came in on it.
+    pub fn of(is_of_brokers: bool, guard: &Guard, proved: Option<BrokerId>) -> Sender {
+        if !is_of_brokers {
             return Sender::Client;
         }
-        match (proved, &broker.guard) {
+        match (proved, guard) {
             (Some(id), _) => Sender::Broker(id),
             (None, Guard::Strict(_)) => Sender::Client,
             (None, Guard::Open | Guard::Lenient(_)) => Sender::SomeBroker,

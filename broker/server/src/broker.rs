@@ -15,9 +15,9 @@ use quorum::secret::Guard;
 use storage::Storage;
 
 use crate::api::fetch::FetchSessions;
-use crate::api::init_producer_id::ProducerIds;
 use crate::net::{Budget, Places};
 use crate::peer::proof::Prover;
+use crate::producer_ids::ProducerIds;
 use crate::suspects::Suspects;
 
 pub struct Broker {

@@ -283,13 +283,14 @@ fn start_frame(
         session.client_id = client_id.into();
     }
     let api = header.api_key;
+    let is_of_brokers = *session.info.listener == *broker.config.inter_broker_listener;
     let cx = RequestContext {
         version: header.api_version,
         correlation_id: header.correlation_id,
         client_id: session.client_id.clone(),
         listener: session.info.listener.clone(),
         peer: session.info.peer,
-        sender: Sender::of(broker, &session.info.listener, session.proving.proved()),
+        sender: Sender::of(is_of_brokers, &broker.guard, session.proving.proved()),
         received,
     };
     let call: Call = match handler(api) {

@@ -10,6 +10,7 @@ pub mod http;
 pub mod lag;
 pub mod net;
 pub mod peer;
+pub mod producer_ids;
 pub mod readiness;
 pub mod request;
 pub mod suspects;

@@ -1,8 +1,10 @@
 //! The rules of the house that no compiler checks. Every finding names the place and the rule; all
 //! are listed at once. The same check runs as a test.
 
+mod circles;
 mod documents;
 mod edges;
+mod paths;
 mod scan;
 mod sources;
 
@@ -74,6 +76,7 @@ pub fn check() -> Result<Vec<Finding>> {
     let mut found = root_entries(&files);
     found.extend(sources::check(&files)?);
     found.extend(edges::check()?);
+    found.extend(circles::check(&files)?);
     found.extend(documents::check(&files)?);
     found.sort();
     Ok(found)

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use base::{BrokerEpoch, BrokerId, ErrorCode, TopicId};
 
+use super::Caller;
 use super::draft::{Draft, state_record};
+use super::failure::error;
 use super::stops::Stops;
-use super::{Caller, error};
 use crate::image::Broker;
 use crate::level::BARNABAS_VERSION;
 use crate::liveness::Liveness;

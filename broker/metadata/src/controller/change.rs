@@ -10,9 +10,15 @@ use std::sync::Arc;
 
 use base::{BrokerId, TopicId};
 
-use super::draft::ElectionRules;
 use crate::image::Partition;
 use crate::record::{LeaderChange, LeaderRecoveryState, PartitionChangeRecord};
+
+/// What a topic's configs say about elections.
+#[derive(Clone, Copy)]
+pub(super) struct ElectionRules {
+    pub min_isr: usize,
+    pub unclean: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Election {

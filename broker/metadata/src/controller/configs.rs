@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{BrokerId, ErrorCode, TopicPartition, topic_name};
 
 use super::draft::Draft;
-use super::error;
+use super::failure::error;
 use crate::config::{
     self, ConfigKind, ConfigLayers, broker_key, dynamic_broker_config, list_items, resolve,
     topic_config, validate_value,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use base::{BrokerId, TopicPartition};
 
-use super::ControllerSettings;
-use super::change::{Election, PartitionChange};
+use super::change::{Election, ElectionRules, PartitionChange};
+use super::settings::ControllerSettings;
 use crate::config::{self, ConfigLayers};
 use crate::image::{Broker, Image};
 use crate::record::{BrokerStateRecord, MetadataRecord};
@@ -17,13 +17,6 @@ pub(super) struct Draft<'a> {
     pub settings: &'a ControllerSettings,
     pub image: Image,
     pub records: Vec<MetadataRecord>,
-}
-
-/// What a topic's configs say about elections.
-#[derive(Clone, Copy)]
-pub(super) struct ElectionRules {
-    pub min_isr: usize,
-    pub unclean: bool,
 }
 
 impl<'a> Draft<'a> {

@@ -6,7 +6,7 @@ use base::{BrokerId, ErrorCode, TopicPartition};
 
 use super::change::Election;
 use super::draft::Draft;
-use super::error;
+use super::failure::error;
 use crate::request::{
     ControllerError, ElectLeadersRequest, ElectionType, PartitionResult, TopicPartitions,
 };

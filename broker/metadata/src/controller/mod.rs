@@ -7,64 +7,30 @@ mod change;
 mod configs;
 mod draft;
 mod elections;
+mod failure;
 mod features;
 mod isr;
 mod partitions;
 mod reassign;
+mod settings;
 mod stops;
+mod supported;
 mod topics;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use base::{BrokerId, ErrorCode};
+use base::BrokerId;
 
 use crate::config::{self, ConfigLayers};
 use crate::entropy::Entropy;
 use crate::image::Image;
-use crate::liveness::{Liveness, LivenessSettings, SessionId};
+use crate::liveness::{Liveness, SessionId};
 use crate::record::{ConfigResource, ControllerRecord, MetadataRecord};
-use crate::request::{ControllerError, ControllerRequest, ControllerResponse};
+use crate::request::{ControllerRequest, ControllerResponse};
 use draft::Draft;
 use features::Supports;
 use stops::Stops;
 
-pub use features::{SUPPORTED_FEATURES, SupportedFeature};
-
-/// What the controller takes from the broker's own configuration.
-#[derive(Clone, Debug)]
-pub struct ControllerSettings {
-    /// `num.partitions`
-    pub default_partitions: i32,
-    /// `default.replication.factor`
-    pub default_replication_factor: i16,
-    /// The broker's static config by Kafka's broker keys: the level below dynamic configs.
-    pub static_config: Arc<BTreeMap<String, String>>,
-    pub liveness: LivenessSettings,
-    /// `auto.leader.rebalance.enable`
-    pub auto_leader_rebalance: bool,
-    /// `leader.imbalance.check.interval.seconds`, in ms.
-    pub rebalance_interval_ms: i64,
-    /// `leader.imbalance.per.broker.percentage`
-    pub leader_imbalance_percent: usize,
-    /// Feature levels that the first controller of a cluster finalizes.
-    pub bootstrap_features: Vec<(Arc<str>, i16)>,
-}
-
-impl Default for ControllerSettings {
-    fn default() -> ControllerSettings {
-        ControllerSettings {
-            default_partitions: 1,
-            default_replication_factor: 1,
-            static_config: Arc::default(),
-            liveness: LivenessSettings::default(),
-            auto_leader_rebalance: true,
-            rebalance_interval_ms: 300_000,
-            leader_imbalance_percent: 10,
-            bootstrap_features: features::bootstrap(),
-        }
-    }
-}
+pub use settings::ControllerSettings;
+pub use supported::{SUPPORTED_FEATURES, SupportedFeature};
 
 /// Who asks: the connection tells a broker's session.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -236,10 +202,6 @@ impl Draft<'_> {
 
 fn unchanged(image: &Image, response: ControllerResponse) -> Outcome {
     Outcome { records: Vec::new(), response, image: image.clone() }
-}
-
-fn error<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, ControllerError> {
-    Err(ControllerError::new(code, message))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use base::ErrorCode;
 
 use super::draft::Draft;
-use super::error;
+use super::failure::error;
 use super::topics::{check_batch, repeated};
 use crate::entropy::Entropy;
 use crate::request::{ControllerError, CreatePartitionsRequest, GrowTopic, TopicResult};

@@ -5,7 +5,7 @@ use base::{BrokerId, ErrorCode, TopicPartition};
 
 use super::draft::Draft;
 use super::elections::flatten;
-use super::error;
+use super::failure::error;
 use crate::image::Partition;
 use crate::request::{
     AlterReassignmentsRequest, ControllerError, ListReassignmentsRequest, OngoingReassignment,

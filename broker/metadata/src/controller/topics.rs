@@ -7,7 +7,7 @@ use base::topic_name::{self, NameError};
 use base::{BrokerId, ErrorCode, TopicId, limits};
 
 use super::draft::Draft;
-use super::error;
+use super::failure::error;
 use crate::config;
 use crate::entropy::Entropy;
 use crate::placement::{PlacementBroker, place};

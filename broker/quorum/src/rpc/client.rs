@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::io::{AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::frame::{self, Channel, Frame, PROTOCOL};
+use super::socket::{ConnectError, tune, write_frames};
 use super::{AddressBook, Identity, handshake, kind};
 use crate::api::CallError;
 use crate::config::NodeAddress;
@@ -24,29 +25,9 @@ use crate::types::NodeId;
 /// Requests in flight per connection; one more is refused as busy.
 const IN_FLIGHT_MAX: usize = 256;
 const WRITE_QUEUE: usize = 64;
-/// Unacknowledged bytes for this long end the connection: the peer's host is gone.
-const USER_TIMEOUT_MS: u32 = 5_000;
 
 /// A name server may take longer than a peer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why a connection could not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Nobody listens there: the host answered, the process is gone.
-    #[error("connection refused")]
-    Refused,
-    /// Accepted and closed before the handshake: a process that is ending, or starting.
-    #[error("the connection was closed during the handshake: {0}")]
-    Closed(io::Error),
-    #[error("no answer in time")]
-    Timeout,
-    /// The peer is alive and does not want this connection.
-    #[error("{0}")]
-    Unwelcome(String),
-    #[error("{0}")]
-    Io(io::Error),
-}
 
 /// Makes connections; cheap to clone.
 #[derive(Clone)]
@@ -81,16 +62,6 @@ impl Dialer {
         let (stream, welcome) = connected.await.map_err(|_| ConnectError::Timeout)??;
         let protocol = welcome.protocol.min(PROTOCOL);
         Ok(Connection::start(stream, channel, welcome.incarnation, protocol))
-    }
-}
-
-/// Small frames must not wait for each other, and a dead host must not be waited for.
-pub(super) fn tune(stream: &TcpStream) {
-    let tuned = stream.set_nodelay(true).and_then(|()| {
-        rustix::net::sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS).map_err(Into::into)
-    });
-    if let Err(error) = tuned {
-        tracing::debug!(%error, "socket options of an internal connection");
     }
 }
 
@@ -247,23 +218,6 @@ async fn write_requests(
     mut queue: mpsc::Receiver<Frame>,
 ) -> io::Result<()> {
     write_frames(writer, protocol, &mut queue).await
-}
-
-/// Writes what comes, and flushes whenever nothing waits.
-pub(super) async fn write_frames(
-    writer: OwnedWriteHalf,
-    protocol: u8,
-    queue: &mut mpsc::Receiver<Frame>,
-) -> io::Result<()> {
-    let mut writer = BufWriter::new(writer);
-    while let Some(frame) = queue.recv().await {
-        frame::write_frame(&mut writer, &frame, protocol).await?;
-        while let Ok(frame) = queue.try_recv() {
-            frame::write_frame(&mut writer, &frame, protocol).await?;
-        }
-        writer.flush().await?;
-    }
-    Ok(())
 }
 
 /// A connection to one node that is made when needed and made again after it broke.

@@ -20,9 +20,9 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::Identity;
-use super::client::ConnectError;
 use super::frame::{self, Answer, Challenge, Channel, Hello, PROTOCOL, Verdict, Welcome};
-use super::server::RequestHandler;
+use super::handler::RequestHandler;
+use super::socket::ConnectError;
 use crate::config::{NodeAddress, may_be_same};
 use crate::secret::{End, Exchange, Nonce, Purpose, Secret, Side};
 use crate::types::NodeId;

@@ -7,8 +7,10 @@
 mod client;
 mod connections;
 mod frame;
+mod handler;
 mod handshake;
 mod server;
+mod socket;
 
 #[cfg(test)]
 mod tests;
@@ -22,9 +24,11 @@ use crate::config::{NodeAddress, Voter};
 use crate::secret::Guard;
 use crate::types::{NodeId, node_id};
 
-pub use client::{ConnectError, Connection, Dialer, Link};
+pub use client::{Connection, Dialer, Link};
 pub use frame::Channel;
-pub use server::{Peer, Refusal, RequestHandler, serve};
+pub use handler::{Refusal, RequestHandler};
+pub use server::{Peer, serve};
+pub use socket::ConnectError;
 
 /// Kinds of requests.
 pub mod kind {

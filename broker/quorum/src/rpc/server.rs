@@ -13,11 +13,11 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::client::{tune, write_frames};
 use super::connections::{Connections, Place};
 use super::frame::{self, Channel, Frame, Hello, PROTOCOL};
+use super::handler::{Refusal, RequestHandler};
+use super::socket::{tune, write_frames};
 use super::{Identity, handshake, kind};
-use crate::api::BoxFuture;
 use crate::types::NodeId;
 
 /// Requests that run at once per connection; then its socket is not read.
@@ -42,21 +42,6 @@ pub struct Peer {
     pub directory: TopicId,
     /// Unique in this process.
     pub session: u64,
-}
-
-/// A request that was not processed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    NotLeader,
-    Other(String),
-}
-
-pub trait RequestHandler: Send + Sync + 'static {
-    /// Why this node is not served on this channel, beyond what concerns every connection.
-    fn refuse(&self, node: NodeId, directory: TopicId, channel: Channel) -> Option<String>;
-    fn request(&self, peer: Peer, kind: u8, payload: Bytes) -> BoxFuture<Result<Bytes, Refusal>>;
-    fn opened(&self, peer: Peer);
-    fn closed(&self, peer: Peer);
 }
 
 struct Server {

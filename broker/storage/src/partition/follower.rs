@@ -7,7 +7,8 @@ use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use commitlog::{Log, LogError};
 use replica::{FetchAnswer, FollowerStep};
 
-use super::hosted::{Partition, epoch_end, storage_error};
+use super::commits::epoch_end;
+use super::hosted::{Partition, storage_error};
 use super::state::State;
 use process::clock;
 

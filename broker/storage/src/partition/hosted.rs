@@ -1,6 +1,5 @@
 //! `Partition`: one replica hosted here, its log and its core behind one lock.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
@@ -10,12 +9,12 @@ use base::topic_name;
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
 use commitlog::{Log, LogConfig, LogReader};
 use parking_lot::Mutex;
-use replica::{EpochEnd, Event, Settings};
+use replica::{Event, Settings};
 
 use super::outbox::Outbox;
 use super::posts::{Post, Posts};
 use super::state::State;
-use super::waits::{ProduceWait, Wakes};
+use super::waits::Wakes;
 use process::clock;
 
 /// One replica hosted on this broker.
@@ -132,7 +131,7 @@ impl Partition {
     /// How many produce requests wait for a commit here.
     #[cfg(any(test, feature = "testing"))]
     pub fn commits_awaited(&self) -> usize {
-        self.look(|state| state.commits.waiting.iter().flatten().count())
+        self.look(|state| state.commits.waiting())
     }
 
     /// Looks at the state without changing it.
@@ -217,37 +216,6 @@ impl Partition {
         if !self.posts.is_any() {
             self.post(Post::Tick(clock::monotonic_ms()));
         }
-    }
-}
-
-/// The log's answer to the core's question for the end of an epoch.
-pub(super) fn epoch_end(log: &Log, epoch: LeaderEpoch) -> Option<EpochEnd> {
-    let end = log.epoch_end_offset(epoch);
-    (end.epoch >= 0).then_some(EpochEnd { epoch: end.epoch, end_offset: end.end_offset })
-}
-
-/// The produce requests behind the core's tickets. Tickets grow by one and mostly end in order, so
-/// that a queue with gaps is enough.
-#[derive(Debug, Default)]
-pub(super) struct CommitTickets {
-    first: u64,
-    waiting: VecDeque<Option<(Arc<ProduceWait>, usize)>>,
-}
-
-impl CommitTickets {
-    pub(super) fn issue(&mut self, wait: &Arc<ProduceWait>, slot: usize) -> u64 {
-        wait.expect_one();
-        self.waiting.push_back(Some((wait.clone(), slot)));
-        self.first + self.waiting.len() as u64 - 1
-    }
-
-    pub(super) fn take(&mut self, ticket: u64) -> Option<(Arc<ProduceWait>, usize)> {
-        let index = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
-        let taken = self.waiting.get_mut(index)?.take();
-        while self.waiting.pop_front_if(|entry| entry.is_none()).is_some() {
-            self.first += 1;
-        }
-        taken
     }
 }
 

@@ -11,7 +11,8 @@ use commitlog::{
 use metadata::Image;
 use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswer, ReadPlan};
 
-use super::hosted::{Partition, epoch_end, storage_error};
+use super::commits::epoch_end;
+use super::hosted::{Partition, storage_error};
 use super::state::State;
 use super::waits::{FetchWait, ProduceWait};
 use process::clock;

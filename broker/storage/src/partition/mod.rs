@@ -4,6 +4,7 @@
 
 mod apply;
 mod checkpoints;
+mod commits;
 mod coordinator_posts;
 mod dirs;
 #[cfg(test)]

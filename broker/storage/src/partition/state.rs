@@ -8,7 +8,7 @@ use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use commitlog::{Log, ReopenWork, Reopened};
 use replica::{Effect, Event, FollowerFetch, LogOffsets, ReadPlan, Settings};
 
-use super::hosted::{CommitTickets, epoch_end};
+use super::commits::{CommitTickets, epoch_end};
 use super::waits::FetchWaiters;
 use process::clock;
 

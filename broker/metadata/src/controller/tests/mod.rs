@@ -13,7 +13,10 @@ mod scale;
 mod stops;
 mod topics;
 
-use base::{BrokerEpoch, TopicId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::{BrokerEpoch, ErrorCode, TopicId};
 
 use super::*;
 use crate::image::Partition;

@@ -43,7 +43,8 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest
     let limits = Limits::of(broker, &fetcher, &request);
     let max_wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
     let deadline = Instant::from_std(cx.received) + max_wait;
-    let opened = broker.fetch_sessions.open(broker, cx, fetcher.is_follower(), request);
+    let opened =
+        broker.fetch_sessions.open(&broker.storage.partitions, cx, fetcher.is_follower(), request);
     let Opened { id, kind, mut session } = match opened {
         Ok(opened) => opened,
         Err((id, code)) => return error_reply(cx, id, code),

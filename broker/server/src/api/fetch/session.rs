@@ -12,9 +12,9 @@ use wire::messages::FetchRequest;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 
 use super::want::{SessionState, Update, WantKey};
-use crate::broker::Broker;
 use crate::request::RequestContext;
 use process::metrics::Metrics;
+use storage::partition::Partitions;
 
 /// A session that was not used for this long gives its place to a new one.
 const UNUSED_MAX: Duration = Duration::from_secs(120);
@@ -117,7 +117,7 @@ impl FetchSessions {
     /// Finds, makes or ends the session that the request names, and applies what it says.
     pub(super) fn open(
         &self,
-        broker: &Broker,
+        partitions: &Partitions,
         cx: &RequestContext,
         is_follower: bool,
         request: FetchRequest,
@@ -125,13 +125,13 @@ impl FetchSessions {
         let (id, epoch) = (request.session_id, request.session_epoch);
         let uses_ids = cx.version >= 13;
         if epoch != EPOCH_INITIAL && epoch != EPOCH_FINAL {
-            return self.resume(broker, uses_ids, request);
+            return self.resume(partitions, uses_ids, request);
         }
         if id != NO_SESSION {
             self.entries.lock().remove(&id);
         }
         let mut session = SessionState::new();
-        apply(broker, uses_ids, &mut session, request);
+        apply(partitions, uses_ids, &mut session, request);
         let id = if epoch == EPOCH_INITIAL && cx.version >= 7 {
             self.create(is_follower, uses_ids, session.len())
         } else {
@@ -146,7 +146,7 @@ impl FetchSessions {
 
     fn resume(
         &self,
-        broker: &Broker,
+        partitions: &Partitions,
         uses_ids: bool,
         request: FetchRequest,
     ) -> Result<Opened<'_>, Refused> {
@@ -170,7 +170,7 @@ impl FetchSessions {
             state
         };
         session.collect_news();
-        apply(broker, uses_ids, &mut session, request);
+        apply(partitions, uses_ids, &mut session, request);
         Ok(Opened { id, kind: Kind::Incremental, session: self.lease(id, session) })
     }
 
@@ -219,7 +219,7 @@ fn victim(entries: &HashMap<i32, Entry>, is_follower: bool, partitions: usize) -
     gives_way.then_some(*id)
 }
 
-fn apply(broker: &Broker, uses_ids: bool, session: &mut SessionState, request: FetchRequest) {
+fn apply(hosted: &Partitions, uses_ids: bool, session: &mut SessionState, request: FetchRequest) {
     for topic in request.forgotten_topics_data {
         for number in topic.partitions {
             let key = key(uses_ids, &topic.topic, topic.topic_id, number);
@@ -229,7 +229,7 @@ fn apply(broker: &Broker, uses_ids: bool, session: &mut SessionState, request: F
     for FetchTopic { topic, topic_id, partitions } in request.topics {
         for partition in partitions {
             let key = key(uses_ids, &topic, topic_id, partition.partition);
-            session.update(&broker.storage.partitions, update(key, &partition));
+            session.update(hosted, update(key, &partition));
         }
     }
 }
