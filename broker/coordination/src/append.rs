@@ -1,7 +1,6 @@
 //! From the appends that a shard asks for to batches: as many of a round as fit share one.
 
-use base::topic_name::OFFSETS;
-use coordinator::{AppendId, GroupRecord};
+use coordinator::{AppendId, Shard};
 use record::{BatchBuilder, BatchOptions};
 
 /// Bytes at which a batch is closed. Far below `max.message.bytes`, so that only an append that is
@@ -17,18 +16,18 @@ pub(super) struct Batch {
 
 /// Builds the batches of a round, in order. An append is never split. One that cannot be encoded
 /// ends the list and is returned: it and all later ones have failed.
-pub(super) fn batches(
-    appends: &[(AppendId, Vec<GroupRecord>)],
+pub(super) fn batches<S: Shard>(
+    appends: &[(AppendId, Vec<S::Record>)],
     now_ms: i64,
 ) -> (Vec<Batch>, Option<AppendId>) {
     let mut batches = Vec::new();
     let mut open: Option<(AppendId, AppendId, BatchBuilder)> = None;
     for (id, records) in appends {
-        let encoded: Result<Vec<_>, _> = records.iter().map(GroupRecord::encode).collect();
+        let encoded: Result<Vec<_>, _> = records.iter().map(S::encode).collect();
         let encoded = match encoded {
             Ok(encoded) => encoded,
             Err(error) => {
-                tracing::error!(%error, "encode a record of {}", OFFSETS);
+                tracing::error!(%error, "encode a record of {}", S::TOPIC);
                 batches.extend(open.map(close));
                 return (batches, Some(*id));
             }
@@ -55,6 +54,8 @@ fn close((first, last, builder): (AppendId, AppendId, BatchBuilder)) -> Batch {
 
 #[cfg(test)]
 mod tests {
+    use coordinator::{GroupRecord, GroupShard};
+
     use super::*;
 
     fn tombstone(group: &str) -> GroupRecord {
@@ -65,7 +66,7 @@ mod tests {
     fn appends_share_batches_up_to_a_size() {
         let long = "x".repeat(30_000);
         let appends: Vec<_> = (1..=20).map(|i| (AppendId(i), vec![tombstone(&long)])).collect();
-        let (batches, failed) = batches(&appends, 0);
+        let (batches, failed) = batches::<GroupShard>(&appends, 0);
         assert_eq!(failed, None);
         let spans: Vec<_> = batches.iter().map(|b| (b.first.0, b.last.0)).collect();
         assert_eq!(spans, [(1, 8), (9, 16), (17, 20)]);
@@ -79,7 +80,7 @@ mod tests {
             (AppendId(2), vec![tombstone(&"x".repeat(40_000))]),
             (AppendId(3), vec![tombstone("b")]),
         ];
-        let (batches, failed) = batches(&appends, 0);
+        let (batches, failed) = batches::<GroupShard>(&appends, 0);
         let spans: Vec<_> = batches.iter().map(|b| (b.first.0, b.last.0)).collect();
         assert_eq!((spans, failed), (vec![(1, 1)], Some(AppendId(2))));
     }

@@ -4,10 +4,9 @@
 use std::io;
 
 use base::Offset;
-use base::topic_name::OFFSETS;
 use bytes::Bytes;
 use commitlog::{Access, FetchSlice, ReadError};
-use coordinator::{GroupConfig, GroupRecord, GroupShard};
+use coordinator::Shard;
 use record::{BatchError, DECOMPRESSED_BYTES_MAX};
 
 use storage::partition::Partition;
@@ -26,13 +25,13 @@ pub(super) enum LoadShardError {
 }
 
 /// Reads the whole log into a new shard; returns it with the log's end. Waits for the disk.
-pub(super) fn load(
+pub(super) fn load<S: Shard>(
     partition: &Partition,
-    config: GroupConfig,
-) -> Result<(GroupShard, Offset), LoadShardError> {
+    config: S::Config,
+) -> Result<(S, Offset), LoadShardError> {
     let reader = partition.reader();
     let end = reader.end_offset();
-    let mut shard = GroupShard::new(config);
+    let mut shard = S::new(config);
     let mut next = reader.start_offset();
     let mut chunk = Vec::new();
     while next < end {
@@ -63,8 +62,8 @@ fn read_slice(slice: &FetchSlice, chunk: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Replays the whole batches of a chunk; returns the offset after the last of them.
-fn replay_chunk(
-    shard: &mut GroupShard,
+fn replay_chunk<S: Shard>(
+    shard: &mut S,
     chunk: &[u8],
     from: Offset,
 ) -> Result<Offset, LoadShardError> {
@@ -94,13 +93,11 @@ fn replay_chunk(
     Ok(next)
 }
 
-fn replay(shard: &mut GroupShard, offset: Offset, key: Option<&[u8]>, value: Option<&[u8]>) {
+fn replay<S: Shard>(shard: &mut S, offset: Offset, key: Option<&[u8]>, value: Option<&[u8]>) {
     let Some(key) = key else { return };
     let value = value.map(Bytes::copy_from_slice);
-    match GroupRecord::decode(Bytes::copy_from_slice(key), value) {
-        Ok(Some(record)) => shard.replay(record),
-        Ok(None) => {}
-        // One group's record cannot be understood: the others are served all the same.
-        Err(error) => tracing::error!(offset, %error, "skip a record of {}", OFFSETS),
+    if let Err(error) = shard.load(Bytes::copy_from_slice(key), value) {
+        // One record cannot be understood: what the others say is served all the same.
+        tracing::error!(offset, %error, "skip a record of {}", S::TOPIC);
     }
 }

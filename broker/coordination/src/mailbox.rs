@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use base::TopicId;
-use coordinator::{CommittedPosition, GroupReply, GroupRequest};
+use coordinator::Shard;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -17,19 +17,24 @@ const REQUESTS_MAX: usize = 1024;
 /// Deleted topics by name, with the ids that they had.
 pub(super) type Topics = Arc<BTreeMap<Arc<str>, TopicId>>;
 
-/// What a shard's task is asked.
-pub(super) enum Command {
-    /// With the number of deletions that came before.
-    Request(GroupRequest, oneshot::Sender<GroupReply>, u64),
-    /// So many positions at most, and how many there are.
-    Positions(usize, oneshot::Sender<(Vec<CommittedPosition>, usize)>),
+/// A request on its way to a shard's task.
+pub(super) struct Command<S: Shard> {
+    pub(super) request: S::Request,
+    pub(super) answer: oneshot::Sender<S::Reply>,
+    /// The number of deletions that came before.
+    pub(super) after: u64,
 }
 
 /// The way to a task.
-#[derive(Clone)]
-pub(super) struct Mailbox {
-    commands: mpsc::Sender<Command>,
+pub(super) struct Mailbox<S: Shard> {
+    commands: mpsc::Sender<Command<S>>,
     deletions: Arc<Deletions>,
+}
+
+impl<S: Shard> Clone for Mailbox<S> {
+    fn clone(&self) -> Mailbox<S> {
+        Mailbox { commands: self.commands.clone(), deletions: self.deletions.clone() }
+    }
 }
 
 /// The deletions that a task has not taken yet: those of one round of its.
@@ -46,25 +51,18 @@ struct Waiting {
     topics: VecDeque<Topics>,
 }
 
-impl Mailbox {
-    pub(super) fn new() -> (Mailbox, mpsc::Receiver<Command>, Arc<Deletions>) {
+impl<S: Shard> Mailbox<S> {
+    pub(super) fn new() -> (Mailbox<S>, mpsc::Receiver<Command<S>>, Arc<Deletions>) {
         let (commands, receiver) = mpsc::channel(REQUESTS_MAX);
         let deletions = Arc::<Deletions>::default();
         (Mailbox { commands, deletions: deletions.clone() }, receiver, deletions)
     }
 
     /// The answer; `None` once the task has ended.
-    pub(super) async fn ask(&self, request: GroupRequest) -> Option<GroupReply> {
+    pub(super) async fn ask(&self, request: S::Request) -> Option<S::Reply> {
         let (answer, answered) = oneshot::channel();
         let after = self.deletions.waiting.lock().count;
-        self.commands.send(Command::Request(request, answer, after)).await.ok()?;
-        answered.await.ok()
-    }
-
-    /// So many positions at most, and how many there are.
-    pub(super) async fn positions(&self, max: usize) -> Option<(Vec<CommittedPosition>, usize)> {
-        let (answer, answered) = oneshot::channel();
-        self.commands.send(Command::Positions(max, answer)).await.ok()?;
+        self.commands.send(Command { request, answer, after }).await.ok()?;
         answered.await.ok()
     }
 

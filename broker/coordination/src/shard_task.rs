@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::{ErrorCode, LeaderEpoch, Offset};
-use coordinator::{AppendId, Effect, GroupConfig, GroupRecord, GroupReply, GroupShard, Ticket};
+use coordinator::{AppendId, EffectOf, Shard, ShardEffect, Ticket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
@@ -24,20 +24,20 @@ const ROUND_REQUESTS_MAX: usize = 64;
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 
 /// What a task starts with.
-pub(super) struct ShardTask {
+pub(super) struct ShardTask<S: Shard> {
     pub(super) partition: Arc<Partition>,
     pub(super) epoch: LeaderEpoch,
-    pub(super) config: GroupConfig,
+    pub(super) config: S::Config,
     pub(super) is_loaded: Arc<AtomicBool>,
     pub(super) deletions: Arc<Deletions>,
 }
 
-impl ShardTask {
+impl<S: Shard> ShardTask<S> {
     /// Loads the shard and serves it until `stopped` resolves, which it does by being dropped on
     /// the other side.
     pub(super) async fn run(
         self,
-        mut commands: mpsc::Receiver<Command>,
+        mut commands: mpsc::Receiver<Command<S>>,
         mut stopped: oneshot::Receiver<()>,
     ) {
         let shard = tokio::select! {
@@ -61,9 +61,8 @@ impl ShardTask {
         running.unload();
         commands.close();
         while let Ok(command) = commands.try_recv() {
-            if let Command::Request(request, answer, _) = command {
-                let _ = answer.send(request.refuse(ErrorCode::NotCoordinator));
-            }
+            let refusal = S::refuse(&command.request, ErrorCode::NotCoordinator);
+            let _ = command.answer.send(refusal);
         }
     }
 
@@ -75,21 +74,21 @@ impl ShardTask {
     /// leader heard to be committed: the one before may have told members of later commits, and
     /// only the other replicas know. Whoever resumed from the older offset would go back, so here
     /// clients are told to wait (COORDINATOR_LOAD_IN_PROGRESS, which they retry).
-    async fn load(&self) -> GroupShard {
+    async fn load(&self) -> S {
         let started = clock::monotonic_ms();
         loop {
             let (partition, config) = (self.partition.clone(), self.config.clone());
-            let loading = tokio::task::spawn_blocking(move || load(&partition, config));
+            let loading = tokio::task::spawn_blocking(move || load::<S>(&partition, config));
             match loading.await {
                 Ok(Ok((shard, end))) => {
                     let mut committed = HighWatermark::new(self.partition.clone(), self.epoch);
                     committed.reaches(end).await;
                     let ms = clock::monotonic_ms() - started;
-                    tracing::debug!(partition = %self.partition.id, end, ms, "loaded groups");
+                    tracing::debug!(partition = %self.partition.id, end, ms, "loaded a shard");
                     return shard;
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(partition = %self.partition.id, %error, "load groups");
+                    tracing::error!(partition = %self.partition.id, %error, "load a shard");
                 }
                 // Only at the end of the process.
                 Err(_) => {}
@@ -100,27 +99,27 @@ impl ShardTask {
 }
 
 /// A loaded shard with everything that waits for it.
-struct Running {
+struct Running<S: Shard> {
     partition: Arc<Partition>,
     epoch: LeaderEpoch,
-    shard: GroupShard,
+    shard: S,
     deletions: Arc<Deletions>,
     high_watermark: HighWatermark,
     /// Requests without a reply yet; bounded by the requests that connections may have in flight.
-    tickets: HashMap<Ticket, oneshot::Sender<GroupReply>>,
+    tickets: HashMap<Ticket, oneshot::Sender<S::Reply>>,
     next_ticket: u64,
     /// Appends in the log, oldest first, with the offset that commits them.
     appended: VecDeque<(Offset, AppendId)>,
 }
 
-impl Running {
+impl<S: Shard> Running<S> {
     fn start(&mut self) {
         self.shard.start(clock::monotonic_ms());
     }
 
     async fn serve(
         &mut self,
-        commands: &mut mpsc::Receiver<Command>,
+        commands: &mut mpsc::Receiver<Command<S>>,
         stopped: &mut oneshot::Receiver<()>,
     ) {
         let mut round = Vec::with_capacity(ROUND_REQUESTS_MAX);
@@ -144,24 +143,16 @@ impl Running {
     }
 
     /// Everything that can be done now. `is_all`: no command waits behind these.
-    fn round(&mut self, commands: &mut Vec<Command>, is_all: bool) {
+    fn round(&mut self, commands: &mut Vec<Command<S>>, is_all: bool) {
         let now_ms = clock::monotonic_ms();
         self.shard.set_offsets_of_time(clock::wall_ms() - now_ms, clock::expiry_ms() - now_ms);
         let mut effects = Vec::new();
-        for command in commands.drain(..) {
-            match command {
-                Command::Request(request, answer, after) => {
-                    self.drop_topics(now_ms, after, &mut effects);
-                    self.next_ticket += 1;
-                    let ticket = Ticket(self.next_ticket);
-                    self.tickets.insert(ticket, answer);
-                    self.shard.handle(now_ms, ticket, request, &mut effects);
-                }
-                Command::Positions(max, answer) => {
-                    let some = self.shard.positions().take(max).collect();
-                    let _ = answer.send((some, self.shard.positions_len()));
-                }
-            }
+        for Command { request, answer, after } in commands.drain(..) {
+            self.drop_topics(now_ms, after, &mut effects);
+            self.next_ticket += 1;
+            let ticket = Ticket(self.next_ticket);
+            self.tickets.insert(ticket, answer);
+            self.shard.handle(now_ms, ticket, request, &mut effects);
         }
         if is_all {
             self.drop_topics(now_ms, u64::MAX, &mut effects);
@@ -174,35 +165,35 @@ impl Running {
     }
 
     /// Forgets what was committed of the topics in the first so many deletions.
-    fn drop_topics(&mut self, now_ms: i64, before: u64, effects: &mut Vec<Effect>) {
+    fn drop_topics(&mut self, now_ms: i64, before: u64, effects: &mut Vec<EffectOf<S>>) {
         while let Some(topics) = self.deletions.take_before(before) {
             self.shard.topics_deleted(now_ms, &topics, effects);
         }
     }
 
     /// Gives replies out and appends records; what follows from failed appends is performed too.
-    fn perform(&mut self, mut effects: Vec<Effect>) {
+    fn perform(&mut self, mut effects: Vec<EffectOf<S>>) {
         while !effects.is_empty() {
             let mut appends = Vec::new();
             for effect in effects.drain(..) {
                 match effect {
-                    Effect::Reply { ticket, reply } => self.reply(ticket, reply),
-                    Effect::Append { id, records } => appends.push((id, records)),
+                    ShardEffect::Reply { ticket, reply } => self.reply(ticket, reply),
+                    ShardEffect::Append { id, records } => appends.push((id, records)),
                 }
             }
             self.append(&appends, &mut effects);
         }
     }
 
-    fn reply(&mut self, ticket: Ticket, reply: GroupReply) {
+    fn reply(&mut self, ticket: Ticket, reply: S::Reply) {
         let answer = self.tickets.remove(&ticket);
         debug_assert!(answer.is_some(), "a ticket is answered once");
         // The client may be gone.
         let _ = answer.map(|answer| answer.send(reply));
     }
 
-    fn append(&mut self, appends: &[(AppendId, Vec<GroupRecord>)], effects: &mut Vec<Effect>) {
-        let (batches, unencodable) = append::batches(appends, clock::wall_ms());
+    fn append(&mut self, appends: &[(AppendId, Vec<S::Record>)], effects: &mut Vec<EffectOf<S>>) {
+        let (batches, unencodable) = append::batches::<S>(appends, clock::wall_ms());
         let mut failed = unencodable.map(|id| (id, ErrorCode::UnknownServerError));
         for (at, batch) in batches.iter().enumerate() {
             match self.partition.append_as_coordinator(&batch.bytes, self.epoch, None) {
@@ -225,7 +216,7 @@ impl Running {
         }
     }
 
-    fn failed(&mut self, first: AppendId, error: ErrorCode, effects: &mut Vec<Effect>) {
+    fn failed(&mut self, first: AppendId, error: ErrorCode, effects: &mut Vec<EffectOf<S>>) {
         self.shard.append_failed(clock::monotonic_ms(), first, error, effects);
     }
 
@@ -254,7 +245,7 @@ impl Running {
         let mut effects = Vec::new();
         shard.unload(&mut effects);
         for effect in effects {
-            if let Effect::Reply { ticket, reply } = effect {
+            if let ShardEffect::Reply { ticket, reply } = effect {
                 let _ = tickets.remove(&ticket).map(|answer| answer.send(reply));
             }
         }

@@ -1,14 +1,14 @@
 //! A shard whose broker loses the leadership while it is busy.
 #![allow(clippy::unwrap_used)]
 
-use coordinator::{CommitOffsets, OffsetToCommit};
+use coordinator::{CommitOffsets, GroupConfig, GroupReply, GroupShard, OffsetToCommit};
 use replica::{EpochEnd, FetchAnswer};
 
 use super::*;
 use storage::partition::FollowerProgress;
 use storage::partition::testing::{ME, OTHER, Rig, replicated};
 
-fn running(rig: &Rig, epoch: LeaderEpoch) -> Running {
+fn running(rig: &Rig, epoch: LeaderEpoch) -> Running<GroupShard> {
     let partition = rig.partition.clone();
     let mut running = Running {
         high_watermark: HighWatermark::new(partition.clone(), epoch),
@@ -24,7 +24,7 @@ fn running(rig: &Rig, epoch: LeaderEpoch) -> Running {
     running
 }
 
-fn commit(answer: oneshot::Sender<GroupReply>, after: u64) -> Command {
+fn commit(answer: oneshot::Sender<GroupReply>, after: u64) -> Command<GroupShard> {
     let offset = OffsetToCommit {
         topic: "t".into(),
         topic_id: base::TopicId::ZERO,
@@ -42,7 +42,7 @@ fn commit(answer: oneshot::Sender<GroupReply>, after: u64) -> Command {
         unknown_group: base::ErrorCode::IllegalGeneration,
         offsets: vec![offset],
     });
-    Command::Request(request, answer, after)
+    Command { request, answer, after }
 }
 
 /// The high watermark had passed the offset of a commit: with another leader's record there.
@@ -83,7 +83,7 @@ fn the_deletion_of_a_topic_keeps_its_place_among_the_requests() {
     let mut running = running(&rig, 1);
     let ask = |after| commit(oneshot::channel().0, after);
     let deleted = || Arc::new([("t".into(), base::TopicId([1; 16]))].into());
-    let committed = |running: &Running| running.shard.positions().count();
+    let committed = |running: &Running<GroupShard>| running.shard.positions().count();
 
     running.round(&mut vec![ask(0)], true);
     running.deletions.post(deleted());

@@ -1,8 +1,8 @@
 //! The group coordinator's core: the state of one partition of `__consumer_offsets` as a pure state
 //! machine, and the records that it is rebuilt from.
 //!
-//! Entry points: [`GroupShard::handle`] takes a request, [`GroupShard::tick`] the time,
-//! [`GroupShard::committed`] and [`GroupShard::append_failed`] the fate of what was appended, and
+//! Entry points: [`Shard::handle`] takes a request, [`Shard::tick`] the time,
+//! [`Shard::committed`] and [`Shard::append_failed`] the fate of what was appended, and
 //! [`GroupShard::replay`] one record of the log. All of them answer with [`Effect`]s. Nothing here
 //! reads a clock, draws a random number or performs IO, and no type carries a protocol version.
 
@@ -15,6 +15,7 @@ mod partitioning;
 mod pending;
 mod record;
 mod request;
+mod seam;
 mod shard;
 mod timers;
 
@@ -26,13 +27,14 @@ pub use offsets::CommittedOffset;
 pub use partitioning::{java_string_hash, partition_for};
 pub use record::{DecodeRecordError, GroupRecord, GroupValue, MemberValue};
 pub use request::{
-    CommitOffsets, CommitReply, DeleteOffsets, DeleteOffsetsReply, DescribedGroup, DescribedMember,
-    Effect, FetchOffsets, FetchReply, FetchTopic, FetchedOffset, FetchedTopic, GroupReply,
-    GroupRequest, Heartbeat, JoinGroup, JoinReply, JoinedMember, LeaveGroup, LeaveReply,
-    LeavingMember, LeftMember, ListFilter, ListedGroup, OffsetToCommit, Protocol, SyncGroup,
-    SyncReply, Ticket,
+    CommitOffsets, CommitReply, CommittedPosition, DeleteOffsets, DeleteOffsetsReply,
+    DescribedGroup, DescribedMember, Effect, FetchOffsets, FetchReply, FetchTopic, FetchedOffset,
+    FetchedTopic, GroupReply, GroupRequest, Heartbeat, JoinGroup, JoinReply, JoinedMember,
+    LeaveGroup, LeaveReply, LeavingMember, LeftMember, ListFilter, ListedGroup, OffsetToCommit,
+    Protocol, SyncGroup, SyncReply,
 };
-pub use shard::{CommittedPosition, GroupShard};
+pub use seam::{Effect as ShardEffect, EffectOf, Shard, Ticket};
+pub use shard::GroupShard;
 
 /// Id of a group; cloning it does not copy the text.
 pub type GroupId = std::sync::Arc<str>;

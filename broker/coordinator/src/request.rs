@@ -7,21 +7,18 @@ use base::{ErrorCode, Offset, TopicId, TopicPartition};
 use bytes::Bytes;
 
 use crate::group::state::GroupState;
-use crate::{AppendId, Booking, GroupId, GroupRecord, MemberId};
+use crate::{Booking, GroupId, GroupRecord, MemberId};
 
-/// Names one waiting request; the driver keeps what belongs to it. Every ticket given to
-/// [`crate::GroupShard::handle`] is answered exactly once, at the latest when the shard unloads.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Ticket(pub u64);
+/// What the driver of a [`crate::GroupShard`] must do.
+pub type Effect = crate::seam::Effect<GroupReply, GroupRecord>;
 
-/// What the driver must do, in this order.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Effect {
-    /// Answer the request of this ticket.
-    Reply { ticket: Ticket, reply: GroupReply },
-    /// Append the records, all of them in one batch, then report
-    /// [`crate::GroupShard::append_failed`] at once or [`crate::GroupShard::committed`] later.
-    Append { id: AppendId, records: Vec<GroupRecord> },
+/// Where a group stands in a partition; what consumer lag is computed from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommittedPosition {
+    pub group: GroupId,
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: Offset,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -35,6 +32,8 @@ pub enum GroupRequest {
     DeleteOffsets(DeleteOffsets),
     Describe(GroupId),
     List(ListFilter),
+    /// So many committed positions at most, the same ones each time.
+    Positions(usize),
     DeleteGroup(GroupId),
 }
 
@@ -49,6 +48,8 @@ pub enum GroupReply {
     DeleteOffsets(DeleteOffsetsReply),
     Describe(DescribedGroup),
     List(Vec<ListedGroup>),
+    /// With the number of all.
+    Positions(Vec<CommittedPosition>, usize),
     DeleteGroup(ErrorCode),
 }
 
@@ -304,7 +305,7 @@ impl GroupRequest {
             GroupRequest::Fetch(r) => Some(&r.group),
             GroupRequest::DeleteOffsets(r) => Some(&r.group),
             GroupRequest::Describe(group) | GroupRequest::DeleteGroup(group) => Some(group),
-            GroupRequest::List(_) => None,
+            GroupRequest::List(_) | GroupRequest::Positions(_) => None,
         }
     }
 
@@ -338,6 +339,7 @@ impl GroupRequest {
                 GroupReply::Describe(DescribedGroup::dead(group.clone(), error))
             }
             GroupRequest::List(_) => GroupReply::List(Vec::new()),
+            GroupRequest::Positions(_) => GroupReply::Positions(Vec::new(), 0),
             GroupRequest::DeleteGroup(_) => GroupReply::DeleteGroup(error),
         }
     }
@@ -377,6 +379,7 @@ impl GroupReply {
             }
             GroupReply::Describe(r) => GroupReply::Describe(DescribedGroup::dead(r.group, error)),
             GroupReply::List(_) => GroupReply::List(Vec::new()),
+            GroupReply::Positions(..) => GroupReply::Positions(Vec::new(), 0),
             GroupReply::DeleteGroup(_) => GroupReply::DeleteGroup(error),
         }
     }

@@ -1,9 +1,9 @@
 //! The groups of one partition of `__consumer_offsets`.
 //!
-//! Life of a shard: [`GroupShard::new`], [`GroupShard::replay`] for every record of the log up to
-//! its end, [`GroupShard::start`], then events, at last [`GroupShard::unload`]. The driver performs
+//! Life of a shard: [`Shard::new`], [`Shard::load`] for every record of the log up to
+//! its end, [`Shard::start`], then events, at last [`Shard::unload`]. The driver performs
 //! the effects in order and before the next event (or, for several events, in their order, with
-//! [`GroupShard::append_failed`] for all of them if the common append fails).
+//! [`Shard::append_failed`] for all of them if the common append fails).
 //!
 //! Invariants:
 //! - a reply never tells of anything that a failover could take back: it leaves after the records
@@ -15,24 +15,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{ErrorCode, Offset, TopicId};
+use base::{ErrorCode, TopicId, topic_name};
+use bytes::Bytes;
 
 use crate::group::{self, Cx, Group, GroupState};
 use crate::pending::{Outcome, Pending, PendingAppends, TIMED_OUT, client_error};
 use crate::timers::{Timer, Timers};
 use crate::{
-    AppendId, DescribedGroup, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, GroupRequest,
-    JoinGroup, JoinReply, LeaveReply, LeavingMember, LeftMember, ListFilter, ListedGroup, Ticket,
+    AppendId, CommittedPosition, DescribedGroup, Effect, GroupConfig, GroupId, GroupRecord,
+    GroupReply, GroupRequest, JoinGroup, JoinReply, LeaveReply, LeavingMember, LeftMember,
+    ListFilter, ListedGroup, Shard, Ticket,
 };
-
-/// Where a group stands in a partition; what consumer lag is computed from.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CommittedPosition {
-    pub group: GroupId,
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub offset: Offset,
-}
 
 #[derive(Debug)]
 pub struct GroupShard {
@@ -59,8 +52,14 @@ macro_rules! cx {
     };
 }
 
-impl GroupShard {
-    pub fn new(config: GroupConfig) -> GroupShard {
+impl Shard for GroupShard {
+    const TOPIC: &'static str = topic_name::OFFSETS;
+    type Config = GroupConfig;
+    type Request = GroupRequest;
+    type Reply = GroupReply;
+    type Record = GroupRecord;
+
+    fn new(config: GroupConfig) -> GroupShard {
         GroupShard {
             config,
             groups: BTreeMap::new(),
@@ -71,32 +70,23 @@ impl GroupShard {
         }
     }
 
-    /// The `now_ms` of events never goes back; what is stored (commit times, and with them the
-    /// age of offsets) is wall time, which is `wall_ms` ahead of it. What that says of ages counts
-    /// up to the time that is `expiry_ms` ahead: a clock may be wrong for a while.
-    pub fn set_offsets_of_time(&mut self, wall_ms: i64, expiry_ms: i64) {
+    fn encode(record: &GroupRecord) -> Result<(Bytes, Option<Bytes>), String> {
+        record.encode().map_err(|error| error.to_string())
+    }
+
+    fn load(&mut self, key: Bytes, value: Option<Bytes>) -> Result<(), String> {
+        if let Some(record) = GroupRecord::decode(key, value).map_err(|error| error.to_string())? {
+            self.replay(record);
+        }
+        Ok(())
+    }
+
+    fn set_offsets_of_time(&mut self, wall_ms: i64, expiry_ms: i64) {
         self.wall_offset_ms = wall_ms;
         self.expiry_offset_ms = expiry_ms;
     }
 
-    /// Applies one record of the log. Also how a failed append is taken back.
-    pub fn replay(&mut self, record: GroupRecord) {
-        let id = match &record {
-            GroupRecord::Offset { group, .. } | GroupRecord::Group { group, .. } => group.clone(),
-        };
-        let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
-        match record {
-            GroupRecord::Offset { topic, partition, value, .. } => {
-                group.offsets.set(&topic, partition, value);
-            }
-            GroupRecord::Group { value: Some(value), .. } => group.restore(value),
-            GroupRecord::Group { value: None, .. } => group.forget_membership(),
-        }
-        self.drop_if_vacant(&id);
-    }
-
-    /// The log is replayed and committed: members get a whole session to find this coordinator.
-    pub fn start(&mut self, now_ms: i64) {
+    fn start(&mut self, now_ms: i64) {
         let mut effects = Vec::new();
         let mut cx = cx!(self, now_ms, &mut effects);
         for group in self.groups.values() {
@@ -106,7 +96,7 @@ impl GroupShard {
         self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
     }
 
-    pub fn handle(
+    fn handle(
         &mut self,
         now_ms: i64,
         ticket: Ticket,
@@ -116,6 +106,12 @@ impl GroupShard {
         let id = match request {
             GroupRequest::List(filter) => {
                 let reply = GroupReply::List(self.list(&filter));
+                effects.push(Effect::Reply { ticket, reply });
+                return;
+            }
+            GroupRequest::Positions(max) => {
+                let some = self.positions().take(max).collect();
+                let reply = GroupReply::Positions(some, self.positions_len());
                 effects.push(Effect::Reply { ticket, reply });
                 return;
             }
@@ -130,6 +126,115 @@ impl GroupShard {
                 id
             }
         };
+        self.drop_if_vacant(&id);
+    }
+
+    fn next_deadline(&self) -> Option<i64> {
+        let timer = self.timers.next_deadline();
+        let append = self.pending.next_deadline();
+        timer.into_iter().chain(append).min()
+    }
+
+    fn tick(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        while let Some(timer) = self.timers.pop_due(now_ms) {
+            let id = match &timer {
+                Timer::Rebalance(id) | Timer::Sync(id) | Timer::Session(id, _) => id.clone(),
+                Timer::OffsetExpiry => {
+                    self.expire_offsets(now_ms, effects);
+                    continue;
+                }
+            };
+            let mut cx = cx!(self, now_ms, effects);
+            let Some(group) = self.groups.get_mut(&id) else { continue };
+            match timer {
+                Timer::Rebalance(_) => group.rebalance_timer(&mut cx),
+                Timer::Sync(_) => group.sync_timer(&mut cx),
+                Timer::Session(_, member_id) => group.session_timer(&mut cx, &member_id),
+                Timer::OffsetExpiry => {}
+            }
+            self.drop_if_vacant(&id);
+        }
+        for (id, append) in self.pending.time_out(now_ms, effects) {
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.assign_late(&mut cx!(self, now_ms, effects), append, TIMED_OUT);
+            }
+        }
+    }
+
+    fn topics_deleted(
+        &mut self,
+        now_ms: i64,
+        deleted: &BTreeMap<Arc<str>, TopicId>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut cx = cx!(self, now_ms, effects);
+        for group in self.groups.values_mut() {
+            group.drop_topics(&mut cx, deleted);
+        }
+        self.groups.retain(|_, group| !group.is_vacant());
+    }
+
+    fn committed(&mut self, now_ms: i64, id: AppendId, effects: &mut Vec<Effect>) {
+        while let Some(pending) = self.pending.pop_committed(id) {
+            for (ticket, reply) in pending.replies {
+                effects.push(Effect::Reply { ticket, reply });
+            }
+            if let Outcome::Assign { group, assignments } = pending.outcome
+                && let Some(group) = self.groups.get_mut(&group)
+            {
+                group.assigned(&mut cx!(self, now_ms, effects), pending.id, assignments);
+            }
+        }
+    }
+
+    fn append_failed(
+        &mut self,
+        now_ms: i64,
+        first: AppendId,
+        error: ErrorCode,
+        effects: &mut Vec<Effect>,
+    ) {
+        let error = client_error(error);
+        // New appends may follow from the failure (a rebalance of a group without members):
+        // they are not part of it.
+        let mut failed = Vec::new();
+        while let Some(pending) = self.pending.pop_failed(first) {
+            failed.push(pending);
+        }
+        for pending in failed {
+            self.take_back(now_ms, pending, error, effects);
+        }
+    }
+
+    fn unload(mut self, effects: &mut Vec<Effect>) {
+        let error = ErrorCode::NotCoordinator;
+        for (ticket, reply) in self.pending.drain_replies() {
+            effects.push(Effect::Reply { ticket, reply: reply.into_error(error) });
+        }
+        for group in self.groups.values_mut() {
+            group.refuse_waiting(error, effects);
+        }
+    }
+
+    fn refuse(request: &GroupRequest, error: ErrorCode) -> GroupReply {
+        request.refuse(error)
+    }
+}
+
+impl GroupShard {
+    /// Applies one record of the log. Also how a failed append is taken back.
+    pub fn replay(&mut self, record: GroupRecord) {
+        let id = match &record {
+            GroupRecord::Offset { group, .. } | GroupRecord::Group { group, .. } => group.clone(),
+        };
+        let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
+        match record {
+            GroupRecord::Offset { topic, partition, value, .. } => {
+                group.offsets.set(&topic, partition, value);
+            }
+            GroupRecord::Group { value: Some(value), .. } => group.restore(value),
+            GroupRecord::Group { value: None, .. } => group.forget_membership(),
+        }
         self.drop_if_vacant(&id);
     }
 
@@ -188,7 +293,7 @@ impl GroupShard {
                 cx.reply(ticket, GroupReply::Describe(group.described()));
             }
             GroupRequest::DeleteGroup(_) => group.delete(&mut cx, ticket),
-            GroupRequest::Join(_) | GroupRequest::List(_) => {
+            GroupRequest::Join(_) | GroupRequest::List(_) | GroupRequest::Positions(_) => {
                 unreachable!("invariant: handled by the caller")
             }
         }
@@ -205,39 +310,6 @@ impl GroupShard {
         groups.map(Group::listed).collect()
     }
 
-    /// When [`GroupShard::tick`] has something to do.
-    pub fn next_deadline(&self) -> Option<i64> {
-        let timer = self.timers.next_deadline();
-        let append = self.pending.next_deadline();
-        timer.into_iter().chain(append).min()
-    }
-
-    pub fn tick(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
-        while let Some(timer) = self.timers.pop_due(now_ms) {
-            let id = match &timer {
-                Timer::Rebalance(id) | Timer::Sync(id) | Timer::Session(id, _) => id.clone(),
-                Timer::OffsetExpiry => {
-                    self.expire_offsets(now_ms, effects);
-                    continue;
-                }
-            };
-            let mut cx = cx!(self, now_ms, effects);
-            let Some(group) = self.groups.get_mut(&id) else { continue };
-            match timer {
-                Timer::Rebalance(_) => group.rebalance_timer(&mut cx),
-                Timer::Sync(_) => group.sync_timer(&mut cx),
-                Timer::Session(_, member_id) => group.session_timer(&mut cx, &member_id),
-                Timer::OffsetExpiry => {}
-            }
-            self.drop_if_vacant(&id);
-        }
-        for (id, append) in self.pending.time_out(now_ms, effects) {
-            if let Some(group) = self.groups.get_mut(&id) {
-                group.assign_late(&mut cx!(self, now_ms, effects), append, TIMED_OUT);
-            }
-        }
-    }
-
     fn expire_offsets(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         let mut cx = cx!(self, now_ms, effects);
         for group in self.groups.values_mut() {
@@ -245,55 +317,6 @@ impl GroupShard {
         }
         self.groups.retain(|_, group| !group.is_vacant());
         self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
-    }
-
-    /// These topics were deleted, and with them what groups have committed of them. To be told
-    /// before any commit by name of a new topic of the same name.
-    pub fn topics_deleted(
-        &mut self,
-        now_ms: i64,
-        deleted: &BTreeMap<Arc<str>, TopicId>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut cx = cx!(self, now_ms, effects);
-        for group in self.groups.values_mut() {
-            group.drop_topics(&mut cx, deleted);
-        }
-        self.groups.retain(|_, group| !group.is_vacant());
-    }
-
-    /// Everything appended up to `id` is committed.
-    pub fn committed(&mut self, now_ms: i64, id: AppendId, effects: &mut Vec<Effect>) {
-        while let Some(pending) = self.pending.pop_committed(id) {
-            for (ticket, reply) in pending.replies {
-                effects.push(Effect::Reply { ticket, reply });
-            }
-            if let Outcome::Assign { group, assignments } = pending.outcome
-                && let Some(group) = self.groups.get_mut(&group)
-            {
-                group.assigned(&mut cx!(self, now_ms, effects), pending.id, assignments);
-            }
-        }
-    }
-
-    /// The append `first` and all later ones did not reach the log; they are taken back.
-    pub fn append_failed(
-        &mut self,
-        now_ms: i64,
-        first: AppendId,
-        error: ErrorCode,
-        effects: &mut Vec<Effect>,
-    ) {
-        let error = client_error(error);
-        // New appends may follow from the failure (a rebalance of a group without members):
-        // they are not part of it.
-        let mut failed = Vec::new();
-        while let Some(pending) = self.pending.pop_failed(first) {
-            failed.push(pending);
-        }
-        for pending in failed {
-            self.take_back(now_ms, pending, error, effects);
-        }
     }
 
     fn take_back(
@@ -322,17 +345,6 @@ impl GroupShard {
                     group.undo_replace(&mut cx, &new_member_id, *old);
                 }
             }
-        }
-    }
-
-    /// Leadership of the partition is gone: everybody who waits is sent to the new coordinator.
-    pub fn unload(mut self, effects: &mut Vec<Effect>) {
-        let error = ErrorCode::NotCoordinator;
-        for (ticket, reply) in self.pending.drain_replies() {
-            effects.push(Effect::Reply { ticket, reply: reply.into_error(error) });
-        }
-        for group in self.groups.values_mut() {
-            group.refuse_waiting(error, effects);
         }
     }
 

@@ -8,7 +8,8 @@ use base::{ErrorCode, Offset};
 use bytes::Bytes;
 use commitlog::{Log, Origin};
 use coordinator::{
-    AppendId, Effect, GroupConfig, GroupRecord, GroupReply, GroupRequest, GroupShard, Ticket,
+    AppendId, Effect, GroupConfig, GroupRecord, GroupReply, GroupRequest, GroupShard, Shard as _,
+    Ticket,
 };
 use record::{BatchBuilder, BatchOptions, batches, records};
 

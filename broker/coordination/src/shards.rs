@@ -1,0 +1,147 @@
+//! The shards of one coordinator on this broker: one task per partition of its internal topic that
+//! this broker leads. Requests reach a task through a bounded mailbox.
+//!
+//! A shard's life follows the leadership of its partition, which the partition posts: taken, it is
+//! loaded from the log (its clients are told to wait); lost, it is dropped (its clients are sent
+//! on).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
+use coordinator::Shard;
+use parking_lot::{Mutex, RwLock};
+use storage::partition::{CoordinatorPost, Outbox, Partition};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::mailbox::{Mailbox, Topics};
+use crate::shard_task::ShardTask;
+
+/// How long shards may take to end. They answer everybody and wait for nothing.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+pub(crate) struct Shards<S: Shard> {
+    runtime: Handle,
+    /// Where partitions post.
+    outbox: Arc<Outbox>,
+    config: S::Config,
+    shards: RwLock<BTreeMap<i32, Reach<S>>>,
+    /// None once the coordinator is closed.
+    tasks: Mutex<Option<JoinSet<()>>>,
+}
+
+/// How to reach a shard's task. Dropping it ends the task.
+struct Reach<S: Shard> {
+    epoch: LeaderEpoch,
+    mailbox: Mailbox<S>,
+    is_loaded: Arc<AtomicBool>,
+    _alive: oneshot::Sender<()>,
+}
+
+impl<S: Shard> Shards<S> {
+    /// To be called within the runtime that the shards' tasks shall run on.
+    pub(crate) fn new(config: S::Config, outbox: Arc<Outbox>) -> Shards<S> {
+        Shards {
+            runtime: Handle::current(),
+            outbox,
+            config,
+            shards: RwLock::default(),
+            tasks: Mutex::new(Some(JoinSet::new())),
+        }
+    }
+
+    /// Carries out what is posted, for ever.
+    pub(crate) async fn carry_out(&self) {
+        loop {
+            self.carry_out_posts();
+            self.outbox.coordinators.posted().await;
+        }
+    }
+
+    /// Also before anything is asked of a shard: who was told of a new leader finds it leading, and
+    /// nothing that is asked for a new topic is among what an old one of its name loses.
+    fn carry_out_posts(&self) {
+        self.outbox.coordinators.carry_out(|post| match post {
+            CoordinatorPost::Leads { partition, epoch } if is_of::<S>(&partition.id) => {
+                self.leadership_taken(&partition, epoch);
+            }
+            CoordinatorPost::LeadsNoMore(id) if is_of::<S>(&id) => {
+                self.shards.write().remove(&id.partition);
+            }
+            // Of the topics of other coordinators.
+            CoordinatorPost::Leads { .. } | CoordinatorPost::LeadsNoMore(_) => {}
+            CoordinatorPost::TopicsDeleted(topics) => self.topics_deleted(topics),
+        });
+    }
+
+    /// Does not block; the task starts with a look at the partition.
+    fn leadership_taken(&self, partition: &Arc<Partition>, epoch: LeaderEpoch) {
+        let index = partition.id.partition;
+        let mut shards = self.shards.write();
+        if shards.get(&index).is_some_and(|shard| shard.epoch >= epoch) {
+            return;
+        }
+        let mut tasks = self.tasks.lock();
+        let Some(tasks) = tasks.as_mut() else { return };
+        while tasks.try_join_next().is_some() {}
+        let (mailbox, commands, deletions) = Mailbox::new();
+        let (alive, stopped) = oneshot::channel();
+        let is_loaded = Arc::new(AtomicBool::new(false));
+        let task = ShardTask::<S> {
+            partition: partition.clone(),
+            epoch,
+            config: self.config.clone(),
+            is_loaded: is_loaded.clone(),
+            deletions,
+        };
+        tasks.spawn_on(task.run(commands, stopped), &self.runtime);
+        shards.insert(index, Reach { epoch, mailbox, is_loaded, _alive: alive });
+    }
+
+    fn topics_deleted(&self, topics: Vec<(Arc<str>, TopicId)>) {
+        let topics: Topics = Arc::new(topics.into_iter().collect());
+        for reach in self.shards.read().values() {
+            reach.mailbox.topics_deleted(topics.clone());
+        }
+    }
+
+    /// Ends all shards and waits for their tasks: none appends anything afterwards. No shard begins
+    /// any more.
+    pub(crate) async fn close(&self) {
+        let tasks = self.tasks.lock().take();
+        self.shards.write().clear();
+        let Some(mut tasks) = tasks else { return };
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(CLOSE_MAX, ended).await.is_err() {
+            tracing::warn!("shards of {} are still busy: their tasks are aborted", S::TOPIC);
+            tasks.shutdown().await;
+        }
+    }
+
+    /// The shard of a partition, if it is here and loaded.
+    pub(crate) fn of(&self, partition: i32) -> Result<Mailbox<S>, ErrorCode> {
+        self.carry_out_posts();
+        let shards = self.shards.read();
+        let shard = shards.get(&partition).ok_or(ErrorCode::NotCoordinator)?;
+        match shard.is_loaded.load(Ordering::Acquire) {
+            true => Ok(shard.mailbox.clone()),
+            false => Err(ErrorCode::CoordinatorLoadInProgress),
+        }
+    }
+
+    /// All shards here, and whether each is loaded.
+    pub(crate) fn all(&self) -> Vec<(bool, Mailbox<S>)> {
+        self.carry_out_posts();
+        let shards = self.shards.read();
+        let reach = |r: &Reach<S>| (r.is_loaded.load(Ordering::Acquire), r.mailbox.clone());
+        shards.values().map(reach).collect()
+    }
+}
+
+fn is_of<S: Shard>(id: &TopicPartition) -> bool {
+    &*id.topic == S::TOPIC
+}
