@@ -1,4 +1,5 @@
-//! The configuration of one broker: strings become types here and nowhere later. Keys are Kafka's
+//! The configuration of one broker: strings of its files become types here. What the metadata may
+//! change while it runs is read where it is used, over `Config::explicit`. Keys are Kafka's
 //! keys with Kafka's defaults (`metadata::config::broker_key`); a key or value that is wrong is
 //! refused by name, a key that tunes something this broker does not have is accepted with a
 //! warning, and a key whose value would promise something the broker does not do (security, quotas)

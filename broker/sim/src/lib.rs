@@ -1,12 +1,14 @@
-//! A deterministic world for the cores: replication, metadata, groups and the log on a faulty
-//! in-memory disk, in one loop over virtual time. Brokers crash, lose power, are wiped, paused and
-//! cut off; disks are slow, full or fail; messages are lost, delayed and reordered; the controller
-//! moves. After every step the
-//! properties in `check` are asserted. One seed is one world: the same seed gives the same trace.
+//! A deterministic world for the cores: replication, metadata, groups and the log on a faulty in-
+//! memory disk, in one loop over virtual time. Brokers crash, lose power, are wiped, paused and cut
+//! off; disks are slow, full or fail; messages are lost, delayed and reordered; the controller
+//! moves. After every step the properties in `check` are asserted. One seed is one world: the same
+//! seed gives the same trace.
 //!
 //! The metadata quorum is abstract here (one totally ordered log of committed records, delivered
 //! to each broker with a delay, and controllers that come and go); the engine under it has tests
-//! of its own. Brokers are `node`: a driver as thin as the real one over the same cores.
+//! of its own. Brokers are `node`: a driver of its own over the same cores, and not the one that
+//! ships (`storage`, `coordination`, `control`). It has no incremental fetch sessions, no
+//! `flush.messages` and one log directory per broker.
 
 mod check;
 mod client;

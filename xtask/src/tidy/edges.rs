@@ -2,6 +2,8 @@
 //! that is not, is a finding.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -92,7 +94,7 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// Outside crates that only some of ours may name.
 const RESERVED: &[(&str, &[&str], &str)] = &[
-    ("openraft", &["quorum", "sim"], "one crate knows the Raft library"),
+    ("openraft", &["quorum"], "one crate knows the Raft library"),
     (
         "tokio",
         &[
@@ -122,7 +124,50 @@ pub fn check() -> Result<Vec<Finding>> {
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let packages = metadata["packages"].as_array().context("packages")?;
-    Ok(packages.iter().flat_map(package).collect())
+    let mut found: Vec<Finding> = packages.iter().flat_map(package).collect();
+    for package in packages {
+        found.extend(unused(package)?);
+    }
+    Ok(found)
+}
+
+/// Dependencies that no source of the package names. Those for tests may be in features only.
+fn unused(package: &Value) -> Result<Vec<Finding>> {
+    let manifest = package["manifest_path"].as_str().context("manifest_path")?;
+    let dir = Path::new(manifest).parent().context("a manifest without a directory")?;
+    let mut sources = String::new();
+    for entry in ["src", "build.rs"].map(|name| dir.join(name)) {
+        read_sources(&entry, &mut sources)?;
+    }
+    let mut found = Vec::new();
+    for dependency in package["dependencies"].as_array().into_iter().flatten() {
+        let name = dependency["rename"].as_str().or(dependency["name"].as_str());
+        let name = name.unwrap_or_default();
+        if dependency["kind"] != "dev" && !names(&sources, &name.replace('-', "_")) {
+            let package = package["name"].as_str().unwrap_or_default();
+            found.push(finding(package, format!("depends on {name} and does not use it")));
+        }
+    }
+    Ok(found)
+}
+
+fn names(sources: &str, name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    sources.match_indices(name).any(|(at, _)| {
+        let (before, after) = (&sources[..at], &sources[at + name.len()..]);
+        !before.ends_with(is_word) && !after.starts_with(is_word)
+    })
+}
+
+fn read_sources(path: &Path, sources: &mut String) -> Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            read_sources(&entry?.path(), sources)?;
+        }
+    } else if path.extension().is_some_and(|extension| extension == "rs") && path.exists() {
+        sources.push_str(&super::scan::blank(&fs::read_to_string(path)?));
+    }
+    Ok(())
 }
 
 fn package(package: &Value) -> Vec<Finding> {
@@ -176,5 +221,12 @@ mod tests {
         assert_eq!(depending("replica", "tokio", None).len(), 1);
         assert_eq!(depending("broker", "openraft", None).len(), 1);
         assert_eq!(depending("newcomer", "base", None).len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_is_used_where_its_name_is_a_word() {
+        assert!(names("use serde::Serialize;", "serde"));
+        assert!(!names("use serde_json::Value;", "serde"));
+        assert!(!names("fn deserder() {}", "serde"));
     }
 }
