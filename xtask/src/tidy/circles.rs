@@ -56,6 +56,14 @@ pub fn check(files: &[PathBuf]) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
+/// The largest circle of each package that has one.
+pub fn largest(files: &[PathBuf]) -> Result<BTreeMap<String, usize>> {
+    let sizes = of_packages(files)?.into_iter().filter_map(|(package, circles)| {
+        Some((package, circles.iter().map(|circle| circle.files.len()).max()?))
+    });
+    Ok(sizes.collect())
+}
+
 fn of_packages(files: &[PathBuf]) -> Result<BTreeMap<String, Vec<Circle>>> {
     let mut packages: BTreeMap<String, Package> = BTreeMap::new();
     for file in files {

@@ -117,6 +117,12 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("kube", &["crd", "operator", "kind-e2e"], "the broker knows no Kubernetes"),
 ];
 
+/// Whom a package may name.
+pub fn of(package: &str) -> String {
+    let edges = EDGES.iter().find(|(name, _)| *name == package);
+    edges.map(|(_, edges)| edges.join(" ")).unwrap_or_default()
+}
+
 pub fn check() -> Result<Vec<Finding>> {
     let mut metadata = run::cargo();
     metadata.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);

@@ -4,6 +4,7 @@
 mod circles;
 mod documents;
 mod edges;
+mod figures;
 mod paths;
 mod scan;
 mod sources;
@@ -63,6 +64,7 @@ pub fn finding(place: impl fmt::Display, rule: impl fmt::Display) -> Finding {
 /// Fails with the list of all findings.
 pub fn run() -> Result<()> {
     let found = check()?;
+    println!("{}", figures::report(&files()?)?);
     if found.is_empty() {
         println!("==> tidy: nothing to tidy");
         return Ok(());
