@@ -7,7 +7,7 @@ use base::{BrokerId, ErrorCode};
 
 use crate::effect::{Effect, IsrProposal};
 use crate::event::IsrAnswer;
-use crate::leader::PendingIsr;
+use crate::leader_state::PendingIsr;
 use crate::partition::Partition;
 
 /// Pause after a refusal, so that a fetch loop does not become a request loop.

@@ -13,8 +13,10 @@ mod fetch;
 mod follower;
 mod isr;
 mod leader;
+mod leader_state;
 mod offline;
 mod partition;
+mod torn;
 mod validate;
 mod waiters;
 

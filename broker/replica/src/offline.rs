@@ -9,14 +9,7 @@
 use crate::effect::Effect;
 use crate::event::{Assignment, LogOffsets};
 use crate::partition::{Partition, stable_offset};
-
-#[derive(Debug)]
-pub(crate) struct Offline {
-    /// What the newest image says.
-    pub(crate) assignment: Assignment,
-    /// The log is whole again, but has less than was committed.
-    pub(crate) is_short: bool,
-}
+use crate::torn::Offline;
 
 impl Partition {
     /// Nothing is done by this replica, for want of a log.

@@ -5,8 +5,8 @@ use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch};
 
 use crate::effect::Effect;
 use crate::event::{Assignment, Event, LogOffsets, Settings};
-use crate::leader::{Follower, Leader};
-use crate::offline::Offline;
+use crate::leader_state::{Follower, Leader};
+use crate::torn::Offline;
 use crate::waiters::Waiters;
 
 /// The role of this replica, as queries see it.

@@ -2,7 +2,10 @@
 //! keys of topic configs, and a few limits. Everything else is set in the broker's configuration
 //! file.
 
-use super::{CORDONED_LOG_DIRS, ConfigKind, Support, Valid, broker_key, topic_configs};
+use super::{
+    BrokerKey, CORDONED_LOG_DIRS, ConfigKind, KeyError, Support, Valid, broker_key, check_value,
+    topic_configs,
+};
 
 /// A broker config that may be altered dynamically.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -65,4 +68,24 @@ pub fn is_cluster_wide(name: &str) -> bool {
 /// The definition of a dynamic broker config; `None` where the key is unknown or fixed at start.
 pub fn dynamic_broker_config(name: &str) -> Option<BrokerConfigDef> {
     dynamic_broker_configs().find(|def| def.name == name)
+}
+impl BrokerKey {
+    /// May be altered while brokers run, for one or for all of them, and takes effect then. Every
+    /// other key is read at the start of a broker only.
+    pub fn is_dynamic(&self) -> bool {
+        dynamic_broker_config(self.name).is_some()
+    }
+
+    /// Whether a broker starts with this value and, for dynamic keys, the controller accepts it.
+    pub fn validate(&self, value: &str) -> Result<(), KeyError> {
+        self.kind.check(value).map_err(KeyError::Invalid)?;
+        if let Some(def) = dynamic_broker_config(self.name) {
+            check_value(def.kind, def.valid, value).map_err(KeyError::Invalid)?;
+        }
+        if self.support == Support::DefaultOnly && value != self.default.unwrap_or_default() {
+            let default = self.default.unwrap_or("not set").to_owned();
+            return Err(KeyError::Unsupported { default });
+        }
+        Ok(())
+    }
 }

@@ -5,8 +5,6 @@
 
 use std::fmt;
 
-use super::{check_value, dynamic_broker_config};
-
 /// Type and range of a value.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Kind {
@@ -59,28 +57,9 @@ pub enum KeyError {
 }
 
 impl BrokerKey {
-    /// May be altered while brokers run, for one or for all of them, and takes effect then. Every
-    /// other key is read at the start of a broker only.
-    pub fn is_dynamic(&self) -> bool {
-        dynamic_broker_config(self.name).is_some()
-    }
-
     /// Changes what the broker does. Where it does not, a restart for its sake is in vain.
     pub fn has_effect(&self) -> bool {
         self.support == Support::Used
-    }
-
-    /// Whether a broker starts with this value and, for dynamic keys, the controller accepts it.
-    pub fn validate(&self, value: &str) -> Result<(), KeyError> {
-        self.kind.check(value).map_err(KeyError::Invalid)?;
-        if let Some(def) = dynamic_broker_config(self.name) {
-            check_value(def.kind, def.valid, value).map_err(KeyError::Invalid)?;
-        }
-        if self.support == Support::DefaultOnly && value != self.default.unwrap_or_default() {
-            let default = self.default.unwrap_or("not set").to_owned();
-            return Err(KeyError::Unsupported { default });
-        }
-        Ok(())
     }
 }
 

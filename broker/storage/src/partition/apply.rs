@@ -15,7 +15,7 @@ use replica::{Assignment, Event};
 use super::coordinator_posts::CoordinatorPost;
 use super::hosted::Partition;
 use super::index::Partitions;
-use super::making::Leftover;
+use super::making_jobs::Leftover;
 use super::posts::Post;
 use super::settings;
 use process::shutdown::Shutdown;

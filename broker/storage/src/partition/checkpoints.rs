@@ -1,22 +1,20 @@
 //! Background work on logs, on threads that may wait for the disk: flushing what rolled or is due,
 //! the checkpoints of recovery points, log starts and high watermarks, retention, deletions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{BrokerEpoch, Offset, TopicId};
 use commitlog::checkpoint::{self, OffsetCheckpoint};
-use commitlog::{CheckpointWriter, Log, LogError, Position};
+use commitlog::{Log, LogError, Position};
 
 use super::hosted::{Partition, storage_error};
 use super::index::Partitions;
+use super::load::position;
 use super::posts::Post;
 use super::state::State;
 use process::clock;
-
-/// The writers of the checkpoints, by log directory.
-pub(super) type Written = HashMap<PathBuf, CheckpointWriter>;
 
 impl Partitions {
     /// Writes the checkpoint files of every log directory.
@@ -137,16 +135,6 @@ impl Partitions {
             checkpoint::write_clean_shutdown(&*self.logs.fs, dir, broker_epoch)?;
         }
         Ok(())
-    }
-}
-
-pub(super) fn position(log: &Log, topic_id: TopicId, high_watermark: Offset) -> Position {
-    Position {
-        partition: log.partition().clone(),
-        topic_id,
-        recovery_point: log.recovery_point(),
-        log_start: log.start_offset(),
-        high_watermark,
     }
 }
 

@@ -10,7 +10,7 @@ use commitlog::directory::{self, Aside};
 
 use super::hosted::storage_error;
 use super::index::Partitions;
-use super::load::LoadedLog;
+use super::load::{LoadedLog, warn_left};
 
 impl Partitions {
     /// A log of this topic that was loaded at start and that nobody has claimed.
@@ -83,10 +83,4 @@ impl Partitions {
             }
         }
     }
-}
-
-/// Something in a log directory stays where it is.
-pub(super) fn warn_left(dir: &Path, error: &LogError) {
-    let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    tracing::warn!(dir = %dir.display(), %error, why, "leave directory alone");
 }

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use base::{BrokerId, ErrorCode, TopicId, TopicPartition};
+use commitlog::CheckpointWriter;
 use commitlog::LogContext;
 use metadata::Image;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::Partition;
-use super::checkpoints::Written;
 use super::load::LoadedLogs;
-use super::making::Making;
-use super::offline::Offline;
+use super::making_jobs::Making;
+use super::offline_replicas::Offline;
 use super::outbox::Outbox;
 use crate::log_dirs::LogDirs;
 use config::Config;
@@ -33,6 +33,9 @@ struct Index {
     topics: HashMap<Arc<str>, Hosted>,
     names: HashMap<TopicId, Arc<str>>,
 }
+
+/// The writers of the checkpoints, by log directory.
+pub(super) type Written = HashMap<PathBuf, CheckpointWriter>;
 
 /// All replicas on this broker.
 pub struct Partitions {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::{BrokerEpoch, Offset, TopicId, TopicPartition};
+use commitlog::Position;
 use commitlog::checkpoint::{self, MetaProperties, OffsetCheckpoint};
 use commitlog::directory::{self, PartitionDir, classify_dir};
 use commitlog::fs::{File, OpenMode};
@@ -16,9 +17,7 @@ use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::checkpoints::position;
-use super::dirs::warn_left;
-use super::offline::Offline;
+use super::offline_replicas::Offline;
 use super::settings;
 use crate::log_dirs::LogDirs;
 use config::Config;
@@ -376,4 +375,20 @@ fn open_one(
         tracing::warn!(%partition, "{finding}");
     }
     Ok(Some(((partition, topic_id), LoadedLog { log, high_watermark })))
+}
+
+/// Something in a log directory stays where it is.
+pub(super) fn warn_left(dir: &Path, error: &LogError) {
+    let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(dir = %dir.display(), %error, why, "leave directory alone");
+}
+
+pub(super) fn position(log: &Log, topic_id: TopicId, high_watermark: Offset) -> Position {
+    Position {
+        partition: log.partition().clone(),
+        topic_id,
+        recovery_point: log.recovery_point(),
+        log_start: log.start_offset(),
+        high_watermark,
+    }
 }

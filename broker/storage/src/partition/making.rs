@@ -4,7 +4,7 @@
 //! A partition's jobs are done one after the other, its old directory first. What is wanted may
 //! change while a log is being made: it is looked at again before the log becomes a replica.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,167 +13,15 @@ use commitlog::directory::{self, Aside};
 use commitlog::{Log, LogContext, LogError, checkpoint};
 use metadata::Image;
 use metadata::config::is_dir_cordoned;
-use parking_lot::{Condvar, Mutex};
 use replica::{Assignment, Event};
-use tokio::sync::watch;
 
-use super::dirs::warn_left;
 use super::hosted::{Partition, storage_error};
 use super::index::Partitions;
-use super::load::LoadedLog;
+use super::load::warn_left;
+use super::making_jobs::{Leftover, Want};
 use super::posts::Post;
 use super::settings;
 use process::clock;
-
-/// Logs that a thread makes before it syncs the names of their directories, all at once.
-const BATCH_MAX: usize = 16;
-
-/// The jobs of all partitions.
-pub(super) struct Making {
-    jobs: Mutex<Jobs>,
-    posted: Condvar,
-    /// Whether anything is to be done that did not fail.
-    is_busy: watch::Sender<bool>,
-    /// Changes when replicas were made.
-    made: watch::Sender<()>,
-}
-
-#[derive(Default)]
-struct Jobs {
-    by_id: HashMap<TopicPartition, Job>,
-    due: VecDeque<TopicPartition>,
-    /// Taken by threads.
-    under_way: usize,
-    /// Failed: they are tried again later.
-    failed: BTreeSet<TopicPartition>,
-    is_closed: bool,
-}
-
-/// What is to be done for one partition.
-#[derive(Default)]
-struct Job {
-    leftovers: Vec<Leftover>,
-    want: Option<Want>,
-    /// Due, under way or failed.
-    is_listed: bool,
-}
-
-/// A log whose directory is to go.
-pub(super) enum Leftover {
-    Replica(Arc<Partition>),
-    Loaded(TopicId, Box<LoadedLog>),
-    Dir(TopicId, PathBuf),
-}
-
-impl Leftover {
-    fn dir(&self) -> (TopicId, &Path) {
-        match self {
-            Leftover::Replica(partition) => (partition.topic_id, partition.dir()),
-            Leftover::Loaded(topic_id, loaded) => (*topic_id, loaded.log.dir()),
-            Leftover::Dir(topic_id, dir) => (*topic_id, dir.as_path()),
-        }
-    }
-}
-
-/// A replica that is to be here.
-#[derive(Clone)]
-struct Want {
-    topic_id: TopicId,
-    assignment: Assignment,
-}
-
-impl Default for Making {
-    fn default() -> Making {
-        let (jobs, posted) = Default::default();
-        Making { jobs, posted, is_busy: watch::Sender::new(false), made: watch::Sender::new(()) }
-    }
-}
-
-impl Jobs {
-    fn list(&mut self, id: &TopicPartition) {
-        let job = self.by_id.entry(id.clone()).or_default();
-        if !job.is_listed {
-            job.is_listed = true;
-            self.due.push_back(id.clone());
-        }
-    }
-
-    fn is_busy(&self) -> bool {
-        !self.is_closed && (self.under_way > 0 || !self.due.is_empty())
-    }
-
-    /// The thread is done with the partition for now: what is left of it is due again, or failed.
-    fn put_back(&mut self, id: &TopicPartition, failed: bool) {
-        self.under_way -= 1;
-        let Some(job) = self.by_id.get(id) else { return };
-        if job.leftovers.is_empty() && job.want.is_none() {
-            self.by_id.remove(id);
-        } else if failed {
-            self.failed.insert(id.clone());
-        } else {
-            self.due.push_back(id.clone());
-        }
-    }
-}
-
-impl Making {
-    fn change<T>(&self, change: impl FnOnce(&mut Jobs) -> T) -> T {
-        let mut jobs = self.jobs.lock();
-        let result = change(&mut jobs);
-        let is_busy = jobs.is_busy();
-        self.is_busy.send_if_modified(|busy| std::mem::replace(busy, is_busy) != is_busy);
-        if !jobs.due.is_empty() || jobs.is_closed {
-            self.posted.notify_all();
-        }
-        result
-    }
-
-    /// Everything that can be made is made.
-    pub(super) async fn idle(&self) {
-        // The sender lives in self.
-        let _ = self.is_busy.subscribe().wait_for(|busy| !busy).await;
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        !self.jobs.lock().failed.is_empty()
-    }
-
-    /// Tries what failed again: the disk may have room again.
-    pub(super) fn try_again(&self) {
-        self.change(|jobs| {
-            let failed = std::mem::take(&mut jobs.failed);
-            jobs.due.extend(failed);
-        });
-    }
-
-    /// The topic is deleted: what is not made of it is not to be made.
-    pub(super) fn unwant_topic(&self, name: &str, id: TopicId) {
-        self.change(|jobs| {
-            for (_, job) in jobs.by_id.iter_mut().filter(|(of, _)| &*of.topic == name) {
-                job.want.take_if(|want| want.topic_id == id);
-            }
-        });
-    }
-
-    pub(super) fn close(&self) {
-        self.change(|jobs| {
-            jobs.is_closed = true;
-            jobs.due.clear();
-        });
-    }
-
-    /// Takes the next jobs; waits for some, if asked to. `None` if there are none.
-    fn take(&self, wait: bool) -> Option<Vec<TopicPartition>> {
-        let mut jobs = self.jobs.lock();
-        while wait && jobs.due.is_empty() && !jobs.is_closed {
-            self.posted.wait(&mut jobs);
-        }
-        let count = jobs.due.len().min(BATCH_MAX);
-        let taken: Vec<TopicPartition> = jobs.due.drain(..count).collect();
-        jobs.under_way += taken.len();
-        (!taken.is_empty()).then_some(taken)
-    }
-}
 
 /// A log that was made, until its directory's name is durable.
 struct Made {

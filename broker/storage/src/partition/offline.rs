@@ -3,8 +3,7 @@
 //! with the next start; clients are told KAFKA_STORAGE_ERROR, the controller hears of them by the
 //! heartbeats until its metadata has them offline.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use base::{TopicId, TopicPartition};
 use commitlog::Log;
 use commitlog::fs::Room;
 use metadata::{Image, OfflineReplicas};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::Partition;
@@ -26,51 +24,6 @@ use process::shutdown::Shutdown;
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 /// Replicas in one heartbeat: one entry of the metadata log must take what follows from them.
 const REPORTED_MAX: usize = 2_000;
-
-/// The replicas, each with its topic's id where that is known.
-#[derive(Debug)]
-pub(super) struct Offline {
-    replicas: Mutex<BTreeMap<TopicPartition, Option<TopicId>>>,
-    /// Log directories with logs that could not be opened: they get no mark of a clean shutdown,
-    /// for what is in those logs was not looked at.
-    unopened: Mutex<BTreeSet<PathBuf>>,
-    /// Counts the changes.
-    news: watch::Sender<u64>,
-}
-
-impl Default for Offline {
-    fn default() -> Offline {
-        Offline {
-            replicas: Mutex::default(),
-            unopened: Mutex::default(),
-            news: watch::channel(0).0,
-        }
-    }
-}
-
-impl Offline {
-    pub fn has(&self, topic: &str, partition: i32) -> bool {
-        let replicas = self.replicas.lock();
-        !replicas.is_empty() && replicas.contains_key(&TopicPartition::new(topic, partition))
-    }
-
-    pub fn insert(&self, id: TopicPartition, topic_id: Option<TopicId>) {
-        self.replicas.lock().insert(id, topic_id);
-        self.news.send_modify(|count| *count += 1);
-    }
-}
-
-impl Offline {
-    /// Whose data it is may be what cannot be read.
-    pub fn not_opened(&self, id: TopicPartition, dir: &Path) {
-        self.unopened.lock().extend(dir.parent().map(Path::to_owned));
-        self.insert(id, None);
-    }
-
-    pub fn has_unopened(&self, log_dir: &Path) -> bool {
-        self.unopened.lock().contains(log_dir)
-    }
-}
 
 /// Takes what failed offline until connections close, and keeps the room of the volumes known. Runs
 /// on its own thread. Ends the process where it cannot go on.
