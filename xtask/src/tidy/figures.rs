@@ -92,8 +92,8 @@ mod tests {
     #[test]
     fn tests_do_not_count() {
         let mut figures = Figures::default();
-        let text = "fn f() {\n    debug_assert!(x);\n}\n\n#[cfg(test)]\nmod tests {\n    fn g() {\n    \
-                    assert!(y);\n    }\n}\n";
+        let text = "fn f() {\n    debug_assert!(x);\n}\n\n#[cfg(test)]\nmod tests {\n\
+                    fn g() {\n    assert!(y);\n}\n}\n";
         measure(&mut figures, text);
         assert_eq!((figures.files[0], figures.functions, figures.assertions), (4, vec![3], 1));
         assert!(
