@@ -304,8 +304,8 @@ pub enum AllowUnavailable {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RebalanceSpec {
-    /// Whether partitions move onto new brokers by themselves. Brokers to be removed are drained
-    /// in either mode.
+    /// Whether partitions move by themselves onto new brokers, and from a rack that two of their
+    /// replicas share to one that has none. Brokers to be removed are drained in either mode.
     pub mode: RebalanceMode,
     /// Replication bytes per second and broker that moves may use; unlimited where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -326,7 +326,7 @@ impl Default for RebalanceSpec {
     }
 }
 
-/// Whether partitions move onto new brokers by themselves.
+/// Whether partitions move by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RebalanceMode {
     #[default]
