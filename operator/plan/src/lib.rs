@@ -16,6 +16,7 @@ mod cluster;
 mod decision;
 pub mod moves;
 mod observed;
+mod owner;
 pub mod topics;
 
 pub use cluster::next_step;
@@ -28,6 +29,8 @@ pub use observed::{
     LevelView, Missing, MoveView, Observed, ObserverView, PartitionView, PodPhase, PodView,
     QuorumView, RackRisk, Rebalance, Replacement, Rolling, SetView, VOTER_LOST_MS, VoterView,
 };
+
+pub use owner::{Me, Standing, standing};
 
 /// How often a pass fetches what a plan needs and plans again.
 pub const ROUNDS_MAX: usize = 3;

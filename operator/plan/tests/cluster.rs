@@ -54,6 +54,8 @@ enum Event {
     },
     DeleteClaims(bool),
     Pause(bool),
+    /// Another operator is to look after the cluster.
+    HandOver,
     /// Somebody else scales the StatefulSet.
     Steal(i32),
     Nothing,
@@ -108,6 +110,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::DeleteClaims),
         1 => any::<bool>().prop_map(Event::Pause),
         1 => (1..=5i32).prop_map(Event::Steal),
+        1 => Just(Event::HandOver),
         3 => Just(Event::Nothing),
     ]
 }
@@ -141,11 +144,20 @@ fn start() -> impl Strategy<Value = World> {
     let voters = prop_oneof![Just(1), Just(3), Just(5)];
     let voter = prop_oneof![Just(60_000), Just(900_000)];
     let node = prop::option::of(prop_oneof![Just(60_000), Just(300_000)]);
-    let lost = (voter, node);
+    let lost = (voter, node, prop::bool::weighted(0.2));
     (1..=6i32, voters, 0..=3i32, 1..=2i32, lost, any::<bool>(), any::<bool>()).prop_map(
-        |(replicas, voters, racks, rack_of, (voter_lost_ms, node_loss_ms), strict, vague)| World {
+        |(
+            replicas,
+            voters,
+            racks,
+            rack_of,
+            (voter_lost_ms, node_loss_ms, rivals),
             strict,
             vague,
+        )| World {
+            strict,
+            vague,
+            rivals,
             rack_of,
             level: Some(0),
             spec: Desired {
@@ -233,6 +245,7 @@ fn happen(world: &mut World, event: &Event) {
         }
         Event::DeleteClaims(delete) => world.spec.delete_claims = delete,
         Event::Pause(paused) => world.spec.paused = paused,
+        Event::HandOver => world.owner = None,
         Event::Steal(by) => {
             if let Some(set) = &mut world.set {
                 set.replicas = (set.replicas - by).max(1);
@@ -255,7 +268,7 @@ fn run(world: &mut World, turns: &[Turn], lie: Lie) {
 }
 
 /// Nothing happens any more; the user's last edits are sound.
-fn settle(world: &mut World) -> Plan {
+fn settle(world: &mut World, lie: Lie) -> Plan {
     world.note("-- left alone".into());
     world.template.revision += u32::from(world.template.fault.is_some());
     world.template.fault = None;
@@ -274,10 +287,10 @@ fn settle(world: &mut World) -> Plan {
         world.going.clear();
     }
     let mut quiet = 0;
-    let mut plan = world.pass(Blind::default(), Lie::None, Fate::Done);
+    let mut plan = world.pass(Blind::default(), lie, Fate::Done);
     for _ in 0..PASSES_MAX {
         world.tick();
-        plan = world.pass(Blind::default(), Lie::None, Fate::Done);
+        plan = world.pass(Blind::default(), lie, Fate::Done);
         let grown = world.pods.keys().all(|id| world.claims[id].is_none());
         let rests = plan.step == Step::Nothing
             && plan.needs.is_empty()
@@ -325,6 +338,7 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
         );
     }
     check_voters(world)?;
+    check_racks(world, plan)?;
     prop_assert!(world.cordoned.iter().all(|id| id.0 >= set.replicas), "{}", tail(world));
     prop_assert!(world.moves(Lie::None).is_empty(), "{}", tail(world));
     let throttled = world.throttled.iter().any(|id| world.brokers.contains_key(id));
@@ -351,6 +365,21 @@ fn check_voters(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Where brokers are even by themselves, no partition has two replicas in one rack and none in
+/// another that has a broker.
+fn check_racks(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
+    if !world.spec.rebalance.auto || plan.refused.is_some() {
+        return Ok(());
+    }
+    let racks = |ids: &[BrokerId]| ids.iter().map(|id| world.rack(*id)).collect::<BTreeSet<_>>();
+    let all: Vec<BrokerId> = (0..world.spec.replicas).map(BrokerId).collect();
+    let wide = world
+        .partitions()
+        .all(|(_, _, _, p)| racks(&p.replicas).len() >= racks(&all).len().min(p.replicas.len()));
+    prop_assert!(wide, "replicas share a rack\n{}", tail(world));
+    Ok(())
+}
+
 /// A failure prints its history; it becomes a test of its own, not a file of seeds.
 fn config() -> Config {
     Config { max_shrink_iters: 2000, failure_persistence: None, ..Config::default() }
@@ -365,7 +394,7 @@ proptest! {
         turns in turns(),
     ) {
         run(&mut world, &turns, Lie::None);
-        let plan = settle(&mut world);
+        let plan = settle(&mut world, Lie::None);
         check(&world, &plan)?;
     }
 }
@@ -391,7 +420,10 @@ fn histories_reach_every_step() {
     ]);
     let seen = RefCell::new(BTreeSet::new());
     let rng = TestRng::deterministic_rng(RngAlgorithm::default());
-    let mut runner = TestRunner::new_with_rng(Config { cases: HISTORIES_MAX, ..config() }, rng);
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: HISTORIES_MAX, max_shrink_iters: 0, ..config() },
+        rng,
+    );
     let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         if *seen.borrow() != all {
             run(&mut world, &turns, Lie::None);
@@ -406,13 +438,51 @@ fn histories_reach_every_step() {
 /// Whether some history makes a planner that believes `lie` break a rule that contains `what`.
 fn is_caught(lie: Lie, what: &'static str) -> bool {
     let rng = TestRng::deterministic_rng(RngAlgorithm::default());
-    let mut runner = TestRunner::new_with_rng(Config { cases: HISTORIES_MAX, ..config() }, rng);
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: HISTORIES_MAX, max_shrink_iters: 0, ..config() },
+        rng,
+    );
     let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         run(&mut world, &turns, lie);
         prop_assert!(!world.violations.iter().any(|violation| violation.contains(what)));
         Ok(())
     });
     matches!(result, Err(TestError::Fail(..)))
+}
+
+/// Whether some history ends with a planner that believes `lie` in a state of which `what` is said.
+fn is_caught_at_rest(lie: Lie, what: &'static str) -> bool {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::default());
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: HISTORIES_MAX, max_shrink_iters: 0, ..config() },
+        rng,
+    );
+    let result = runner.run(&(start(), turns()), |(mut world, turns)| {
+        run(&mut world, &turns, lie);
+        let plan = settle(&mut world, lie);
+        match check(&world, &plan) {
+            Err(TestCaseError::Fail(why)) if why.message().contains(what) => {
+                Err(TestCaseError::Fail(why))
+            }
+            _ => Ok(()),
+        }
+    });
+    matches!(result, Err(TestError::Fail(..)))
+}
+
+#[test]
+fn a_planner_that_gives_a_rack_the_majority_is_caught() {
+    assert!(is_caught_at_rest(Lie::NoRacks, "is of another rack"));
+}
+
+#[test]
+fn a_planner_that_leaves_replicas_in_one_rack_is_caught() {
+    assert!(is_caught_at_rest(Lie::NoRacks, "replicas share a rack"));
+}
+
+#[test]
+fn operators_that_disagree_are_caught_where_a_cluster_has_no_owner() {
+    assert!(is_caught_at_rest(Lie::NoOwner, "Ready"));
 }
 
 #[test]

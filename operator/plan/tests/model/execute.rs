@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use base::{BrokerId, TopicPartition};
 use plan::moves::{Move, ThrottleChange};
-use plan::{AllowUnavailable, BrokerState, Plan, PodPhase, RestartReason, Step, next_step};
+use plan::{
+    AllowUnavailable, BrokerState, Me, Plan, PodPhase, RestartReason, Standing, Step, next_step,
+    standing,
+};
 
 use super::{Blind, Lie, Partition, Pod, Set, World};
 
@@ -20,8 +23,30 @@ pub enum Fate {
 }
 
 impl World {
-    /// One pass of the operator. Returns its plan.
+    /// One pass of an operator. Returns its plan, or that of the one whose cluster it is.
     pub fn pass(&mut self, blind: Blind, lie: Lie, fate: Fate) -> Plan {
+        self.turn += 1;
+        let by = if self.rivals { self.turn % 2 } else { 0 };
+        let me = Me { name: ["ns/one", "ns/other"][by], class: "" };
+        let owner = self.owner.as_deref().filter(|_| lie != Lie::NoOwner);
+        let theirs = match standing(owner, None, me) {
+            Standing::Ours => false,
+            Standing::Free => {
+                self.owner = Some(me.name.to_owned());
+                false
+            }
+            Standing::Others(_) | Standing::OtherClass { .. } => true,
+        };
+        if let Some(last) = self.last.clone().filter(|_| theirs) {
+            return last;
+        }
+        self.template.by = by;
+        let plan = self.pass_of_owner(blind, lie, fate);
+        self.last = Some(plan.clone());
+        plan
+    }
+
+    fn pass_of_owner(&mut self, blind: Blind, lie: Lie, fate: Fate) -> Plan {
         let mut needs = Vec::new();
         let seen = self.observe(&needs, blind, lie);
         let quorum = seen.cluster.as_ref().and_then(|cluster| cluster.quorum.as_ref());
@@ -159,7 +184,8 @@ impl World {
         let comes = |pod: &Pod| pod.is_up() && pod.template.revision == newest && !pod.marked;
         let comes = |other: &&BrokerId| self.pods.get(other).is_some_and(comes);
         let waits = self.replaced.iter().filter(|other| **other != id).find(comes);
-        if let Some(other) = waits.copied() {
+        let stays = self.set.as_ref().is_some_and(|set| id.0 < set.replicas);
+        if let Some(other) = waits.copied().filter(|_| stays) {
             self.violation(format!("{id} is replaced before {other} is whole"));
         }
         let others = self.voters.iter().filter(|other| **other != id && self.is_up(**other));
@@ -168,7 +194,7 @@ impl World {
         }
         self.pods.remove(&id);
         self.lost.remove(&id);
-        self.replaced.insert(id);
+        self.replaced.extend(Some(id).filter(|_| stays));
         if volume {
             self.going.remove(&id);
             self.claims.remove(&id);

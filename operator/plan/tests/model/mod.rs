@@ -15,7 +15,7 @@ mod tick;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::BrokerId;
-use plan::{Desired, PodPhase};
+use plan::{Desired, Plan, PodPhase};
 
 pub use observe::{Blind, Lie};
 
@@ -51,6 +51,8 @@ pub enum Loss {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Template {
     pub revision: u32,
+    /// Of two operators each makes pods its own way.
+    pub by: usize,
     pub fault: Option<Fault>,
 }
 
@@ -154,6 +156,13 @@ pub struct World {
     /// The voters in the status.
     pub last_voters: Vec<BrokerId>,
     pub uids: u32,
+    /// Two operators work here, and take turns.
+    pub rivals: bool,
+    pub turn: usize,
+    /// Who looks after the cluster.
+    pub owner: Option<String>,
+    /// What the owner decided last.
+    pub last: Option<Plan>,
     /// Names of the steps taken.
     pub taken: BTreeSet<&'static str>,
     /// What happened, for whoever reads a failure.

@@ -50,6 +50,10 @@ pub enum Lie {
     NoLastCopy,
     /// The controller hears from no broker whose node is lost.
     NoFence,
+    /// No broker has a rack.
+    NoRacks,
+    /// Nobody looks after the cluster.
+    NoOwner,
 }
 
 impl World {
@@ -62,7 +66,7 @@ impl World {
             desired: self.spec.clone(),
             set: self.set.as_ref().map(|set| SetView {
                 replicas: set.replicas,
-                revision: Some(set.template.revision.to_string()),
+                revision: Some(format!("{}-{}", set.template.revision, set.template.by)),
             }),
             pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(*id, pod, lie))).collect(),
             missing_since: self.missing.clone(),
@@ -88,11 +92,11 @@ impl World {
 
     fn pod_view(&self, id: BrokerId, pod: &Pod, lie: Lie) -> PodView {
         let loss = self.lost.get(&id).copied();
-        let newest = self.set.as_ref().map_or(0, |set| set.template.revision);
+        let newest = self.set.as_ref().map(|set| (set.template.revision, set.template.by));
         let crashing = pod.phase == PodPhase::Running && pod.crashes >= CRASHES && !pod.ready;
         PodView {
             uid: pod.uid.to_string(),
-            outdated: pod.template.revision != newest,
+            outdated: Some((pod.template.revision, pod.template.by)) != newest,
             phase: if crashing && lie == Lie::NoCrash { PodPhase::CrashLoop } else { pod.phase },
             ready: pod.ready
                 && pod.phase == PodPhase::Running
@@ -140,7 +144,7 @@ impl World {
             };
             let view = BrokerView {
                 fenced: fenced || lie == Lie::NoFence && self.lost.contains_key(&id),
-                rack: self.rack(id),
+                rack: self.rack(id).filter(|_| lie != Lie::NoRacks),
                 risk: (!blind.risk).then_some(broker_risk),
                 missing: (!blind.missing)
                     .then_some(Missing { count, examples: caught_up.examples }),
