@@ -166,7 +166,7 @@ async fn plan_with(admin: Option<&Admin>, seen: &mut Observed) -> Result<Plan> {
 
 /// On a thread of its own: what is planned for a hundred thousand partitions must not hold up the
 /// renewal of the Lease, nor other clusters.
-async fn next_step(seen: &mut Observed) -> Result<Plan> {
+pub(super) async fn next_step(seen: &mut Observed) -> Result<Plan> {
     let taken = std::mem::take(seen);
     let planning = tokio::task::spawn_blocking(move || {
         let plan = plan::next_step(&taken);
