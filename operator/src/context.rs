@@ -7,6 +7,7 @@ use kube::{Api, Client};
 use tokio::time::timeout;
 
 use crate::apply::Marks;
+use crate::kafka::Throttles;
 use crate::runtime::{Events, Metrics, Settings};
 
 /// Longest wait for an answer about a namespace.
@@ -19,12 +20,14 @@ pub struct Context {
     pub metrics: Metrics,
     pub events: Events,
     pub marks: Marks,
+    pub throttles: Throttles,
 }
 
 impl Context {
     pub fn new(client: Client, settings: Settings) -> Context {
         let events = Events::new(client.clone(), &settings);
-        Context { client, settings, metrics: Metrics::new(), events, marks: Marks::default() }
+        let (marks, throttles) = Default::default();
+        Context { client, settings, metrics: Metrics::new(), events, marks, throttles }
     }
 
     /// Whether the namespace is being deleted. Where that cannot be known, it is not.

@@ -159,10 +159,17 @@ impl Objects {
         let wanted: Vec<(&str, &str)> =
             selector.split(',').filter_map(|pair| pair.split_once('=')).collect();
         let prefix = format!("{path}/");
+        // Of all namespaces: `/apis/GROUP/VERSION` and `KINDS`.
+        let (group, kinds) = path.rsplit_once('/').unwrap_or_default();
+        let (all, kinds) = (format!("{group}/namespaces/"), format!("/{kinds}/"));
+        let is_below = |key: &str| match path.contains("/namespaces/") {
+            true => key.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/')),
+            false => key.starts_with(&all) && key.contains(&kinds),
+        };
         let items: Vec<&Value> = self
             .objects
             .iter()
-            .filter(|(key, _)| key.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/')))
+            .filter(|(key, _)| is_below(key))
             .map(|(_, object)| object)
             .filter(|object| wanted.iter().all(|(k, v)| object["metadata"]["labels"][k] == *v))
             .collect();
@@ -289,8 +296,11 @@ fn failure(code: StatusCode, reason: &str, message: &str) -> Response {
     (code, axum::Json(status)).into_response()
 }
 
-/// `…/namespaces/NS/KINDS`, without a name.
+/// `…/namespaces/NS/KINDS`, without a name, or `/apis/GROUP/VERSION/KINDS`.
 fn is_collection(path: &str) -> bool {
+    if path.starts_with("/apis/") && path.split('/').count() == 5 {
+        return true;
+    }
     let mut parts = path.split('/').skip_while(|part| *part != "namespaces");
     parts.by_ref().nth(2).is_some() && parts.next().is_none()
 }

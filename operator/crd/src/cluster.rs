@@ -179,6 +179,12 @@ pub struct BrokersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_evictions: Option<i32>,
+    /// Seconds after which a broker whose node is gone or silent gets another pod, and another
+    /// volume where no node can reach its own, if others have all of its data; another takes its
+    /// vote. Never where absent: `status` says how to ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 2_592_000))]
+    pub node_loss_timeout_seconds: Option<i32>,
     /// CPU and memory of each broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bare_option::<ResourceRequirements>")]
@@ -298,8 +304,8 @@ pub enum AllowUnavailable {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RebalanceSpec {
-    /// Whether partitions move onto new brokers by themselves. Brokers to be removed are drained
-    /// in either mode.
+    /// Whether partitions move by themselves onto new brokers, and from a rack that two of their
+    /// replicas share to one that has none. Brokers to be removed are drained in either mode.
     pub mode: RebalanceMode,
     /// Replication bytes per second and broker that moves may use; unlimited where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -320,7 +326,7 @@ impl Default for RebalanceSpec {
     }
 }
 
-/// Whether partitions move onto new brokers by themselves.
+/// Whether partitions move by themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RebalanceMode {
     #[default]

@@ -16,17 +16,21 @@ mod cluster;
 mod decision;
 pub mod moves;
 mod observed;
+mod owner;
 pub mod topics;
 
 pub use cluster::next_step;
 pub use decision::{
-    BrokerState, BrokerStatus, Need, Phase, Plan, Progress, Refusal, RestartReason, Step,
+    BrokerState, BrokerStatus, Lost, LostWhy, Need, Phase, Plan, Progress, Refusal, RestartReason,
+    Step,
 };
 pub use observed::{
     AllowUnavailable, BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, Desired,
     LevelView, Missing, MoveView, Observed, ObserverView, PartitionView, PodPhase, PodView,
-    QuorumView, RackRisk, Rebalance, Rolling, SetView, VOTER_LOST_MS, VoterView,
+    QuorumView, RackRisk, Rebalance, Replacement, Rolling, SetView, VOTER_LOST_MS, VoterView,
 };
+
+pub use owner::{Me, Standing, standing};
 
 /// How often a pass fetches what a plan needs and plans again.
 pub const ROUNDS_MAX: usize = 3;

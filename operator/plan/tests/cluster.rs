@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use base::BrokerId;
 use model::execute::Fate;
-use model::{Blind, Fault, Lie, World};
+use model::{Blind, Fault, Lie, Loss, World};
 use plan::{AllowUnavailable, Desired, Phase, Plan, Step};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -31,8 +31,8 @@ enum Event {
     Slow(i32, bool),
     Mark(i32),
     Grow(i32),
-    /// The node of a broker is gone for good, or made again.
-    Lose(i32, bool),
+    /// The node of a broker is lost, or found again.
+    Lose(i32, Option<Loss>),
     /// Somebody deletes the volume claims of brokers: they go with their pods.
     DeleteVolumes(i32, i32),
     Create {
@@ -54,6 +54,8 @@ enum Event {
     },
     DeleteClaims(bool),
     Pause(bool),
+    /// Another operator is to look after the cluster.
+    HandOver,
     /// Somebody else scales the StatefulSet.
     Steal(i32),
     Nothing,
@@ -77,6 +79,10 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
     ]
 }
 
+fn loss() -> impl Strategy<Value = Loss> {
+    prop_oneof![Just(Loss::Gone), Just(Loss::Silent), Just(Loss::Detached), Just(Loss::Mute(0))]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let id = 0..6i32;
     prop_oneof![
@@ -87,7 +93,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (id.clone(), any::<bool>()).prop_map(|(id, slow)| Event::Slow(id, slow)),
         2 => id.clone().prop_map(Event::Mark),
         1 => id.clone().prop_map(Event::Grow),
-        2 => (id.clone(), prop::bool::weighted(0.7)).prop_map(|(id, lost)| Event::Lose(id, lost)),
+        3 => (id.clone(), prop::option::weighted(0.7, loss()))
+            .prop_map(|(id, loss)| Event::Lose(id, loss)),
         2 => (id.clone(), 1..=6i32).prop_map(|(id, n)| Event::DeleteVolumes(id, n)),
         6 => (0..4u8, 1..=8usize, 1..=3usize, 1..=2usize).prop_map(
             |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
@@ -103,6 +110,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::DeleteClaims),
         1 => any::<bool>().prop_map(Event::Pause),
         1 => (1..=5i32).prop_map(Event::Steal),
+        1 => Just(Event::HandOver),
         3 => Just(Event::Nothing),
     ]
 }
@@ -134,17 +142,29 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 /// A new cluster.
 fn start() -> impl Strategy<Value = World> {
     let voters = prop_oneof![Just(1), Just(3), Just(5)];
-    let lost = prop_oneof![Just(60_000), Just(900_000)];
+    let voter = prop_oneof![Just(60_000), Just(900_000)];
+    let node = prop::option::of(prop_oneof![Just(60_000), Just(300_000)]);
+    let lost = (voter, node, prop::bool::weighted(0.2));
     (1..=6i32, voters, 0..=3i32, 1..=2i32, lost, any::<bool>(), any::<bool>()).prop_map(
-        |(replicas, voters, racks, rack_of, voter_lost_ms, strict, vague)| World {
+        |(
+            replicas,
+            voters,
+            racks,
+            rack_of,
+            (voter_lost_ms, node_loss_ms, rivals),
             strict,
             vague,
+        )| World {
+            strict,
+            vague,
+            rivals,
             rack_of,
             level: Some(0),
             spec: Desired {
                 replicas,
                 voters: fitting(voters, replicas),
                 voter_lost_ms,
+                node_loss_ms,
                 ..Desired::default()
             },
             racks,
@@ -188,11 +208,11 @@ fn happen(world: &mut World, event: &Event) {
                 pod.marked = true;
             }
         }
-        Event::Lose(id, true) => {
-            world.lost.insert(BrokerId(id));
-            world.kill(BrokerId(id));
+        Event::Lose(id, Some(loss)) if world.pods.contains_key(&BrokerId(id)) => {
+            let mute = matches!(loss, Loss::Mute(_));
+            world.lose(BrokerId(id), if mute { Loss::Mute(world.now) } else { loss });
         }
-        Event::Lose(id, false) => {
+        Event::Lose(id, _) => {
             world.lost.remove(&BrokerId(id));
         }
         Event::Grow(id) => {
@@ -225,6 +245,7 @@ fn happen(world: &mut World, event: &Event) {
         }
         Event::DeleteClaims(delete) => world.spec.delete_claims = delete,
         Event::Pause(paused) => world.spec.paused = paused,
+        Event::HandOver => world.owner = None,
         Event::Steal(by) => {
             if let Some(set) = &mut world.set {
                 set.replicas = (set.replicas - by).max(1);
@@ -247,14 +268,17 @@ fn run(world: &mut World, turns: &[Turn], lie: Lie) {
 }
 
 /// Nothing happens any more; the user's last edits are sound.
-fn settle(world: &mut World) -> Plan {
+fn settle(world: &mut World, lie: Lie) -> Plan {
     world.note("-- left alone".into());
     world.template.revision += u32::from(world.template.fault.is_some());
     world.template.fault = None;
     world.spec.paused = false;
     world.spec.rolling.allow_unavailable = AllowUnavailable::Proceed;
     world.slow.clear();
-    world.lost.clear();
+    // Nodes that never come back are done without, unless what they hold is nowhere else.
+    let kept = world.partitions().all(|(_, _, _, p)| p.isr.iter().any(|id| world.is_active(*id)));
+    let heals = world.spec.node_loss_ms.is_some() && kept && world.has_majority();
+    world.lost.retain(|_, loss| heals && !matches!(loss, Loss::Mute(_)));
     // What has one copy only is waited for until its user keeps the volume, or makes another copy.
     let single = world.partitions().any(|(_, _, _, p)| p.replicas.len() == 1);
     let votes = world.spec.voters.min(world.voters.len() as i32);
@@ -263,14 +287,15 @@ fn settle(world: &mut World) -> Plan {
         world.going.clear();
     }
     let mut quiet = 0;
-    let mut plan = world.pass(Blind::default(), Lie::None, Fate::Done);
+    let mut plan = world.pass(Blind::default(), lie, Fate::Done);
     for _ in 0..PASSES_MAX {
         world.tick();
-        plan = world.pass(Blind::default(), Lie::None, Fate::Done);
+        plan = world.pass(Blind::default(), lie, Fate::Done);
         let grown = world.pods.keys().all(|id| world.claims[id].is_none());
         let rests = plan.step == Step::Nothing
             && plan.needs.is_empty()
             && grown
+            && plan.lost.is_empty()
             && (plan.phase == Phase::Ready || plan.refused.is_some());
         quiet = if rests { quiet + 1 } else { 0 };
         if quiet == 20 {
@@ -313,6 +338,7 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
         );
     }
     check_voters(world)?;
+    check_racks(world, plan)?;
     prop_assert!(world.cordoned.iter().all(|id| id.0 >= set.replicas), "{}", tail(world));
     prop_assert!(world.moves(Lie::None).is_empty(), "{}", tail(world));
     let throttled = world.throttled.iter().any(|id| world.brokers.contains_key(id));
@@ -339,6 +365,21 @@ fn check_voters(world: &World) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Where brokers are even by themselves, no partition has two replicas in one rack and none in
+/// another that has a broker.
+fn check_racks(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
+    if !world.spec.rebalance.auto || plan.refused.is_some() {
+        return Ok(());
+    }
+    let racks = |ids: &[BrokerId]| ids.iter().map(|id| world.rack(*id)).collect::<BTreeSet<_>>();
+    let all: Vec<BrokerId> = (0..world.spec.replicas).map(BrokerId).collect();
+    let wide = world
+        .partitions()
+        .all(|(_, _, _, p)| racks(&p.replicas).len() >= racks(&all).len().min(p.replicas.len()));
+    prop_assert!(wide, "replicas share a rack\n{}", tail(world));
+    Ok(())
+}
+
 /// A failure prints its history; it becomes a test of its own, not a file of seeds.
 fn config() -> Config {
     Config { max_shrink_iters: 2000, failure_persistence: None, ..Config::default() }
@@ -353,7 +394,7 @@ proptest! {
         turns in turns(),
     ) {
         run(&mut world, &turns, Lie::None);
-        let plan = settle(&mut world);
+        let plan = settle(&mut world, Lie::None);
         check(&world, &plan)?;
     }
 }
@@ -372,12 +413,17 @@ fn histories_reach_every_step() {
         "RaiseLevel",
         "RemoveBroker",
         "RemoveVoter",
+        "ReplaceBroker",
         "RestartBroker",
         "UncordonBroker",
         "UnregisterBroker",
     ]);
     let seen = RefCell::new(BTreeSet::new());
-    let mut runner = TestRunner::deterministic();
+    let rng = TestRng::deterministic_rng(RngAlgorithm::default());
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: HISTORIES_MAX, max_shrink_iters: 0, ..config() },
+        rng,
+    );
     let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         if *seen.borrow() != all {
             run(&mut world, &turns, Lie::None);
@@ -392,13 +438,51 @@ fn histories_reach_every_step() {
 /// Whether some history makes a planner that believes `lie` break a rule that contains `what`.
 fn is_caught(lie: Lie, what: &'static str) -> bool {
     let rng = TestRng::deterministic_rng(RngAlgorithm::default());
-    let mut runner = TestRunner::new_with_rng(Config { cases: HISTORIES_MAX, ..config() }, rng);
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: HISTORIES_MAX, max_shrink_iters: 0, ..config() },
+        rng,
+    );
     let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         run(&mut world, &turns, lie);
         prop_assert!(!world.violations.iter().any(|violation| violation.contains(what)));
         Ok(())
     });
     matches!(result, Err(TestError::Fail(..)))
+}
+
+/// Whether some history ends with a planner that believes `lie` in a state of which `what` is said.
+fn is_caught_at_rest(lie: Lie, what: &'static str) -> bool {
+    let rng = TestRng::deterministic_rng(RngAlgorithm::default());
+    let mut runner = TestRunner::new_with_rng(
+        Config { cases: HISTORIES_MAX, max_shrink_iters: 0, ..config() },
+        rng,
+    );
+    let result = runner.run(&(start(), turns()), |(mut world, turns)| {
+        run(&mut world, &turns, lie);
+        let plan = settle(&mut world, lie);
+        match check(&world, &plan) {
+            Err(TestCaseError::Fail(why)) if why.message().contains(what) => {
+                Err(TestCaseError::Fail(why))
+            }
+            _ => Ok(()),
+        }
+    });
+    matches!(result, Err(TestError::Fail(..)))
+}
+
+#[test]
+fn a_planner_that_gives_a_rack_the_majority_is_caught() {
+    assert!(is_caught_at_rest(Lie::NoRacks, "is of another rack"));
+}
+
+#[test]
+fn a_planner_that_leaves_replicas_in_one_rack_is_caught() {
+    assert!(is_caught_at_rest(Lie::NoRacks, "replicas share a rack"));
+}
+
+#[test]
+fn operators_that_disagree_are_caught_where_a_cluster_has_no_owner() {
+    assert!(is_caught_at_rest(Lie::NoOwner, "Ready"));
 }
 
 #[test]
@@ -419,6 +503,16 @@ fn a_planner_that_does_not_see_claims_go_is_caught() {
 #[test]
 fn a_planner_that_takes_a_crashing_broker_for_a_dead_one_is_caught() {
     assert!(is_caught(Lie::NoCrash, "takes"));
+}
+
+#[test]
+fn a_planner_that_gives_up_last_copies_is_caught() {
+    assert!(is_caught(Lie::NoLastCopy, "the last copy"));
+}
+
+#[test]
+fn a_planner_that_takes_a_broker_for_lost_that_serves_is_caught() {
+    assert!(is_caught(Lie::NoFence, "which serves"));
 }
 
 #[test]

@@ -41,6 +41,11 @@ impl Operator {
             Step::Shrink { .. } => self.shrink(look).await?,
             Step::Restart { brokers, .. } => self.restart(look, brokers).await?,
             Step::DeleteClaim(id) => self.delete_claim(look, *id).await?,
+            Step::Replace { broker, volume } => self.replace(look, *broker, *volume).await?,
+            Step::StartMoves { .. } | Step::ClearThrottle(_) => {
+                let _ours = self.context.throttles.hold(namespace, cluster).await;
+                kafka_step(look, step).await?;
+            }
             _ => kafka_step(look, step).await?,
         }
         if announces(step) {
@@ -79,7 +84,7 @@ impl Operator {
         Ok(())
     }
 
-    async fn delete_claim(&self, look: &Look, id: BrokerId) -> Result<()> {
+    pub(super) async fn delete_claim(&self, look: &Look, id: BrokerId) -> Result<()> {
         let namespace = names(&look.cluster).namespace;
         let api: Api<PersistentVolumeClaim> =
             Api::namespaced(self.context.client.clone(), namespace);
@@ -128,7 +133,10 @@ async fn kafka_step(look: &Look, step: &Step) -> Result<()> {
             all_done(admin.reassign(moves).await?)
         }
         Step::CancelMoves(partitions) => all_done(admin.cancel_reassignments(partitions).await?),
-        Step::ClearThrottle(change) => set_throttle(admin, change).await,
+        Step::ClearThrottle(change) => {
+            let moves = look.seen.cluster.as_ref().and_then(|cluster| cluster.moves.as_ref());
+            end_throttle(admin, change, moves.is_some_and(Vec::is_empty)).await
+        }
         Step::AddVoter(id) | Step::RemoveVoter(id) => change_voter(look, admin, *id, step).await,
         Step::Unregister(id) => Ok(admin.unregister_broker(*id).await?),
         Step::RaiseLevel(level) => Ok(admin.raise_level(*level).await?),
@@ -141,8 +149,20 @@ async fn kafka_step(look: &Look, step: &Step) -> Result<()> {
             }
             Ok(())
         }
-        Step::Nothing | Step::Shrink { .. } | Step::Restart { .. } | Step::DeleteClaim(_) => Ok(()),
+        Step::Nothing
+        | Step::Shrink { .. }
+        | Step::Restart { .. }
+        | Step::Replace { .. }
+        | Step::DeleteClaim(_) => Ok(()),
     }
+}
+
+/// Where it ends because no move is left, others may have begun since: those of a topic's resource.
+async fn end_throttle(admin: &Admin, change: &ThrottleChange, unused: bool) -> Result<()> {
+    if unused && !admin.list_reassignments().await?.is_empty() {
+        return Ok(());
+    }
+    set_throttle(admin, change).await
 }
 
 async fn change_voter(look: &Look, admin: &Admin, id: BrokerId, step: &Step) -> Result<()> {
@@ -267,6 +287,27 @@ mod tests {
         evict(&pods, &pod).await.unwrap();
         assert!(fake.get(path).is_none());
         assert_eq!(fake.take_writes(), [format!("POST {path}/eviction")]);
+    }
+
+    /// A resource asks for more replicas, and its moves begin between the look and the step.
+    #[tokio::test]
+    async fn a_throttle_does_not_end_under_moves_that_began_since() {
+        use crate::kafka::tests::{Answer, admin_of, broker, moves_of};
+        use wire::AnyRequest;
+
+        let mut change = ThrottleChange::default();
+        change.topics.insert("t".into(), None);
+        for (moving, unused, ends) in [(1, true, false), (0, true, true), (1, false, true)] {
+            let script = move |request: &AnyRequest| match request {
+                AnyRequest::ListPartitionReassignments(_) => moves_of("t", moving),
+                _ => Answer::HangUp,
+            };
+            let (address, seen) = broker(script).await;
+            let ended = end_throttle(&admin_of(address), &change, unused).await;
+            let seen = seen.lock().unwrap();
+            let altered = |r: &AnyRequest| matches!(r, AnyRequest::IncrementalAlterConfigs(_));
+            assert_eq!(seen.iter().any(altered), ends, "{moving} {ended:?}");
+        }
     }
 
     #[test]

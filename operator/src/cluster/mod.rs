@@ -5,6 +5,7 @@ mod act;
 mod children;
 mod claims;
 mod dynamic;
+mod lost;
 mod observe;
 pub mod owner;
 mod pass;
@@ -33,6 +34,7 @@ use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Predicate, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::error::{Category, Error};
@@ -62,6 +64,8 @@ pub struct Operator {
     others: Mutex<HashSet<(String, String)>>,
     /// Clusters that are being rolled because the operator is a new one.
     rolls: Mutex<BTreeSet<(String, String)>>,
+    /// Done once: those that the operator before this one had begun with are among them.
+    rolls_known: OnceCell<()>,
 }
 
 /// Runs until stopped.
@@ -216,6 +220,7 @@ impl Operator {
             admins: Mutex::default(),
             others: Mutex::default(),
             rolls: Mutex::default(),
+            rolls_known: OnceCell::new(),
         }
     }
 
@@ -226,6 +231,7 @@ impl Operator {
         self.failures.lock().remove(&key);
         self.admins.lock().remove(&key);
         self.rolls.lock().remove(&key);
+        self.context.throttles.forget(namespace, name);
     }
 }
 

@@ -11,6 +11,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
+use plan::Me;
+pub use plan::Standing;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -26,33 +28,12 @@ const ABANDONED: Duration = Duration::from_secs(300);
 /// Longest wait for an answer about another operator.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a cluster is to this operator.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Standing {
-    Ours,
-    /// Nobody has it, and this operator may.
-    Free,
-    /// Of its class, but another operator has it.
-    Others(String),
-    /// Of another class. `held`: it was ours before.
-    OtherClass {
-        held: bool,
-    },
-}
-
 /// What a cluster of that class is to the operator with these settings.
 pub fn standing(metadata: &ObjectMeta, class: Option<&str>, settings: &Settings) -> Standing {
     let owner = metadata.annotations.as_ref().and_then(|all| all.get(OWNER));
-    let owner = owner.map(String::as_str).filter(|owner| !owner.is_empty());
     let me = settings.identity();
-    if class.unwrap_or_default() != settings.operator_class {
-        return Standing::OtherClass { held: owner == Some(&*me) };
-    }
-    match owner {
-        None => Standing::Free,
-        Some(owner) if owner == me => Standing::Ours,
-        Some(owner) => Standing::Others(owner.to_owned()),
-    }
+    let me = Me { name: &me, class: &settings.operator_class };
+    plan::standing(owner.map(String::as_str), class, me)
 }
 
 impl Operator {

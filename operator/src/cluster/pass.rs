@@ -15,7 +15,7 @@ use serde_json::json;
 use super::observe::{Live, Look};
 use super::owner::{Standing, standing};
 use super::status::{self, Problem};
-use super::{Operator, children, claims, dynamic, names, reason_of, secret, upgrade};
+use super::{Operator, children, claims, dynamic, lost, names, reason_of, secret, upgrade};
 use crate::apply::MANAGER;
 use crate::error::{Category, Error, Result, request};
 use crate::runtime::Severity;
@@ -55,12 +55,13 @@ impl Operator {
             false => self.change(look, kept).await?,
         };
         problems.extend(claims::going(&look.live));
+        problems.extend(lost::problems(&look));
         problems.extend(status::unaddressed(&look));
-        self.end_roll(&look);
+        let ended = self.end_roll(&look);
         let new = status::of_pass(&look, &problems, &now());
         let told = self.write_status(&look.cluster, &new).await?;
         self.measure(&look, &new, wrote || told);
-        Ok(self.next(&look.plan, &new, wrote))
+        Ok(self.next(&look.plan, &new, wrote || ended))
     }
 
     /// The cluster as the API server has it now.
@@ -144,7 +145,7 @@ impl Operator {
             claims::keep_size(&mut objects.stateful_set, live.set(&names));
             problems.push(Problem::of_volume(message));
         }
-        problems.extend(self.pace(look, &mut objects.stateful_set)?);
+        problems.extend(self.pace(look, &mut objects.stateful_set).await?);
         let made = secret::ensure(&self.context, &input, &names, live).await?;
         let applied = children::apply_all(&self.context, cluster, &names, live, &objects).await?;
         let mut wrote = tended.wrote | made | applied.wrote;

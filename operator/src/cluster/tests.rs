@@ -8,6 +8,8 @@ use super::*;
 use crate::fake_api::FakeApi;
 
 mod care;
+mod large;
+mod lost;
 
 const CLUSTERS: &str = "/apis/barnabas.dev/v1alpha1/namespaces/ns/kafkaclusters";
 const SETS: &str = "/apis/apps/v1/namespaces/ns/statefulsets";

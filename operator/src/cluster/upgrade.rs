@@ -5,19 +5,26 @@ use build::Names;
 use crd::{KafkaCluster, KafkaClusterStatus};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
-use kube::ResourceExt;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
 
 use super::observe::{Live, Look};
 use super::status::Problem;
-use super::{Operator, names};
-use crate::apply::{covers, value_of};
-use crate::error::Result;
+use super::{CLUSTER_LABEL, Operator, names};
+use crate::apply::{MANAGER, covers, value_of};
+use crate::error::{Result, request};
 
 /// On the StatefulSet: the generation of the KafkaCluster that it was last made from. A template
 /// that changes while this does not is the operator's doing.
 const GENERATION: &str = "barnabas.dev/generation";
+/// On the StatefulSet of a cluster that is being rolled because the operator makes pods otherwise:
+/// that operator. What it has begun with is known to the one that follows it.
+const TURN: &str = "barnabas.dev/operator-roll";
 /// On a KafkaCluster, `true`: a version below `status.metadataVersion` is tried all the same.
 const ALLOW_DOWNGRADE: &str = "barnabas.dev/allow-downgrade";
+
+/// StatefulSets per request.
+const PAGE: u32 = 500;
 
 /// The image of a cluster's brokers.
 pub struct Chosen {
@@ -106,10 +113,19 @@ pub fn note(status: &mut KafkaClusterStatus, look: &Look) {
     }
 }
 
+fn key_of(names: &Names<'_>) -> (String, String) {
+    (names.namespace.to_owned(), names.cluster.to_owned())
+}
+
 impl Operator {
     /// Keeps the pods' template as it is while the operator alone would change it and other
     /// clusters are being rolled for that; says so.
-    pub(super) fn pace(&self, look: &Look, wanted: &mut StatefulSet) -> Result<Option<Problem>> {
+    pub(super) async fn pace(
+        &self,
+        look: &Look,
+        wanted: &mut StatefulSet,
+    ) -> Result<Option<Problem>> {
+        self.rolls_known.get_or_try_init(|| self.learn_rolls()).await?;
         let cluster = &look.cluster;
         let names = names(cluster);
         let generation = cluster.metadata.generation.unwrap_or_default().to_string();
@@ -120,7 +136,11 @@ impl Operator {
         let (Some(now), Some(spec)) = (live.spec.as_ref(), wanted.spec.as_mut()) else {
             return Ok(None);
         };
-        if edited || !self.own_change(&names, &now.template, &spec.template)? {
+        let waits = !edited && self.own_change(&names, &now.template, &spec.template)?;
+        if self.rolls.lock().contains(&key_of(&names)) {
+            annotations.insert(TURN.into(), self.context.settings.identity());
+        }
+        if !waits {
             return Ok(None);
         }
         spec.template = now.template.clone();
@@ -148,7 +168,7 @@ impl Operator {
         if covers(&value_of(now)?, &value_of(wanted)?) || restart(now) != restart(wanted) {
             return Ok(false);
         }
-        let key = (names.namespace.to_owned(), names.cluster.to_owned());
+        let key = key_of(names);
         let mut rolls = self.rolls.lock();
         let limit = usize::from(self.context.settings.concurrent_rolls.max(1));
         let turn = rolls.contains(&key) || rolls.len() < limit;
@@ -158,12 +178,44 @@ impl Operator {
         Ok(!turn)
     }
 
-    /// Another cluster's turn, once all brokers of this one are new and ready.
-    pub(super) fn end_roll(&self, look: &Look) {
+    /// Finds the clusters that were being rolled when this process began.
+    async fn learn_rolls(&self) -> Result<()> {
+        let settings = &self.context.settings;
+        let me = settings.identity();
+        let namespaces = settings.namespaces();
+        let apis: Vec<Api<StatefulSet>> = match namespaces.is_empty() {
+            true => vec![Api::all(self.context.client.clone())],
+            false => {
+                namespaces.iter().map(|n| Api::namespaced(self.context.client.clone(), n)).collect()
+            }
+        };
+        for api in apis {
+            let labels = format!("app.kubernetes.io/managed-by={MANAGER}");
+            let mut params = ListParams::default().labels(&labels).limit(PAGE);
+            loop {
+                let page = request("list StatefulSets", api.list_metadata(&params)).await?;
+                let begun =
+                    page.items.iter().filter(|set| set.annotations().get(TURN) == Some(&me));
+                let keys = begun.filter_map(|set| {
+                    Some((set.namespace()?, set.labels().get(CLUSTER_LABEL)?.clone()))
+                });
+                self.rolls.lock().extend(keys);
+                match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                    Some(token) => params = params.continue_token(&token),
+                    None => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Another cluster's turn, once all brokers of this one are new and ready. Returns whether it
+    /// was this one's.
+    pub(super) fn end_roll(&self, look: &Look) -> bool {
         let known = look.seen.set.as_ref().is_some_and(|set| set.revision.is_some());
         if known && look.seen.pods.values().all(|pod| pod.ready && !pod.outdated) {
-            let names = names(&look.cluster);
-            self.rolls.lock().remove(&(names.namespace.to_owned(), names.cluster.to_owned()));
+            return self.rolls.lock().remove(&key_of(&names(&look.cluster)));
         }
+        false
     }
 }

@@ -13,7 +13,8 @@ mod moves;
 mod quorum;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests;
+pub(crate) mod tests;
+mod throttles;
 mod topics;
 
 pub use admin::{Admin, Options};
@@ -22,6 +23,7 @@ pub use configs::{ConfigChange, ConfigResource, ConfigSource, ConfigValue};
 pub use error::{AdminError, Refused};
 pub(crate) use moves::mark as mark_moves;
 pub use quorum::{Member, QuorumInfo};
+pub use throttles::Throttles;
 pub use topics::{Created, NewTopic, TopicInfo};
 
 /// Answer for one of the items of a request.

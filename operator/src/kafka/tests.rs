@@ -26,20 +26,20 @@ use wire::{AnyRequest, AnyResponse, ApiKey, Part, Reader, Str, encode_response};
 use super::*;
 
 /// What a scripted broker does with a request.
-enum Answer {
+pub(crate) enum Answer {
     Say(Box<AnyResponse>),
     Nothing,
     HangUp,
 }
 
-fn say(response: impl Into<AnyResponse>) -> Answer {
+pub(crate) fn say(response: impl Into<AnyResponse>) -> Answer {
     Answer::Say(Box::new(response.into()))
 }
 
-type Seen = Arc<Mutex<Vec<AnyRequest>>>;
+pub(crate) type Seen = Arc<Mutex<Vec<AnyRequest>>>;
 
 /// A broker that answers as `script` says; its address, and the requests that it got.
-async fn broker(
+pub(crate) async fn broker(
     script: impl FnMut(&AnyRequest) -> Answer + Send + 'static,
 ) -> (std::net::SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,6 +92,25 @@ async fn serve(
             }
         }
     }
+}
+
+pub(crate) fn admin_of(address: std::net::SocketAddr) -> Admin {
+    Admin::new(vec![address.to_string()], options())
+}
+
+/// So many moves of a topic are in flight.
+pub(crate) fn moves_of(topic: &str, count: i32) -> Answer {
+    use wire::messages::list_partition_reassignments_response as list;
+    let partitions = (0..count).map(|at| list::OngoingPartitionReassignment {
+        partition_index: at,
+        replicas: vec![1, 2],
+        adding_replicas: vec![2],
+        ..Default::default()
+    });
+    let partitions: Vec<_> = partitions.collect();
+    let topic = list::OngoingTopicReassignment { name: topic.into(), partitions };
+    let topics = if count > 0 { vec![topic] } else { Vec::new() };
+    say(wire::messages::ListPartitionReassignmentsResponse { topics, ..Default::default() })
 }
 
 fn versions() -> ApiVersionsResponse {

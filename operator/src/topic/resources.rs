@@ -1,21 +1,26 @@
 //! Writes to the API server: the status and the finalizer of a Topic. A trait, so that tests can
 //! do without one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crd::{KafkaCluster, Topic, TopicStatus};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
 use serde_json::json;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use super::index::{Entry, FINALIZER, Key};
+use crate::error::request;
 use crate::runtime::{Metrics, Severity};
 use crate::{Context, Error, Result};
 
 const FIELD_MANAGER: &str = "barnabas-operator";
+/// Resources per request.
+const PAGE: u32 = 500;
 /// One request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,6 +39,15 @@ pub trait Resources: Send + Sync + 'static {
     fn metrics(&self) -> &Metrics;
     /// Asked before something is given up for good because a cluster is gone.
     fn cluster_exists(&self, key: &Key) -> impl Future<Output = Result<bool>> + Send;
+    /// Topics, by their names in Kafka, that resources of the cluster name which are not being
+    /// deleted and not among `known` (by uid). Asked before a topic is deleted.
+    fn named_by_others(
+        &self,
+        cluster: &Key,
+        known: &BTreeSet<String>,
+    ) -> impl Future<Output = Result<BTreeSet<String>>> + Send;
+    /// Nobody else sets or ends the throttle of the cluster meanwhile.
+    fn hold_throttle(&self, cluster: &Key) -> impl Future<Output = OwnedMutexGuard<()>> + Send;
     fn write_status(
         &self,
         entry: &Entry,
@@ -76,6 +90,35 @@ impl Resources for ApiServer {
         let found = timeout(PATIENCE, api.get_metadata_opt(&key.name)).await;
         let found = found.map_err(|_| Error::Timeout(doing()))?.map_err(Error::api(doing()))?;
         Ok(found.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_none()))
+    }
+
+    async fn named_by_others(
+        &self,
+        cluster: &Key,
+        known: &BTreeSet<String>,
+    ) -> Result<BTreeSet<String>> {
+        // As they come: one that cannot be read names a topic all the same.
+        let kind = ApiResource::erase::<Topic>(&());
+        let client = self.context.client.clone();
+        let api: Api<DynamicObject> = Api::namespaced_with(client, &cluster.namespace, &kind);
+        let mut params = ListParams::default().limit(PAGE);
+        let mut named = BTreeSet::new();
+        loop {
+            let page = request("list Topics", api.list(&params)).await?;
+            let others = page.items.iter().filter(|topic| {
+                let living = topic.metadata.deletion_timestamp.is_none();
+                living && topic.metadata.uid.as_ref().is_some_and(|uid| !known.contains(uid))
+            });
+            named.extend(others.filter_map(|topic| topic_of(topic, &cluster.name)));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(named),
+            }
+        }
+    }
+
+    async fn hold_throttle(&self, cluster: &Key) -> OwnedMutexGuard<()> {
+        self.context.throttles.hold(&cluster.namespace, &cluster.name).await
     }
 
     async fn write_status(&self, entry: &Entry, status: &TopicStatus) -> Result<Written> {
@@ -133,6 +176,14 @@ impl Resources for ApiServer {
         let Context { events, metrics, .. } = &*self.context;
         events.publish(metrics, &on, severity, reason, "Reconcile", note).await;
     }
+}
+
+/// The topic that a resource names in that cluster.
+fn topic_of(topic: &DynamicObject, cluster: &str) -> Option<String> {
+    let spec = &topic.data["spec"];
+    let ours = spec["clusterRef"]["name"] == cluster;
+    let name = spec["topicName"].as_str().map(str::to_owned);
+    ours.then(|| name.unwrap_or_else(|| topic.name_any()))
 }
 
 fn written(result: kube::Result<Topic>, doing: impl Fn() -> String) -> Result<Written> {

@@ -179,6 +179,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         let mut plans: Vec<Vec<TopicPlan>> =
             jobs.iter().map(|job| plan_job(job, &world, &world.context)).collect();
         self.refine(&jobs, &mut plans, &world).await;
+        self.leave_to_heirs(&jobs, &mut plans).await;
         let mut wanted = BTreeMap::new();
         for (job, plans) in jobs.iter().zip(&plans) {
             if let Some(plan) = job.owner.and_then(|at| plans.get(at))
@@ -191,6 +192,11 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         let partitions: Vec<_> = match facts.throttle {
             Some(_) => partitions.cloned().collect(),
             None => Vec::new(),
+        };
+        let moves = wanted.values().any(|plan| plan.actions.iter().any(is_reassign));
+        let _ours = match moves {
+            true => Some(self.shared.resources.hold_throttle(&self.cluster).await),
+            false => None,
         };
         let executed = execute(&self.admin, &wanted, &partitions, facts.throttle).await;
         self.shared.resources.metrics().sent_to_brokers(executed.requests);
@@ -281,7 +287,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
     /// Moves are planned with how full the brokers are, which is asked for only now, and only for
     /// topics that were found to need them twice.
     async fn refine(&mut self, jobs: &[Job], plans: &mut [Vec<TopicPlan>], world: &World) {
-        let moves = |a: &TopicAction| matches!(a, TopicAction::Reassign(_));
+        let moves = is_reassign;
         let mut loads: Option<Result<BTreeMap<BrokerId, BrokerLoad>, AdminError>> = None;
         for (job, plans) in jobs.iter().zip(plans) {
             if !plans.iter().any(|plan| plan.actions.iter().any(moves)) {
@@ -304,6 +310,30 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
                     self.suspects.insert(job.topic.clone());
                     plans.iter_mut().for_each(|plan| plan.actions.retain(|a| !moves(a)));
                 }
+            }
+        }
+    }
+
+    /// A resource that the watch has not told of yet may name a topic that is to be deleted. What
+    /// cannot be asked is not deleted.
+    async fn leave_to_heirs(&self, jobs: &[Job], plans: &mut [Vec<TopicPlan>]) {
+        let deletes = |plan: &TopicPlan| plan.actions.contains(&TopicAction::Delete);
+        if !plans.iter().flatten().any(deletes) {
+            return;
+        }
+        let known = jobs.iter().flat_map(|job| &job.entries).map(|entry| entry.wish.uid.clone());
+        let known: BTreeSet<String> = known.collect();
+        let named = self.shared.resources.named_by_others(&self.cluster, &known).await;
+        if let Err(error) = &named {
+            tracing::warn!(cluster = %self.cluster.name, %error, "nothing is deleted");
+        }
+        for (job, plans) in jobs.iter().zip(plans) {
+            let stays = named.as_ref().map_or(true, |named| named.contains(&job.topic));
+            for plan in plans.iter_mut().filter(|plan| stays && deletes(plan)) {
+                plan.actions.clear();
+                plan.release = false;
+                plan.message = "not deleted yet: another Topic may name the topic".into();
+                plan.requeue_ms = Some(SOON.as_millis() as u64);
             }
         }
     }
@@ -382,6 +412,10 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         let short = self.dark_since.is_some_and(|since| since.elapsed() < GRACE);
         short && entry.is_ready() && observed == entry.generation && !entry.wish.deleting
     }
+}
+
+fn is_reassign(action: &TopicAction) -> bool {
+    matches!(action, TopicAction::Reassign(_))
 }
 
 fn plan_job(job: &Job, world: &World, context: &TopicContext) -> Vec<TopicPlan> {

@@ -1,6 +1,9 @@
-//! Replicas move onto brokers that have far less than their share: new ones. A rebalance begins
-//! when some broker hosts less than half of the average, with every broker whole and no restart
-//! due, and goes on until the counts are even; that it goes on is read from the status.
+//! Replicas move onto brokers that have far less than their share, new ones, and into racks that
+//! their partition lacks. A rebalance begins when some broker hosts less than half of the average,
+//! or two replicas of a partition share a rack while another rack has none, with every broker whole
+//! and no restart due. It goes on until the counts are even; that it does is read from the status.
+
+use std::collections::BTreeSet;
 
 use base::BrokerId;
 
@@ -24,10 +27,18 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         return in_flight_only(notes, in_flight);
     }
     let Some(poor) = poor(facts) else { return in_flight_only(notes, in_flight) };
+    let auto = facts.desired().rebalance.auto;
     if poor.is_empty() && !facts.seen.rebalancing {
-        return in_flight_only(notes, in_flight);
+        match in_flight == 0 && auto && has_racks(facts) {
+            false => return in_flight_only(notes, in_flight),
+            true => match facts.partitions().map(|p| moves::shares_racks(p, &targets(facts))) {
+                None => return Verdict::Need(Need::Partitions),
+                Some(false) => return Verdict::Done,
+                Some(true) => {}
+            },
+        }
     }
-    if !facts.desired().rebalance.auto {
+    if !auto {
         if !poor.is_empty() {
             let text = format!("{} hosts few replicas; rebalance.mode is Manual", brokers(&poor));
             notes.remarks.push(text);
@@ -68,6 +79,13 @@ fn in_flight_only(notes: &mut Notes, in_flight: usize) -> Verdict {
     }
     notes.progress = Some(Progress { in_flight, remaining: 0 });
     Verdict::Wait(Phase::Rebalancing, format!("{in_flight} partitions on the move"))
+}
+
+/// Whether there are several racks.
+fn has_racks(facts: &Facts<'_>) -> bool {
+    let racks = facts.ids().map(|id| facts.broker(id)?.rack.as_deref());
+    let racks: Option<BTreeSet<&str>> = racks.collect();
+    racks.is_some_and(|racks| racks.len() > 1)
 }
 
 /// Brokers with less than half of the average; `None` where it is not known.

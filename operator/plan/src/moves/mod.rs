@@ -16,7 +16,7 @@ mod tests;
 mod throttle;
 
 pub use drain::drain;
-pub use rebalance::rebalance;
+pub use rebalance::{rebalance, shares_racks};
 pub use resize::resize;
 pub use throttle::{ThrottleChange, ThrottledTopic, throttle, unthrottle};
 

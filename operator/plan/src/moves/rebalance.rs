@@ -1,4 +1,6 @@
-//! Even counts of replicas, then of preferred leaders. Every move takes a replica from a broker to
+//! Replicas of a partition in as many racks as there are, then even counts of replicas, then of
+//! preferred leaders. A move to a rack that the partition lacks only ever adds to its racks. Every
+//! other move takes a replica from a broker to
 //! one with at least two fewer, so the counts get closer with each and it ends; which replica it is
 //! evens out each topic, for a topic's load goes with its partitions, and then the bytes. Leaders
 //! are evened out by changing the order of replicas, which moves no data.
@@ -15,9 +17,18 @@ use crate::observed::PartitionView;
 /// The next moves towards even counts; none where that is reached, or nothing may be started.
 pub fn rebalance(partitions: &[PartitionView], brokers: &[MoveBroker], limits: Limits) -> Planned {
     let spread = Spread::of(partitions, brokers);
-    let remaining = excess(&spread);
+    let narrow = partitions.iter().filter(|p| is_narrow(p, &spread)).count();
+    let remaining = excess(&spread) + narrow;
     let mut plan = Rebalance::new(partitions, spread, limits);
     let mut moves = Vec::new();
+    for at in 0..partitions.len() {
+        if moves.len() == limits.batch {
+            break;
+        }
+        if let Some(target) = plan.wider(at) {
+            moves.push(plan.take(at, target));
+        }
+    }
     while moves.len() < limits.batch {
         let Some((at, target)) = plan.next_replica() else { break };
         moves.push(plan.take(at, target));
@@ -29,6 +40,18 @@ pub fn rebalance(partitions: &[PartitionView], brokers: &[MoveBroker], limits: L
         moves.push(plan.take(at, target));
     }
     Planned { remaining: remaining.max(moves.len()), moves, obstacle: None }
+}
+
+/// Whether some partition has two replicas in one rack and none in another that has a broker.
+pub fn shares_racks(partitions: &[PartitionView], brokers: &[MoveBroker]) -> bool {
+    let known = brokers.iter().filter(|broker| broker.usable).all(|broker| broker.rack.is_some());
+    let spread = Spread::new(brokers);
+    known && partitions.iter().any(|p| is_narrow(p, &spread))
+}
+
+fn is_narrow(p: &PartitionView, spread: &Spread) -> bool {
+    let target = p.target();
+    spread.racks(target.iter().copied()) < spread.width(target.len())
 }
 
 /// A hundred brokers with a hundred thousand partitions are planned for within the time that a
@@ -122,6 +145,31 @@ impl<'a> Rebalance<'a> {
         self.spread.reassign(p, &target);
         self.taken.insert(at);
         Move::of(p, target)
+    }
+
+    /// The replicas with one that shares its rack moved to a rack that has none: the one of the
+    /// fullest broker, and the preferred leader last.
+    fn wider(&self, at: usize) -> Option<Vec<BrokerId>> {
+        let p = &self.partitions[at];
+        if !is_settled(p) || !is_narrow(p, &self.spread) {
+            return None;
+        }
+        let free = |id: BrokerId| self.spread.load(id).busy < self.limits.per_broker;
+        let rack_of = |id: &BrokerId| self.spread.rack(*id);
+        let shares = |id: &&BrokerId| {
+            p.replicas.iter().filter(|other| rack_of(other) == rack_of(id)).count() > 1
+        };
+        let shared = p.replicas.iter().filter(shares).filter(|id| free(**id));
+        let from = shared.min_by_key(|id| {
+            let first = p.replicas.first() == Some(*id);
+            (first, Reverse(self.spread.load(**id).replicas), Reverse(**id))
+        })?;
+        let others: Vec<BrokerId> = p.replicas.iter().copied().filter(|id| id != from).collect();
+        let to = self.spread.best(&others, false, free)?;
+        let swap = |id: &BrokerId| if id == from { to } else { *id };
+        let target: Vec<BrokerId> = p.replicas.iter().map(swap).collect();
+        let racks = |ids: &[BrokerId]| self.spread.racks(ids.iter().copied());
+        (racks(&target) > racks(&p.replicas)).then_some(target)
     }
 
     /// From the fullest to the emptiest broker that a partition may go to.

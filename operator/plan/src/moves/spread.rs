@@ -26,6 +26,8 @@ pub(super) struct Spread {
     racks: BTreeMap<BrokerId, usize>,
     rack_count: usize,
     pub(super) usable: BTreeSet<BrokerId>,
+    /// How many racks those are in.
+    usable_racks: usize,
     loads: BTreeMap<BrokerId, Load>,
 }
 
@@ -33,10 +35,13 @@ impl Spread {
     pub(super) fn new(brokers: &[MoveBroker]) -> Spread {
         let names: BTreeSet<Option<&str>> = brokers.iter().map(|b| b.rack.as_deref()).collect();
         let number = |b: &MoveBroker| names.iter().position(|name| *name == b.rack.as_deref());
+        let usable_racks = brokers.iter().filter(|b| b.usable).map(|b| b.rack.as_deref());
+        let usable_racks = usable_racks.collect::<BTreeSet<_>>().len();
         let numbered = brokers.iter().filter_map(|b| Some((b.id, number(b)?)));
         Spread {
             racks: numbered.collect(),
             rack_count: names.len(),
+            usable_racks,
             usable: brokers.iter().filter(|b| b.usable).map(|b| b.id).collect(),
             loads: BTreeMap::new(),
         }
@@ -97,6 +102,11 @@ impl Spread {
         let racks = ids.map(|id| self.rack(id));
         let first = |(at, rack): &(usize, usize)| !racks.clone().take(*at).any(|r| r == *rack);
         racks.clone().enumerate().filter(first).count()
+    }
+
+    /// How many racks this many replicas can be in.
+    pub(super) fn width(&self, replicas: usize) -> usize {
+        self.usable_racks.min(replicas)
     }
 
     /// The broker to add to `others`: in another rack where there is one, then the one with the

@@ -285,3 +285,19 @@ proptest! {
         prop_assert!(counts(&partitions, 6)[(6 - leave) as usize..].iter().all(|n| *n == 0));
     }
 }
+
+/// As after `spec.rack` was set in a cluster that had replicas before.
+#[test]
+fn replicas_that_share_a_rack_move_to_one_that_has_none() {
+    // Racks: 0, 3 in a; 1, 4 in b; 2, 5 in c.
+    let mut partitions = vec![partition("t", 0, &[0, 3, 1]), partition("t", 1, &[1, 4])];
+    partitions.push(partition("t", 2, &[2, 0, 1]));
+    assert!(shares_racks(&partitions, &brokers(6, 3)));
+    let planned = rebalance(&partitions, &brokers(6, 3), LIMITS);
+    carry_out(&mut partitions, &planned.moves);
+    assert!(!shares_racks(&partitions, &brokers(6, 3)), "{partitions:?}");
+    assert_eq!(partitions[0].replicas[0], BrokerId(0), "who is preferred to lead stays");
+    // Where there is no other rack, or nobody knows, nothing is to be done.
+    assert!(!shares_racks(&[partition("t", 0, &[0, 2, 1])], &brokers(6, 2)));
+    assert!(!shares_racks(&[partition("t", 0, &[0, 1])], &brokers(6, 0)));
+}

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use base::{BrokerId, TopicPartition};
 use plan::moves::{Move, ThrottleChange};
-use plan::{AllowUnavailable, BrokerState, Plan, PodPhase, RestartReason, Step, next_step};
+use plan::{
+    AllowUnavailable, BrokerState, Me, Plan, PodPhase, RestartReason, Standing, Step, next_step,
+    standing,
+};
 
-use super::{Blind, Lie, Partition, Set, World};
+use super::{Blind, Lie, Partition, Pod, Set, World};
 
 /// What becomes of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,8 +23,30 @@ pub enum Fate {
 }
 
 impl World {
-    /// One pass of the operator. Returns its plan.
+    /// One pass of an operator. Returns its plan, or that of the one whose cluster it is.
     pub fn pass(&mut self, blind: Blind, lie: Lie, fate: Fate) -> Plan {
+        self.turn += 1;
+        let by = if self.rivals { self.turn % 2 } else { 0 };
+        let me = Me { name: ["ns/one", "ns/other"][by], class: "" };
+        let owner = self.owner.as_deref().filter(|_| lie != Lie::NoOwner);
+        let theirs = match standing(owner, None, me) {
+            Standing::Ours => false,
+            Standing::Free => {
+                self.owner = Some(me.name.to_owned());
+                false
+            }
+            Standing::Others(_) | Standing::OtherClass { .. } => true,
+        };
+        if let Some(last) = self.last.clone().filter(|_| theirs) {
+            return last;
+        }
+        self.template.by = by;
+        let plan = self.pass_of_owner(blind, lie, fate);
+        self.last = Some(plan.clone());
+        plan
+    }
+
+    fn pass_of_owner(&mut self, blind: Blind, lie: Lie, fate: Fate) -> Plan {
         let mut needs = Vec::new();
         let seen = self.observe(&needs, blind, lie);
         let quorum = seen.cluster.as_ref().and_then(|cluster| cluster.quorum.as_ref());
@@ -104,6 +129,8 @@ impl World {
             Step::Unregister(id) => self.unregister(*id),
             Step::RaiseLevel(level) => self.raise_level(*level),
             Step::DeleteClaim(id) => self.delete_claim(*id),
+            Step::Replace { broker, volume: true } if half => drop(self.going.insert(*broker)),
+            Step::Replace { broker, volume } => self.replace(*broker, *volume),
             Step::ElectPreferred(partitions) => partitions.iter().for_each(|tp| {
                 let Some(p) = self.partition_mut(tp) else { return };
                 p.leader = p.replicas.first().copied().filter(|id| p.isr.contains(id)).or(p.leader);
@@ -141,6 +168,39 @@ impl World {
         let after = self.live_voters();
         if before >= majority && after < majority && self.voters.len() > 1 {
             self.violation(format!("restart of {ids:?} leaves {after} of {:?}", self.voters));
+        }
+        self.after_stop();
+    }
+
+    fn replace(&mut self, id: BrokerId, volume: bool) {
+        if self.is_active(id) {
+            self.violation(format!("{id} is replaced, which serves"));
+        }
+        if volume && self.gives_up(id) {
+            self.violation(format!("{id} is replaced, which may have the last copy"));
+        }
+        // One on an old spec may never be whole.
+        let newest = self.set.as_ref().map_or(0, |set| set.template.revision);
+        let comes = |pod: &Pod| pod.is_up() && pod.template.revision == newest && !pod.marked;
+        let comes = |other: &&BrokerId| self.pods.get(other).is_some_and(comes);
+        let waits = self.replaced.iter().filter(|other| **other != id).find(comes);
+        let stays = self.set.as_ref().is_some_and(|set| id.0 < set.replicas);
+        if let Some(other) = waits.copied().filter(|_| stays) {
+            self.violation(format!("{id} is replaced before {other} is whole"));
+        }
+        let others = self.voters.iter().filter(|other| **other != id && self.is_up(**other));
+        if self.voters.contains(&id) && others.count() * 2 <= self.voters.len() {
+            self.violation(format!("{id} is replaced, whose vote is needed"));
+        }
+        self.pods.remove(&id);
+        self.lost.remove(&id);
+        self.replaced.extend(Some(id).filter(|_| stays));
+        if volume {
+            self.going.remove(&id);
+            self.claims.remove(&id);
+            for p in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+                p.lag.remove(&id);
+            }
         }
         self.after_stop();
     }

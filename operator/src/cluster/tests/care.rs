@@ -330,9 +330,22 @@ async fn clusters_are_rolled_one_after_the_other_for_a_new_operator() {
     api.put(&format!("{SETS}/a-broker"), set);
     operator.pass("ns", "b").await.unwrap();
     assert!(!is_new("b"));
+    // An operator that has just started knows what the one before it has begun with.
+    let operator = super::operator(&api);
+    operator.pass("ns", "b").await.unwrap();
+    assert!(!is_new("b"));
+    let turn = || {
+        let set = api.get(&format!("{SETS}/a-broker")).unwrap();
+        set["metadata"]["annotations"]["barnabas.dev/operator-roll"].clone()
+    };
+    assert!(turn().is_string());
     operator.pass("ns", "a").await.unwrap();
     operator.pass("ns", "b").await.unwrap();
     assert!(is_new("b"));
+    // Its mark is taken off.
+    api.take_writes();
+    operator.pass("ns", "a").await.unwrap();
+    assert!(api.take_writes().contains(&format!("PATCH {SETS}/a-broker")));
 }
 
 fn properties(api: &FakeApi) -> String {

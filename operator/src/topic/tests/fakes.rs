@@ -256,6 +256,9 @@ impl FakeKafka {
 #[derive(Default)]
 pub struct Api {
     pub cluster_exists: bool,
+    /// Topics that resources name which the watch has not told of; `None`: nobody can say.
+    pub named: Option<BTreeSet<String>>,
+    pub throttle: Arc<tokio::sync::Mutex<()>>,
     /// Resources whose status was written, in order.
     pub statuses: Vec<String>,
     /// Resources whose finalizers were written, with these.
@@ -274,7 +277,8 @@ pub struct FakeApi {
 
 impl FakeApi {
     pub fn new() -> FakeApi {
-        let state = Api { cluster_exists: true, ..Api::default() };
+        let named = Some(BTreeSet::new());
+        let state = Api { cluster_exists: true, named, ..Api::default() };
         FakeApi { state: Arc::new(Mutex::new(state)), metrics: Arc::new(Metrics::new()) }
     }
 
@@ -296,6 +300,19 @@ impl Resources for FakeApi {
 
     async fn cluster_exists(&self, _: &Key) -> crate::Result<bool> {
         Ok(self.lock().cluster_exists)
+    }
+
+    async fn named_by_others(
+        &self,
+        _: &Key,
+        _: &BTreeSet<String>,
+    ) -> crate::Result<BTreeSet<String>> {
+        self.lock().named.clone().ok_or(crate::Error::Timeout("list Topics".into()))
+    }
+
+    async fn hold_throttle(&self, _: &Key) -> tokio::sync::OwnedMutexGuard<()> {
+        let throttle = self.lock().throttle.clone();
+        throttle.lock_owned().await
     }
 
     async fn write_status(&self, entry: &Entry, _: &TopicStatus) -> crate::Result<Written> {

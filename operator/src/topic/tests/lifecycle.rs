@@ -240,3 +240,42 @@ async fn an_invalid_edit_is_named_and_forgotten_once_it_is_undone() {
     bed.assert_reason("t", true, Reason::InSync);
     assert_eq!(bed.kafka.lock().topics["t"].partitions.len(), 3);
 }
+
+/// Renamed: the new resource was there before the old one went, and the watch is late.
+#[tokio::test]
+async fn a_topic_is_not_deleted_while_an_heir_may_be_on_its_way() {
+    let mut bed = Bed::new();
+    bed.apply(disposable("t"));
+    bed.look(&["t"]).await;
+    bed.apply(deleting(held("t")));
+    for named in [None, Some(std::collections::BTreeSet::from(["t".to_owned()]))] {
+        bed.api.lock().named = named;
+        bed.look(&["t"]).await;
+        assert!(bed.kafka.has("t"));
+        bed.assert_reason("t", false, Reason::Deleting);
+        assert!(bed.resource("t").has_finalizer(), "it is looked at again");
+    }
+    bed.api.lock().named = Some(Default::default());
+    bed.look(&["t"]).await;
+    assert!(!bed.kafka.has("t"));
+}
+
+/// The cluster's own pass must not end a throttle between its being set and the moves.
+#[tokio::test]
+async fn moves_of_a_topic_wait_while_the_cluster_s_throttle_is_in_other_hands() {
+    let mut bed = Bed::new();
+    bed.kafka.put("t", 3, 2, config(&[]));
+    bed.apply(adopting("t"));
+    bed.look(&["t"]).await;
+    let throttle = bed.api.lock().throttle.clone();
+    let theirs = throttle.lock_owned().await;
+    {
+        let mut looking = std::pin::pin!(bed.worker.pass(vec!["t".into()]));
+        let soon = std::time::Duration::from_millis(50);
+        assert!(tokio::time::timeout(soon, &mut looking).await.is_err());
+        assert!(bed.kafka.lock().moves.is_empty());
+        drop(theirs);
+        looking.await;
+    }
+    assert!(!bed.kafka.lock().moves.is_empty());
+}
