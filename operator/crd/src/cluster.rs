@@ -179,6 +179,12 @@ pub struct BrokersSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_evictions: Option<i32>,
+    /// Seconds after which a broker whose node is gone or silent gets another pod, and another
+    /// volume where no node can reach its own, if others have all of its data; another takes its
+    /// vote. Never where absent: `status` says how to ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 60, max = 2_592_000))]
+    pub node_loss_timeout_seconds: Option<i32>,
     /// CPU and memory of each broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::bare_option::<ResourceRequirements>")]

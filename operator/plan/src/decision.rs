@@ -25,6 +25,8 @@ pub struct Plan {
     pub refused: Option<Refusal>,
     /// A pod that will not start by itself on the newest revision, or another lasting fault.
     pub degraded: Option<String>,
+    /// Brokers that do not come back by themselves, and are not replaced yet.
+    pub lost: Vec<Lost>,
     /// Partitions that a restart waits for: not in sync on some broker, or below their minimum
     /// without the next.
     pub blocking: u64,
@@ -71,6 +73,12 @@ pub enum Step {
     Unregister(BrokerId),
     /// The broker is unregistered.
     DeleteClaim(BrokerId),
+    /// The broker does not come back: its pod is deleted without waiting for its node, and its
+    /// volume claim before it where `volume`.
+    Replace {
+        broker: BrokerId,
+        volume: bool,
+    },
     /// Preferred leaders of these partitions.
     ElectPreferred(Vec<TopicPartition>),
     /// `barnabas.version` of the cluster, after a roll to a release that knows more records.
@@ -86,6 +94,7 @@ impl Step {
             | Step::RemoveVoter(_)
             | Step::AddVoter(_)
             | Step::Unregister(_)
+            | Step::Replace { .. }
             | Step::DeleteClaim(_) => true,
             Step::Nothing
             | Step::Cordon(_)
@@ -113,6 +122,7 @@ impl Step {
             Step::RemoveVoter(_) => "RemoveVoter",
             Step::Unregister(_) => "UnregisterBroker",
             Step::DeleteClaim(_) => "DeleteVolumeClaim",
+            Step::Replace { .. } => "ReplaceBroker",
             Step::ElectPreferred(_) => "ElectPreferredLeaders",
             Step::RaiseLevel(_) => "RaiseLevel",
         }
@@ -195,6 +205,28 @@ pub struct Refusal {
     /// CamelCase, for a condition.
     pub reason: &'static str,
     pub message: String,
+}
+
+/// A broker that does not come back by itself: its node is lost, or its volume's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lost {
+    pub broker: BrokerId,
+    pub why: LostWhy,
+}
+
+/// Why a lost broker is not replaced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LostWhy {
+    /// The user did not say after what time, and did not ask for it.
+    TimeNotSet,
+    /// It may come back until the time is up.
+    NotYet,
+    Waits(String),
+    /// What would be lost with it. `given_up`: some of it would be, where the user asks for that.
+    LastCopy {
+        what: String,
+        given_up: bool,
+    },
 }
 
 /// How far a drain or a rebalance is.

@@ -20,12 +20,13 @@ pub mod topics;
 
 pub use cluster::next_step;
 pub use decision::{
-    BrokerState, BrokerStatus, Need, Phase, Plan, Progress, Refusal, RestartReason, Step,
+    BrokerState, BrokerStatus, Lost, LostWhy, Need, Phase, Plan, Progress, Refusal, RestartReason,
+    Step,
 };
 pub use observed::{
     AllowUnavailable, BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, Desired,
     LevelView, Missing, MoveView, Observed, ObserverView, PartitionView, PodPhase, PodView,
-    QuorumView, RackRisk, Rebalance, Rolling, SetView, VOTER_LOST_MS, VoterView,
+    QuorumView, RackRisk, Rebalance, Replacement, Rolling, SetView, VOTER_LOST_MS, VoterView,
 };
 
 /// How often a pass fetches what a plan needs and plans again.

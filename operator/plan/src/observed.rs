@@ -75,6 +75,9 @@ pub struct Desired {
     pub paused: bool,
     /// A voter that has been down for so long is replaced by another broker, where there is one.
     pub voter_lost_ms: i64,
+    /// A broker whose node is lost for so long gets another pod, and another volume where it needs
+    /// one; never where `None`.
+    pub node_loss_ms: Option<i64>,
     /// Whether the claim of a removed broker is deleted.
     pub delete_claims: bool,
 }
@@ -88,6 +91,7 @@ impl Default for Desired {
             rebalance: Rebalance::default(),
             paused: false,
             voter_lost_ms: VOTER_LOST_MS,
+            node_loss_ms: None,
             delete_claims: false,
         }
     }
@@ -163,6 +167,8 @@ pub struct PodView {
     pub created_ms: i64,
     /// The user asked for this pod to be replaced.
     pub restart_marked: bool,
+    /// The user asked for a broker that is down to be replaced, its volume too.
+    pub replace: Option<Replacement>,
     pub node: Option<String>,
     /// The node cannot be reached, or is gone.
     pub node_lost: bool,
@@ -171,6 +177,15 @@ pub struct PodView {
     pub crashing: bool,
     /// What Kubernetes says of a pod that does not start or crashes, for the user.
     pub problem: Option<String>,
+}
+
+/// How a broker that is down is to be replaced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Replacement {
+    /// Where others have all that it has.
+    Safe,
+    /// Also where it has the only replica of a partition.
+    LoseData,
 }
 
 /// Where a pod is in its life.
@@ -205,6 +220,8 @@ pub struct ClaimView {
     pub deleting: bool,
     /// Its volume is no more: a pod that uses it runs on, and no other could start.
     pub lost: bool,
+    /// No node that answers can reach its volume.
+    pub stranded: bool,
 }
 
 /// What the brokers say. The parts come from different requests, so each may be missing.

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use base::BrokerId;
 use model::execute::Fate;
-use model::{Blind, Fault, Lie, World};
+use model::{Blind, Fault, Lie, Loss, World};
 use plan::{AllowUnavailable, Desired, Phase, Plan, Step};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
@@ -31,8 +31,8 @@ enum Event {
     Slow(i32, bool),
     Mark(i32),
     Grow(i32),
-    /// The node of a broker is gone for good, or made again.
-    Lose(i32, bool),
+    /// The node of a broker is lost, or found again.
+    Lose(i32, Option<Loss>),
     /// Somebody deletes the volume claims of brokers: they go with their pods.
     DeleteVolumes(i32, i32),
     Create {
@@ -77,6 +77,10 @@ fn fault() -> impl Strategy<Value = Option<Fault>> {
     ]
 }
 
+fn loss() -> impl Strategy<Value = Loss> {
+    prop_oneof![Just(Loss::Gone), Just(Loss::Silent), Just(Loss::Detached), Just(Loss::Mute(0))]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let id = 0..6i32;
     prop_oneof![
@@ -87,7 +91,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (id.clone(), any::<bool>()).prop_map(|(id, slow)| Event::Slow(id, slow)),
         2 => id.clone().prop_map(Event::Mark),
         1 => id.clone().prop_map(Event::Grow),
-        2 => (id.clone(), prop::bool::weighted(0.7)).prop_map(|(id, lost)| Event::Lose(id, lost)),
+        3 => (id.clone(), prop::option::weighted(0.7, loss()))
+            .prop_map(|(id, loss)| Event::Lose(id, loss)),
         2 => (id.clone(), 1..=6i32).prop_map(|(id, n)| Event::DeleteVolumes(id, n)),
         6 => (0..4u8, 1..=8usize, 1..=3usize, 1..=2usize).prop_map(
             |(name, partitions, rf, min_isr)| Event::Create { name, partitions, rf, min_isr }
@@ -134,9 +139,11 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 /// A new cluster.
 fn start() -> impl Strategy<Value = World> {
     let voters = prop_oneof![Just(1), Just(3), Just(5)];
-    let lost = prop_oneof![Just(60_000), Just(900_000)];
+    let voter = prop_oneof![Just(60_000), Just(900_000)];
+    let node = prop::option::of(prop_oneof![Just(60_000), Just(300_000)]);
+    let lost = (voter, node);
     (1..=6i32, voters, 0..=3i32, 1..=2i32, lost, any::<bool>(), any::<bool>()).prop_map(
-        |(replicas, voters, racks, rack_of, voter_lost_ms, strict, vague)| World {
+        |(replicas, voters, racks, rack_of, (voter_lost_ms, node_loss_ms), strict, vague)| World {
             strict,
             vague,
             rack_of,
@@ -145,6 +152,7 @@ fn start() -> impl Strategy<Value = World> {
                 replicas,
                 voters: fitting(voters, replicas),
                 voter_lost_ms,
+                node_loss_ms,
                 ..Desired::default()
             },
             racks,
@@ -188,11 +196,11 @@ fn happen(world: &mut World, event: &Event) {
                 pod.marked = true;
             }
         }
-        Event::Lose(id, true) => {
-            world.lost.insert(BrokerId(id));
-            world.kill(BrokerId(id));
+        Event::Lose(id, Some(loss)) if world.pods.contains_key(&BrokerId(id)) => {
+            let mute = matches!(loss, Loss::Mute(_));
+            world.lose(BrokerId(id), if mute { Loss::Mute(world.now) } else { loss });
         }
-        Event::Lose(id, false) => {
+        Event::Lose(id, _) => {
             world.lost.remove(&BrokerId(id));
         }
         Event::Grow(id) => {
@@ -254,7 +262,10 @@ fn settle(world: &mut World) -> Plan {
     world.spec.paused = false;
     world.spec.rolling.allow_unavailable = AllowUnavailable::Proceed;
     world.slow.clear();
-    world.lost.clear();
+    // Nodes that never come back are done without, unless what they hold is nowhere else.
+    let kept = world.partitions().all(|(_, _, _, p)| p.isr.iter().any(|id| world.is_active(*id)));
+    let heals = world.spec.node_loss_ms.is_some() && kept && world.has_majority();
+    world.lost.retain(|_, loss| heals && !matches!(loss, Loss::Mute(_)));
     // What has one copy only is waited for until its user keeps the volume, or makes another copy.
     let single = world.partitions().any(|(_, _, _, p)| p.replicas.len() == 1);
     let votes = world.spec.voters.min(world.voters.len() as i32);
@@ -271,6 +282,7 @@ fn settle(world: &mut World) -> Plan {
         let rests = plan.step == Step::Nothing
             && plan.needs.is_empty()
             && grown
+            && plan.lost.is_empty()
             && (plan.phase == Phase::Ready || plan.refused.is_some());
         quiet = if rests { quiet + 1 } else { 0 };
         if quiet == 20 {
@@ -372,12 +384,14 @@ fn histories_reach_every_step() {
         "RaiseLevel",
         "RemoveBroker",
         "RemoveVoter",
+        "ReplaceBroker",
         "RestartBroker",
         "UncordonBroker",
         "UnregisterBroker",
     ]);
     let seen = RefCell::new(BTreeSet::new());
-    let mut runner = TestRunner::deterministic();
+    let rng = TestRng::deterministic_rng(RngAlgorithm::default());
+    let mut runner = TestRunner::new_with_rng(Config { cases: HISTORIES_MAX, ..config() }, rng);
     let result = runner.run(&(start(), turns()), |(mut world, turns)| {
         if *seen.borrow() != all {
             run(&mut world, &turns, Lie::None);
@@ -419,6 +433,16 @@ fn a_planner_that_does_not_see_claims_go_is_caught() {
 #[test]
 fn a_planner_that_takes_a_crashing_broker_for_a_dead_one_is_caught() {
     assert!(is_caught(Lie::NoCrash, "takes"));
+}
+
+#[test]
+fn a_planner_that_gives_up_last_copies_is_caught() {
+    assert!(is_caught(Lie::NoLastCopy, "the last copy"));
+}
+
+#[test]
+fn a_planner_that_takes_a_broker_for_lost_that_serves_is_caught() {
+    assert!(is_caught(Lie::NoFence, "which serves"));
 }
 
 #[test]

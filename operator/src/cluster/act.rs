@@ -41,6 +41,7 @@ impl Operator {
             Step::Shrink { .. } => self.shrink(look).await?,
             Step::Restart { brokers, .. } => self.restart(look, brokers).await?,
             Step::DeleteClaim(id) => self.delete_claim(look, *id).await?,
+            Step::Replace { broker, volume } => self.replace(look, *broker, *volume).await?,
             _ => kafka_step(look, step).await?,
         }
         if announces(step) {
@@ -79,7 +80,7 @@ impl Operator {
         Ok(())
     }
 
-    async fn delete_claim(&self, look: &Look, id: BrokerId) -> Result<()> {
+    pub(super) async fn delete_claim(&self, look: &Look, id: BrokerId) -> Result<()> {
         let namespace = names(&look.cluster).namespace;
         let api: Api<PersistentVolumeClaim> =
             Api::namespaced(self.context.client.clone(), namespace);
@@ -141,7 +142,11 @@ async fn kafka_step(look: &Look, step: &Step) -> Result<()> {
             }
             Ok(())
         }
-        Step::Nothing | Step::Shrink { .. } | Step::Restart { .. } | Step::DeleteClaim(_) => Ok(()),
+        Step::Nothing
+        | Step::Shrink { .. }
+        | Step::Restart { .. }
+        | Step::Replace { .. }
+        | Step::DeleteClaim(_) => Ok(()),
     }
 }
 

@@ -37,6 +37,7 @@ pub fn view(claim: &PersistentVolumeClaim, now_ms: i64) -> ClaimView {
         resize_since_ms: pending.map(since),
         deleting: claim.metadata.deletion_timestamp.is_some(),
         lost: is_lost(claim),
+        stranded: false,
     }
 }
 
@@ -75,7 +76,7 @@ fn names<'a>(claims: impl Iterator<Item = &'a &'a PersistentVolumeClaim>) -> Str
 }
 
 /// The volume that a claim is bound to.
-fn volume(claim: &PersistentVolumeClaim) -> Option<&str> {
+pub fn volume(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim.spec.as_ref()?.volume_name.as_deref()
 }
 

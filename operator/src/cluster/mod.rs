@@ -5,6 +5,7 @@ mod act;
 mod children;
 mod claims;
 mod dynamic;
+mod lost;
 mod observe;
 pub mod owner;
 mod pass;

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::observe::{Live, Look};
 use super::owner::{Standing, standing};
 use super::status::{self, Problem};
-use super::{Operator, children, claims, dynamic, names, reason_of, secret, upgrade};
+use super::{Operator, children, claims, dynamic, lost, names, reason_of, secret, upgrade};
 use crate::apply::MANAGER;
 use crate::error::{Category, Error, Result, request};
 use crate::runtime::Severity;
@@ -55,6 +55,7 @@ impl Operator {
             false => self.change(look, kept).await?,
         };
         problems.extend(claims::going(&look.live));
+        problems.extend(lost::problems(&look));
         problems.extend(status::unaddressed(&look));
         self.end_roll(&look);
         let new = status::of_pass(&look, &problems, &now());

@@ -8,6 +8,7 @@ use super::*;
 use crate::fake_api::FakeApi;
 
 mod care;
+mod lost;
 
 const CLUSTERS: &str = "/apis/barnabas.dev/v1alpha1/namespaces/ns/kafkaclusters";
 const SETS: &str = "/apis/apps/v1/namespaces/ns/statefulsets";

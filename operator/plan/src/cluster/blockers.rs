@@ -130,7 +130,9 @@ fn is_hopeless(facts: &Facts<'_>, id: BrokerId) -> bool {
     facts.pod(id).is_some_and(|pod| {
         let long = facts.seen.now_ms - pod.since_ms >= UNANSWERED_MS;
         let stays = volumes::spared(facts, id).is_ok();
-        pod.phase == PodPhase::Running && !pod.ready && pod.outdated && long && stays
+        // Of one on a node that is silent nobody knows whether it is ready.
+        let mute = pod.node_lost;
+        pod.phase == PodPhase::Running && !pod.ready && !mute && pod.outdated && long && stays
     })
 }
 

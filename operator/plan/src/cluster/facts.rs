@@ -140,6 +140,11 @@ impl<'a> Facts<'a> {
             .then(|| format!("{}, and was not for ten minutes", flaw.text))
     }
 
+    /// It has not been as it is for long.
+    pub(super) fn is_fresh(&self, pod: &PodView) -> bool {
+        self.seen.now_ms - pod.since_ms < FRESH_MS
+    }
+
     /// What keeps the broker from being whole: running, ready, registered, unfenced, in sync.
     pub(super) fn flaw(&self, id: BrokerId) -> Option<Flaw> {
         let flaw = |text: String, broken, fresh| Some(Flaw { broker: id, text, broken, fresh });
@@ -155,7 +160,7 @@ impl<'a> Facts<'a> {
             };
             return flaw(text, false, fresh);
         };
-        let fresh = self.seen.now_ms - pod.since_ms < FRESH_MS;
+        let fresh = self.is_fresh(pod);
         if let Some(text) = pod.trouble() {
             return flaw(format!("broker {id} {text}"), pod.phase.is_broken(), fresh);
         }
@@ -240,8 +245,8 @@ impl PodView {
             Terminating => "is stopping",
         };
         Some(match &self.problem {
-            Some(problem) if self.phase != Terminating => format!("{text}: {problem}"),
-            _ => text.to_owned(),
+            Some(problem) => format!("{text}: {problem}"),
+            None => text.to_owned(),
         })
     }
 }

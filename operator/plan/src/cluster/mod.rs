@@ -7,6 +7,7 @@ mod drain;
 mod facts;
 mod leftovers;
 mod level;
+mod lost;
 mod rebalance;
 mod report;
 mod roll;
@@ -16,7 +17,7 @@ mod voters;
 
 use facts::Facts;
 
-use crate::decision::{Need, Phase, Plan, Progress, Refusal, Step};
+use crate::decision::{Lost, Need, Phase, Plan, Progress, Refusal, Step};
 use crate::observed::Observed;
 
 /// What a stage comes to.
@@ -36,6 +37,7 @@ enum Verdict {
 struct Notes {
     refused: Option<Refusal>,
     degraded: Option<String>,
+    lost: Vec<Lost>,
     progress: Option<Progress>,
     /// Whether a rebalance is under way, if that was looked at.
     rebalancing: Option<bool>,
@@ -54,6 +56,7 @@ const STAGES: &[Stage] = &[
     voters::stage,
     leftovers::stage,
     shrink::stage,
+    lost::stage,
     roll::stage,
     drain::stage,
     rebalance::stage,

@@ -26,6 +26,7 @@ pub(super) fn blank(facts: &Facts<'_>) -> Plan {
         message: String::new(),
         refused: None,
         degraded: None,
+        lost: Vec::new(),
         blocking: 0,
         rebalance: None,
         rebalancing: facts.seen.rebalancing,
@@ -54,6 +55,7 @@ pub(super) fn finish(
 ) {
     plan.refused = notes.refused;
     plan.degraded = notes.degraded;
+    plan.lost = notes.lost;
     plan.blocking = notes.blocking;
     plan.rebalance = notes.progress;
     plan.rebalancing = notes.rebalancing.unwrap_or(plan.rebalancing);

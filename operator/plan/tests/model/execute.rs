@@ -6,7 +6,7 @@ use base::{BrokerId, TopicPartition};
 use plan::moves::{Move, ThrottleChange};
 use plan::{AllowUnavailable, BrokerState, Plan, PodPhase, RestartReason, Step, next_step};
 
-use super::{Blind, Lie, Partition, Set, World};
+use super::{Blind, Lie, Partition, Pod, Set, World};
 
 /// What becomes of a step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -104,6 +104,8 @@ impl World {
             Step::Unregister(id) => self.unregister(*id),
             Step::RaiseLevel(level) => self.raise_level(*level),
             Step::DeleteClaim(id) => self.delete_claim(*id),
+            Step::Replace { broker, volume: true } if half => drop(self.going.insert(*broker)),
+            Step::Replace { broker, volume } => self.replace(*broker, *volume),
             Step::ElectPreferred(partitions) => partitions.iter().for_each(|tp| {
                 let Some(p) = self.partition_mut(tp) else { return };
                 p.leader = p.replicas.first().copied().filter(|id| p.isr.contains(id)).or(p.leader);
@@ -141,6 +143,38 @@ impl World {
         let after = self.live_voters();
         if before >= majority && after < majority && self.voters.len() > 1 {
             self.violation(format!("restart of {ids:?} leaves {after} of {:?}", self.voters));
+        }
+        self.after_stop();
+    }
+
+    fn replace(&mut self, id: BrokerId, volume: bool) {
+        if self.is_active(id) {
+            self.violation(format!("{id} is replaced, which serves"));
+        }
+        if volume && self.gives_up(id) {
+            self.violation(format!("{id} is replaced, which may have the last copy"));
+        }
+        // One on an old spec may never be whole.
+        let newest = self.set.as_ref().map_or(0, |set| set.template.revision);
+        let comes = |pod: &Pod| pod.is_up() && pod.template.revision == newest && !pod.marked;
+        let comes = |other: &&BrokerId| self.pods.get(other).is_some_and(comes);
+        let waits = self.replaced.iter().filter(|other| **other != id).find(comes);
+        if let Some(other) = waits.copied() {
+            self.violation(format!("{id} is replaced before {other} is whole"));
+        }
+        let others = self.voters.iter().filter(|other| **other != id && self.is_up(**other));
+        if self.voters.contains(&id) && others.count() * 2 <= self.voters.len() {
+            self.violation(format!("{id} is replaced, whose vote is needed"));
+        }
+        self.pods.remove(&id);
+        self.lost.remove(&id);
+        self.replaced.insert(id);
+        if volume {
+            self.going.remove(&id);
+            self.claims.remove(&id);
+            for p in self.topics.values_mut().flat_map(|topic| &mut topic.partitions) {
+                p.lag.remove(&id);
+            }
         }
         self.after_stop();
     }

@@ -35,6 +35,19 @@ pub enum Fault {
     Flaps,
 }
 
+/// What became of a broker's node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    /// Gone, and the broker's volume with it: no other node takes its pod.
+    Gone,
+    /// It is off and nobody said so: the pod never ends, and its volume is on that node.
+    Silent,
+    /// The same, but any node can have the volume.
+    Detached,
+    /// Kubernetes does not hear from it since then; the broker serves on.
+    Mute(i64),
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Template {
     pub revision: u32,
@@ -105,8 +118,10 @@ pub struct World {
     pub racks: i32,
     /// Brokers with neighbouring ids that are in one rack.
     pub rack_of: i32,
-    /// Brokers whose node is gone, and their volume with it: no other node takes their pods.
-    pub lost: BTreeSet<BrokerId>,
+    /// Brokers whose node is lost.
+    pub lost: BTreeMap<BrokerId, Loss>,
+    /// Brokers that were given up and have not been whole since.
+    pub replaced: BTreeSet<BrokerId>,
     pub set: Option<Set>,
     pub pods: BTreeMap<BrokerId, Pod>,
     /// Volume claims, and since when their file systems wait for a restart to grow.
@@ -198,6 +213,13 @@ impl World {
         votes || self.partitions().any(|(_, _, _, p)| alone(p))
     }
 
+    /// Whether no broker that is up is known to have some partition of this one.
+    pub fn gives_up(&self, id: BrokerId) -> bool {
+        let other =
+            |p: &Partition| p.isr.iter().any(|other| *other != id && self.is_active(*other));
+        self.partitions().any(|(_, _, _, p)| p.replicas.contains(&id) && !other(p))
+    }
+
     /// Notes what happens; the same again and again once.
     pub fn note(&mut self, what: String) {
         if self.log.last() != Some(&what) {
@@ -226,6 +248,15 @@ impl World {
         };
         let partitions = (0..partitions).map(place).collect();
         self.topics.insert(name.to_owned(), Topic { min_isr, partitions });
+    }
+
+    /// The node of a broker is lost.
+    pub fn lose(&mut self, id: BrokerId, loss: Loss) {
+        self.lost.insert(id, loss);
+        self.replaced.remove(&id);
+        if !matches!(loss, Loss::Mute(_)) {
+            self.kill(id);
+        }
     }
 
     /// Somebody else kills a pod.

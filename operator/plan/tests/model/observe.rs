@@ -14,7 +14,7 @@ use plan::{
     VoterView,
 };
 
-use super::{Pod, World};
+use super::{Loss, Pod, World};
 
 /// So many crashes are a loop.
 const CRASHES: u32 = 3;
@@ -46,6 +46,10 @@ pub enum Lie {
     NoClaims,
     /// What crashes now and then serves nothing in between.
     NoCrash,
+    /// Every broker that is up is in sync for everything.
+    NoLastCopy,
+    /// The controller hears from no broker whose node is lost.
+    NoFence,
 }
 
 impl World {
@@ -60,7 +64,7 @@ impl World {
                 replicas: set.replicas,
                 revision: Some(set.template.revision.to_string()),
             }),
-            pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(pod, lie))).collect(),
+            pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(*id, pod, lie))).collect(),
             missing_since: self.missing.clone(),
             claims: self
                 .claims
@@ -82,19 +86,26 @@ impl World {
         seen
     }
 
-    fn pod_view(&self, pod: &Pod, lie: Lie) -> PodView {
+    fn pod_view(&self, id: BrokerId, pod: &Pod, lie: Lie) -> PodView {
+        let loss = self.lost.get(&id).copied();
         let newest = self.set.as_ref().map_or(0, |set| set.template.revision);
         let crashing = pod.phase == PodPhase::Running && pod.crashes >= CRASHES && !pod.ready;
         PodView {
             uid: pod.uid.to_string(),
             outdated: pod.template.revision != newest,
             phase: if crashing && lie == Lie::NoCrash { PodPhase::CrashLoop } else { pod.phase },
-            ready: pod.ready && pod.phase == PodPhase::Running,
-            since_ms: pod.since,
+            ready: pod.ready
+                && pod.phase == PodPhase::Running
+                && !matches!(loss, Some(Loss::Mute(_))),
+            since_ms: match loss {
+                Some(Loss::Mute(since)) => since.max(pod.since),
+                _ => pod.since,
+            },
             created_ms: pod.created,
             restart_marked: pod.marked,
+            replace: None,
             node: None,
-            node_lost: false,
+            node_lost: loss.is_some_and(|loss| loss != Loss::Gone),
             crashing,
             problem: None,
         }
@@ -102,7 +113,8 @@ impl World {
 
     fn claim(&self, id: BrokerId, resize_since_ms: Option<i64>, lie: Lie) -> ClaimView {
         let deleting = self.going.contains(&id) && lie != Lie::NoClaims;
-        ClaimView { resize_since_ms, deleting, lost: false }
+        let stranded = matches!(self.lost.get(&id), Some(Loss::Gone | Loss::Silent));
+        ClaimView { resize_since_ms, deleting, lost: false, stranded }
     }
 
     fn cluster_view(&self, blind: Blind, lie: Lie) -> ClusterView {
@@ -127,7 +139,7 @@ impl World {
                 throttled: self.throttled.contains(&id),
             };
             let view = BrokerView {
-                fenced,
+                fenced: fenced || lie == Lie::NoFence && self.lost.contains_key(&id),
                 rack: self.rack(id),
                 risk: (!blind.risk).then_some(broker_risk),
                 missing: (!blind.missing)
@@ -197,7 +209,10 @@ impl World {
             topic: topic.to_owned(),
             partition: at as i32,
             replicas: p.replicas.iter().copied().filter(|id| !self.hides(lie, *id)).collect(),
-            isr: p.isr.clone(),
+            isr: match lie {
+                Lie::NoLastCopy => self.brokers.keys().copied().collect(),
+                _ => p.isr.clone(),
+            },
             adding: p.adding.clone(),
             removing: p.removing.clone(),
             leader: p.leader,

@@ -3,7 +3,7 @@
 use base::BrokerId;
 use plan::PodPhase;
 
-use super::{Fault, Partition, Pod, World};
+use super::{Fault, Loss, Partition, Pod, World};
 
 const TICK_MS: i64 = 5_000;
 /// Ticks until a follower is in sync again.
@@ -28,10 +28,15 @@ impl World {
 
     fn stateful_set(&mut self) {
         let Some(set) = self.set.clone() else { return };
-        let gone = |pod: &Pod| pod.phase == PodPhase::Terminating;
-        let gone = self.pods.iter().filter(|(_, pod)| gone(pod)).map(|(id, _)| *id);
+        // A node that is off ends nothing.
+        let off = |id| matches!(self.lost.get(id), Some(Loss::Silent | Loss::Detached));
+        let gone = |id, pod: &Pod| pod.phase == PodPhase::Terminating && !off(id);
+        let gone = self.pods.iter().filter(|(id, pod)| gone(id, pod)).map(|(id, _)| *id);
         for id in gone.collect::<Vec<_>>() {
             self.pods.remove(&id);
+            if matches!(self.lost.get(&id), Some(Loss::Mute(_))) {
+                self.lost.remove(&id);
+            }
             // The set makes a new one, which is empty.
             if self.going.remove(&id) {
                 self.claims.remove(&id);
@@ -67,7 +72,7 @@ impl World {
     fn start_pods(&mut self) {
         for (id, pod) in &mut self.pods {
             pod.age += u32::from(pod.phase == PodPhase::Running);
-            let lost = self.lost.contains(id);
+            let lost = self.lost.get(id) == Some(&Loss::Gone);
             if pod.phase == PodPhase::Unschedulable && !lost {
                 pod.phase = PodPhase::Creating;
             }
@@ -179,6 +184,9 @@ impl World {
             if pod.ready != ready {
                 pod.ready = ready;
                 pod.since = now;
+            }
+            if ready {
+                self.replaced.remove(&id);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What users do, step by step, and what they see of it.
 
+mod lost;
+
 use std::collections::BTreeSet;
 
 use base::BrokerId;
@@ -254,25 +256,6 @@ fn voters_are_of_different_racks_and_stay_where_that_is_so() {
     let steps = rest(&mut world);
     let voting = |step: &&Step| matches!(step, Step::AddVoter(_) | Step::RemoveVoter(_));
     assert_eq!(steps.iter().filter(voting).count(), 0, "{steps:?}");
-}
-
-#[test]
-fn a_voter_that_is_lost_for_long_is_replaced() {
-    let mut world = cluster(4, 3, 0);
-    world.lost.insert(BrokerId(1));
-    world.kill(BrokerId(1));
-    let begun = world.now;
-    while world.voters.contains(&BrokerId(1)) {
-        pass(&mut world);
-        assert!(world.now - begun < plan::VOTER_LOST_MS + 60_000, "{:#?}", world.log);
-    }
-    assert!(world.now - begun >= plan::VOTER_LOST_MS, "it might have come back");
-    assert_eq!(world.voters, BTreeSet::from([0, 2, 3].map(BrokerId)));
-    // It comes back, and votes no more: nothing would be won.
-    world.lost.clear();
-    rest(&mut world);
-    assert_eq!(world.voters, BTreeSet::from([0, 2, 3].map(BrokerId)));
-    assert_eq!(pass(&mut world).phase, Phase::Ready);
 }
 
 #[test]

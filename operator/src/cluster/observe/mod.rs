@@ -7,6 +7,7 @@ mod nodes;
 mod pods;
 mod probes;
 mod quorum;
+mod volumes;
 
 pub use live::{Live, read};
 pub use nodes::Nodes;
@@ -63,6 +64,9 @@ impl Operator {
         let names = super::names(&cluster);
         let facts = self.facts(&cluster, &live);
         let mut seen = self.observed(&cluster, &names, &live);
+        for id in self.stranded(&live, &seen.pods).await {
+            seen.claims.entry(id).or_default().stranded = true;
+        }
         let addresses = addresses(&live);
         let id = build::cluster_id(&cluster);
         let (said, health) = tokio::join!(
@@ -255,6 +259,7 @@ fn orphaned(live: &Live) -> Option<SetView> {
 fn desired(cluster: &KafkaCluster) -> Desired {
     let spec = &cluster.spec;
     let storage = spec.brokers.storage.as_ref();
+    let node_loss_ms = spec.brokers.node_loss_timeout_seconds.map(|s| i64::from(s) * 1_000);
     let delete = |s: &crd::StorageSpec| s.deletion_policy == StorageDeletionPolicy::Delete;
     Desired {
         replicas: spec.brokers.replicas,
@@ -273,7 +278,8 @@ fn desired(cluster: &KafkaCluster) -> Desired {
             moves_per_broker: spec.rebalance.max_moves_per_broker,
         },
         paused: spec.paused,
-        voter_lost_ms: plan::VOTER_LOST_MS,
+        voter_lost_ms: node_loss_ms.map_or(plan::VOTER_LOST_MS, |ms| ms.min(plan::VOTER_LOST_MS)),
+        node_loss_ms,
         delete_claims: storage.is_some_and(delete),
     }
 }

@@ -49,6 +49,18 @@ impl Nodes {
         Arc::new(Nodes { store, sight: watch::Sender::new(Sight::Refused) })
     }
 
+    /// These, and no others.
+    #[cfg(test)]
+    pub fn of(nodes: Vec<Node>) -> Arc<Nodes> {
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Init);
+        for node in nodes {
+            writer.apply_watcher_event(&watcher::Event::InitApply(node));
+        }
+        writer.apply_watcher_event(&watcher::Event::InitDone);
+        Arc::new(Nodes { store, sight: watch::Sender::new(Sight::Clear) })
+    }
+
     /// Watches until stopped.
     pub fn start(client: Client, stop: Stop) -> Arc<Nodes> {
         let (store, writer) = reflector::store();
@@ -101,6 +113,11 @@ impl Nodes {
     /// Whether nodes can be seen at all.
     pub fn are_known(&self) -> bool {
         *self.sight.borrow() == Sight::Clear
+    }
+
+    /// Whether some node that answers is like this.
+    pub fn any_answers(&self, is: impl Fn(&Node) -> bool) -> bool {
+        self.store.state().iter().any(|node| answers(node) && is(node))
     }
 
     pub fn state(&self, name: Option<&str>) -> NodeState {

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use plan::{PodPhase, PodView};
 
 use super::nodes::NodeState;
+use crate::cluster::lost;
 
 /// A container that ended so often, and so recently, is expected to end again while it runs.
 const CRASHES: i32 = 3;
@@ -32,6 +33,12 @@ pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> 
     let ready = condition(&status, "Ready");
     let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
     let since = ready.and_then(|r| r.last_transition_time.as_ref()).map(|t| t.0).or(created);
+    // A pod that goes is down from when it had to be at the latest, whatever was last said of it.
+    let going = pod.metadata.deletion_timestamp.as_ref().map(|t| t.0);
+    let since = match going.filter(|_| ready.is_some_and(|r| r.status == "True")) {
+        Some(going) => Some(going),
+        None => since,
+    };
     let own = pod.labels().get("controller-revision-hash");
     PodView {
         uid: pod.uid().unwrap_or_default(),
@@ -40,8 +47,10 @@ pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> 
         since_ms: since.map_or(now_ms, Timestamp::as_millisecond),
         created_ms: created.map_or(now_ms, Timestamp::as_millisecond),
         restart_marked: pod.annotations().get("barnabas.dev/restart").is_some_and(|v| v == "true"),
+        replace: lost::asked(pod),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
-        node_lost: node == NodeState::Lost || is_overdue(pod, now_ms),
+        // A node that answers ends its pods; one that cannot be seen should have.
+        node_lost: node == NodeState::Lost || node == NodeState::Unknown && is_overdue(pod, now_ms),
         phase,
         crashing: crash.is_some(),
         problem: problem.or(crash),
@@ -68,7 +77,8 @@ fn crash(status: &PodStatus, now_ms: i64) -> Option<String> {
 
 fn phase(pod: &Pod, status: &PodStatus, now_ms: i64) -> (PodPhase, Option<String>) {
     if pod.metadata.deletion_timestamp.is_some() {
-        return (PodPhase::Terminating, None);
+        let late = is_overdue(pod, now_ms).then(|| "it should have ended long ago".to_owned());
+        return (PodPhase::Terminating, late);
     }
     let scheduled = condition(status, "PodScheduled");
     if let Some(unscheduled) = scheduled.filter(|c| c.status == "False") {

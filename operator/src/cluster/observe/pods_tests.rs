@@ -84,7 +84,10 @@ fn readiness_has_its_time_and_a_revision_its_newest() {
         Some(serde_json::from_value(json!("2026-01-01T00:08:00Z")).unwrap());
     let view = super::view(&ending, None, NodeState::Fine, now);
     assert_eq!((view.phase, view.ready), (PodPhase::Terminating, false));
-    assert!(view.node_lost, "its grace period is long over");
+    assert!(!view.node_lost && view.problem.is_some(), "its node answers, and would end it");
+    assert_eq!(view.since_ms, at("2026-01-01T00:08:00Z"), "it was not down before");
+    let unseen = super::view(&ending, None, NodeState::Unknown, now);
+    assert!(unseen.node_lost, "its grace period is long over");
 }
 
 #[test]
