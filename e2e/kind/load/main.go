@@ -4,6 +4,7 @@
 //	load run  --bootstrap HOST:PORT --topic TOPIC     until POST /stop, then serves its verdict
 //	load once --bootstrap HOST:PORT --topic TOPIC     some records there and back, then exits
 //	load metric                                       figures for an autoscaler (metric.go)
+//	load webhook --name HOST                          a policy that changes objects (webhook.go)
 //
 // While it runs, GET /report answers with the counts so far, and GET /topics/TOPIC and
 // GET /brokers/ID/config/KEY with what the cluster says of itself. After POST /stop it flushes,
@@ -30,6 +31,7 @@ type options struct {
 	group      string
 	listen     string
 	metrics    string
+	name       string
 	partitions int
 	rate       int
 	count      int
@@ -38,7 +40,7 @@ type options struct {
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(errors.New("usage: load run|once|metric --bootstrap HOST:PORT --topic TOPIC"))
+		fail(errors.New("usage: load run|once|metric|webhook --bootstrap HOST:PORT --topic TOPIC"))
 	}
 	var o options
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
@@ -46,7 +48,8 @@ func main() {
 	flags.StringVar(&o.topic, "topic", "", "an existing topic, or one that will exist soon")
 	flags.StringVar(&o.group, "group", "load", "consumer group")
 	flags.StringVar(&o.listen, "listen", ":8080", "address of the report")
-	flags.StringVar(&o.metrics, "metrics", ":8443", "address of `metric`'s API")
+	flags.StringVar(&o.metrics, "metrics", ":8443", "address of the API of `metric` and `webhook`")
+	flags.StringVar(&o.name, "name", "", "host that `webhook` is asked as")
 	flags.IntVar(&o.partitions, "partitions", 3, "partitions to write to, from the first")
 	flags.IntVar(&o.rate, "rate", 150, "records per second")
 	flags.IntVar(&o.count, "count", 300, "records of `once`")
@@ -63,6 +66,8 @@ func main() {
 		fail(once(ctx, o))
 	case "metric":
 		fail(metric(ctx, o))
+	case "webhook":
+		fail(webhook(ctx, o))
 	default:
 		fail(fmt.Errorf("no such command: %s", os.Args[1]))
 	}

@@ -21,7 +21,7 @@ const metricsAPI = "/apis/external.metrics.k8s.io/v1beta1"
 // metric serves Kubernetes' external metrics API over TLS: every metric has the value that
 // POST /value/N, over plain HTTP, has said last, and none before.
 func metric(ctx context.Context, o options) error {
-	certificate, err := selfSigned()
+	certificate, err := selfSigned("metric")
 	if err != nil {
 		return err
 	}
@@ -33,15 +33,7 @@ func metric(ctx context.Context, o options) error {
 	api.TLSConfig = &tls.Config{
 		Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
 	}
-	failed := make(chan error, 2)
-	go func() { failed <- control.ListenAndServe() }()
-	go func() { failed <- api.ListenAndServeTLS("", "") }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-		return nil
-	}
+	return both(ctx, control, api)
 }
 
 func valueSetter(value *atomic.Pointer[string]) http.Handler {
@@ -84,14 +76,16 @@ func metricsHandler(value *atomic.Pointer[string]) http.Handler {
 	return mux
 }
 
-// selfSigned is enough for an APIService that is registered without a CA.
-func selfSigned() (tls.Certificate, error) {
+// selfSigned is enough for who is told to ask for no proof, or for this one.
+func selfSigned(host string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("a key: %w", err)
 	}
 	until := time.Now().Add(24 * time.Hour)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: until}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: until, DNSNames: []string{host},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("a certificate: %w", err)

@@ -44,7 +44,7 @@ func TestAMetricHasTheValueThatWasSaid(t *testing.T) {
 }
 
 func TestACertificateIsMade(t *testing.T) {
-	if made, err := selfSigned(); err != nil || len(made.Certificate) != 1 {
+	if made, err := selfSigned("host"); err != nil || len(made.Certificate) != 1 {
 		t.Fatal(err)
 	}
 }

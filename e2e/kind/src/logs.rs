@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Between two attempts to read a log that broke off.
 const AGAIN: Duration = Duration::from_secs(1);
 /// As many findings as one error lists.
-const FINDINGS_MAX: usize = 20;
+pub(crate) const FINDINGS_MAX: usize = 20;
 
 /// One start of one container.
 type Start = (String, String, i32);

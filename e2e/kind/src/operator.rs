@@ -52,6 +52,7 @@ impl Scenario {
     /// pods, so that others take their place.
     pub async fn kill_operator(&self) -> Result<()> {
         self.say("killing the operator");
+        self.allow_operator_restarts();
         let pods = self.operator_pods().await?;
         for pod in &pods {
             crash(&self.home, &pod.name_any())?;

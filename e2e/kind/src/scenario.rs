@@ -13,13 +13,15 @@ use kube::core::{NamespaceResourceScope, Resource};
 use kube::{Api, Client};
 
 use crate::command::Tool;
+use crate::conduct::Provoked;
+use crate::disks::Disk;
 use crate::logs::Follower;
 
 /// No scenario takes longer than this; one that would has hung.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// Kinds of what a scenario makes outside of its namespaces, labelled with the first of them.
-const OUTSIDE: &str = "apiservices,storageclasses";
+const OUTSIDE: &str = "apiservices,mutatingwebhookconfigurations,storageclasses,persistentvolumes";
 
 /// What a scenario's body works with. Two namespaces: one for the cluster, watched by an operator
 /// that lives in the other, so that the first can be deleted as a whole.
@@ -34,8 +36,12 @@ pub struct Scenario {
     pub(crate) logs: PathBuf,
     /// Nodes that were stopped or cordoned and must come back.
     pub(crate) hurt: Mutex<BTreeSet<String>>,
+    /// Nodes that are cut off from others.
+    pub(crate) cut: Mutex<BTreeSet<String>>,
+    pub(crate) disks: Mutex<Vec<Disk>>,
     /// Errors that a log may contain.
     allowed: Mutex<Vec<String>>,
+    pub(crate) provoked: Mutex<Provoked>,
     started: Instant,
 }
 
@@ -65,10 +71,13 @@ async fn run(name: &str, body: impl AsyncFnOnce(&Scenario) -> Result<()>) -> Res
     if let Err(error) = &outcome {
         s.keep(error).await;
     }
-    let healed = s.heal_nodes().await;
+    let healed = s.mend_links().and(s.heal_nodes().await);
     follower.settle().await;
     if outcome.is_ok() {
-        outcome = healed.and_then(|()| s.scan_logs());
+        outcome = match healed.and_then(|()| s.scan_logs()) {
+            Ok(()) => s.judge_operator().await,
+            Err(error) => Err(error),
+        };
         if let Err(error) = &outcome {
             s.keep(error).await;
         }
@@ -81,7 +90,7 @@ async fn run(name: &str, body: impl AsyncFnOnce(&Scenario) -> Result<()>) -> Res
         s.say("left as it is, for BARNABAS_KIND_KEEP is set");
         return outcome;
     }
-    let removed = s.remove();
+    let removed = s.remove().and(s.remove_disks());
     if let (Err(_), Err(error)) = (&outcome, &removed) {
         s.say(format!("and besides, not all is removed: {error:#}"));
     }
@@ -116,7 +125,10 @@ impl Scenario {
             bed: std::env::var("BARNABAS_KIND").unwrap_or_else(|_| "dev".into()),
             logs,
             hurt: Mutex::default(),
+            cut: Mutex::default(),
+            disks: Mutex::default(),
             allowed: Mutex::default(),
+            provoked: Mutex::default(),
             started: Instant::now(),
         };
         for namespace in [&s.namespace, &s.home] {
@@ -141,6 +153,16 @@ impl Scenario {
     /// A line of progress, with the time since the start.
     pub fn say(&self, text: impl std::fmt::Display) {
         println!("[{:>6.1}s] {}: {text}", self.started.elapsed().as_secs_f64(), self.namespace);
+    }
+
+    /// Another namespace, by this addition to the name of the scenario's own, which the next run
+    /// removes if the scenario does not.
+    pub fn another_namespace(&self, addition: &str) -> Result<String> {
+        let name = format!("{}-{addition}", self.namespace);
+        Tool::Kubectl.run(&["create", "namespace", &name])?;
+        let label = format!("barnabas.dev/scenario={}", self.namespace);
+        Tool::Kubectl.run(&["label", "namespace", &name, &label])?;
+        Ok(name)
     }
 
     /// `kubectl` in the scenario's namespace.
@@ -187,7 +209,8 @@ impl Scenario {
         }
         // While an API is registered whose pod is gone, no namespace goes.
         let ours = format!("--selector=barnabas.dev/scenario={}", self.namespace);
-        Tool::Kubectl.run(&["delete", OUTSIDE, &ours])?;
+        // Volumes go only after their claims.
+        Tool::Kubectl.run(&["delete", OUTSIDE, &ours, "--wait=false"])?;
         for release in self.releases()? {
             Tool::Helm.run(&["uninstall", &release, "--namespace", &self.home])?;
         }

@@ -189,7 +189,13 @@ async fn reconcile(object: Arc<Cluster>, operator: Arc<Operator>) -> Result<Acti
     let failure = result.as_ref().err().map(Error::category);
     operator.context.metrics.passed("cluster", begun.elapsed(), failure);
     if let Err(error) = &result {
-        tracing::warn!(namespace, name, %error, "pass failed");
+        match failure {
+            // Seen again at once, and nobody has to know.
+            Some(Category::Conflict) => {
+                tracing::info!(namespace, name, %error, "somebody else wrote in between");
+            }
+            _ => tracing::warn!(namespace, name, %error, "pass failed"),
+        }
         operator.report_failure(&namespace, &name, error).await;
     } else {
         operator.failures.lock().remove(&(namespace, name));

@@ -93,9 +93,14 @@ impl Admin {
         Ok(admin)
     }
 
-    /// Takes other addresses. A connection that works is kept.
+    /// Takes other addresses. A connection that works is kept, unless another address is first: who
+    /// was asked so far may be where nothing answers any more, and its silence would cost the whole
+    /// time of a request.
     pub async fn set_bootstrap(&self, bootstrap: Vec<String>) {
         let mut any = self.inner.any.lock().await;
+        if any.bootstrap.first() != bootstrap.first() {
+            any.connection = None;
+        }
         if any.bootstrap != bootstrap {
             any.bootstrap = bootstrap;
             any.next = 0;

@@ -174,6 +174,22 @@ async fn a_silent_broker_costs_its_time_and_the_next_call_goes_elsewhere() {
 }
 
 #[tokio::test]
+async fn another_first_address_is_asked_at_once() {
+    let mut calls = 0;
+    let (lost, _) = broker(move |_| {
+        calls += 1;
+        if calls == 1 { say(cluster_of(&[])) } else { Answer::Nothing }
+    })
+    .await;
+    let (good, seen) = broker(|_| say(cluster_of(&[]))).await;
+    let admin = Admin::new(vec![lost.to_string(), good.to_string()], options());
+    admin.describe_cluster().await.unwrap();
+    admin.set_bootstrap(vec![good.to_string(), lost.to_string()]).await;
+    admin.describe_cluster().await.unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn nobody_there_is_said_in_time() {
     let error = Admin::new(vec!["127.0.0.1:1".into()], options()).describe_cluster().await;
     assert!(matches!(error, Err(AdminError::Unreachable(_))), "{error:?}");

@@ -1,6 +1,6 @@
 //! A broker that is gone from one moment to the next.
 
-use kind_e2e::{GAP_LOSS, scenario};
+use kind_e2e::{GAP_KILLED, scenario};
 
 #[test]
 #[ignore = "needs kind: cargo x kind test"]
@@ -18,7 +18,7 @@ fn pod_killed() {
         load.in_sync("orders", 3).await?;
         s.cluster_ready("castle", 3).await?;
         load.more(500).await?;
-        load.stop(GAP_LOSS).await?;
+        load.stop(GAP_KILLED).await?;
         Ok(())
     });
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use kind_e2e::{GAP_ROLL, scenario, yaml};
+use kind_e2e::{CREATED, GAP_ROLL, scenario, yaml};
 
 /// What a user who follows the README does.
 #[test]
@@ -14,7 +14,7 @@ fn install() {
         for name in ["cluster.yaml", "topics.yaml"] {
             s.apply(&yaml::sample(name)?)?;
         }
-        s.cluster_ready("castle", 3).await?;
+        s.cluster_ready_within("castle", 3, CREATED).await?;
         let messages = s.topic_ready("messages").await?.status.context("status")?;
         ensure!(messages.topic_id.is_some() && messages.partitions == Some(6), "{messages:?}");
         let telemetry = s.topic_ready("telemetry").await?.status.context("status")?;

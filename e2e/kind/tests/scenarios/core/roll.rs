@@ -2,7 +2,7 @@
 //! what restarts them costs nobody a record.
 
 use anyhow::Result;
-use kind_e2e::{GAP_ROLL, Load, STEP, scenario};
+use kind_e2e::{GAP_ROLL, Load, ROLLED, STEP, scenario};
 
 /// Until every broker works with this value.
 async fn works_with(s: &kind_e2e::Scenario, load: &Load<'_>, key: &str, value: &str) -> Result<()> {
@@ -34,14 +34,14 @@ fn roll() {
         s.say("a key that is read at the start");
         let patch = r#"{"spec": {"config": {"broker.heartbeat.interval.ms": 1500}}}"#;
         s.patch("kafkacluster/castle", patch)?;
-        s.cluster_ready("castle", 3).await?;
+        s.cluster_ready_within("castle", 3, ROLLED).await?;
         works_with(s, &load, "broker.heartbeat.interval.ms", "1500").await?;
         s.assert_rolled("castle", &pods, true).await?;
 
         s.say("another image");
         let pods = s.broker_pods("castle").await?;
         s.patch("kafkacluster/castle", r#"{"spec": {"image": "localhost/barnabas/broker:next"}}"#)?;
-        s.cluster_ready("castle", 3).await?;
+        s.cluster_ready_within("castle", 3, ROLLED).await?;
         s.assert_rolled("castle", &pods, true).await?;
         load.more(500).await?;
         load.stop(GAP_ROLL).await?;

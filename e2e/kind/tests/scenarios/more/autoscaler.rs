@@ -1,6 +1,6 @@
 //! Kubernetes' own autoscaler decides how many brokers there are.
 
-use kind_e2e::{GAP_ROLL, STEP, scenario};
+use kind_e2e::{GAP_CALM, STEP, scenario};
 
 /// As many brokers as the metric says, from three to five.
 const AUTOSCALER: &str = "\
@@ -40,7 +40,7 @@ fn grows_and_shrinks() {
         let settled = async || Ok(s.kubectl(&["get", "hpa", "castle", "-o", counts])? == "3 3");
         s.eventually("the autoscaler sees three brokers and wants three", STEP, settled).await?;
         s.assert_rolled("castle", &pods, false).await?;
-        load.stop(GAP_ROLL).await?;
+        load.stop(GAP_CALM).await?;
         Ok(())
     });
 }

@@ -15,13 +15,14 @@ use kube::runtime::watcher::{Config, watcher};
 
 /// Requests to the API server at a time.
 const AT_A_TIME: usize = 32;
-/// For each thousand: far more than it takes, on a machine of two cores that runs all of
-/// Kubernetes besides.
-const LIMIT: Duration = Duration::from_secs(300);
+/// For each thousand, until they are ready: three times what the README has for the last of ten.
+const MADE: Duration = Duration::from_millis(3 * 7_500);
+/// For each thousand, until they are gone.
+const GONE: Duration = Duration::from_secs(300);
 
 /// How long so many Topics may take.
-fn limit(count: usize) -> Duration {
-    LIMIT.saturating_mul(u32::try_from(count.div_ceil(1_000)).unwrap_or(u32::MAX))
+fn limit(each_thousand: Duration, count: usize) -> Duration {
+    each_thousand.saturating_mul(u32::try_from(count.div_ceil(1_000)).unwrap_or(u32::MAX))
 }
 
 pub fn name(cluster: &str, number: usize) -> String {
@@ -75,7 +76,7 @@ pub async fn all_ready(s: &Scenario, count: usize) -> Result<()> {
         }
         Ok::<_, anyhow::Error>(())
     };
-    let result = tokio::time::timeout(limit(count), watching).await;
+    let result = tokio::time::timeout(limit(MADE, count), watching).await;
     let seen = format!("{} of {count} ready; last error of the watch: {last:?}", ready.len());
     result.context(seen)?
 }
@@ -87,7 +88,7 @@ pub async fn remove(s: &Scenario, count: usize) -> Result<()> {
     topics.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
     let gone =
         async || Ok(topics.list_metadata(&ListParams::default().limit(1)).await?.items.is_empty());
-    s.eventually("all topics gone", limit(count), gone).await
+    s.eventually("all topics gone", limit(GONE, count), gone).await
 }
 
 fn is_ready(topic: &Topic) -> bool {

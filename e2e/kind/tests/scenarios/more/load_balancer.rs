@@ -1,6 +1,6 @@
 //! Clients outside Kubernetes reach each broker through a load balancer of its own.
 
-use kind_e2e::{GAP_ROLL, scenario, yaml};
+use kind_e2e::{GAP_CALM, scenario, yaml};
 
 /// Addresses come when the balancer gives them, long after the brokers have started, and no broker
 /// restarts for its address.
@@ -32,7 +32,7 @@ fn per_broker_addresses() {
         s.spread_over(&load, "orders", &[0, 1, 2, 3]).await?;
         s.produce_and_consume(&bootstrap, "visited")?;
         s.assert_rolled("bridge", &pods, false).await?;
-        load.stop(GAP_ROLL).await?;
+        load.stop(GAP_CALM).await?;
         Ok(())
     });
 }

@@ -2,7 +2,7 @@
 //! clusters elsewhere.
 
 use anyhow::Result;
-use kind_e2e::{GAP_ROLL, Scenario, Tool, scenario, yaml};
+use kind_e2e::{GAP_ROLL, STEP, Scenario, Tool, scenario, yaml};
 
 /// The operator looks after all namespaces; one of them goes while another is written to.
 #[test]
@@ -73,6 +73,43 @@ fn own_namespace_deleted() {
         let ended = Tool::Kubectl.run(&["delete", "namespace", &own, "--timeout=120s"]);
         lived?;
         ended?;
+        Ok(())
+    });
+}
+
+/// One of the namespaces that are named goes, with the Role in it, and later the operator starts
+/// anew: the others are looked after, and the metric names the one that is gone.
+#[test]
+#[ignore = "needs kind: cargo x kind test"]
+fn vanished_before_a_restart() {
+    scenario("namespace-vanished", async |s| {
+        let load = s.castle(3, "").await?;
+        let doomed = s.another_namespace("doomed")?;
+        let both = format!("watchNamespaces={{{},{doomed}}}", s.namespace);
+        s.install_operator(&[&both]).await?;
+        neighbour(s, &doomed)?;
+        let pods = s.broker_pods("castle").await?;
+        Tool::Kubectl.run(&["delete", "namespace", &doomed, "--timeout=120s"])?;
+
+        // What it has not yet taken in of the namespace's end it says of that one alone.
+        s.allow_warning(&doomed);
+        s.kill_operator().await?;
+        s.apply(&(yaml::topic("later", "castle", 2, 3) + "  deletionPolicy: Delete\n"))?;
+        s.topic_ready("later").await?;
+        s.kubectl(&["delete", "topic", "later", "--timeout=60s"])?;
+        s.patch("kafkacluster/castle", r#"{"spec": {"config": {"log.retention.ms": 7200000}}}"#)?;
+        s.cluster_ready("castle", 3).await?;
+        s.assert_rolled("castle", &pods, false).await?;
+
+        for (namespace, failing) in [(&doomed, 1.0), (&s.namespace, 0.0)] {
+            for kind in ["KafkaCluster", "Topic"] {
+                let labels = format!("{{kind=\"{kind}\",namespace=\"{namespace}\"}}");
+                let metric = format!("barnabas_operator_watch_failing{labels}");
+                let told = async || Ok(s.operator_metric(&metric).await? == failing);
+                s.eventually(&format!("{metric} is {failing}"), STEP, told).await?;
+            }
+        }
+        load.stop(GAP_ROLL).await?;
         Ok(())
     });
 }

@@ -1,8 +1,8 @@
 //! Nodes that are drained, that vanish, and volumes that are lost with them.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use kind_e2e::{CREATE, GAP_LOSS, GAP_ROLL, Load, STEP, Scenario, scenario, yaml};
+use kind_e2e::{CREATE, GAP_KILLED, GAP_LOSS, GAP_ROLL, Load, STEP, Scenario, scenario, yaml};
 
 /// Where no scenario stops a node.
 const OPERATOR_APART: &[&str] =
@@ -121,15 +121,46 @@ fn volume_lost() {
         let before = lives_of_broker_1(s).await?;
         s.kubectl(&["delete", "pvc", "data-castle-broker-1", "--wait=false"])?;
         s.kill_pod("castle-broker-1")?;
-        let replaced = async || {
-            let now = lives_of_broker_1(s).await?;
-            let changed =
-                |(now, before): (&Option<String>, &Option<String>)| now.is_some() && now != before;
-            Ok(now.iter().zip(&before).all(changed))
-        };
-        s.eventually("broker 1 has another volume and another pod", STEP, replaced).await?;
+        begun_anew(s, &before).await?;
         load.in_sync("orders", 3).await?;
         s.cluster_ready("castle", 3).await?;
+        load.more(500).await?;
+        load.stop(GAP_KILLED).await?;
+        Ok(())
+    });
+}
+
+async fn begun_anew(s: &Scenario, before: &[Option<String>; 2]) -> Result<()> {
+    let replaced = async || {
+        let now = lives_of_broker_1(s).await?;
+        let changed =
+            |(now, before): (&Option<String>, &Option<String>)| now.is_some() && now != before;
+        Ok(now.iter().zip(before).all(changed))
+    };
+    s.eventually("broker 1 has another volume and another pod", STEP, replaced).await
+}
+
+/// A node that never comes back, and with it the only disk of a broker: after the time that the
+/// user set the broker begins anew on another node.
+#[test]
+#[ignore = "needs kind: cargo x kind test"]
+fn never_back() {
+    scenario("node-never-back", async |s| {
+        let timeout = "    nodeLossTimeoutSeconds: 60\n    storage:\n";
+        let cluster = yaml::cluster("castle", 3).replace("    storage:\n", timeout);
+        let load = s.castle_of(3, &cluster).await?;
+        s.install_operator(OPERATOR_APART).await?;
+        let before = lives_of_broker_1(s).await?;
+        let node = s.node_of("castle-broker-1")?;
+        s.stop_node(&node)?;
+        out_of_sync(s, &load, 1).await?;
+        load.more(500).await?;
+
+        begun_anew(s, &before).await?;
+        load.in_sync("orders", 3).await?;
+        s.cluster_ready("castle", 3).await?;
+        let now = s.node_of("castle-broker-1")?;
+        ensure!(now != node, "broker 1 is on {now} again");
         load.more(500).await?;
         load.stop(GAP_LOSS).await?;
         Ok(())

@@ -10,6 +10,7 @@ use kind_e2e::{CREATE, GAP_ROLL, Tool, scenario};
 #[ignore = "needs kind: cargo x kind test"]
 fn two_operators() {
     scenario("two-operators", async |s| {
+        s.allow_warning("looks after this cluster");
         let load = s.castle(3, "").await?;
         let pods = s.broker_pods("castle").await?;
         let first = s.cluster_ready("castle", 3).await?.status.context("status")?.operator;

@@ -1,7 +1,7 @@
 //! More room for the brokers' logs.
 
 use anyhow::ensure;
-use kind_e2e::{GAP_ROLL, STEP, scenario, yaml};
+use kind_e2e::{GAP_CALM, STEP, scenario, yaml};
 
 const LARGER: &str = r#"{"spec": {"brokers": {"storage": {"size": "2Gi"}}}}"#;
 
@@ -27,7 +27,7 @@ fn grow() {
         let fourth = s.kubectl(&["get", "pvc", "data-castle-broker-3", "-o", size])?;
         ensure!(fourth == "2Gi", "the new broker's volume has {fourth}");
         s.spread_over(&load, "orders", &[0, 1, 2, 3]).await?;
-        load.stop(GAP_ROLL).await?;
+        load.stop(GAP_CALM).await?;
         Ok(())
     });
 }
@@ -49,7 +49,7 @@ fn refused() {
         s.eventually("a fourth broker is there", STEP, four).await?;
         s.spread_over(&load, "orders", &[0, 1, 2, 3]).await?;
         s.assert_rolled("castle", &pods, false).await?;
-        load.stop(GAP_ROLL).await?;
+        load.stop(GAP_CALM).await?;
         Ok(())
     });
 }

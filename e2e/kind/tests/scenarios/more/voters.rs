@@ -1,7 +1,7 @@
 //! The metadata quorum grows while the cluster works.
 
 use anyhow::{Context, ensure};
-use kind_e2e::{GAP_ROLL, scenario};
+use kind_e2e::{GAP_KILLED, scenario};
 
 #[test]
 #[ignore = "needs kind: cargo x kind test"]
@@ -15,7 +15,7 @@ fn one_to_three() {
         ensure!(voters == [0, 1, 2], "{voters:?}");
         s.kill_pod("castle-broker-0")?;
         load.more(1000).await?;
-        load.stop(kind_e2e::GAP_LOSS.max(GAP_ROLL)).await?;
+        load.stop(GAP_KILLED).await?;
         Ok(())
     });
 }
