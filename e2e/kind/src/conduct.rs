@@ -19,6 +19,10 @@ const CONFLICTS: [&str; 2] = [
     "{category=\"conflict\",controller=\"topic\"}",
 ];
 
+/// Kubernetes ends a watch with this as it likes, and for all when a definition changes, as another
+/// scenario may do: it begins anew at once.
+const EXPIRED: &str = "too old resource version";
+
 /// What a scenario provokes.
 #[derive(Debug, Default)]
 pub(crate) struct Provoked {
@@ -90,7 +94,7 @@ fn is_restart(name: &str) -> bool {
 
 fn is_unprovoked(line: &str, warnings: &[String]) -> bool {
     let warns = line.contains("\"level\":\"WARN\"") || line.contains(" WARN ");
-    warns && !warnings.iter().any(|part| line.contains(part.as_str()))
+    warns && !line.contains(EXPIRED) && !warnings.iter().any(|part| line.contains(part.as_str()))
 }
 
 #[cfg(test)]
