@@ -28,11 +28,17 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
             continue;
         };
         let trouble = pod.trouble().unwrap_or_default();
-        if pod.outdated || pod.restart_marked {
-            let text = format!("replacing broker {id}, which {trouble}: its spec has changed");
+        // With a full disk that was given room, only a new pod gets it.
+        let grows = facts.is_to_grow(id, pod);
+        if pod.outdated || pod.restart_marked || grows {
+            let (reason, why) = match grows {
+                true => (RestartReason::FileSystemResize, RestartReason::FileSystemResize.text()),
+                false => (RestartReason::Stuck, "its spec has changed"),
+            };
+            let text = format!("replacing broker {id}, which {trouble}: {why}");
             match volumes::of(facts, id) {
                 Volume::Stays | Volume::Spare => {
-                    return Verdict::Act(restart(id), Phase::Rolling, text);
+                    return Verdict::Act(restart(id, reason), Phase::Rolling, text);
                 }
                 Volume::Unknown => return Verdict::Need(Need::Partitions),
                 Volume::Needed(why) => {
@@ -96,9 +102,9 @@ fn headless(facts: &Facts<'_>, notes: &Notes, voters: Vec<BrokerId>) -> Verdict 
         let created = facts.pod(id).map(|pod| pod.created_ms);
         (!fenced(id), Reverse(created), id)
     });
-    if let Some(id) = first.filter(|_| !coming) {
+    if let Some(id) = first.filter(|_| !coming && may_elect(facts)) {
         let text = format!("replacing broker {id}: none is ready, and its spec has changed");
-        return Verdict::Act(restart(id), Phase::Rolling, text);
+        return Verdict::Act(restart(id, RestartReason::Stuck), Phase::Rolling, text);
     }
     let text = format!("waiting for the brokers: {}", silence(facts));
     let new = facts.ids().all(|id| facts.pod(id).is_none_or(|pod| pod.was_never_ready()));
@@ -106,6 +112,18 @@ fn headless(facts: &Facts<'_>, notes: &Notes, voters: Vec<BrokerId>) -> Verdict 
         Some(broken) => Verdict::Hold(Phase::Degraded, format!("{text}; {broken}")),
         None => Verdict::Hold(if new { Phase::Creating } else { Phase::Waiting }, text),
     }
+}
+
+/// As many voters as elect a leader are where they can run. With fewer no new pod would help, and
+/// the one that is replaced may have what the others on lost nodes cannot serve.
+fn may_elect(facts: &Facts<'_>) -> bool {
+    let voters: Vec<BrokerId> = match facts.quorum() {
+        Some(quorum) => quorum.voters.keys().copied().collect(),
+        None => last_voters(facts),
+    };
+    let runs = |pod: &PodView| !pod.node_lost && pod.phase != PodPhase::Unschedulable;
+    let there = voters.iter().filter(|id| facts.pod(**id).is_some_and(runs)).count();
+    there >= majority(voters.len())
 }
 
 /// The newest spec does worse than the broker's own: one that has it was never ready although this
@@ -136,6 +154,6 @@ fn is_hopeless(facts: &Facts<'_>, id: BrokerId) -> bool {
     })
 }
 
-fn restart(id: BrokerId) -> Step {
-    Step::Restart { brokers: vec![id], reason: RestartReason::Stuck }
+fn restart(id: BrokerId, reason: RestartReason) -> Step {
+    Step::Restart { brokers: vec![id], reason }
 }

@@ -12,6 +12,8 @@ use crate::observed::{
 
 /// For so long a broker that is not whole counts as coming back by itself.
 const FRESH_MS: i64 = 120_000;
+/// A file system that can grow while it is in use has done so by then.
+const RESIZE_MS: i64 = 300_000;
 /// For so long a pod may be absent, or be about to start on a spec that has changed since.
 const MAKING_MS: i64 = 60_000;
 /// A broker that runs and is not ready for so long needs somebody to look at it.
@@ -116,6 +118,14 @@ impl<'a> Facts<'a> {
     pub(super) fn is_stalled(&self, pod: &PodView) -> bool {
         let long = self.seen.now_ms - pod.created_ms >= MAKING_MS;
         pod.phase == PodPhase::Creating && (pod.outdated || pod.restart_marked) && long
+    }
+
+    /// Its file system waits for a start of the pod to grow, and has waited for longer than one
+    /// needs that can grow while it is in use. A pod that started since has not helped: another
+    /// would not.
+    pub(super) fn is_to_grow(&self, id: BrokerId, pod: &PodView) -> bool {
+        let since = self.seen.claims.get(&id).and_then(|claim| claim.resize_since_ms);
+        since.is_some_and(|since| pod.created_ms <= since && self.seen.now_ms - since >= RESIZE_MS)
     }
 
     /// A broker that is whole, but only just: it is no proof yet that it stays.

@@ -11,9 +11,6 @@ use super::{Notes, Verdict, volumes};
 use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{AllowUnavailable, BrokerRisk, RackRisk};
 
-/// A file system that can grow while it is in use has done so by then.
-const RESIZE_MS: i64 = 300_000;
-
 pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     let leaving = if notes.refused.is_some() { Default::default() } else { facts.surplus() };
     let due: Vec<(BrokerId, RestartReason)> =
@@ -62,16 +59,12 @@ fn blocking(facts: &Facts<'_>, due: &[(BrokerId, RestartReason)]) -> u64 {
 /// Why a pod is to be replaced; `None` where it is not, or already is being.
 fn reason(facts: &Facts<'_>, id: BrokerId) -> Option<RestartReason> {
     let pod = facts.pod(id).filter(|pod| pod.serves())?;
-    let resize = facts.seen.claims.get(&id).and_then(|claim| claim.resize_since_ms);
-    // A pod that started since has not helped: another would not.
-    let resize = resize.filter(|since| pod.created_ms <= *since);
     if pod.restart_marked {
         Some(RestartReason::Asked)
     } else if pod.outdated {
         Some(RestartReason::Outdated)
     } else {
-        let long = resize.is_some_and(|since| facts.seen.now_ms - since >= RESIZE_MS);
-        long.then_some(RestartReason::FileSystemResize)
+        facts.is_to_grow(id, pod).then_some(RestartReason::FileSystemResize)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What users do, step by step, and what they see of it.
 
+mod growth;
 mod lost;
 
 use std::collections::BTreeSet;
