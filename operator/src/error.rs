@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use kube::api::ListParams;
+use kube::core::ObjectList;
 use tokio::time::timeout;
 
 /// One request to the API server: one that a dead connection leaves unanswered ends here.
@@ -83,6 +85,30 @@ pub async fn request<T>(
     match timeout(REQUEST_MAX, request).await {
         Ok(result) => result.map_err(Error::api(doing)),
         Err(_) => Err(Error::Timeout(doing)),
+    }
+}
+
+/// Objects per request of a list.
+const PAGE: u32 = 500;
+
+/// A whole list, page by page, each of which `one` gets from the API server. `doing` is for people.
+pub async fn pages<K: Clone, F>(
+    doing: &str,
+    params: ListParams,
+    one: impl Fn(ListParams) -> F,
+) -> Result<Vec<K>>
+where
+    F: Future<Output = kube::Result<ObjectList<K>>>,
+{
+    let mut params = params.limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = request(doing, one(params.clone())).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
     }
 }
 

@@ -6,26 +6,14 @@ use build::Names;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
-use plan::{Lost, LostWhy, Replacement};
+use plan::{Lost, LostWhy};
 
 use super::children::{delete, delete_this};
 use super::observe::Look;
+use super::observe::pods::{LOSE_DATA, REPLACE};
 use super::status::Problem;
 use super::{Operator, names};
 use crate::error::Result;
-
-/// On a broker's pod: it is to be replaced, with its volume.
-const REPLACE: &str = "barnabas.dev/replace";
-const LOSE_DATA: &str = "lose-data";
-
-/// What the user asked for of a broker that is down.
-pub fn asked(pod: &Pod) -> Option<Replacement> {
-    match pod.annotations().get(REPLACE)?.as_str() {
-        "true" => Some(Replacement::Safe),
-        LOSE_DATA => Some(Replacement::LoseData),
-        _ => None,
-    }
-}
 
 /// What the user has to know of brokers that are lost, each with what can be done.
 pub fn problems(look: &Look) -> Vec<Problem> {
@@ -87,9 +75,11 @@ impl Operator {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use plan::Replacement;
     use serde_json::json;
 
     use super::*;
+    use crate::cluster::observe::pods::asked;
 
     #[test]
     fn the_commands_that_replace_a_broker_are_those_that_are_understood() {

@@ -12,7 +12,7 @@ use super::observe::{Live, Look};
 use super::status::Problem;
 use super::{CLUSTER_LABEL, Operator, names};
 use crate::apply::{MANAGER, covers, value_of};
-use crate::error::{Result, request};
+use crate::error::{Result, pages};
 
 /// On the StatefulSet: the generation of the KafkaCluster that it was last made from. A template
 /// that changes while this does not is the operator's doing.
@@ -22,9 +22,6 @@ const GENERATION: &str = "barnabas.dev/generation";
 const TURN: &str = "barnabas.dev/operator-roll";
 /// On a KafkaCluster, `true`: a version below `status.metadataVersion` is tried all the same.
 const ALLOW_DOWNGRADE: &str = "barnabas.dev/allow-downgrade";
-
-/// StatefulSets per request.
-const PAGE: u32 = 500;
 
 /// The image of a cluster's brokers.
 pub struct Chosen {
@@ -191,20 +188,17 @@ impl Operator {
         };
         for api in apis {
             let labels = format!("app.kubernetes.io/managed-by={MANAGER}");
-            let mut params = ListParams::default().labels(&labels).limit(PAGE);
-            loop {
-                let page = request("list StatefulSets", api.list_metadata(&params)).await?;
-                let begun =
-                    page.items.iter().filter(|set| set.annotations().get(TURN) == Some(&me));
-                let keys = begun.filter_map(|set| {
-                    Some((set.namespace()?, set.labels().get(CLUSTER_LABEL)?.clone()))
-                });
-                self.rolls.lock().extend(keys);
-                match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                    Some(token) => params = params.continue_token(&token),
-                    None => break,
-                }
-            }
+            let list = |params| {
+                let api = &api;
+                async move { api.list_metadata(&params).await }
+            };
+            let params = ListParams::default().labels(&labels);
+            let sets = pages("list StatefulSets", params, list).await?;
+            let begun = sets.iter().filter(|set| set.annotations().get(TURN) == Some(&me));
+            let keys = begun.filter_map(|set| {
+                Some((set.namespace()?, set.labels().get(CLUSTER_LABEL)?.clone()))
+            });
+            self.rolls.lock().extend(keys);
         }
         Ok(())
     }

@@ -14,13 +14,11 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use super::index::{Entry, FINALIZER, Key};
-use crate::error::request;
+use crate::error::pages;
 use crate::runtime::{Metrics, Severity};
 use crate::{Context, Error, Result};
 
 const FIELD_MANAGER: &str = "barnabas-operator";
-/// Resources per request.
-const PAGE: u32 = 500;
 /// One request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -101,20 +99,16 @@ impl Resources for ApiServer {
         let kind = ApiResource::erase::<Topic>(&());
         let client = self.context.client.clone();
         let api: Api<DynamicObject> = Api::namespaced_with(client, &cluster.namespace, &kind);
-        let mut params = ListParams::default().limit(PAGE);
-        let mut named = BTreeSet::new();
-        loop {
-            let page = request("list Topics", api.list(&params)).await?;
-            let others = page.items.iter().filter(|topic| {
-                let living = topic.metadata.deletion_timestamp.is_none();
-                living && topic.metadata.uid.as_ref().is_some_and(|uid| !known.contains(uid))
-            });
-            named.extend(others.filter_map(|topic| topic_of(topic, &cluster.name)));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params = params.continue_token(&token),
-                None => return Ok(named),
-            }
-        }
+        let list = |params| {
+            let api = &api;
+            async move { api.list(&params).await }
+        };
+        let topics = pages("list Topics", ListParams::default(), list).await?;
+        let others = topics.iter().filter(|topic| {
+            let living = topic.metadata.deletion_timestamp.is_none();
+            living && topic.metadata.uid.as_ref().is_some_and(|uid| !known.contains(uid))
+        });
+        Ok(others.filter_map(|topic| topic_of(topic, &cluster.name)).collect())
     }
 
     async fn hold_throttle(&self, cluster: &Key) -> OwnedMutexGuard<()> {

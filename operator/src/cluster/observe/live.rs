@@ -18,12 +18,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use crate::apply::controller_of;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, pages};
 
 /// All reads of a pass, which are made side by side.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Objects per request.
-const PAGE: u32 = 500;
 
 /// The objects of a cluster, by name.
 #[derive(Default)]
@@ -101,15 +99,13 @@ where
         + DeserializeOwned,
 {
     let api = Api::<K>::namespaced(client.clone(), names.namespace);
-    let mut params = ListParams::default().labels(&build::selector(names.cluster)).limit(PAGE);
-    let mut objects = BTreeMap::new();
-    loop {
-        let kind = K::kind(&());
-        let page = api.list(&params).await.map_err(Error::api(format!("list {kind}s")))?;
-        objects.extend(page.items.into_iter().map(|object| (object.name_any(), object)));
-        match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = params.continue_token(&token),
-            None => return Ok(objects),
-        }
-    }
+    let params = ListParams::default().labels(&build::selector(names.cluster));
+    let list = |params| {
+        let api = &api;
+        async move { api.list(&params).await }
+    };
+    let doing = format!("list {}s", K::kind(&()));
+    // Eight of them run side by side, on one stack.
+    let objects = Box::pin(pages(&doing, params, list)).await?;
+    Ok(objects.into_iter().map(|object| (object.name_any(), object)).collect())
 }

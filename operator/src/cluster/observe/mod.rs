@@ -4,7 +4,7 @@
 mod http;
 mod live;
 mod nodes;
-mod pods;
+pub(super) mod pods;
 mod probes;
 mod quorum;
 mod volumes;

@@ -4,10 +4,9 @@ use base::BrokerId;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use plan::{PodPhase, PodView};
+use plan::{PodPhase, PodView, Replacement};
 
 use super::nodes::NodeState;
-use crate::cluster::lost;
 
 /// A container that ended so often, and so recently, is expected to end again while it runs.
 const CRASHES: i32 = 3;
@@ -23,6 +22,19 @@ pub fn ordinal(name: &str, prefix: &str) -> Option<BrokerId> {
     let canonical = digits == "0" || !digits.starts_with('0');
     let number: i32 = digits.parse().ok()?;
     (canonical && number >= 0).then_some(BrokerId(number))
+}
+
+/// On a broker's pod: it is to be replaced, with its volume.
+pub const REPLACE: &str = "barnabas.dev/replace";
+pub const LOSE_DATA: &str = "lose-data";
+
+/// What the user asked for of a broker that is down.
+pub fn asked(pod: &Pod) -> Option<Replacement> {
+    match pod.annotations().get(REPLACE)?.as_str() {
+        "true" => Some(Replacement::Safe),
+        LOSE_DATA => Some(Replacement::LoseData),
+        _ => None,
+    }
 }
 
 /// The pod as the planner sees it. `revision` is the set's newest, where that is known.
@@ -47,7 +59,7 @@ pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> 
         since_ms: since.map_or(now_ms, Timestamp::as_millisecond),
         created_ms: created.map_or(now_ms, Timestamp::as_millisecond),
         restart_marked: pod.annotations().get("barnabas.dev/restart").is_some_and(|v| v == "true"),
-        replace: lost::asked(pod),
+        replace: asked(pod),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
         // A node that answers ends its pods; one that cannot be seen should have.
         node_lost: node == NodeState::Lost || node == NodeState::Unknown && is_overdue(pod, now_ms),
