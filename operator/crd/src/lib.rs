@@ -9,7 +9,6 @@ mod condition;
 mod config_value;
 mod install;
 mod listener;
-mod manifest;
 mod pod;
 mod schema;
 mod status;
@@ -28,7 +27,6 @@ pub use config_value::ConfigValue;
 pub use install::{all_yaml, definitions, files};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub use listener::{CONTROLLER_PORT, HTTP_PORT, ListenerSpec, ListenerType};
-pub use manifest::{Manifest, ManifestError, parse_manifests};
 pub use pod::PodTemplate;
 pub use schema::{
     CONFIG_KEYS_MAX, RESERVED_BROKER_KEYS, RESERVED_TOPIC_KEYS, is_reserved_broker_key,
@@ -46,4 +44,27 @@ pub const VERSION: &str = "v1alpha1";
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use kube::CustomResourceExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_misspelled_is_named() {
+        let text = "metadata: {name: a}\nspec: {brokers: {replica: 3}}\n";
+        let error = serde_yaml::from_str::<KafkaCluster>(text).unwrap_err().to_string();
+        assert!(error.contains("unknown field `replica`"), "{error}");
+    }
+
+    #[test]
+    fn schemas_can_be_made() {
+        for crd in [KafkaCluster::crd(), Topic::crd()] {
+            let text = serde_yaml::to_string(&crd).unwrap();
+            assert!(text.contains("x-kubernetes-validations"), "{text}");
+        }
+    }
 }

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use crd::{KafkaCluster, Topic};
 use kube::core::cel::Validator;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 fn schema(kind: &str) -> Value {
@@ -315,13 +317,19 @@ fn the_samples_are_taken() {
     let mut resources = 0;
     for path in paths.filter(|path| path.is_file()) {
         let text = std::fs::read_to_string(path).unwrap();
-        for manifest in crd::parse_manifests(&text).unwrap() {
-            match manifest {
-                crd::Manifest::Cluster(c) => {
-                    accepted(CLUSTER, &serde_json::to_value(c).unwrap(), None)
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let resource = serde_yaml::Value::deserialize(document).unwrap();
+            let kind = resource["kind"].as_str().unwrap().to_owned();
+            match kind.as_str() {
+                "KafkaCluster" => {
+                    let c: KafkaCluster = serde_yaml::from_value(resource).unwrap();
+                    accepted(CLUSTER, &serde_json::to_value(c).unwrap(), None);
                 }
-                crd::Manifest::Topic(t) => accepted(TOPIC, &serde_json::to_value(t).unwrap(), None),
-                crd::Manifest::Other(kind) => panic!("{kind} in the samples"),
+                "Topic" => {
+                    let t: Topic = serde_yaml::from_value(resource).unwrap();
+                    accepted(TOPIC, &serde_json::to_value(t).unwrap(), None);
+                }
+                _ => panic!("{kind} in the samples"),
             }
             resources += 1;
         }

@@ -1,6 +1,8 @@
 //! YAML files of resources, as `kubectl apply -f` takes them: several documents per file, other
 //! kinds passed over.
 
+use std::sync::LazyLock;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -8,8 +10,19 @@ use thiserror::Error;
 
 use super::{GROUP, KafkaCluster, Topic, VERSION, schema};
 
-const CLUSTERS: &str = include_str!("../../../../crds/kafkaclusters.barnabas.dev.yaml");
-const TOPICS: &str = include_str!("../../../../crds/topics.barnabas.dev.yaml");
+/// The schema of the spec, as a definition has it.
+type SpecSchema = LazyLock<Result<Value, String>>;
+
+static CLUSTERS: SpecSchema =
+    LazyLock::new(|| spec_of(include_str!("../../../../crds/kafkaclusters.barnabas.dev.yaml")));
+static TOPICS: SpecSchema =
+    LazyLock::new(|| spec_of(include_str!("../../../../crds/topics.barnabas.dev.yaml")));
+
+fn spec_of(definition: &str) -> Result<Value, String> {
+    let mut definition: Value = serde_yaml::from_str(definition).map_err(|e| e.to_string())?;
+    let schema = &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    Ok(schema["properties"]["spec"].take())
+}
 
 /// One resource of a YAML file.
 #[derive(Clone, Debug)]
@@ -79,8 +92,8 @@ fn parse_document(document: usize, value: Value) -> Result<Manifest, ManifestErr
         return Err(ManifestError::NoName { document, kind });
     }
     let parsed = match kind.as_str() {
-        "KafkaCluster" => read(value, CLUSTERS).map(|c| Manifest::Cluster(Box::new(c))),
-        "Topic" => read(value, TOPICS).map(|t| Manifest::Topic(Box::new(t))),
+        "KafkaCluster" => read(value, &CLUSTERS).map(|c| Manifest::Cluster(Box::new(c))),
+        "Topic" => read(value, &TOPICS).map(|t| Manifest::Topic(Box::new(t))),
         _ => return Err(ManifestError::UnknownKind { document, kind }),
     };
     parsed.map_err(|problem| ManifestError::Resource { document, kind, name, problem })
@@ -90,12 +103,10 @@ fn unreadable(document: usize, error: &dyn std::fmt::Display) -> ManifestError {
     ManifestError::Unreadable { document, problem: error.to_string() }
 }
 
-fn read<T: DeserializeOwned>(mut resource: Value, definition: &str) -> Result<T, String> {
-    let definition: Value = serde_yaml::from_str(definition).map_err(|e| e.to_string())?;
-    let properties = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+fn read<T: DeserializeOwned>(mut resource: Value, schema: &SpecSchema) -> Result<T, String> {
     // What Kubernetes knows of every resource is not in its definition.
     let mut spec = resource["spec"].take();
-    schema::admit(&mut spec, &properties["spec"], "spec")?;
+    schema::admit(&mut spec, schema.as_ref()?, "spec")?;
     resource["spec"] = spec;
     serde_json::from_value(resource).map_err(|error| error.to_string())
 }

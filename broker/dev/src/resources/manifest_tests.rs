@@ -70,9 +70,11 @@ fn told(manifest: &Manifest) -> String {
     }
 }
 
-fn told_by_the_operator(manifest: &crd::Manifest) -> String {
-    match manifest {
-        crd::Manifest::Cluster(c) => {
+fn told_by_the_operator(resource: Value) -> Result<String, serde_json::Error> {
+    let kind = resource["kind"].as_str().unwrap().to_owned();
+    Ok(match kind.as_str() {
+        "KafkaCluster" => {
+            let c: crd::KafkaCluster = serde_json::from_value(resource)?;
             let listeners: Vec<_> =
                 c.spec.listeners.iter().map(|l| format!("{}:{}", l.name, l.port)).collect();
             let config: Vec<_> = c.spec.config.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -80,14 +82,21 @@ fn told_by_the_operator(manifest: &crd::Manifest) -> String {
             let (brokers, voters) = (spec.brokers.replicas, spec.voters());
             format!("{name} {brokers} {voters} {listeners:?} {config:?}")
         }
-        crd::Manifest::Topic(t) => {
+        "Topic" => {
+            let t: crd::Topic = serde_json::from_value(resource)?;
             let config: Vec<_> = t.spec.config.iter().map(|(k, v)| format!("{k}={v}")).collect();
             let (name, cluster, spec) = (t.topic_name(), &t.spec.cluster_ref.name, &t.spec);
             let (partitions, factor) = (spec.partitions, spec.replication_factor);
             format!("{name} {cluster} {partitions} {factor:?} {config:?}")
         }
-        crd::Manifest::Other(kind) => kind.clone(),
-    }
+        _ => kind,
+    })
+}
+
+/// What the operator makes of each document.
+fn read_by_the_operator(text: &str) -> Result<Vec<String>, serde_json::Error> {
+    let documents = serde_yaml::Deserializer::from_str(text);
+    documents.map(|document| told_by_the_operator(Value::deserialize(document).unwrap())).collect()
 }
 
 #[test]
@@ -99,8 +108,7 @@ fn the_operator_reads_the_samples_as_they_are_read_here() {
     let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
     for text in texts.chain([CLUSTER.to_owned(), every_value()]) {
         let here: Vec<String> = parse_manifests(&text).unwrap().iter().map(told).collect();
-        let there = crd::parse_manifests(&text).unwrap();
-        assert_eq!(here, there.iter().map(told_by_the_operator).collect::<Vec<_>>());
+        assert_eq!(here, read_by_the_operator(&text).unwrap());
     }
 }
 
@@ -122,7 +130,7 @@ fn what_the_operator_cannot_read_is_refused_here_too() {
         ("spec: {", "spec: {rack: {}, racks: {}, "),
     ] {
         let text = CLUSTER.replace(from, to);
-        assert!(crd::parse_manifests(&text).is_err(), "{text}");
+        assert!(read_by_the_operator(&text).is_err(), "{text}");
         assert!(parse_manifests(&text).is_err(), "{text}");
     }
 }
