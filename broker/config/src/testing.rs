@@ -3,17 +3,24 @@
 
 use std::path::Path;
 
-use crate::{Config, parse_properties};
+use crate::Config;
 
 /// What a broker needs that listens wherever there is room.
 pub fn on_free_ports(logs: &Path) -> Config {
-    let text = format!(
-        "node.id=1\n\
-        listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\n\
-        advertised.listeners=PLAINTEXT://127.0.0.1:0\n\
-        controller.listener.names=CONTROLLER\n\
-        log.dirs={}\n",
-        logs.display()
-    );
-    Config::from_properties(parse_properties(&text).unwrap()).unwrap()
+    on_free_ports_with(logs, &[])
+}
+
+/// The same with more keys, or other values.
+pub fn on_free_ports_with(logs: &Path, more: &[(&str, &str)]) -> Config {
+    let logs = logs.display().to_string();
+    let properties = [
+        ("node.id", "1"),
+        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
+        ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
+        ("controller.listener.names", "CONTROLLER"),
+        ("log.dirs", &logs),
+    ];
+    let all = properties.iter().chain(more);
+    let all = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    Config::from_properties(all.collect()).unwrap()
 }

@@ -2,7 +2,6 @@
 #![allow(dead_code, reason = "every test file uses its part of this")]
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +11,7 @@ use broker::boot::{Running, start};
 use bytes::Bytes;
 use client::{Connection, Options};
 use config::Config;
+use config::testing::on_free_ports_with;
 use record::{BatchBuilder, BatchOptions};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -41,18 +41,7 @@ pub fn config(dir: &Path) -> Arc<Config> {
 
 /// The configuration of a broker on free ports, with more keys or other values.
 pub fn config_with(dir: &Path, more: &[(&str, &str)]) -> Arc<Config> {
-    let logs = dir.display().to_string();
-    let properties = [
-        ("node.id", "1"),
-        ("listeners", "PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0"),
-        ("advertised.listeners", "PLAINTEXT://127.0.0.1:0"),
-        ("controller.listener.names", "CONTROLLER"),
-        ("log.dirs", &logs),
-    ];
-    let all = properties.iter().chain(more);
-    let own: BTreeMap<String, String> =
-        all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    Arc::new(Config::from_properties(own).unwrap())
+    Arc::new(on_free_ports_with(dir, more))
 }
 
 impl Rig {

@@ -8,6 +8,7 @@ use crate::command::Tool;
 use crate::http::Target;
 use crate::load::PORT;
 use crate::wait::CREATE;
+use crate::yaml::service;
 
 /// Pod and Service.
 const NAME: &str = "metric";
@@ -44,16 +45,10 @@ impl Metric<'_> {
 }
 
 fn registration(namespace: &str) -> String {
+    let service = service(NAME);
     format!(
         "\
-apiVersion: v1
-kind: Service
-metadata:
-  name: {NAME}
-spec:
-  selector: {{pod: {NAME}}}
-  ports: [{{port: 443, targetPort: 8443}}]
----
+{service}---
 apiVersion: apiregistration.k8s.io/v1
 kind: APIService
 metadata:

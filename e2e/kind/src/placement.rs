@@ -52,6 +52,15 @@ impl Scenario {
         one.context("found above")
     }
 
+    /// Waits until the broker is in sync for no partition of the topic `orders`.
+    pub async fn out_of_sync(&self, load: &Load<'_>, broker: i32) -> Result<()> {
+        let down = async || {
+            let partitions = load.topic("orders").await?;
+            Ok(!partitions.iter().any(|partition| partition.isr.contains(&broker)))
+        };
+        self.eventually(&format!("broker {broker} is out of every ISR"), STEP, down).await
+    }
+
     /// Waits until the topic is on these brokers, and no others.
     pub async fn spread_over(&self, load: &Load<'_>, topic: &str, brokers: &[i32]) -> Result<()> {
         let what = format!("{topic} is on {brokers:?}");

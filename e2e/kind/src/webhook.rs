@@ -7,6 +7,7 @@ use crate::Scenario;
 use crate::http::Target;
 use crate::load::PORT;
 use crate::wait::CREATE;
+use crate::yaml::service;
 
 /// Pod, Service and configuration.
 const NAME: &str = "webhook";
@@ -30,16 +31,10 @@ impl Scenario {
 }
 
 fn configuration(namespace: &str, ca: &str) -> String {
+    let service = service(NAME);
     format!(
         "\
-apiVersion: v1
-kind: Service
-metadata:
-  name: {NAME}
-spec:
-  selector: {{pod: {NAME}}}
-  ports: [{{port: 443, targetPort: 8443}}]
----
+{service}---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingWebhookConfiguration
 metadata:

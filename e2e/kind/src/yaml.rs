@@ -87,3 +87,18 @@ spec:
 pub fn documents(parts: &[&str]) -> String {
     parts.join("---\n")
 }
+
+/// A Service before the pod of that name, which serves Kubernetes itself.
+pub(crate) fn service(pod: &str) -> String {
+    format!(
+        "\
+apiVersion: v1
+kind: Service
+metadata:
+  name: {pod}
+spec:
+  selector: {{pod: {pod}}}
+  ports: [{{port: 443, targetPort: 8443}}]
+"
+    )
+}

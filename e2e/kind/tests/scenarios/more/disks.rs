@@ -51,14 +51,6 @@ async fn castle<'a>(s: &'a Scenario, class: &str, config: &str) -> Result<Load<'
     Ok(load)
 }
 
-async fn out_of_sync(s: &Scenario, load: &Load<'_>) -> Result<()> {
-    let down = async || {
-        let partitions = load.topic("orders").await?;
-        Ok(!partitions.iter().any(|partition| partition.isr.contains(&1)))
-    };
-    s.eventually("broker 1 is out of every ISR", STEP, down).await
-}
-
 /// In the middle of a roll a follower does not keep up, for its disk takes less than what is
 /// written: the operator says that it waits for it, and restarts nobody else until it is there.
 #[test]
@@ -75,7 +67,7 @@ fn slow_in_a_roll() {
         let began = async || Ok(s.uid::<Pod>(POD).await?.as_ref() != before.get(POD));
         s.eventually("broker 1 is restarted", STEP, began).await?;
         slowed(s, &disk).await?;
-        out_of_sync(s, &load).await?;
+        s.out_of_sync(&load, 1).await?;
         s.cluster_says("castle", "broker 1 is catching up").await?;
         waits(s, &load).await?;
 
