@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
-use crate::run::{cargo, root, step};
+use crate::run::{self, cargo, root, step};
 use crate::tidy;
 
 /// Packages whose tests start processes or clusters.
@@ -59,19 +58,14 @@ fn changed() -> Result<Vec<String>> {
 
 /// Names and directories, relative to the root, of the workspace's packages.
 fn packages() -> Result<Vec<(String, String)>> {
-    let mut metadata = cargo();
-    metadata.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);
-    let output = metadata.output().context("cargo metadata")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let workspace = metadata["workspace_root"].as_str().context("workspace_root")?;
-    let packages = metadata["packages"].as_array().context("packages")?;
-    let described = packages.iter().filter_map(|package| {
-        let manifest = package["manifest_path"].as_str()?.strip_prefix(workspace)?;
-        let dir = manifest.trim_start_matches('/').strip_suffix("/Cargo.toml")?;
-        Some((package["name"].as_str()?.to_owned(), dir.to_owned()))
+    let root = root().canonicalize()?;
+    let described = run::packages()?;
+    let described = described.iter().map(|package| {
+        let name = package["name"].as_str().context("a package without a name")?;
+        let dir = run::directory(package)?.strip_prefix(&root)?;
+        Ok((name.to_owned(), dir.to_string_lossy().into_owned()))
     });
-    Ok(described.collect())
+    described.collect()
 }
 
 /// The packages that the files belong to: those with the longest directory above them.

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 /// The root of the work tree.
 pub fn root() -> PathBuf {
@@ -35,4 +36,23 @@ pub fn program(package: &str, name: &str, arguments: &[String]) -> Result<()> {
     let status = command.args(arguments).status()?;
     ensure!(status.success(), "{name} failed: {status}");
     Ok(())
+}
+
+/// The packages of the workspace, as `cargo metadata` describes them.
+pub fn packages() -> Result<Vec<Value>> {
+    let mut metadata = cargo();
+    metadata.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);
+    let output = metadata.output().context("cargo metadata")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
+    match metadata["packages"].take() {
+        Value::Array(packages) => Ok(packages),
+        _ => bail!("cargo metadata names no packages"),
+    }
+}
+
+/// The directory of a package.
+pub fn directory(package: &Value) -> Result<&Path> {
+    let manifest = package["manifest_path"].as_str().context("manifest_path")?;
+    Path::new(manifest).parent().context("a manifest without a directory")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
 
 use super::{Finding, finding};
@@ -124,14 +124,9 @@ pub fn of(package: &str) -> String {
 }
 
 pub fn check() -> Result<Vec<Finding>> {
-    let mut metadata = run::cargo();
-    metadata.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]);
-    let output = metadata.output().context("cargo metadata")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("packages")?;
+    let packages = run::packages()?;
     let mut found: Vec<Finding> = packages.iter().flat_map(package).collect();
-    for package in packages {
+    for package in &packages {
         found.extend(unused(package)?);
     }
     Ok(found)
@@ -139,8 +134,7 @@ pub fn check() -> Result<Vec<Finding>> {
 
 /// Dependencies that no source of the package names. Those for tests may be in features only.
 fn unused(package: &Value) -> Result<Vec<Finding>> {
-    let manifest = package["manifest_path"].as_str().context("manifest_path")?;
-    let dir = Path::new(manifest).parent().context("a manifest without a directory")?;
+    let dir = run::directory(package)?;
     let mut sources = String::new();
     for entry in ["src", "build.rs"].map(|name| dir.join(name)) {
         read_sources(&entry, &mut sources)?;

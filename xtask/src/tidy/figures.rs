@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::scan::{blank, functions};
-use super::{circles, edges};
+use super::circles::Circles;
+use super::edges;
+use super::scan::{blank, functions, without_tests};
 use crate::run;
 
 #[derive(Default)]
@@ -19,7 +20,7 @@ struct Figures {
 }
 
 /// One line per package, and one for all.
-pub fn report(files: &[PathBuf]) -> Result<String> {
+pub fn report(files: &[PathBuf], circles: &Circles) -> Result<String> {
     let mut packages: BTreeMap<String, Figures> = BTreeMap::new();
     for file in files.iter().filter(|file| is_of_product(file)) {
         let path = run::root().join(file);
@@ -29,13 +30,12 @@ pub fn report(files: &[PathBuf]) -> Result<String> {
         measure(packages.entry(package.to_owned()).or_default(), &text);
         measure(packages.entry("all".to_owned()).or_default(), &text);
     }
-    let circles = circles::largest(files)?;
     let mut lines = vec![format!(
         "{:<22} {:>6} {:>16} {:>16} {:>9} {:>6}  {}",
         "package", "lines", "file p50/p90/max", "fn p50/p90/max", "assert/k", "circle", "may name"
     )];
     for (package, figures) in &packages {
-        let circle = circles.get(package).copied().unwrap_or(1);
+        let circle = circles.largest(package);
         let name = package.rsplit('/').next().unwrap_or_default();
         lines.push(figures.line(package, circle, &edges::of(name)));
     }
@@ -74,8 +74,7 @@ fn is_of_product(file: &Path) -> bool {
 
 fn measure(figures: &mut Figures, text: &str) {
     let blanked = blank(text);
-    let code = blanked.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let code = code.split("#[cfg(test)]\n#[allow").next().unwrap_or_default();
+    let code = without_tests(&blanked);
     figures.files.push(code.lines().count());
     figures.functions.extend(functions(code).iter().map(|function| function.lines));
     // `validate()` of a core is a list of them, called after each event.

@@ -16,6 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::run;
+use circles::Circles;
 
 /// Everything that may stand at the root of the repository.
 const ROOT: &[&str] = &[
@@ -63,8 +64,10 @@ pub fn finding(place: impl fmt::Display, rule: impl fmt::Display) -> Finding {
 
 /// Fails with the list of all findings.
 pub fn run() -> Result<()> {
-    let found = check()?;
-    println!("{}", figures::report(&files()?)?);
+    let files = files()?;
+    let circles = Circles::of(&files)?;
+    println!("{}", figures::report(&files, &circles)?);
+    let found = findings(&files, &circles)?;
     if found.is_empty() {
         println!("==> tidy: nothing to tidy");
         return Ok(());
@@ -75,11 +78,15 @@ pub fn run() -> Result<()> {
 
 pub fn check() -> Result<Vec<Finding>> {
     let files = files()?;
-    let mut found = root_entries(&files);
-    found.extend(sources::check(&files)?);
+    findings(&files, &Circles::of(&files)?)
+}
+
+fn findings(files: &[PathBuf], circles: &Circles) -> Result<Vec<Finding>> {
+    let mut found = root_entries(files);
+    found.extend(sources::check(files)?);
     found.extend(edges::check()?);
-    found.extend(circles::check(&files)?);
-    found.extend(documents::check(&files)?);
+    found.extend(circles.check());
+    found.extend(documents::check(files)?);
     found.sort();
     Ok(found)
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scan::blank;
+use super::scan::{blank, without_tests};
 
 /// Segments of a path.
 pub type Path = Vec<String>;
@@ -18,7 +18,7 @@ pub struct Imports {
 
 pub fn imports(text: &str) -> Imports {
     let blanked = blank(text);
-    let code = blanked.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code = without_tests(&blanked);
     let mut imports = Imports::default();
     let mut rest = code;
     while let Some(at) = rest.find("use ") {

@@ -24,6 +24,13 @@ pub fn blank(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// A blanked text without the tests at its end.
+pub fn without_tests(blanked: &str) -> &str {
+    let tests = ["#[cfg(test)]\nmod tests", "#[cfg(test)]\n#[allow"];
+    let ends = tests.iter().filter_map(|tests| blanked.find(tests));
+    &blanked[..ends.min().unwrap_or(blanked.len())]
+}
+
 /// Where the comment or literal that starts here ends; `None` if none starts here.
 fn literal_end(bytes: &[u8], at: usize) -> Option<usize> {
     let rest = &bytes[at..];
