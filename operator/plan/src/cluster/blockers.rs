@@ -28,13 +28,14 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
             continue;
         };
         let trouble = pod.trouble().unwrap_or_default();
-        // With a full disk that was given room, only a new pod gets it.
-        let grows = facts.is_to_grow(id, pod);
-        if pod.outdated || pod.restart_marked || grows {
-            let (reason, why) = match grows {
-                true => (RestartReason::FileSystemResize, RestartReason::FileSystemResize.text()),
-                false => (RestartReason::Stuck, "its spec has changed"),
-            };
+        let reason = if pod.outdated || pod.restart_marked {
+            Some((RestartReason::Stuck, "its spec has changed"))
+        } else {
+            // With a full disk that was given room, only a new pod gets it.
+            let reason = RestartReason::FileSystemResize;
+            facts.is_to_grow(id, pod).then_some((reason, reason.text()))
+        };
+        if let Some((reason, why)) = reason {
             let text = format!("replacing broker {id}, which {trouble}: {why}");
             match volumes::of(facts, id) {
                 Volume::Stays | Volume::Spare => {

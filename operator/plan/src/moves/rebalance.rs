@@ -1,9 +1,9 @@
 //! Replicas of a partition in as many racks as there are, then even counts of replicas, then of
 //! preferred leaders. A move to a rack that the partition lacks only ever adds to its racks. Every
-//! other move takes a replica from a broker to
-//! one with at least two fewer, so the counts get closer with each and it ends; which replica it is
-//! evens out each topic, for a topic's load goes with its partitions, and then the bytes. Leaders
-//! are evened out by changing the order of replicas, which moves no data.
+//! other move takes a replica from a broker to one with at least two fewer, so the counts get
+//! closer with each and it ends; which replica it is evens out each topic, for a topic's load goes
+//! with its partitions, and then the bytes. Leaders are evened out by changing the order of
+//! replicas, which moves no data.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

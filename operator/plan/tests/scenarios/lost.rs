@@ -157,3 +157,21 @@ fn a_broker_that_the_controller_hears_from_is_not_lost() {
     }
     assert_eq!(why(&mut world), LostWhy::Waits("the active controller hears from it".into()));
 }
+
+/// Found by the property: what none of the others could do for want of their nodes, the only broker
+/// that runs was restarted for, and with it went the last copy that is up.
+#[test]
+fn nobody_is_restarted_for_a_quorum_whose_voters_are_mostly_on_lost_nodes() {
+    for losses in [[Loss::Silent, Loss::Silent], [Loss::Gone, Loss::Silent]] {
+        let mut world = cluster(3, 3, 0);
+        world.lose(BrokerId(1), losses[0]);
+        world.lose(BrokerId(0), losses[1]);
+        pass(&mut world);
+        edit(&mut world, None);
+        for _ in 0..30 {
+            let plan = pass(&mut world);
+            let restarts = restarted(&[plan.step]);
+            assert!(!restarts.contains(&vec![2]), "{losses:?}: {}", plan.message);
+        }
+    }
+}
