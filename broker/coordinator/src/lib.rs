@@ -8,6 +8,7 @@
 
 mod append_id;
 mod booking;
+mod classic;
 mod config;
 mod group;
 mod offsets;
@@ -21,8 +22,8 @@ mod timers;
 
 pub use append_id::AppendId;
 pub use booking::Booking;
+pub use classic::state::GroupState;
 pub use config::GroupConfig;
-pub use group::state::GroupState;
 pub use offsets::CommittedOffset;
 pub use partitioning::{java_string_hash, partition_for};
 pub use record::{DecodeRecordError, GroupRecord, GroupValue, MemberValue};

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use base::ErrorCode;
 use bytes::Bytes;
 
-use crate::group::Member;
+use crate::classic::Member;
 use crate::{AppendId, Effect, GroupId, GroupRecord, GroupReply, MemberId, Ticket};
 
 /// What an append does beyond its replies.

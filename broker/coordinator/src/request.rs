@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{ErrorCode, Offset, TopicId, TopicPartition};
 use bytes::Bytes;
 
-use crate::group::state::GroupState;
+use crate::classic::state::GroupState;
 use crate::{Booking, GroupId, GroupRecord, MemberId};
 
 /// What the driver of a [`crate::GroupShard`] must do.

@@ -18,7 +18,8 @@ use std::sync::Arc;
 use base::{ErrorCode, TopicId, topic_name};
 use bytes::Bytes;
 
-use crate::group::{self, Cx, Group, GroupState};
+use crate::classic::{ClassicGroup, GroupState};
+use crate::group::{self, Cx, Group};
 use crate::pending::{Outcome, Pending, PendingAppends, TIMED_OUT, client_error};
 use crate::timers::{Timer, Timers};
 use crate::{
@@ -89,8 +90,10 @@ impl Shard for GroupShard {
     fn start(&mut self, now_ms: i64) {
         let mut effects = Vec::new();
         let mut cx = cx!(self, now_ms, &mut effects);
-        for group in self.groups.values() {
-            group.restart_all_sessions(&mut cx);
+        for group in self.groups.values_mut() {
+            if let Some(classic) = group.classic() {
+                classic.restart_all_sessions(&mut cx);
+            }
         }
         debug_assert!(effects.is_empty(), "sessions only set timers");
         self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
@@ -146,16 +149,18 @@ impl Shard for GroupShard {
             };
             let mut cx = cx!(self, now_ms, effects);
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            match timer {
-                Timer::Rebalance(_) => group.rebalance_timer(&mut cx),
-                Timer::Sync(_) => group.sync_timer(&mut cx),
-                Timer::Session(_, member_id) => group.session_timer(&mut cx, &member_id),
-                Timer::OffsetExpiry => {}
+            if let Some(classic) = group.classic() {
+                match timer {
+                    Timer::Rebalance(_) => classic.rebalance_timer(&mut cx),
+                    Timer::Sync(_) => classic.sync_timer(&mut cx),
+                    Timer::Session(_, member_id) => classic.session_timer(&mut cx, &member_id),
+                    Timer::OffsetExpiry => {}
+                }
             }
             self.drop_if_vacant(&id);
         }
         for (id, append) in self.pending.time_out(now_ms, effects) {
-            if let Some(group) = self.groups.get_mut(&id) {
+            if let Some(group) = classic(&mut self.groups, &id) {
                 group.assign_late(&mut cx!(self, now_ms, effects), append, TIMED_OUT);
             }
         }
@@ -180,7 +185,7 @@ impl Shard for GroupShard {
                 effects.push(Effect::Reply { ticket, reply });
             }
             if let Outcome::Assign { group, assignments } = pending.outcome
-                && let Some(group) = self.groups.get_mut(&group)
+                && let Some(group) = classic(&mut self.groups, &group)
             {
                 group.assigned(&mut cx!(self, now_ms, effects), pending.id, assignments);
             }
@@ -212,7 +217,9 @@ impl Shard for GroupShard {
             effects.push(Effect::Reply { ticket, reply: reply.into_error(error) });
         }
         for group in self.groups.values_mut() {
-            group.refuse_waiting(error, effects);
+            if let Some(classic) = group.classic() {
+                classic.refuse_waiting(error, effects);
+            }
         }
     }
 
@@ -232,7 +239,11 @@ impl GroupShard {
             GroupRecord::Offset { topic, partition, value, .. } => {
                 group.offsets.set(&topic, partition, value);
             }
-            GroupRecord::Group { value: Some(value), .. } => group.restore(value),
+            GroupRecord::Group { value: Some(value), .. } => {
+                if let Some(classic) = group.classic() {
+                    classic.restore(value);
+                }
+            }
             GroupRecord::Group { value: None, .. } => group.forget_membership(),
         }
         self.drop_if_vacant(&id);
@@ -252,9 +263,11 @@ impl GroupShard {
             let id = request.group.clone();
             let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id));
             let mut cx = cx!(self, now_ms, effects);
-            group.join(&mut cx, ticket, request);
-            if !known {
-                group.write_down(&mut cx);
+            if let Some(classic) = group.classic() {
+                classic.join(&mut cx, ticket, request);
+                if !known {
+                    classic.write_down(&mut cx);
+                }
             }
             return;
         };
@@ -283,14 +296,18 @@ impl GroupShard {
             return;
         };
         match request {
-            GroupRequest::Sync(r) => group.sync(&mut cx, ticket, r),
-            GroupRequest::Heartbeat(r) => group.heartbeat(&mut cx, ticket, &r),
-            GroupRequest::Leave(r) => group.leave(&mut cx, ticket, r),
+            GroupRequest::Sync(_) | GroupRequest::Heartbeat(_) | GroupRequest::Leave(_) => {
+                if let Some(classic) = group.classic() {
+                    handle_classic(&mut cx, classic, ticket, request);
+                }
+            }
             GroupRequest::Commit(r) => group.commit(&mut cx, ticket, r),
             GroupRequest::Fetch(r) => group.fetch(&mut cx, ticket, r),
             GroupRequest::DeleteOffsets(r) => group.delete_offsets(&mut cx, ticket, r),
             GroupRequest::Describe(_) => {
-                cx.reply(ticket, GroupReply::Describe(group.described()));
+                if let Some(classic) = group.classic() {
+                    cx.reply(ticket, GroupReply::Describe(classic.described()));
+                }
             }
             GroupRequest::DeleteGroup(_) => group.delete(&mut cx, ticket),
             GroupRequest::Join(_) | GroupRequest::List(_) | GroupRequest::Positions(_) => {
@@ -336,12 +353,12 @@ impl GroupShard {
         match pending.outcome {
             Outcome::Records => {}
             Outcome::Assign { group, .. } => {
-                if let Some(group) = self.groups.get_mut(&group) {
+                if let Some(group) = classic(&mut self.groups, &group) {
                     group.assign_failed(&mut cx, pending.id, error);
                 }
             }
             Outcome::Replace { group, new_member_id, old } => {
-                if let Some(group) = self.groups.get_mut(&group) {
+                if let Some(group) = classic(&mut self.groups, &group) {
                     group.undo_replace(&mut cx, &new_member_id, *old);
                 }
             }
@@ -390,6 +407,29 @@ impl GroupShard {
         if self.groups.get(id).is_some_and(Group::is_vacant) {
             self.groups.remove(id);
         }
+    }
+}
+
+/// The group of this id, if it is a classic one.
+fn classic<'a>(
+    groups: &'a mut BTreeMap<GroupId, Group>,
+    id: &GroupId,
+) -> Option<&'a mut ClassicGroup> {
+    groups.get_mut(id)?.classic()
+}
+
+/// What members of classic groups ask once they have joined.
+fn handle_classic(
+    cx: &mut Cx<'_>,
+    group: &mut ClassicGroup,
+    ticket: Ticket,
+    request: GroupRequest,
+) {
+    match request {
+        GroupRequest::Sync(r) => group.sync(cx, ticket, r),
+        GroupRequest::Heartbeat(r) => group.heartbeat(cx, ticket, &r),
+        GroupRequest::Leave(r) => group.leave(cx, ticket, r),
+        _ => unreachable!("invariant: the caller passes these three"),
     }
 }
 

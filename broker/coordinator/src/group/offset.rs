@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use base::{ErrorCode, TopicId};
 
-use super::subscription::CONSUMER;
-use super::{Cx, Group, GroupState};
+use super::{Cx, Group, Membership};
 use crate::offsets::CommittedOffset;
 use crate::pending::Outcome;
 use crate::{
@@ -20,13 +19,13 @@ const TOMBSTONES_PER_APPEND_MAX: usize = 1000;
 
 impl Group {
     pub(crate) fn commit(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: CommitOffsets) {
-        if let Err(error) = self.check_commit(&request) {
+        let admitted = match &self.members {
+            Membership::Classic(classic) => classic.admit_commit(cx, &request),
+        };
+        if let Err(error) = admitted {
             let errors = vec![error; request.offsets.len()];
             cx.reply(ticket, GroupReply::Commit(CommitReply { errors }));
             return;
-        }
-        if matches!(self.state, GroupState::Stable | GroupState::PreparingRebalance) {
-            self.restart_session(cx, &request.member_id);
         }
         let expire_ms = request.retention_ms.map(|ms| cx.wall_ms.saturating_add(ms));
         let mut errors = Vec::with_capacity(request.offsets.len());
@@ -42,29 +41,6 @@ impl Group {
         }
         let reply = GroupReply::Commit(CommitReply { errors });
         self.change_offsets(cx, changes, Some((ticket, reply)));
-    }
-
-    /// Who may commit: members of the current generation, and, while there are no members,
-    /// anybody who claims no membership.
-    fn check_commit(&self, request: &CommitOffsets) -> Result<(), ErrorCode> {
-        if request.generation < 0 && self.is_empty() {
-            return Ok(());
-        }
-        let claims = request.generation >= 0
-            || !request.member_id.is_empty()
-            || request.instance_id.is_some();
-        if !claims {
-            return Err(ErrorCode::UnknownMemberId);
-        }
-        self.check_member(&request.member_id, request.instance_id.as_deref())?;
-        if request.generation != self.generation {
-            return Err(ErrorCode::IllegalGeneration);
-        }
-        match self.state {
-            // A member that has joined this generation must synchronise before it commits.
-            GroupState::CompletingRebalance => Err(ErrorCode::RebalanceInProgress),
-            _ => Ok(()),
-        }
     }
 
     /// Applies and appends changes; with none, only replies.
@@ -133,7 +109,10 @@ impl Group {
         ticket: Ticket,
         request: DeleteOffsets,
     ) {
-        if !self.is_empty() && self.protocol_type.as_deref() != Some(CONSUMER) {
+        let are_known = match &self.members {
+            Membership::Classic(classic) => classic.knows_subscriptions(),
+        };
+        if !self.is_empty() && !are_known {
             let error = ErrorCode::NonEmptyGroup;
             let reply = DeleteOffsetsReply { error, errors: Vec::new() };
             cx.reply(ticket, GroupReply::DeleteOffsets(reply));
@@ -175,8 +154,10 @@ impl Group {
             .map(|(topic, partition, _)| (topic.clone(), partition))
             .collect();
         self.append_tombstones(cx, expired);
-        let gone = self.is_empty() && self.pending_members.is_empty() && self.offsets.is_empty();
-        if gone && self.in_log {
+        let is_in_log = match &self.members {
+            Membership::Classic(classic) => classic.is_in_log(),
+        };
+        if is_in_log && self.is_deserted() && self.offsets.is_empty() {
             self.append_group_tombstone(cx, None);
         }
     }
@@ -195,20 +176,17 @@ impl Group {
         self.append_tombstones(cx, dropped);
     }
 
+    fn is_subscribed(&self, topic: &str) -> bool {
+        match &self.members {
+            Membership::Classic(classic) => classic.is_subscribed(topic),
+        }
+    }
+
     fn is_expired(&self, cx: &Cx<'_>, topic: &str, offset: &CommittedOffset) -> bool {
-        let since_ms = match (&self.protocol_type, self.state) {
-            // Offsets of a consumer without membership age from their commit.
-            (None, _) => offset.commit_ms,
-            // Those of a group age from the moment that its last member left.
-            (Some(_), GroupState::Empty) => self.state_since_ms.unwrap_or(offset.commit_ms),
-            // Topics that the group no longer reads age from their last commit.
-            (Some(_), GroupState::Stable)
-                if self.knows_subscriptions() && !self.is_subscribed(topic) =>
-            {
-                offset.commit_ms
-            }
-            _ => return false,
+        let since_ms = match &self.members {
+            Membership::Classic(classic) => classic.expires_since_ms(topic, offset.commit_ms),
         };
+        let Some(since_ms) = since_ms else { return false };
         match offset.expire_ms {
             Some(expire_ms) => cx.expiry_ms >= expire_ms,
             None => cx.expiry_ms.saturating_sub(since_ms) >= cx.config.offsets_retention_ms,
@@ -220,16 +198,6 @@ impl Group {
             let changes = chunk.iter().map(|(topic, p)| (topic.clone(), *p, None)).collect();
             self.change_offsets(cx, changes, None);
         }
-    }
-
-    fn append_group_tombstone(&mut self, cx: &mut Cx<'_>, reply: Option<(Ticket, GroupReply)>) {
-        let undo = match self.in_log {
-            true => vec![self.record(|m| m.assignment.clone())],
-            false => Vec::new(),
-        };
-        let record = GroupRecord::Group { group: self.id.clone(), value: None };
-        self.offsets_append = cx.append(vec![record], undo, Outcome::Records, reply);
-        self.forget_membership();
     }
 }
 

@@ -4,11 +4,11 @@
 use base::ErrorCode;
 use bytes::Bytes;
 
-use super::{Cx, Group, GroupState};
+use super::{ClassicGroup, Cx, GroupState};
 use crate::pending::Outcome;
 use crate::{AppendId, GroupReply, MemberId, SyncGroup, SyncReply, Ticket};
 
-impl Group {
+impl ClassicGroup {
     pub(crate) fn sync(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: SyncGroup) {
         let state_error = match self.state {
             GroupState::Empty | GroupState::Dead => Some(ErrorCode::UnknownMemberId),

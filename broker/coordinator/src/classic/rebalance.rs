@@ -3,12 +3,12 @@
 use base::ErrorCode;
 use bytes::Bytes;
 
-use super::{Cx, Group, GroupState};
+use super::{ClassicGroup, Cx, GroupState};
 use crate::pending::Outcome;
 use crate::timers::Timer;
 use crate::{GroupReply, MemberId, SyncReply};
 
-impl Group {
+impl ClassicGroup {
     /// Starts a join phase, or ends the current one if everybody is there.
     pub(super) fn rebalance_or_complete_join(&mut self, cx: &mut Cx<'_>) {
         match self.state {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use base::ErrorCode;
 
-use super::{Cx, Group, GroupState, Member};
+use super::{ClassicGroup, Cx, GroupState, Member};
 use crate::pending::Outcome;
 use crate::timers::Timer;
 use crate::{GroupReply, JoinGroup, JoinReply, JoinedMember, MemberId, Protocol, Ticket};
 
-impl Group {
+impl ClassicGroup {
     /// Takes a join whose session timeout and group id are valid. The answer is given when the
     /// join phase ends, or at once if it changes nothing or is refused.
     pub(crate) fn join(&mut self, cx: &mut Cx<'_>, ticket: Ticket, mut request: JoinGroup) {

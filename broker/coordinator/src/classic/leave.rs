@@ -2,11 +2,11 @@
 
 use base::ErrorCode;
 
-use super::{Cx, Group};
+use super::{ClassicGroup, Cx};
 use crate::timers::Timer;
 use crate::{GroupReply, LeaveGroup, LeaveReply, LeavingMember, LeftMember, Ticket};
 
-impl Group {
+impl ClassicGroup {
     pub(crate) fn leave(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: LeaveGroup) {
         let members_before = self.members.len();
         let mut members = Vec::with_capacity(request.members.len());

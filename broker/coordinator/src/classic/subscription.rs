@@ -5,12 +5,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Group;
+use super::ClassicGroup;
 
 /// `protocol.type` of consumers, the only one whose metadata is understood.
 pub(crate) const CONSUMER: &str = "consumer";
 
-impl Group {
+impl ClassicGroup {
     /// Recomputes the topics of the chosen generation.
     pub(super) fn update_subscribed(&mut self) {
         self.subscribed = self.compute_subscribed();
@@ -31,12 +31,17 @@ impl Group {
     }
 
     /// Whether a member may be reading the topic; unknown counts as yes.
-    pub(super) fn is_subscribed(&self, topic: &str) -> bool {
+    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
         self.subscribed.as_ref().is_none_or(|topics| topics.contains(topic))
     }
 
-    pub(super) fn knows_subscriptions(&self) -> bool {
+    pub(super) fn knows_topics(&self) -> bool {
         self.subscribed.is_some()
+    }
+
+    /// Whether the members' protocol tells of topics.
+    pub(crate) fn knows_subscriptions(&self) -> bool {
+        self.protocol_type.as_deref() == Some(CONSUMER)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use base::ErrorCode;
 
-use super::{Cx, Group, GroupState, Member};
+use super::{ClassicGroup, Cx, GroupState, Member};
 use crate::timers::Timer;
 use crate::{GroupReply, Heartbeat, JoinReply, MemberId, SyncReply, Ticket};
 
-impl Group {
+impl ClassicGroup {
     pub(crate) fn heartbeat(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: &Heartbeat) {
         let error = match self.check_heartbeat(request) {
             Err(error) => error,

@@ -3,10 +3,10 @@
 use base::ErrorCode;
 use bytes::Bytes;
 
-use super::{Group, GroupState};
+use super::{ClassicGroup, GroupState};
 use crate::{DescribedGroup, DescribedMember, ListedGroup};
 
-impl Group {
+impl ClassicGroup {
     pub(crate) fn listed(&self) -> ListedGroup {
         ListedGroup {
             group: self.id.clone(),
