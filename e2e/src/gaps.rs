@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::java;
-use crate::load::{Acks, longest_gap, now_ns, summary};
+use crate::load::{Acks, NEVER, longest_gap, now_ns, summary};
 use crate::victim::choose;
 use crate::{Cluster, ClusterConfig, Target, setup, wait};
 
@@ -102,20 +102,26 @@ pub fn run(plan: &Plan) -> Result<()> {
             eprintln!("{fault:?}: {client}, {} rounds", plan.rounds);
             let seen = measure(plan, client, *fault).with_context(|| client.clone())?;
             let (write, read) = (summary(&seen.writes), summary(&seen.reads));
-            let ms = |gap: Duration| gap.as_millis();
+            let each = |gaps: &[Duration]| gaps.iter().map(shown).collect::<Vec<_>>().join(", ");
+            eprintln!("  writes: {}; reads: {}", each(&seen.writes), each(&seen.reads));
             writeln!(
                 table,
-                "| {fault:?} | {client} | {} ms | {} ms | {} ms | {} ms | {} |",
-                ms(write.0),
-                ms(write.1),
-                ms(read.0),
-                ms(read.1),
+                "| {fault:?} | {client} | {} | {} | {} | {} | {} |",
+                shown(&write.0),
+                shown(&write.1),
+                shown(&read.0),
+                shown(&read.1),
                 seen.failed
             )?;
         }
     }
     print!("{table}");
     Ok(())
+}
+
+/// A partition that had no event until the client's end has no gap either.
+fn shown(gap: &Duration) -> String {
+    if *gap == NEVER { "until its end".to_owned() } else { format!("{} ms", gap.as_millis()) }
 }
 
 /// A fresh cluster, one client, and the faults one after the other.

@@ -94,6 +94,9 @@ impl Drop for Load {
     }
 }
 
+/// The gap of a partition without an ack after the fault.
+pub const NEVER: Duration = Duration::from_nanos(u64::MAX);
+
 /// The longest time without an ack that any of the partitions saw, counted from the fault (or the
 /// last ack before it that is part of the silence) and looked for until `until_ns`.
 pub fn longest_gap(acks: &Acks, fault_ns: u64, until_ns: u64) -> Duration {
