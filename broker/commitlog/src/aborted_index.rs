@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::{Offset, ProducerId};
 
+use crate::access::{Access, ReadError, read_error};
 use crate::fs::{LazyFile, SegmentFile};
 use crate::{LogContext, LogError};
 
@@ -87,16 +88,31 @@ impl AbortedIndex {
         Ok(())
     }
 
-    /// All entries. May block, which is rare enough: only topics with aborted transactions pay.
-    pub fn read(&self, context: &LogContext) -> Result<Vec<AbortedTxn>, LogError> {
+    /// All entries; an error if one is missing, for who reads without it takes aborted records for
+    /// committed ones.
+    pub fn read(&self, context: &LogContext, access: Access) -> Result<Vec<AbortedTxn>, ReadError> {
         let count = self.count.load(Ordering::Acquire);
         if count == 0 {
             return Ok(Vec::new());
         }
-        let file = self.open(context).map_err(|e| self.error("open", e))?;
+        let file =
+            access.open(&self.file, context).map_err(|e| read_error(e, "open", &self.file))?;
         let mut bytes = vec![0; count * ENTRY_BYTES];
-        let n = file.read_at(&mut bytes, 0).map_err(|e| self.error("read", e))?;
-        Ok(bytes[..n].chunks_exact(ENTRY_BYTES).map_while(AbortedTxn::decode).collect())
+        let n = access.read(&file, &mut bytes, 0).map_err(|e| read_error(e, "read", &self.file))?;
+        if n < bytes.len() && access == Access::Resident {
+            return Err(ReadError::WouldBlock);
+        }
+        let entries = AbortedIndex::entries(&bytes[..n]);
+        if entries.len() < count {
+            let reason = format!("{} of {count} aborted transactions", entries.len());
+            return Err(LogError::Corrupt { path: self.file.path(), reason }.into());
+        }
+        Ok(entries)
+    }
+
+    /// Up to the first that cannot be one.
+    fn entries(bytes: &[u8]) -> Vec<AbortedTxn> {
+        bytes.chunks_exact(ENTRY_BYTES).map_while(AbortedTxn::decode).collect()
     }
 
     fn open(&self, context: &LogContext) -> io::Result<Arc<SegmentFile>> {
@@ -111,9 +127,10 @@ impl AbortedIndex {
             Err(e) => return Err(self.error("open", e)),
         };
         let len = file.len().map_err(|e| self.error("stat", e))?;
-        self.count.store(len as usize / ENTRY_BYTES, Ordering::Release);
-        let entries = self.read(context)?;
-        let kept = entries.iter().take_while(|txn| txn.last_offset < end).count();
+        let mut bytes = vec![0; len as usize];
+        let n = file.read_at(&mut bytes, 0).map_err(|e| self.error("read", e))?;
+        let kept = AbortedIndex::entries(&bytes[..n]);
+        let kept = kept.iter().take_while(|txn| txn.last_offset < end).count();
         self.count.store(kept, Ordering::Release);
         if kept * ENTRY_BYTES != len as usize {
             file.set_len((kept * ENTRY_BYTES) as u64).map_err(|e| self.error("truncate", e))?;

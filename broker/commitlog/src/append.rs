@@ -15,14 +15,16 @@
 
 use std::io::IoSlice;
 
-use base::{ErrorCode, LeaderEpoch, TimestampMs, TopicPartition};
+use base::{ErrorCode, LeaderEpoch, ProducerId, TimestampMs, TopicPartition};
 use record::{
     Batch, BatchError, BatchHeader, Compression, ControlRecord, Effort, HEADER_BYTES, Origin,
-    Rules, TargetCompression, TimestampType, Verdict, batches, records, validate_within,
+    Rules, TargetCompression, TimestampType, Verdict, batches, end_transaction_marker, records,
+    validate_within,
 };
 
 use crate::log::{AppendInfo, FollowerAppend, Log};
 use crate::producer_state::Sequence;
+use crate::verification::{Proof, VerificationGuard};
 use crate::{AppendError, LogConfig, LogError};
 
 /// Positions in a segment are Kafka's signed 32-bit integers.
@@ -52,7 +54,18 @@ impl Log {
         epoch: LeaderEpoch,
         now_ms: TimestampMs,
     ) -> Result<AppendInfo, AppendError> {
-        let Validated { checked, origin } = validated;
+        self.append_verified(validated, epoch, now_ms, None)
+    }
+
+    /// As [`Log::append_validated`], with the guard of what the transaction's coordinator said.
+    pub fn append_verified(
+        &mut self,
+        validated: &Validated<'_>,
+        epoch: LeaderEpoch,
+        now_ms: TimestampMs,
+        guard: Option<VerificationGuard>,
+    ) -> Result<AppendInfo, AppendError> {
+        let Validated { checked, origin, transaction_version } = validated;
         self.check_whole()?;
         let mut header = checked.verdict.header;
         let body = match &checked.verdict.rebuilt {
@@ -82,7 +95,11 @@ impl Log {
             records: header.record_count,
             rolled: false,
         };
-        if let Sequence::Duplicate(batch) = self.producers.check(&header, *origin)? {
+        if let Some(marker) = &checked.marker {
+            self.producers.check_marker(&header, marker, *transaction_version)?;
+        } else if !header.is_control()
+            && let Sequence::Duplicate(batch) = self.check_producer(&header, *origin, guard)?
+        {
             let log_append_time = if log_append_time < 0 { -1 } else { batch.timestamp };
             return Ok(AppendInfo {
                 first_offset: batch.first_offset(),
@@ -91,9 +108,6 @@ impl Log {
                 duplicate: true,
                 ..info
             });
-        }
-        if let Some(marker) = &checked.marker {
-            self.producers.check_marker(&header, marker)?;
         }
         header.base_offset = self.end_offset();
         header.leader_epoch = epoch;
@@ -104,6 +118,17 @@ impl Log {
         self.appended(&header, checked.marker.as_ref())?;
         let (first_offset, last_offset) = (header.base_offset, header.last_offset());
         Ok(AppendInfo { first_offset, last_offset, rolled, ..info })
+    }
+
+    fn check_producer(
+        &self,
+        header: &BatchHeader,
+        origin: Origin,
+        guard: Option<VerificationGuard>,
+    ) -> Result<Sequence, AppendError> {
+        let is_required = self.config.transaction_verification;
+        let verification = self.verifications.get(header.producer_id);
+        self.producers.check(header, origin, &Proof { is_required, verification, guard })
     }
 
     /// Appends a fetched range verbatim: whole batches with offsets and epochs set; a cut-off
@@ -299,7 +324,12 @@ impl Log {
         self.note_epoch(header.leader_epoch, header.base_offset);
         match marker {
             Some(marker) => self.producers.marker(header, marker),
+            // As a replay of the log takes it.
+            None if header.is_control() => {}
             None => self.producers.appended(header),
+        }
+        if header.is_transactional() {
+            self.verifications.end(header.producer_id);
         }
         self.active.appended(header);
         self.set_end(header.next_offset());
@@ -317,6 +347,39 @@ impl Log {
 pub struct Validated<'a> {
     checked: Checked<'a>,
     origin: Origin,
+    /// Of a marker: the one that its producer speaks.
+    transaction_version: i8,
+}
+
+/// What ends a producer's transaction in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TransactionMarker {
+    pub producer_id: ProducerId,
+    pub producer_epoch: i16,
+    pub coordinator_epoch: i32,
+    pub commit: bool,
+    /// 2 where each transaction has its epoch.
+    pub transaction_version: i8,
+}
+
+impl TransactionMarker {
+    /// The control batch.
+    pub fn encode(&self, now_ms: TimestampMs) -> Vec<u8> {
+        let TransactionMarker { producer_id, producer_epoch, coordinator_epoch, commit, .. } =
+            *self;
+        end_transaction_marker(producer_id, producer_epoch, coordinator_epoch, commit, now_ms)
+    }
+
+    /// What [`TransactionMarker::encode`] gave, ready to be appended: no limit of the topic may
+    /// keep a transaction open.
+    pub fn validated<'a>(&self, bytes: &'a [u8]) -> Result<Validated<'a>, AppendError> {
+        let batch = Batch::parse(bytes).map_err(record::Invalid::from)?;
+        let marker = parse_marker(&batch);
+        let verdict = Verdict { header: batch.header, rebuilt: None };
+        let checked = Checked { batch, verdict, marker };
+        let (origin, transaction_version) = (Origin::Coordinator, self.transaction_version);
+        Ok(Validated { checked, origin, transaction_version })
+    }
 }
 
 impl<'a> Validated<'a> {
@@ -360,7 +423,7 @@ impl<'a> Validated<'a> {
             let message = "An append must have exactly one record batch";
             return Err(AppendError::invalid(ErrorCode::InvalidRecord, message));
         }
-        Ok(Some(Validated { checked, origin }))
+        Ok(Some(Validated { checked, origin, transaction_version: 0 }))
     }
 }
 

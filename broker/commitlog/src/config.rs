@@ -33,6 +33,9 @@ pub struct LogConfig {
     pub flush_messages: i64,
     pub flush_ms: i64,
     pub producer_id_expiration_ms: i64,
+    /// Nothing of a client opens a transaction that its coordinator does not know of
+    /// (`transaction.partition.verification.enable`).
+    pub transaction_verification: bool,
 }
 
 impl LogConfig {
@@ -59,6 +62,7 @@ impl LogConfig {
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             producer_id_expiration_ms: 86_400_000,
+            transaction_verification: true,
         }
     }
 }

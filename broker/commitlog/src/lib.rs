@@ -29,12 +29,13 @@ mod retention;
 mod scan;
 mod segment;
 mod truncate;
+mod verification;
 
 #[cfg(test)]
 mod tests;
 
 pub use access::{Access, ReadError};
-pub use append::Validated;
+pub use append::{TransactionMarker, Validated};
 pub use checkpoints::{CheckpointWriter, Checkpoints, Position};
 pub use config::{LogConfig, LogContext};
 pub use epoch_cache::EpochEndOffset;
@@ -48,3 +49,4 @@ pub use log::{
 pub use read::{AbortedTransaction, FetchSlice, LogReader};
 pub use record::{Effort, Invalid, InvalidRecord, Origin, TargetCompression, TimestampType};
 pub use reopen::{ReopenWork, Reopened};
+pub use verification::{VerificationGuard, VerificationStart};

@@ -19,6 +19,7 @@ use crate::epoch_cache::{EpochCache, EpochEndOffset};
 use crate::producer_state::ProducerState;
 use crate::read::{LogReader, Shared};
 use crate::segment::Segment;
+use crate::verification::{VerificationGuard, VerificationStart, Verifications};
 use crate::{LogConfig, LogContext, LogError, producer_snapshot};
 
 /// What the checkpoints of the log directory say about a log at start.
@@ -128,6 +129,7 @@ pub struct Log {
     pub(crate) epochs_version: u64,
     pub(crate) epochs_flushed: u64,
     pub(crate) producers: ProducerState,
+    pub(crate) verifications: Verifications,
     pub(crate) snapshots: Snapshots,
     pub(crate) deletions: Vec<DeletedFiles>,
     /// Counts truncations. Flush work holds the lock while it writes snapshots, so that none of
@@ -254,7 +256,23 @@ impl Log {
 
     /// Forgets producers that wrote nothing for `producer.id.expiration.ms`.
     pub fn expire_producers(&mut self, now_ms: TimestampMs) -> usize {
-        self.producers.expire(now_ms, self.config.producer_id_expiration_ms)
+        let expiration_ms = self.config.producer_id_expiration_ms;
+        self.verifications.expire(now_ms, expiration_ms);
+        self.producers.expire(now_ms, expiration_ms)
+    }
+
+    /// A batch is to be appended that may begin a transaction here. `None`: that one is open, or
+    /// nobody has to be asked; else its coordinator has to know of it before
+    /// [`Log::append_verified`] takes the batch with this guard.
+    pub fn start_verification(
+        &mut self,
+        start: VerificationStart,
+        now_ms: TimestampMs,
+    ) -> Option<VerificationGuard> {
+        let is_open = self.producers.has_open(start.producer_id, start.epoch);
+        // A producer of the second version adds its partitions by no other way.
+        let must_ask = self.config.transaction_verification || start.bumps_epoch;
+        (must_ask && !is_open).then(|| self.verifications.start(start, now_ms))
     }
 
     pub fn producers(&self) -> Vec<ProducerSnapshotEntry> {

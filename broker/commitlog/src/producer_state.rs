@@ -12,6 +12,7 @@ use base::{ErrorCode, Offset, ProducerId, TimestampMs};
 use record::{BatchHeader, ControlRecord, ControlType, NO_SEQUENCE, Origin, sequence_add};
 
 use crate::aborted_index::AbortedTxn;
+use crate::verification::Proof;
 use crate::{AppendError, ProducerSnapshotEntry};
 
 const REMEMBERED: usize = base::limits::PRODUCER_BATCHES_REMEMBERED;
@@ -121,29 +122,42 @@ impl ProducerState {
         self.entries.insert(id, entry);
     }
 
-    /// The rules of idempotence and fencing for a batch from a client or coordinator.
-    pub fn check(&self, header: &BatchHeader, origin: Origin) -> Result<Sequence, AppendError> {
+    /// Whether a transaction of this epoch of the producer has records here.
+    pub fn has_open(&self, id: ProducerId, epoch: i16) -> bool {
+        let entry = self.entries.get(&id);
+        entry.is_some_and(|e| e.txn_first_offset.is_some() && e.epoch == epoch)
+    }
+
+    /// The rules of idempotence, fencing and transactions for data of a client or coordinator.
+    pub fn check(
+        &self,
+        header: &BatchHeader,
+        origin: Origin,
+        proof: &Proof<'_>,
+    ) -> Result<Sequence, AppendError> {
         if !header.has_producer_id() {
             return Ok(Sequence::Next);
         }
         let fresh = ProducerEntry::new();
         let entry = self.entries.get(&header.producer_id).unwrap_or(&fresh);
-        if header.producer_epoch < entry.epoch {
-            return Err(AppendError::invalid(
-                ErrorCode::InvalidProducerEpoch,
-                format!(
-                    "Epoch of producer {} is {}, which is smaller than the last seen epoch {}",
-                    header.producer_id, header.producer_epoch, entry.epoch
-                ),
-            ));
-        }
-        if header.is_control() || origin == Origin::Coordinator {
-            return Ok(Sequence::Next);
-        }
-        if let Some(batch) = entry.duplicate(header) {
+        if origin == Origin::Client
+            && let Some(batch) = entry.duplicate(header)
+        {
             return Ok(Sequence::Duplicate(batch));
         }
-        check_sequence(header, entry)?;
+        if header.is_transactional()
+            && !self.has_open(header.producer_id, header.producer_epoch)
+            && proof.is_missing()
+        {
+            let message = "Record was not part of an ongoing transaction";
+            return Err(AppendError::invalid(ErrorCode::InvalidTxnState, message));
+        }
+        if header.producer_epoch < entry.epoch {
+            return Err(stale_epoch(header, entry.epoch));
+        }
+        if origin == Origin::Client {
+            check_sequence(header, entry, proof)?;
+        }
         if entry.txn_first_offset.is_some() && !header.is_transactional() {
             return Err(AppendError::invalid(
                 ErrorCode::InvalidTxnState,
@@ -153,24 +167,34 @@ impl ProducerState {
         Ok(Sequence::Next)
     }
 
-    /// Fencing of a coordinator whose marker is older than one already written.
+    /// The rules for a marker: neither its producer's epoch nor its coordinator's may be older than
+    /// what was written. In the second version of transactions its epoch is a new one (KIP-1228),
+    /// but for a marker that is written again after the transaction's end.
     pub fn check_marker(
         &self,
         header: &BatchHeader,
         marker: &ControlRecord,
+        transaction_version: i8,
     ) -> Result<(), AppendError> {
-        match self.entries.get(&header.producer_id) {
-            Some(entry) if entry.coordinator_epoch > marker.coordinator_epoch => {
-                Err(AppendError::invalid(
-                    ErrorCode::TransactionCoordinatorFenced,
-                    format!(
-                        "Coordinator epoch {} is smaller than the last known {}",
-                        marker.coordinator_epoch, entry.coordinator_epoch
-                    ),
-                ))
-            }
-            _ => Ok(()),
+        let Some(entry) = self.entries.get(&header.producer_id) else { return Ok(()) };
+        let epoch = header.producer_epoch;
+        let is_stale = match transaction_version {
+            2.. if epoch == entry.epoch => entry.txn_first_offset.is_some() && epoch != i16::MAX,
+            _ => epoch < entry.epoch,
+        };
+        if is_stale {
+            return Err(stale_epoch(header, entry.epoch));
         }
+        if entry.coordinator_epoch > marker.coordinator_epoch {
+            return Err(AppendError::invalid(
+                ErrorCode::TransactionCoordinatorFenced,
+                format!(
+                    "Coordinator epoch {} is smaller than the last known {}",
+                    marker.coordinator_epoch, entry.coordinator_epoch
+                ),
+            ));
+        }
+        Ok(())
     }
 
     /// Notes a data batch that is in the log. Its header carries the final offsets.
@@ -274,10 +298,31 @@ impl ProducerState {
     }
 }
 
-fn check_sequence(header: &BatchHeader, entry: &ProducerEntry) -> Result<(), AppendError> {
+fn stale_epoch(header: &BatchHeader, last_seen: i16) -> AppendError {
+    AppendError::invalid(
+        ErrorCode::InvalidProducerEpoch,
+        format!(
+            "Epoch of producer {} is {}, and the last seen epoch is {last_seen}",
+            header.producer_id, header.producer_epoch
+        ),
+    )
+}
+
+fn check_sequence(
+    header: &BatchHeader,
+    entry: &ProducerEntry,
+    proof: &Proof<'_>,
+) -> Result<(), AppendError> {
     let first = header.base_sequence;
     let last_seen = entry.last_sequence();
-    let in_order = if entry.epoch == NO_EPOCH {
+    let is_ahead = proof.verification.is_some_and(|verification| {
+        let is_new = verification.bumps_epoch && entry.last_batch().is_none();
+        first > verification.lowest_sequence || is_new && first != 0
+    });
+    let in_order = if is_ahead {
+        // An earlier batch waits for its verification, or failed in it.
+        false
+    } else if entry.epoch == NO_EPOCH {
         // Nothing is known: retention may have removed all that this producer wrote before.
         true
     } else if header.producer_epoch != entry.epoch {

@@ -139,26 +139,55 @@ impl LogReader {
         to.unwrap_or_else(|_| segment.size()).saturating_sub(from)
     }
 
-    /// Transactions aborted within `offset..upper_bound`, for read_committed fetches.
+    /// The aborted transactions of what a read from `offset` on found, by their first offsets.
     pub fn aborted_transactions(
         &self,
         offset: Offset,
-        upper_bound: Offset,
+        slice: &FetchSlice,
+        access: Access,
     ) -> Result<Vec<AbortedTransaction>, ReadError> {
-        let mut found = Vec::new();
+        let context = &self.shared.context;
         let segments = self.shared.segments();
-        for segment in &segments[segment_at(&segments, offset)..] {
-            for txn in segment.aborted.read(&self.shared.context)? {
-                if txn.last_offset >= offset && txn.first_offset < upper_bound {
+        let segments = &segments[segment_at(&segments, slice.base_offset)..];
+        if segments.iter().all(|segment| segment.aborted.is_empty()) {
+            return Ok(Vec::new());
+        }
+        if slice.base_offset < segments[0].base_offset {
+            let (offset, start, end) = (offset, self.start_offset(), self.end_offset());
+            return Err(ReadError::OutOfRange { offset, start, end });
+        }
+        let bound = offset_after(&segments[0], slice, context, access)?;
+        let mut found = Vec::new();
+        'all: for segment in segments {
+            for txn in segment.aborted.read(context, access)? {
+                if txn.last_offset >= offset && txn.first_offset < bound {
                     let AbortedTxn { producer_id, first_offset, .. } = txn;
                     found.push(AbortedTransaction { producer_id, first_offset });
                 }
                 // All that was open below the bound was decided when this was written.
-                if txn.last_stable_offset >= upper_bound {
-                    return Ok(found);
+                if txn.last_stable_offset >= bound {
+                    break 'all;
                 }
             }
         }
+        found.sort_unstable_by_key(|txn| txn.first_offset);
         Ok(found)
     }
+}
+
+/// The offset after the last batch that a slice has at least a part of.
+fn offset_after(
+    segment: &Segment,
+    slice: &FetchSlice,
+    context: &LogContext,
+    access: Access,
+) -> Result<Offset, ReadError> {
+    let end = slice.position + slice.len as u64;
+    let (mut position, mut after) = (slice.position, slice.base_offset);
+    segment.walk_from(slice.position, segment.size(), context, access, |header| {
+        position += header.size() as u64;
+        after = header.next_offset();
+        position >= end
+    })?;
+    Ok(after)
 }

@@ -38,6 +38,7 @@ use crate::producer_state::ProducerState;
 use crate::replay::replay;
 use crate::scan::{ScanRange, scan};
 use crate::segment::Segment;
+use crate::verification::Verifications;
 use crate::{
     LoadState, LogConfig, LogContext, LogError, RecoveryReport, checkpoint, directory,
     producer_snapshot,
@@ -156,6 +157,7 @@ impl Log {
             epochs_version: 1,
             epochs_flushed: u64::from(state.clean_shutdown && epochs_saved),
             producers,
+            verifications: Verifications::default(),
             snapshots: Snapshots { on_disk, pending: Vec::new() },
             deletions: Vec::new(),
             history: Arc::new(Mutex::new(0)),

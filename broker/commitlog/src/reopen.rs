@@ -93,6 +93,8 @@ impl Log {
         if found.truncations != self.truncations {
             return false;
         }
+        self.verifications.clear();
+        let verifications = std::mem::take(&mut self.verifications);
         let (start, end) = (found.log.start_offset(), found.log.end_offset());
         self.show(&found.log, start, end);
         *self = Log {
@@ -100,6 +102,8 @@ impl Log {
             history: self.history.clone(),
             truncations: self.truncations,
             config: self.config.clone(),
+            // Their guards are never given out twice.
+            verifications,
             ..found.log
         };
         true

@@ -185,6 +185,7 @@ impl Log {
 
     /// What was promised or is being written beyond `end` counts no more.
     fn begin_history(&mut self, end: Offset, snapshots_up_to: Offset) -> Result<(), LogError> {
+        self.verifications.clear();
         let mut history = self.history.lock();
         *history += 1;
         self.truncations = *history;

@@ -28,7 +28,7 @@ fn transactional(mut header: BatchHeader) -> BatchHeader {
 }
 
 fn check(state: &ProducerState, header: &BatchHeader) -> Result<Sequence, ErrorCode> {
-    state.check(header, Origin::Client).map_err(|e| e.code())
+    state.check(header, Origin::Client, &Proof::default()).map_err(|e| e.code())
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_transaction_holds_the_stable_offset_until_its_marker_is_replicated() {
     assert_eq!(state.first_unstable_offset(), None);
     assert!(state.aborted_by(&at, &marker).is_none(), "nothing is open any more");
     let old = ControlRecord { kind: ControlType::Commit, coordinator_epoch: 3 };
-    let fenced = state.check_marker(&at, &old).unwrap_err();
+    let fenced = state.check_marker(&at, &old, 0).unwrap_err();
     assert_eq!(fenced.code(), ErrorCode::TransactionCoordinatorFenced);
 }
 
@@ -107,4 +107,52 @@ fn idle_producers_expire_open_transactions_do_not() {
     assert_eq!(state.expire(50, 100), 0);
     assert_eq!(state.expire(1000, 100), 1);
     assert_eq!(state.describe().iter().map(|p| p.producer_id).collect::<Vec<_>>(), [8]);
+}
+
+#[test]
+fn a_transaction_begins_only_with_the_guard_of_its_verification() {
+    let mut verifications = crate::verification::Verifications::default();
+    let mut state = ProducerState::default();
+    let first = transactional(header(0, 0, 1, 10));
+    let start =
+        crate::VerificationStart { producer_id: 7, epoch: 0, sequence: 0, bumps_epoch: false };
+    let guard = Some(verifications.start(start, 0));
+    let check = |state: &ProducerState, header: &BatchHeader, verified, origin| {
+        let verification = verifications.get(7);
+        let proof = Proof { is_required: true, verification, guard: verified };
+        state.check(header, origin, &proof).map_err(|e| e.code())
+    };
+    for origin in [Origin::Client, Origin::Coordinator] {
+        assert_eq!(check(&state, &first, None, origin), Err(ErrorCode::InvalidTxnState));
+        assert_eq!(check(&state, &first, guard, origin), Ok(Sequence::Next));
+    }
+    let second = transactional(header(0, 1, 1, 11));
+    let overtaking = check(&state, &second, guard, Origin::Client);
+    assert_eq!(overtaking, Err(ErrorCode::OutOfOrderSequenceNumber), "the first one failed");
+    state.appended(&first);
+    assert_eq!(state.check(&second, Origin::Client, &Proof::default()).ok(), Some(Sequence::Next));
+    let required = Proof { is_required: true, ..Proof::default() };
+    assert!(state.check(&second, Origin::Client, &required).is_ok(), "it is open here");
+    let next_epoch = transactional(header(1, 0, 1, 11));
+    let code = state.check(&next_epoch, Origin::Client, &required).map_err(|e| e.code());
+    assert_eq!(code, Err(ErrorCode::InvalidTxnState), "that of another epoch is open");
+}
+
+/// As decided by Kafka 4.4's `ProducerAppendInfo.checkProducerEpoch`.
+#[test]
+fn markers_of_the_second_version_have_a_new_epoch_or_end_nothing() {
+    let marker = ControlRecord { kind: ControlType::Commit, coordinator_epoch: 0 };
+    let mut state = ProducerState::default();
+    state.appended(&transactional(header(4, 0, 1, 0)));
+    let check = |state: &ProducerState, epoch, version| {
+        let at = transactional(header(epoch, -1, 1, 1));
+        state.check_marker(&at, &marker, version).map_err(|e| e.code())
+    };
+    let fenced = Err(ErrorCode::InvalidProducerEpoch);
+    assert_eq!([3, 4, 5].map(|epoch| check(&state, epoch, 0)), [fenced, Ok(()), Ok(())]);
+    assert_eq!([3, 4, 5].map(|epoch| check(&state, epoch, 2)), [fenced, fenced, Ok(())]);
+    state.marker(&transactional(header(5, -1, 1, 1)), &marker);
+    assert_eq!([4, 5].map(|epoch| check(&state, epoch, 2)), [fenced, Ok(())], "a retry");
+    state.appended(&transactional(header(i16::MAX, 0, 1, 2)));
+    assert_eq!(check(&state, i16::MAX, 2), Ok(()), "there is no higher epoch");
 }

@@ -184,16 +184,17 @@ fn aborted_transactions_are_reported_to_committed_readers() {
     assert_eq!(info.first_offset, 8);
     log.on_high_watermark(9);
     assert_eq!(log.first_unstable_offset(), None);
-    let reader = log.reader();
-    let aborted = vec![AbortedTransaction { producer_id: 9, first_offset: 4 }];
-    assert_eq!(reader.aborted_transactions(0, 9).unwrap(), aborted);
-    assert_eq!(reader.aborted_transactions(0, 4).unwrap(), []);
-    assert_eq!(reader.aborted_transactions(9, 20).unwrap(), []);
+    let expected = [AbortedTransaction { producer_id: 9, first_offset: 4 }];
+    assert_eq!(aborted(&log, 0, 9), expected);
+    assert_eq!(aborted(&log, 8, 9), expected, "the marker counts");
+    assert_eq!(aborted(&log, 0, 4), [], "it begins behind what was read");
+    append(&mut log, 1);
+    assert_eq!(aborted(&log, 9, 10), []);
     let client = log.append_as_leader(&marker, 0, Origin::Client, NOW);
     assert_eq!(code(client), ErrorCode::InvalidRecord);
     let mut follower = open_with(&mem_fs(), config(), LoadState::default()).0;
     follower.append_as_follower(&fetch_all(&log, 0).concat(), NOW).unwrap();
-    assert_eq!(follower.reader().aborted_transactions(0, 9).unwrap(), aborted);
+    assert_eq!(aborted(&follower, 0, 9), expected);
     assert_eq!(follower.producers(), log.producers());
 }
 
@@ -227,7 +228,7 @@ fn a_marker_that_cannot_be_indexed_is_not_in_the_log() {
         };
         fs.set_faults(Faults::default());
         log.check_invariants().unwrap();
-        let has_marker = !log.reader().aborted_transactions(0, 9).unwrap().is_empty();
+        let has_marker = !aborted(&log, 0, 9).is_empty();
         let end = before + i64::from(has_marker) + i64::from(!as_leader && bytes > 0);
         assert_eq!(log.end_offset(), end, "step {step}");
         assert_eq!(log.producers() != producers, has_marker, "step {step}");

@@ -54,7 +54,7 @@ fn a_log_on_disk_reads_back_after_clean_and_unclean_restarts() {
     let (mut log, report) = open_disk(&dir, clean);
     assert_eq!(report.segments_scanned, 0);
     assert_eq!(fetch_all(&log, 0), all);
-    assert_eq!(log.reader().aborted_transactions(0, end).unwrap().len(), 1);
+    assert_eq!(aborted(&log, 0, end).len(), 1);
     assert_eq!(log.producers().len(), 2);
     let slice = log.reader().read(0, 4096, end, true, Access::Resident);
     assert!(slice.is_ok() || matches!(slice, Err(crate::ReadError::WouldBlock)));

@@ -10,6 +10,7 @@ mod producers;
 mod recovery;
 mod regressions;
 mod torn;
+mod transactions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use record::{Batch, BatchBuilder, BatchOptions, Origin, batches, records};
 
 use crate::fs::{Fs, MemFs};
 use crate::{
-    Access, AppendInfo, FetchSlice, LoadState, Log, LogConfig, LogContext, RecoveryReport,
+    AbortedTransaction, Access, AppendInfo, FetchSlice, LoadState, Log, LogConfig, LogContext,
+    RecoveryReport,
 };
 
 pub const NOW: i64 = 1_000_000;
@@ -42,6 +44,7 @@ pub fn config() -> LogConfig {
         segment_bytes: 1000,
         index_interval_bytes: 100,
         max_message_bytes: 1000,
+        transaction_verification: false,
         ..LogConfig::kafka_defaults()
     }
 }
@@ -130,6 +133,14 @@ pub fn contents(log: &Log, offset: Offset) -> Vec<(Offset, String)> {
         }
     }
     found
+}
+
+/// The aborted transactions that a reader from `offset` on is told of, by producer.
+pub fn aborted(log: &Log, offset: Offset, max_offset: Offset) -> Vec<AbortedTransaction> {
+    let reader = log.reader();
+    let slice = reader.read(offset, 1 << 20, max_offset, true, Access::Blocking).unwrap();
+    let Some(slice) = slice else { return Vec::new() };
+    reader.aborted_transactions(offset, &slice, Access::Blocking).unwrap()
 }
 
 /// What [`append`] wrote between two offsets.
