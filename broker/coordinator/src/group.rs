@@ -2,12 +2,16 @@
 //! protocol the members speak, and outlive the members.
 
 mod offset;
+mod transaction;
 
 use crate::classic::{ClassicGroup, GroupState};
 use crate::offsets::Offsets;
 use crate::pending::{Outcome, PendingAppends};
 use crate::timers::Timers;
-use crate::{AppendId, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, ListedGroup, Ticket};
+use crate::{
+    AppendId, CommittedOffset, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, ListedGroup,
+    Ticket, Transaction,
+};
 
 pub(crate) use offset::fetch_nothing;
 
@@ -57,7 +61,7 @@ pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) offsets: Offsets,
     /// The newest append that changed the offsets.
-    offsets_append: AppendId,
+    pub(crate) offsets_append: AppendId,
     pub(crate) members: Membership,
 }
 
@@ -142,9 +146,18 @@ impl Group {
             group: self.id.clone(),
             topic: topic.clone(),
             partition,
-            value: Some(value.clone()),
+            value: Some(CommittedOffset { order: 0, ..value.clone() }),
         });
-        members.into_iter().chain(offsets).collect()
+        let pending = self.offsets.iter_pending().map(|(id, topic, partition, value)| {
+            GroupRecord::PendingOffset {
+                transaction: Transaction::of(id),
+                group: self.id.clone(),
+                topic: topic.clone(),
+                partition,
+                value: Some(CommittedOffset { order: 0, ..value.clone() }),
+            }
+        });
+        members.into_iter().chain(offsets).chain(pending).collect()
     }
 
     /// Checks the invariants of the members' kind; the text names the one that is broken.

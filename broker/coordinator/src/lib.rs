@@ -32,9 +32,9 @@ pub use request::{
     DescribedGroup, DescribedMember, Effect, FetchOffsets, FetchReply, FetchTopic, FetchedOffset,
     FetchedTopic, GroupReply, GroupRequest, Heartbeat, JoinGroup, JoinReply, JoinedMember,
     LeaveGroup, LeaveReply, LeavingMember, LeftMember, ListFilter, ListedGroup, OffsetToCommit,
-    Protocol, SyncGroup, SyncReply,
+    Protocol, SyncGroup, SyncReply, TransactionalCommit,
 };
-pub use seam::{Effect as ShardEffect, EffectOf, Shard, Ticket};
+pub use seam::{Effect as ShardEffect, EffectOf, Shard, Ticket, Transaction, TransactionEnd};
 pub use shard::GroupShard;
 
 /// Id of a group; cloning it does not copy the text.

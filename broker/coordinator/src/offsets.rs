@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{Offset, TimestampMs, TopicId};
+use base::{Offset, ProducerId, TimestampMs, TopicId};
 
 /// A committed offset with everything that is stored about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -17,6 +17,8 @@ pub struct CommittedOffset {
     pub expire_ms: Option<TimestampMs>,
     /// [`TopicId::ZERO`] if the client did not say.
     pub topic_id: TopicId,
+    /// Its place among the commits of the shard, which is not stored: of two the later one counts.
+    pub order: u64,
 }
 
 impl CommittedOffset {
@@ -30,11 +32,74 @@ impl CommittedOffset {
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, CommittedOffset>>,
+    /// Of open transactions, by their producers; none is empty.
+    pending: BTreeMap<ProducerId, PendingOffsets>,
 }
 
+/// What one transaction has committed.
+pub(crate) type PendingOffsets = BTreeMap<(Arc<str>, i32), CommittedOffset>;
+
 impl Offsets {
+    /// Nothing is committed, nor may it be by an open transaction.
     pub(crate) fn is_empty(&self) -> bool {
-        self.topics.is_empty()
+        self.topics.is_empty() && self.pending.is_empty()
+    }
+
+    /// As [`Offsets::set`], within the transaction of a producer.
+    pub(crate) fn set_pending(
+        &mut self,
+        producer_id: ProducerId,
+        topic: &Arc<str>,
+        partition: i32,
+        value: Option<CommittedOffset>,
+    ) -> Option<CommittedOffset> {
+        let key = (topic.clone(), partition);
+        let pending = self.pending.entry(producer_id).or_default();
+        let old = match value {
+            Some(value) => pending.insert(key, value),
+            None => pending.remove(&key),
+        };
+        if pending.is_empty() {
+            self.pending.remove(&producer_id);
+        }
+        old
+    }
+
+    /// An open transaction has committed an offset of this partition.
+    pub(crate) fn is_pending(&self, topic: &Arc<str>, partition: i32) -> bool {
+        !self.pending.is_empty() && {
+            let key = (topic.clone(), partition);
+            self.pending.values().any(|pending| pending.contains_key(&key))
+        }
+    }
+
+    /// The transaction of the producer has committed something.
+    pub(crate) fn has_pending_of(&self, producer_id: ProducerId) -> bool {
+        self.pending.contains_key(&producer_id)
+    }
+
+    /// Drops what open transactions have committed of a partition: it was deleted.
+    pub(crate) fn drop_pending(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+    ) -> Vec<(ProducerId, CommittedOffset)> {
+        let ids: Vec<ProducerId> = self.pending.keys().copied().collect();
+        let drop = |id| Some((id, self.set_pending(id, topic, partition, None)?));
+        ids.into_iter().filter_map(drop).collect()
+    }
+
+    /// Everything that the producer's transaction has committed: it has ended.
+    pub(crate) fn take_pending(&mut self, producer_id: ProducerId) -> PendingOffsets {
+        self.pending.remove(&producer_id).unwrap_or_default()
+    }
+
+    pub(crate) fn iter_pending(
+        &self,
+    ) -> impl Iterator<Item = (ProducerId, &Arc<str>, i32, &CommittedOffset)> {
+        self.pending.iter().flat_map(|(id, pending)| {
+            pending.iter().map(move |((topic, p), offset)| (*id, topic, *p, offset))
+        })
     }
 
     pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<&CommittedOffset> {

@@ -37,6 +37,7 @@ pub(crate) struct Pending {
 pub(crate) struct PendingAppends {
     queue: VecDeque<Pending>,
     last_id: AppendId,
+    last_order: u64,
 }
 
 impl PendingAppends {
@@ -53,6 +54,12 @@ impl PendingAppends {
         let timed_out = false;
         self.queue.push_back(Pending { id, deadline_ms, outcome, undo, replies, timed_out });
         id
+    }
+
+    /// The place of one more commit among all of the shard.
+    pub(crate) fn next_order(&mut self) -> u64 {
+        self.last_order += 1;
+        self.last_order
     }
 
     /// Holds a reply until the append is committed; gives it back if it already is, or as a

@@ -11,13 +11,24 @@ use bytes::Bytes;
 pub use codec::DecodeRecordError;
 
 use crate::offsets::CommittedOffset;
-use crate::{GroupId, MemberId};
+use crate::{GroupId, MemberId, Transaction, TransactionEnd};
 
 /// One record of a shard's log.
 #[derive(Clone, PartialEq, Debug)]
 pub enum GroupRecord {
     /// A committed offset, or that there is none any more.
     Offset { group: GroupId, topic: Arc<str>, partition: i32, value: Option<CommittedOffset> },
+    /// A committed offset of an open transaction, whose value is the same. It has a value in the
+    /// log.
+    PendingOffset {
+        transaction: Transaction,
+        group: GroupId,
+        topic: Arc<str>,
+        partition: i32,
+        value: Option<CommittedOffset>,
+    },
+    /// The end of a transaction. In the log it is a marker.
+    TransactionEnd(TransactionEnd),
     /// A generation of a group, or that the group is gone.
     Group { group: GroupId, value: Option<GroupValue> },
 }

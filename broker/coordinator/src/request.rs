@@ -7,7 +7,7 @@ use base::{ErrorCode, Offset, TopicId, TopicPartition};
 use bytes::Bytes;
 
 use crate::classic::state::GroupState;
-use crate::{Booking, GroupId, GroupRecord, MemberId};
+use crate::{Booking, GroupId, GroupRecord, MemberId, Transaction, TransactionEnd};
 
 /// What the driver of a [`crate::GroupShard`] must do.
 pub type Effect = crate::seam::Effect<GroupReply, GroupRecord>;
@@ -28,6 +28,9 @@ pub enum GroupRequest {
     Heartbeat(Heartbeat),
     Leave(LeaveGroup),
     Commit(CommitOffsets),
+    CommitInTransaction(TransactionalCommit),
+    /// Of a partition, not of a group: the coordinator of transactions knows no groups.
+    EndTransaction(TransactionEnd),
     Fetch(FetchOffsets),
     DeleteOffsets(DeleteOffsets),
     Describe(GroupId),
@@ -44,6 +47,7 @@ pub enum GroupReply {
     Heartbeat(ErrorCode),
     Leave(LeaveReply),
     Commit(CommitReply),
+    EndTransaction(ErrorCode),
     Fetch(FetchReply),
     DeleteOffsets(DeleteOffsetsReply),
     Describe(DescribedGroup),
@@ -190,6 +194,13 @@ pub struct CommitOffsets {
     pub offsets: Vec<OffsetToCommit>,
 }
 
+/// A commit that counts once its transaction is committed (KIP-98, KIP-447).
+#[derive(Clone, PartialEq, Debug)]
+pub struct TransactionalCommit {
+    pub transaction: Transaction,
+    pub commit: CommitOffsets,
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct OffsetToCommit {
     pub topic: Arc<str>,
@@ -302,10 +313,13 @@ impl GroupRequest {
             GroupRequest::Heartbeat(r) => Some(&r.group),
             GroupRequest::Leave(r) => Some(&r.group),
             GroupRequest::Commit(r) => Some(&r.group),
+            GroupRequest::CommitInTransaction(r) => Some(&r.commit.group),
             GroupRequest::Fetch(r) => Some(&r.group),
             GroupRequest::DeleteOffsets(r) => Some(&r.group),
             GroupRequest::Describe(group) | GroupRequest::DeleteGroup(group) => Some(group),
-            GroupRequest::List(_) | GroupRequest::Positions(_) => None,
+            GroupRequest::List(_)
+            | GroupRequest::Positions(_)
+            | GroupRequest::EndTransaction(_) => None,
         }
     }
 
@@ -318,6 +332,7 @@ impl GroupRequest {
                 | GroupRequest::Sync(_)
                 | GroupRequest::Heartbeat(_)
                 | GroupRequest::Leave(_)
+                | GroupRequest::CommitInTransaction(_)
         )
     }
 
@@ -331,6 +346,10 @@ impl GroupRequest {
             GroupRequest::Commit(r) => {
                 GroupReply::Commit(CommitReply { errors: vec![error; r.offsets.len()] })
             }
+            GroupRequest::CommitInTransaction(r) => {
+                GroupReply::Commit(CommitReply { errors: vec![error; r.commit.offsets.len()] })
+            }
+            GroupRequest::EndTransaction(_) => GroupReply::EndTransaction(error),
             GroupRequest::Fetch(_) => GroupReply::Fetch(FetchReply { error, topics: Vec::new() }),
             GroupRequest::DeleteOffsets(_) => {
                 GroupReply::DeleteOffsets(DeleteOffsetsReply { error, errors: Vec::new() })
@@ -373,6 +392,7 @@ impl GroupReply {
                 }
                 GroupReply::Commit(r)
             }
+            GroupReply::EndTransaction(_) => GroupReply::EndTransaction(error),
             GroupReply::Fetch(_) => GroupReply::Fetch(FetchReply { error, topics: Vec::new() }),
             GroupReply::DeleteOffsets(_) => {
                 GroupReply::DeleteOffsets(DeleteOffsetsReply { error, errors: Vec::new() })

@@ -4,10 +4,36 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base::{ErrorCode, TopicId};
+use base::{ErrorCode, ProducerId, TopicId};
 use bytes::Bytes;
 
 use crate::AppendId;
+
+/// The transaction that records are written in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transaction {
+    pub producer_id: ProducerId,
+    pub epoch: i16,
+    /// By which the log knows that the coordinator of the transaction was asked.
+    pub guard: Option<u64>,
+}
+
+impl Transaction {
+    /// That of a producer, for what is only compared or taken back.
+    pub(crate) fn of(producer_id: ProducerId) -> Transaction {
+        Transaction { producer_id, epoch: -1, guard: None }
+    }
+}
+
+/// The end of a producer's transaction in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TransactionEnd {
+    pub producer_id: ProducerId,
+    pub epoch: i16,
+    pub coordinator_epoch: i32,
+    pub commit: bool,
+    pub transaction_version: i8,
+}
 
 /// The caller's number of a request; it comes back with the reply.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -44,6 +70,29 @@ pub trait Shard: Sized + Send + 'static {
     /// Takes a record of the log over, before [`Shard::start`]. One that cannot be understood
     /// changes nothing; the error is for people.
     fn load(&mut self, key: Bytes, value: Option<Bytes>) -> Result<(), String>;
+
+    /// The transaction that a record is written in: the same one for all records of an append.
+    fn transaction(_record: &Self::Record) -> Option<Transaction> {
+        None
+    }
+
+    /// The transaction that a record ends: it is written as a marker, and alone in its append.
+    fn transaction_end(_record: &Self::Record) -> Option<TransactionEnd> {
+        None
+    }
+
+    /// As [`Shard::load`], of a record that was written in a transaction.
+    fn load_in_transaction(
+        &mut self,
+        _producer_id: ProducerId,
+        _key: Bytes,
+        _value: Option<Bytes>,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// As [`Shard::load`], of the marker that ends a transaction.
+    fn load_end(&mut self, _producer_id: ProducerId, _is_committed: bool) {}
 
     /// The log is replayed and committed: timers begin.
     fn start(&mut self, now_ms: i64);

@@ -12,10 +12,12 @@
 //!   the generation, the members and the assignments, as they are here;
 //! - a ticket is answered exactly once.
 
-use std::collections::BTreeMap;
+mod transactions;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use base::{ErrorCode, TopicId, topic_name};
+use base::{ErrorCode, ProducerId, TopicId, topic_name};
 use bytes::Bytes;
 
 use crate::classic::{ClassicGroup, GroupState};
@@ -25,7 +27,7 @@ use crate::timers::{Timer, Timers};
 use crate::{
     AppendId, CommittedPosition, DescribedGroup, Effect, GroupConfig, GroupId, GroupRecord,
     GroupReply, GroupRequest, JoinGroup, JoinReply, LeaveReply, LeavingMember, LeftMember,
-    ListFilter, ListedGroup, Shard, Ticket,
+    ListFilter, ListedGroup, Shard, Ticket, Transaction, TransactionEnd, TransactionalCommit,
 };
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct GroupShard {
     groups: BTreeMap<GroupId, Group>,
     timers: Timers,
     pending: PendingAppends,
+    /// Where open transactions have committed offsets, or had before those were deleted.
+    transactions: BTreeMap<ProducerId, BTreeSet<GroupId>>,
     wall_offset_ms: i64,
     expiry_offset_ms: i64,
 }
@@ -66,6 +70,7 @@ impl Shard for GroupShard {
             groups: BTreeMap::new(),
             timers: Timers::default(),
             pending: PendingAppends::default(),
+            transactions: BTreeMap::new(),
             wall_offset_ms: 0,
             expiry_offset_ms: 0,
         }
@@ -80,6 +85,33 @@ impl Shard for GroupShard {
             self.replay(record);
         }
         Ok(())
+    }
+
+    fn transaction(record: &GroupRecord) -> Option<Transaction> {
+        match record {
+            GroupRecord::PendingOffset { transaction, .. } => Some(*transaction),
+            _ => None,
+        }
+    }
+
+    fn transaction_end(record: &GroupRecord) -> Option<TransactionEnd> {
+        match record {
+            GroupRecord::TransactionEnd(end) => Some(*end),
+            _ => None,
+        }
+    }
+
+    fn load_in_transaction(
+        &mut self,
+        producer_id: ProducerId,
+        key: Bytes,
+        value: Option<Bytes>,
+    ) -> Result<(), String> {
+        self.load_pending(producer_id, key, value)
+    }
+
+    fn load_end(&mut self, producer_id: ProducerId, is_committed: bool) {
+        self.end_pending(producer_id, is_committed);
     }
 
     fn set_offsets_of_time(&mut self, wall_ms: i64, expiry_ms: i64) {
@@ -116,6 +148,10 @@ impl Shard for GroupShard {
                 let some = self.positions().take(max).collect();
                 let reply = GroupReply::Positions(some, self.positions_len());
                 effects.push(Effect::Reply { ticket, reply });
+                return;
+            }
+            GroupRequest::EndTransaction(end) => {
+                self.end_transaction(now_ms, ticket, end, effects);
                 return;
             }
             GroupRequest::Join(request) => {
@@ -229,16 +265,46 @@ impl Shard for GroupShard {
 }
 
 impl GroupShard {
-    /// Applies one record of the log. Also how a failed append is taken back.
-    pub fn replay(&mut self, record: GroupRecord) {
+    /// Applies one record of the log.
+    pub fn replay(&mut self, mut record: GroupRecord) {
+        match &mut record {
+            GroupRecord::Offset { value: Some(value), .. }
+            | GroupRecord::PendingOffset { value: Some(value), .. } => {
+                value.order = self.pending.next_order();
+            }
+            GroupRecord::Offset { group, topic, partition, value: None } => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.offsets.drop_pending(topic, *partition);
+                }
+            }
+            GroupRecord::TransactionEnd(end) => {
+                self.end_pending(end.producer_id, end.commit);
+                return;
+            }
+            GroupRecord::PendingOffset { value: None, .. } | GroupRecord::Group { .. } => {}
+        }
+        self.apply(record);
+    }
+
+    /// Makes the state what a record says: a new one, or one that takes back a failed append.
+    fn apply(&mut self, record: GroupRecord) {
         let id = match &record {
-            GroupRecord::Offset { group, .. } | GroupRecord::Group { group, .. } => group.clone(),
+            GroupRecord::Offset { group, .. }
+            | GroupRecord::PendingOffset { group, .. }
+            | GroupRecord::Group { group, .. } => group.clone(),
+            GroupRecord::TransactionEnd(_) => return,
         };
         let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
         match record {
             GroupRecord::Offset { topic, partition, value, .. } => {
                 group.offsets.set(&topic, partition, value);
             }
+            GroupRecord::PendingOffset { transaction, topic, partition, value, .. } => {
+                let producer_id = transaction.producer_id;
+                group.offsets.set_pending(producer_id, &topic, partition, value);
+                self.transactions.entry(producer_id).or_default().insert(id.clone());
+            }
+            GroupRecord::TransactionEnd(_) => {}
             GroupRecord::Group { value: Some(value), .. } => {
                 if let Some(classic) = group.classic() {
                     classic.restore(value);
@@ -282,7 +348,8 @@ impl GroupShard {
         request: GroupRequest,
         effects: &mut Vec<Effect>,
     ) {
-        if let GroupRequest::Commit(commit) = &request
+        if let GroupRequest::Commit(commit)
+        | GroupRequest::CommitInTransaction(TransactionalCommit { commit, .. }) = &request
             && commit.generation < 0
             && !self.groups.contains_key(&commit.group)
         {
@@ -302,6 +369,14 @@ impl GroupShard {
                 }
             }
             GroupRequest::Commit(r) => group.commit(&mut cx, ticket, r),
+            GroupRequest::CommitInTransaction(r) => {
+                let producer_id = r.transaction.producer_id;
+                group.commit_in_transaction(&mut cx, ticket, r);
+                if group.offsets.has_pending_of(producer_id) {
+                    let groups = self.transactions.entry(producer_id).or_default();
+                    groups.insert(group.id.clone());
+                }
+            }
             GroupRequest::Fetch(r) => group.fetch(&mut cx, ticket, r),
             GroupRequest::DeleteOffsets(r) => group.delete_offsets(&mut cx, ticket, r),
             GroupRequest::Describe(_) => {
@@ -310,7 +385,10 @@ impl GroupShard {
                 }
             }
             GroupRequest::DeleteGroup(_) => group.delete(&mut cx, ticket),
-            GroupRequest::Join(_) | GroupRequest::List(_) | GroupRequest::Positions(_) => {
+            GroupRequest::Join(_)
+            | GroupRequest::List(_)
+            | GroupRequest::Positions(_)
+            | GroupRequest::EndTransaction(_) => {
                 unreachable!("invariant: handled by the caller")
             }
         }
@@ -344,7 +422,7 @@ impl GroupShard {
         effects: &mut Vec<Effect>,
     ) {
         for record in pending.undo {
-            self.replay(record);
+            self.apply(record);
         }
         for (ticket, reply) in pending.replies {
             effects.push(Effect::Reply { ticket, reply: reply.into_error(error) });
@@ -461,6 +539,7 @@ fn refuse_unknown_group(cx: &mut Cx<'_>, ticket: Ticket, request: GroupRequest) 
         request => {
             let error = match &request {
                 GroupRequest::Commit(commit) => commit.unknown_group,
+                GroupRequest::CommitInTransaction(r) => r.commit.unknown_group,
                 GroupRequest::DeleteGroup(_) => ErrorCode::GroupIdNotFound,
                 // Simple consumers of old may have no group id, members may not.
                 _ if request.group().is_some_and(|id| id.is_empty()) => ErrorCode::InvalidGroupId,

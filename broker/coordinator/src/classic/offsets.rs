@@ -42,6 +42,25 @@ impl ClassicGroup {
         }
     }
 
+    /// Who may commit within a transaction. Producers of old say nothing of the group's membership;
+    /// a generation that is not stable yet may be resumed by the transaction's offsets.
+    pub(crate) fn check_transactional_commit(
+        &self,
+        request: &CommitOffsets,
+    ) -> Result<(), ErrorCode> {
+        let claims = request.generation >= 0
+            || !request.member_id.is_empty()
+            || request.instance_id.is_some();
+        if !claims || request.generation < 0 && self.is_empty() {
+            return Ok(());
+        }
+        self.check_member(&request.member_id, request.instance_id.as_deref())?;
+        match request.generation == self.generation {
+            true => Ok(()),
+            false => Err(ErrorCode::IllegalGeneration),
+        }
+    }
+
     /// Since when an offset ages; `None` while it does not.
     pub(crate) fn expires_since_ms(&self, topic: &str, commit_ms: i64) -> Option<i64> {
         match (&self.protocol_type, self.state) {

@@ -1,7 +1,7 @@
 //! Committed offsets of a group: commit, fetch, delete and expiry. A change shows in the state at
 //! once; whoever is told of it waits until it is committed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::{ErrorCode, TopicId};
@@ -12,6 +12,7 @@ use crate::pending::Outcome;
 use crate::{
     CommitOffsets, CommitReply, DeleteOffsets, DeleteOffsetsReply, FetchOffsets, FetchReply,
     FetchTopic, FetchedOffset, FetchedTopic, GroupRecord, GroupReply, OffsetToCommit, Ticket,
+    Transaction,
 };
 
 /// Tombstones of one append: a large group's expiry must not become one huge batch.
@@ -37,7 +38,7 @@ impl Group {
             }
             errors.push(ErrorCode::None);
             let (topic, partition) = (asked.topic.clone(), asked.partition);
-            changes.push((topic, partition, Some(to_store(asked, cx.wall_ms, expire_ms))));
+            changes.push((topic, partition, Some(to_store(cx, asked, expire_ms))));
         }
         let reply = GroupReply::Commit(CommitReply { errors });
         self.change_offsets(cx, changes, Some((ticket, reply)));
@@ -61,6 +62,16 @@ impl Group {
         for (topic, partition, value) in changes {
             let old = self.offsets.set(&topic, partition, value.clone());
             let group = self.id.clone();
+            if value.is_none() {
+                let dropped = self.offsets.drop_pending(&topic, partition).into_iter();
+                undo.extend(dropped.map(|(id, value)| GroupRecord::PendingOffset {
+                    transaction: Transaction::of(id),
+                    group: group.clone(),
+                    topic: topic.clone(),
+                    partition,
+                    value: Some(value),
+                }));
+            }
             undo.push(GroupRecord::Offset {
                 group: group.clone(),
                 topic: topic.clone(),
@@ -79,8 +90,25 @@ impl Group {
             None => self.fetch_all(),
             Some(topics) => topics.into_iter().map(|t| self.fetch_topic(t)).collect(),
         };
+        let topics = match request.require_stable {
+            true => self.hide_unstable(topics),
+            false => topics,
+        };
         let reply = FetchReply { error: ErrorCode::None, topics };
         cx.reply_after(self.offsets_append, ticket, GroupReply::Fetch(reply));
+    }
+
+    /// Where an open transaction may yet commit another offset, nothing is told.
+    fn hide_unstable(&self, mut topics: Vec<FetchedTopic>) -> Vec<FetchedTopic> {
+        for FetchedTopic { topic, partitions, .. } in &mut topics {
+            for told in partitions.iter_mut() {
+                if self.offsets.is_pending(topic, told.partition) {
+                    let error = ErrorCode::UnstableOffsetCommit;
+                    *told = FetchedOffset { error, ..fetched(told.partition, None) };
+                }
+            }
+        }
+        topics
     }
 
     fn fetch_all(&self) -> Vec<FetchedTopic> {
@@ -126,7 +154,9 @@ impl Group {
                 continue;
             }
             errors.push(ErrorCode::None);
-            if self.offsets.get(&asked.topic, asked.partition).is_some() {
+            let (topic, partition) = (&asked.topic, asked.partition);
+            let is_known = self.offsets.get(topic, partition).is_some();
+            if is_known || self.offsets.is_pending(topic, partition) {
                 changes.push((asked.topic, asked.partition, None));
             }
         }
@@ -140,7 +170,7 @@ impl Group {
             cx.reply(ticket, GroupReply::DeleteGroup(ErrorCode::NonEmptyGroup));
             return;
         }
-        let all = self.offsets.iter().map(|(t, p, _)| (t.clone(), p)).collect();
+        let all = self.partitions(|_, _| true);
         self.append_tombstones(cx, all);
         self.append_group_tombstone(cx, Some((ticket, GroupReply::DeleteGroup(ErrorCode::None))));
     }
@@ -150,7 +180,9 @@ impl Group {
         let expired: Vec<_> = self
             .offsets
             .iter()
-            .filter(|(topic, _, offset)| self.is_expired(cx, topic, offset))
+            .filter(|(topic, partition, offset)| {
+                self.is_expired(cx, topic, offset) && !self.offsets.is_pending(topic, *partition)
+            })
             .map(|(topic, partition, _)| (topic.clone(), partition))
             .collect();
         self.append_tombstones(cx, expired);
@@ -165,15 +197,19 @@ impl Group {
     /// Forgets the offsets of topics that no longer exist. A new topic of the name is another: what
     /// was committed by its id stays.
     pub(crate) fn drop_topics(&mut self, cx: &mut Cx<'_>, deleted: &BTreeMap<Arc<str>, TopicId>) {
-        let dropped: Vec<_> = self
-            .offsets
-            .iter()
-            .filter(|(topic, _, offset)| {
-                deleted.get(*topic).is_some_and(|id| !offset.is_of_other_topic(*id))
-            })
-            .map(|(topic, partition, _)| (topic.clone(), partition))
-            .collect();
+        let dropped = self.partitions(|topic, offset| {
+            deleted.get(topic).is_some_and(|id| !offset.is_of_other_topic(*id))
+        });
         self.append_tombstones(cx, dropped);
+    }
+
+    /// Partitions with such an offset, committed or pending.
+    fn partitions(&self, is_such: impl Fn(&str, &CommittedOffset) -> bool) -> Vec<(Arc<str>, i32)> {
+        let pending = self.offsets.iter_pending().map(|(_, topic, p, offset)| (topic, p, offset));
+        let all = self.offsets.iter().chain(pending).filter(|(topic, _, o)| is_such(topic, o));
+        let all: BTreeSet<_> =
+            all.map(|(topic, partition, _)| (topic.clone(), partition)).collect();
+        all.into_iter().collect()
     }
 
     fn is_subscribed(&self, topic: &str) -> bool {
@@ -201,14 +237,19 @@ impl Group {
     }
 }
 
-fn to_store(asked: OffsetToCommit, commit_ms: i64, expire_ms: Option<i64>) -> CommittedOffset {
+pub(super) fn to_store(
+    cx: &mut Cx<'_>,
+    asked: OffsetToCommit,
+    expire_ms: Option<i64>,
+) -> CommittedOffset {
     CommittedOffset {
         offset: asked.offset,
         leader_epoch: asked.leader_epoch,
         metadata: asked.metadata,
-        commit_ms,
+        commit_ms: cx.wall_ms,
         expire_ms,
         topic_id: asked.topic_id,
+        order: cx.pending.next_order(),
     }
 }
 

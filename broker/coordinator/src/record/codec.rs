@@ -36,7 +36,8 @@ impl GroupRecord {
     /// Key and value of the record; no value is a tombstone.
     pub fn encode(&self) -> Result<(Bytes, Option<Bytes>), EncodeError> {
         match self {
-            GroupRecord::Offset { group, topic, partition, value } => {
+            GroupRecord::Offset { group, topic, partition, value }
+            | GroupRecord::PendingOffset { group, topic, partition, value, .. } => {
                 let key = OffsetCommitKey {
                     group: group.into(),
                     topic: topic.into(),
@@ -44,6 +45,9 @@ impl GroupRecord {
                 };
                 let value = value.as_ref().map(encode_offset).transpose()?;
                 Ok((versioned(OFFSET, 0, &key)?, value))
+            }
+            GroupRecord::TransactionEnd(_) => {
+                Err(EncodeError::UnsupportedVersion { message: "EndTxnMarker", version: -1 })
             }
             GroupRecord::Group { group, value } => {
                 let key = GroupMetadataKey { group: group.into() };
@@ -129,6 +133,7 @@ fn decode_offset(value: Bytes) -> Result<CommittedOffset, DecodeRecordError> {
         commit_ms: message.commit_timestamp,
         expire_ms: (message.expire_timestamp != -1).then_some(message.expire_timestamp),
         topic_id: message.topic_id,
+        order: 0,
     })
 }
 
@@ -209,7 +214,8 @@ mod tests {
     fn committed(expire_ms: Option<i64>, leader_epoch: i32, topic_id: TopicId) -> CommittedOffset {
         let (offset, commit_ms) = (5, 9);
         let metadata = "m".into();
-        CommittedOffset { offset, leader_epoch, metadata, commit_ms, expire_ms, topic_id }
+        let order = 0;
+        CommittedOffset { offset, leader_epoch, metadata, commit_ms, expire_ms, topic_id, order }
     }
 
     #[test]

@@ -315,7 +315,7 @@ impl Run {
     fn empty_generation_is_lost(&self, live: &[GroupRecord]) -> bool {
         let generation = |record: &GroupRecord| match record {
             GroupRecord::Group { value, .. } => value.as_ref().map(|v| v.generation),
-            GroupRecord::Offset { .. } => None,
+            _ => None,
         };
         let is_group = |record: &&GroupRecord| matches!(record, GroupRecord::Group { .. });
         let stored = self.world.log.iter().rev().map(|(_, r)| r).find(is_group);

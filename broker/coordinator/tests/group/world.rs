@@ -133,7 +133,15 @@ impl World {
     pub fn replayed(&self) -> GroupShard {
         let mut shard = GroupShard::new(self.config.clone());
         for (_, record) in &self.log {
+            if let GroupRecord::TransactionEnd(end) = record {
+                shard.load_end(end.producer_id, end.commit);
+                continue;
+            }
             let (key, value) = record.encode().unwrap();
+            if let GroupRecord::PendingOffset { transaction, .. } = record {
+                shard.load_in_transaction(transaction.producer_id, key, value).unwrap();
+                continue;
+            }
             let record = GroupRecord::decode(key, value).unwrap().expect("a kind that we keep");
             shard.replay(record);
         }
