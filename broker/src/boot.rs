@@ -31,7 +31,7 @@ use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
 use server::api::fetch::FetchSessions;
 use server::net::{self, BoundListener, Budget, Places};
-use server::peer::Leaders;
+use server::peer::{Leaders, Verifier};
 use server::producer_ids::ProducerIds;
 use server::readiness::Startup;
 use server::suspects::{self, Suspects};
@@ -295,6 +295,7 @@ fn build(
         id: config.broker_id,
         shutdown,
         producer_ids: ProducerIds::new(storage.clone(), controller.clone()),
+        verifier: Verifier::new(storage.clone(), guard.clone()),
         controller,
         quorum,
         storage,

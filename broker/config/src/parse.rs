@@ -302,6 +302,9 @@ impl Values {
             flush_checkpoint_interval_ms: self.get("log.flush.offset.checkpoint.interval.ms")?,
             recovery_threads: self.get("num.recovery.threads.per.data.dir")?,
             producer_id_expiration_ms: self.get("producer.id.expiration.ms")?,
+            transaction_verification: self.get("transaction.partition.verification.enable")?,
+            transaction_retry_ms: self.get("add.partitions.to.txn.retry.backoff.ms")?,
+            transaction_retry_ms_max: self.get("add.partitions.to.txn.retry.backoff.max.ms")?,
             reserve_bytes: self.get("barnabas.log.dir.reserve.bytes")?,
         })
     }

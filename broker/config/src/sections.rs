@@ -31,6 +31,11 @@ pub struct LogConfig {
     pub flush_checkpoint_interval_ms: u64,
     pub recovery_threads: usize,
     pub producer_id_expiration_ms: i64,
+    /// Of the first batch of a transaction, by its coordinator.
+    pub transaction_verification: bool,
+    /// Between questions whether the transaction before has ended, and how long they go on.
+    pub transaction_retry_ms: u64,
+    pub transaction_retry_ms_max: u64,
     /// Room on the volume of each log directory that records of clients leave free.
     pub reserve_bytes: u64,
 }

@@ -18,6 +18,7 @@ pub use base::topic_name::OFFSETS as OFFSETS_TOPIC;
 use config::Config;
 use coordinator::{
     Booking, CommittedPosition, GroupReply, GroupRequest, GroupShard, ListFilter, ListedGroup,
+    TransactionEnd,
 };
 use metadata::Image;
 use process::shutdown::Shutdown;
@@ -92,6 +93,19 @@ impl GroupCoordinator {
     fn shard_of(&self, image: &Image, group: &str) -> Result<Mailbox<GroupShard>, ErrorCode> {
         let index = partition_of(image, group).ok_or(ErrorCode::NotCoordinator)?;
         self.inner.shards.of(index)
+    }
+
+    /// Ends a producer's transaction in a partition of the topic: what it committed there counts or
+    /// not, once that is committed.
+    pub async fn end_transaction(&self, partition: i32, end: TransactionEnd) -> ErrorCode {
+        let mailbox = match self.inner.shards.of(partition) {
+            Ok(mailbox) => mailbox,
+            Err(error) => return error,
+        };
+        match mailbox.ask(GroupRequest::EndTransaction(end)).await {
+            Some(GroupReply::EndTransaction(error)) => error,
+            _ => ErrorCode::NotCoordinator,
+        }
     }
 
     /// The groups of all shards here.

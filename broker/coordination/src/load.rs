@@ -3,11 +3,11 @@
 
 use std::io;
 
-use base::Offset;
+use base::{Offset, ProducerId};
 use bytes::Bytes;
 use commitlog::{Access, FetchSlice, ReadError};
 use coordinator::Shard;
-use record::{BatchError, DECOMPRESSED_BYTES_MAX};
+use record::{BatchError, ControlRecord, ControlType, DECOMPRESSED_BYTES_MAX};
 
 use storage::partition::Partition;
 
@@ -77,26 +77,44 @@ fn replay_chunk<S: Shard>(
         };
         batch.check_crc().map_err(|_| LoadShardError::Damaged(next))?;
         next = batch.header.next_offset();
-        // Markers of transactions say nothing of groups; offsets of transactions are not served.
-        if batch.header.is_control() || batch.header.is_transactional() {
-            continue;
-        }
         let damaged = |_| LoadShardError::Damaged(batch.header.base_offset);
         let records = record::records(&batch, DECOMPRESSED_BYTES_MAX).map_err(damaged)?;
+        let (producer, is_control) = (batch.header.producer_id, batch.header.is_control());
+        let producer = batch.header.is_transactional().then_some(producer);
         for record in records.iter() {
             let record = record.map_err(damaged)?;
-            if record.offset >= from {
-                replay(shard, record.offset, record.key, record.value);
+            if record.offset < from {
+                continue;
+            }
+            match (ControlRecord::parse(&record).filter(|_| is_control), producer) {
+                (Some(marker), Some(producer)) => match marker.kind {
+                    ControlType::Commit => shard.load_end(producer, true),
+                    ControlType::Abort => shard.load_end(producer, false),
+                    ControlType::Other(_) => {}
+                },
+                _ if is_control => {}
+                _ => replay(shard, record.offset, producer, record.key, record.value),
             }
         }
     }
     Ok(next)
 }
 
-fn replay<S: Shard>(shard: &mut S, offset: Offset, key: Option<&[u8]>, value: Option<&[u8]>) {
+fn replay<S: Shard>(
+    shard: &mut S,
+    offset: Offset,
+    transaction_of: Option<ProducerId>,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) {
     let Some(key) = key else { return };
     let value = value.map(Bytes::copy_from_slice);
-    if let Err(error) = shard.load(Bytes::copy_from_slice(key), value) {
+    let key = Bytes::copy_from_slice(key);
+    let loaded = match transaction_of {
+        Some(producer) => shard.load_in_transaction(producer, key, value),
+        None => shard.load(key, value),
+    };
+    if let Err(error) = loaded {
         // One record cannot be understood: what the others say is served all the same.
         tracing::error!(offset, %error, "skip a record of {}", S::TOPIC);
     }

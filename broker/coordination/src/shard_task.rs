@@ -11,7 +11,7 @@ use coordinator::{AppendId, EffectOf, Shard, ShardEffect, Ticket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::append;
+use super::append::{self, Content};
 use super::high_watermark::HighWatermark;
 use super::load::load;
 use super::mailbox::{Command, Deletions};
@@ -196,7 +196,15 @@ impl<S: Shard> Running<S> {
         let (batches, unencodable) = append::batches::<S>(appends, clock::wall_ms());
         let mut failed = unencodable.map(|id| (id, ErrorCode::UnknownServerError));
         for (at, batch) in batches.iter().enumerate() {
-            match self.partition.append_as_coordinator(&batch.bytes, self.epoch, None) {
+            let appended = match &batch.content {
+                Content::Records { bytes, guard } => {
+                    self.partition.append_as_coordinator(bytes, self.epoch, *guard, None)
+                }
+                Content::Marker(marker) => {
+                    self.partition.append_marker(marker, Some(self.epoch), None)
+                }
+            };
+            match appended {
                 Ok(appended) => {
                     self.appended.push_back((appended.info.last_offset + 1, batch.last));
                 }

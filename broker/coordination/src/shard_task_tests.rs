@@ -1,7 +1,9 @@
 //! A shard whose broker loses the leadership while it is busy.
 #![allow(clippy::unwrap_used)]
 
-use coordinator::{CommitOffsets, GroupConfig, GroupReply, GroupShard, OffsetToCommit};
+use coordinator::{
+    CommitOffsets, GroupConfig, GroupReply, GroupRequest, GroupShard, OffsetToCommit,
+};
 use replica::{EpochEnd, FetchAnswer};
 
 use super::*;
@@ -94,4 +96,70 @@ fn the_deletion_of_a_topic_keeps_its_place_among_the_requests() {
     running.deletions.post(deleted());
     running.round(&mut vec![ask(1)], true);
     assert_eq!(committed(&running), 0);
+}
+
+/// Offsets of transactions pend, and their markers are read, when a shard is loaded.
+#[test]
+fn a_loaded_shard_knows_what_transactions_committed() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign_in(ME, 1, &[ME]);
+    let mut running = running(&rig, 1);
+    let ask = |running: &mut Running<GroupShard>, request| {
+        let (answer, mut answered) = oneshot::channel();
+        running.round(&mut vec![Command { request, answer, after: 0 }], true);
+        answered.try_recv().unwrap()
+    };
+    let begin = |running: &mut Running<GroupShard>, producer_id, guarded| {
+        let start = commitlog::VerificationStart {
+            producer_id,
+            epoch: 0,
+            sequence: -1,
+            bumps_epoch: false,
+        };
+        let guard = rig.partition.start_verification(start).unwrap().unwrap().number();
+        let guard = if guarded { Some(guard) } else { None };
+        let GroupRequest::Commit(commit) = commit(oneshot::channel().0, 0).request else {
+            unreachable!("a commit");
+        };
+        let transaction = coordinator::Transaction { producer_id, epoch: 0, guard };
+        let commit = coordinator::TransactionalCommit { transaction, commit };
+        let GroupReply::Commit(reply) = ask(running, GroupRequest::CommitInTransaction(commit))
+        else {
+            panic!("a commit");
+        };
+        reply.errors[0]
+    };
+    let loaded = || load::<GroupShard>(&rig.partition, GroupConfig::kafka_defaults()).unwrap().0;
+    assert_eq!(begin(&mut running, 7, false), ErrorCode::InvalidTxnState, "nobody was asked");
+    assert_eq!(running.shard.persistent_view(), []);
+    assert_eq!(begin(&mut running, 7, true), ErrorCode::None);
+    assert_eq!(begin(&mut running, 8, true), ErrorCode::None);
+    assert_eq!(running.shard.persistent_view().len(), 2);
+    assert_eq!(loaded().persistent_view(), running.shard.persistent_view());
+    assert_eq!(rig.partition.offsets().last_stable, 0);
+    for (producer_id, commit) in [(8, false), (7, true)] {
+        let end = coordinator::TransactionEnd {
+            producer_id,
+            epoch: 0,
+            coordinator_epoch: 5,
+            commit,
+            transaction_version: 0,
+        };
+        let reply = ask(&mut running, GroupRequest::EndTransaction(end));
+        assert_eq!(reply, GroupReply::EndTransaction(ErrorCode::None));
+        assert_eq!(loaded().persistent_view(), running.shard.persistent_view());
+    }
+    assert_eq!(running.shard.positions().map(|p| p.offset).collect::<Vec<_>>(), [7]);
+    let offsets = rig.partition.offsets();
+    assert_eq!(offsets.last_stable, offsets.log_end);
+    let fenced = coordinator::TransactionEnd {
+        producer_id: 7,
+        epoch: 0,
+        coordinator_epoch: 4,
+        commit: false,
+        transaction_version: 0,
+    };
+    let reply = ask(&mut running, GroupRequest::EndTransaction(fenced));
+    let code = ErrorCode::TransactionCoordinatorFenced;
+    assert_eq!(reply, GroupReply::EndTransaction(code));
 }

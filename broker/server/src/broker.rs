@@ -16,6 +16,7 @@ use storage::Storage;
 
 use crate::api::fetch::FetchSessions;
 use crate::net::{Budget, Places};
+use crate::peer::Verifier;
 use crate::peer::proof::Prover;
 use crate::producer_ids::ProducerIds;
 use crate::suspects::Suspects;
@@ -35,6 +36,8 @@ pub struct Broker {
     pub storage: Arc<Storage>,
     pub groups: GroupCoordinator,
     pub producer_ids: ProducerIds,
+    /// Asks coordinators of transactions.
+    pub verifier: Verifier,
     pub fetch_sessions: FetchSessions,
     /// Of requests and replies.
     pub memory: Budget,

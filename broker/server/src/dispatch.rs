@@ -140,13 +140,13 @@ apis! {
         ListTransactions ListTransactionsRequest => list_transactions,
         RenewDelegationToken RenewDelegationTokenRequest => renew_delegation_token,
         UpdateFeatures UpdateFeaturesRequest => update_features,
+        TxnOffsetCommit TxnOffsetCommitRequest => txn_offset_commit,
+        WriteTxnMarkers WriteTxnMarkersRequest => write_txn_markers,
     }
     not served {
         AddPartitionsToTxn,
         AddOffsetsToTxn,
         EndTxn,
-        WriteTxnMarkers,
-        TxnOffsetCommit,
         AlterReplicaLogDirs,
         AlterClientQuotas,
         AlterUserScramCredentials,
@@ -189,6 +189,9 @@ impl Begun {
     fn keeping(self, memory: Lent) -> Begun {
         let started = match self.started {
             Started::Long(work) => Started::Long(Box::new(move || work().keeping(memory))),
+            Started::Held(work) => {
+                Started::Held(Box::pin(async move { work.await.keeping(memory) }))
+            }
             done => {
                 drop(memory);
                 done
@@ -248,7 +251,7 @@ fn start_produce(
     let body = wire::frame::PREFIX_BYTES..wire::frame::PREFIX_BYTES + length;
     let whole = std::mem::take(input.buffer()).freeze();
     let (api, begun) = start_frame(broker, session, whole.slice(body.clone()), received);
-    if matches!(begun.started, Started::Long(_)) {
+    if matches!(begun.started, Started::Long(_) | Started::Held(_)) {
         let memory = input.replace(&whole[body.end..]);
         return (api, begun.keeping(memory));
     }
@@ -297,9 +300,6 @@ fn start_frame(
         _ if !api.supports(cx.version) => {
             let started = unsupported_version(broker, api, &cx);
             return (api_index(api), Begun { started, decoded: 0 });
-        }
-        _ if !cx.sender.may_send(api) => {
-            return (api_index(api), Begun::refused("only brokers may send this"));
         }
         Handler::Prove => {
             let started = prove(broker, session, api, &cx, &mut body);

@@ -31,6 +31,11 @@ const LIMITS: &[BrokerConfigDef] = &[
     limit("log.cleaner.dedupe.buffer.size", ConfigKind::Long, 1),
     limit("log.cleaner.io.buffer.size", ConfigKind::Int, 0),
     limit("producer.id.expiration.ms", ConfigKind::Int, 1),
+    BrokerConfigDef {
+        name: "transaction.partition.verification.enable",
+        kind: ConfigKind::Boolean,
+        valid: Valid::Any,
+    },
     limit("leader.replication.throttled.rate", ConfigKind::Long, 0),
     limit("follower.replication.throttled.rate", ConfigKind::Long, 0),
     limit("replica.alter.log.dirs.io.max.bytes.per.second", ConfigKind::Long, 0),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{ErrorCode, topic_name};
-use commitlog::Effort;
+use commitlog::{Effort, VerificationGuard};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
@@ -17,6 +17,7 @@ use wire::messages::{ProduceRequest, ProduceResponse};
 use wire::{ApiKey, Reader, Str};
 
 use super::leader_hint::LeaderHints;
+use super::produce_transactional::{Verified, check};
 use crate::broker::Broker;
 use crate::dispatch::{Begun, malformed, reply};
 use crate::net::{Reply, Started};
@@ -33,7 +34,6 @@ const LENGTH_MIN: i32 = 14;
 const MAGIC_AT: usize = 16;
 const ATTRIBUTES_AT: usize = 21;
 const CODEC_MASK: u8 = 7;
-const TRANSACTIONAL: u8 = 0x10;
 const ZSTD: u8 = 4;
 
 /// What a request may expand to on a network thread: some milliseconds of work.
@@ -48,7 +48,21 @@ pub fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Sta
         Ok(request) => request,
         Err(error) => return malformed(&cx, &error),
     };
-    Appending::new(cx, request).go_on(broker, SHORT_EFFORT)
+    let checked = check(broker, cx.version, &request);
+    let mut appending = Appending::new(cx, request);
+    match checked {
+        Ok(None) => {}
+        Err(code) => appending.refused = appending.refused.or(Some(code)),
+        Ok(Some(asking)) if appending.refused.is_none() => {
+            let broker = broker.clone();
+            return Started::Held(Box::pin(async move {
+                appending.verified = asking.ask(&broker).await;
+                Begun { started: appending.go_on(&broker, SHORT_EFFORT), decoded: 0 }
+            }));
+        }
+        Ok(Some(_)) => {}
+    }
+    appending.go_on(broker, SHORT_EFFORT)
 }
 
 /// A partition of the request after its append.
@@ -64,6 +78,8 @@ struct Appending {
     acks: i16,
     timeout: Duration,
     refused: Option<ErrorCode>,
+    /// Of the batches that begin a transaction.
+    verified: Verified,
     topics: std::vec::IntoIter<TopicProduceData>,
     /// The partitions of the last topic in `pending` that are still to come.
     partitions: std::vec::IntoIter<PartitionProduceData>,
@@ -84,6 +100,7 @@ impl Appending {
             acks: request.acks,
             timeout: Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into()),
             refused: refused_as_a_whole(&request),
+            verified: Verified::new(),
             topics: request.topic_data.into_iter(),
             partitions: Vec::new().into_iter(),
             pending,
@@ -133,7 +150,11 @@ impl Appending {
         let (partition, result) = match found {
             Ok(partition) => {
                 let commit = wait.as_ref().map(|wait| (wait, slots.len()));
-                match append_one(cx, &partition, records, self.acks, commit, effort) {
+                let guard = self.verified.get(&slots.len()).cloned().transpose();
+                let appended = guard.and_then(|guard| {
+                    append_one(cx, &partition, records, self.acks, commit, guard, effort)
+                });
+                match appended {
                     Ok(None) => return false,
                     Ok(Some(appended)) => (Some(partition), Ok(appended)),
                     Err(error) => (Some(partition), Err(error)),
@@ -272,12 +293,7 @@ fn node_endpoints(broker: &Broker, cx: &RequestContext, hints: &LeaderHints) -> 
 }
 
 fn refused_as_a_whole(request: &ProduceRequest) -> Option<ErrorCode> {
-    if ![-1, 0, 1].contains(&request.acks) {
-        return Some(ErrorCode::InvalidRequiredAcks);
-    }
-    // Transactions are not served: no producer can have begun one here.
-    let transactional = request.transactional_id.is_some();
-    transactional.then_some(ErrorCode::TransactionalIdAuthorizationFailed)
+    (![-1, 0, 1].contains(&request.acks)).then_some(ErrorCode::InvalidRequiredAcks)
 }
 
 fn append_one(
@@ -286,6 +302,7 @@ fn append_one(
     records: &[u8],
     acks: i16,
     commit: Option<(&Arc<ProduceWait>, usize)>,
+    guard: Option<VerificationGuard>,
     effort: &mut Effort,
 ) -> Result<Option<Appended>, ProduceError> {
     let may_be_internal = cx.sender.is_broker() && *cx.client_id == *ADMIN_CLIENT_ID;
@@ -293,7 +310,7 @@ fn append_one(
         return Err(ErrorCode::InvalidTopicException.into());
     }
     let batch = only_batch(records, cx.version)?;
-    partition.append_within(batch, acks, commit, effort)
+    partition.append_within(batch, acks, commit, guard, effort)
 }
 
 /// The rules of the request, as opposed to those of the log: exactly one batch, of the current
@@ -316,11 +333,6 @@ fn only_batch(records: &[u8], version: i16) -> Result<&[u8], ProduceError> {
     let Some(attributes) = batch.get(ATTRIBUTES_AT + 1) else {
         return Err(ErrorCode::CorruptMessage.into());
     };
-    // The request names no transactional id, else it was refused as a whole. Appended, the batch
-    // would open a transaction that nothing can end, and hold back the last stable offset for ever.
-    if attributes & TRANSACTIONAL != 0 {
-        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
-    }
     if attributes & CODEC_MASK == ZSTD && version < ZSTD_VERSION_MIN {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
@@ -446,12 +458,6 @@ mod tests {
         let mut unknown = batch(70, 0);
         unknown[MAGIC_AT] = 3;
         assert_eq!(code(&unknown, 9), ErrorCode::CorruptMessage);
-    }
-
-    #[test]
-    fn a_transaction_needs_a_transactional_id() {
-        let code = code(&batch(70, TRANSACTIONAL), 9);
-        assert_eq!(code, ErrorCode::TransactionalIdAuthorizationFailed);
     }
 
     #[test]

@@ -67,6 +67,9 @@ pub enum Reply {
     Close(&'static str),
 }
 
+/// What ends with a handler that was started.
+pub type BeginFuture = Pin<Box<dyn Future<Output = Begun> + Send>>;
+
 pub type ReplyFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// A handler that was started.
@@ -80,6 +83,9 @@ pub enum Started {
     /// Work that must not be done on a network thread. What it begins is polled when it is done,
     /// and until then nothing else of the connection is started.
     Long(Box<dyn FnOnce() -> Begun + Send>),
+    /// What waits for somebody else before it begins. Nothing else of the connection is started
+    /// meanwhile.
+    Held(BeginFuture),
 }
 
 /// A request whose handler is not started yet.
@@ -369,9 +375,16 @@ impl Connection {
         cx: &mut Context<'_>,
     ) {
         let Begun { started, decoded } = begun;
-        if let Started::Long(work) = started {
-            let mut work: Pin<Box<dyn Future<Output = Option<Begun>> + Send>> =
-                Box::pin(self.broker.long_work.run(work));
+        let work: Option<Pin<Box<dyn Future<Output = Option<Begun>> + Send>>> = match started {
+            Started::Long(work) => Some(Box::pin(self.broker.long_work.run(work))),
+            Started::Held(work) => Some(Box::pin(async move { Some(work.await) })),
+            started => {
+                let state = first_poll(started, cx);
+                self.push(state, api, frame_held(api, length) + decoded, received);
+                None
+            }
+        };
+        if let Some(mut work) = work {
             match work.as_mut().poll(cx) {
                 Poll::Ready(Some(begun)) => self.begun(begun, api, length, received, cx),
                 // The process is stopping.
@@ -380,10 +393,7 @@ impl Connection {
                     self.starting = Some(Starting { work, api, length, received });
                 }
             }
-            return;
         }
-        let state = first_poll(started, cx);
-        self.push(state, api, frame_held(api, length) + decoded, received);
     }
 
     fn push(&mut self, state: State, api: usize, held: usize, received: Instant) {
@@ -452,7 +462,9 @@ fn is_light(key: i16, length: usize) -> bool {
         | ApiKey::LeaveGroup
         | ApiKey::ListOffsets
         | ApiKey::OffsetCommit
-        | ApiKey::OffsetForLeaderEpoch => length <= FREE_BYTES,
+        | ApiKey::OffsetForLeaderEpoch
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::WriteTxnMarkers => length <= FREE_BYTES,
         _ => false,
     }
 }
@@ -478,7 +490,9 @@ fn first_poll(started: Started, cx: &mut Context<'_>) -> State {
         Started::Done(reply) => return State::Done(reply),
         Started::Later(future) => (future, false),
         Started::Independent(future) => (future, true),
-        Started::Long(_) => return State::Done(Reply::Close("long work within long work")),
+        Started::Long(_) | Started::Held(_) => {
+            return State::Done(Reply::Close("not to be polled in order"));
+        }
     };
     match future.as_mut().poll(cx) {
         Poll::Ready(reply) => State::Done(reply),

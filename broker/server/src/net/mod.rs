@@ -10,7 +10,7 @@ mod places;
 mod sendfile;
 
 pub use budget::Budget;
-pub use connection::{ConnectionInfo, Reply, ReplyFuture, Started};
+pub use connection::{BeginFuture, ConnectionInfo, Reply, ReplyFuture, Started};
 pub use input::{Input, Lent};
 pub use listener::{BoundListener, bind, bind_any, serve};
 pub use places::Places;

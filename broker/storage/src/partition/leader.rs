@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{ErrorCode, LeaderEpoch, Offset, topic_name};
 use commitlog::{
     AppendError, AppendInfo, Effort, InvalidRecord, LogReader, Origin, ProducerSnapshotEntry,
-    TimestampOffset, Validated,
+    TimestampOffset, TransactionMarker, Validated, VerificationGuard, VerificationStart,
 };
 use metadata::Image;
 use replica::{ConsumerFetch, EpochEnd, Event, FollowerFetch, Isolation, IsrAnswer, ReadPlan};
@@ -67,24 +67,25 @@ impl Partition {
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
         let effort = &mut { Effort::UNLIMITED };
-        let appended = self.append_within(batches, acks, commit, effort)?;
+        let appended = self.append_within(batches, acks, commit, None, effort)?;
         // Nothing takes more than that.
         appended.ok_or_else(|| ErrorCode::MessageTooLarge.into())
     }
 
     /// As [`Partition::append`], and `None`, with nothing done, if to validate the batch takes
-    /// more effort than is left.
+    /// more effort than is left. With the guard of a verification, it may begin a transaction.
     pub fn append_within(
         self: &Arc<Self>,
         batches: &[u8],
         acks: i16,
         commit: Option<(&Arc<ProduceWait>, usize)>,
+        guard: Option<VerificationGuard>,
         effort: &mut Effort,
     ) -> Result<Option<Appended>, ProduceError> {
         let Some(validated) = self.validate(batches, acks, effort)? else { return Ok(None) };
         let (appended, must_sync) = self.with(|state| {
             let epoch = state.core().check_produce(acks)?;
-            let appended = self.append_in(state, &validated, epoch, commit)?;
+            let appended = self.append_in(state, &validated, epoch, guard, commit)?;
             let must_sync = acks == 1 && state.log().must_sync();
             // Nobody else needs to.
             state.is_sync_posted |= must_sync;
@@ -101,6 +102,7 @@ impl Partition {
         self: &Arc<Self>,
         batches: &[u8],
         epoch: LeaderEpoch,
+        guard: Option<VerificationGuard>,
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
         self.with(|state| {
@@ -110,7 +112,37 @@ impl Partition {
             let (config, origin) = (state.log().config().clone(), Origin::Coordinator);
             let validated = Validated::new(batches, &config, &self.id, origin, clock::wall_ms());
             let validated = validated.map_err(|error| self.append_error(error))?;
-            self.append_in(state, &validated, epoch, commit)
+            self.append_in(state, &validated, epoch, guard, commit)
+        })
+    }
+
+    /// Appends what ends a transaction here, if this replica leads: in this epoch, if one is given.
+    pub fn append_marker(
+        self: &Arc<Self>,
+        marker: &TransactionMarker,
+        epoch: Option<LeaderEpoch>,
+        commit: Option<(&Arc<ProduceWait>, usize)>,
+    ) -> Result<Appended, ProduceError> {
+        let encoded = marker.encode(clock::wall_ms());
+        let validated = marker.validated(&encoded).map_err(|error| self.append_error(error))?;
+        self.with(|state| {
+            let leads_in = state.core().check_produce(-1)?;
+            if epoch.is_some_and(|epoch| epoch != leads_in) {
+                return Err(ErrorCode::NotLeaderOrFollower.into());
+            }
+            self.append_in(state, &validated, leads_in, None, commit)
+        })
+    }
+
+    /// A transaction may begin here. `None`: nobody has to be asked, or it has begun; else its
+    /// coordinator has to know of this partition before a batch comes with this guard.
+    pub fn start_verification(
+        self: &Arc<Self>,
+        start: VerificationStart,
+    ) -> Result<Option<VerificationGuard>, ErrorCode> {
+        self.with(|state| {
+            state.core().check_leader(-1)?;
+            Ok(state.mutate_log(|log| log.start_verification(start, clock::wall_ms())))
         })
     }
 
@@ -141,10 +173,11 @@ impl Partition {
         state: &mut State,
         validated: &Validated<'_>,
         epoch: LeaderEpoch,
+        guard: Option<VerificationGuard>,
         commit: Option<(&Arc<ProduceWait>, usize)>,
     ) -> Result<Appended, ProduceError> {
         let info = state
-            .mutate_log(|log| log.append_validated(validated, epoch, clock::wall_ms()))
+            .mutate_log(|log| log.append_verified(validated, epoch, clock::wall_ms(), guard))
             .map_err(|error| self.append_error(error))?;
         let ticket = commit.map(|(wait, slot)| {
             let (ticket, required) = (state.commits.issue(wait, slot), info.last_offset + 1);

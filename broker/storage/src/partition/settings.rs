@@ -12,6 +12,14 @@ use replica::Settings;
 
 use ::config::Config;
 
+const VERIFICATION: &str = "transaction.partition.verification.enable";
+
+/// What brokers are told about producers, as opposed to topics.
+struct Producers {
+    expiration_ms: i64,
+    transaction_verification: bool,
+}
+
 /// Settings of the partitions of one topic.
 #[derive(Clone, Debug)]
 pub(super) struct PartitionSettings {
@@ -24,7 +32,13 @@ pub(super) fn of_topic(config: &Config, image: &Image, topic: &str) -> Partition
     let layers = ConfigLayers::of_topic(image, topic, Some(config.broker_id), &config.explicit);
     let expiration = image.dynamic_broker_value(config.broker_id, "producer.id.expiration.ms");
     let expiration = expiration.and_then(|value| value.trim().parse().ok());
-    from_layers(config, &layers, expiration.unwrap_or(config.log.producer_id_expiration_ms))
+    let verifies = image.dynamic_broker_value(config.broker_id, VERIFICATION);
+    let verifies = verifies.and_then(|value| value.trim().to_ascii_lowercase().parse().ok());
+    let producers = Producers {
+        expiration_ms: expiration.unwrap_or(config.log.producer_id_expiration_ms),
+        transaction_verification: verifies.unwrap_or(config.log.transaction_verification),
+    };
+    from_layers(config, &layers, producers)
 }
 
 /// The settings of a log whose topic is not known yet: recovery runs before the first image.
@@ -33,13 +47,17 @@ pub(super) fn before_metadata(config: &Config) -> PartitionSettings {
     let explicit: &BTreeMap<String, String> = &config.explicit;
     let broker: Option<BrokerId> = Some(config.broker_id);
     let layers = ConfigLayers::of_broker(&image, broker, explicit);
-    from_layers(config, &layers, config.log.producer_id_expiration_ms)
+    let producers = Producers {
+        expiration_ms: config.log.producer_id_expiration_ms,
+        transaction_verification: config.log.transaction_verification,
+    };
+    from_layers(config, &layers, producers)
 }
 
 fn from_layers(
     config: &Config,
     layers: &ConfigLayers<'_>,
-    producer_id_expiration_ms: i64,
+    producers: Producers,
 ) -> PartitionSettings {
     let topic = TopicSettings::resolve(layers);
     let replica = Settings {
@@ -68,7 +86,8 @@ fn from_layers(
         message_timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
         flush_messages: topic.flush_messages,
         flush_ms: topic.flush_ms,
-        producer_id_expiration_ms,
+        producer_id_expiration_ms: producers.expiration_ms,
+        transaction_verification: producers.transaction_verification,
     };
     PartitionSettings { log: Arc::new(log), replica }
 }

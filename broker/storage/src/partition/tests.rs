@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod torn;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -189,7 +190,7 @@ fn nothing_is_appended_or_cut_once_the_logs_are_closed() {
         let (answer, _) = rig.fetched(2, &[]);
         rig.partitions.close(7).unwrap();
         // Late: a coordinator, a client, the fetch loop and the cut that it gave to a pool.
-        rig.partition.append_as_coordinator(&batch(), 2, None).unwrap_err();
+        rig.partition.append_as_coordinator(&batch(), 2, None, None).unwrap_err();
         rig.partition.append(&batch(), 1, None).unwrap_err();
         let (_, progress) = rig.fetched(2, &replicated(1, 2));
         assert!(matches!(progress, FollowerProgress::Pause(_)), "{progress:?}");

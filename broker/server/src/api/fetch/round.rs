@@ -107,6 +107,10 @@ impl Reader {
         Ok(Reader::Follower { id, epoch, eligible: registered.is_some_and(|b| b.is_active()) })
     }
 
+    fn is_committed(&self) -> bool {
+        matches!(self, Reader::Consumer { isolation: Isolation::ReadCommitted })
+    }
+
     pub(super) fn is_follower(&self) -> bool {
         matches!(self, Reader::Follower { .. })
     }
@@ -283,9 +287,11 @@ impl Round {
             return Some(found);
         }
         let bytes_max = want.bytes_max.min(left).min(throttle.map_or(usize::MAX, Side::room));
-        match read(broker, partition.reader(), &plan, bytes_max, at_least_one).await {
-            Ok(slice) => {
-                found.take(slice, reader, partition.reader(), &plan, &mut self.copies_left);
+        let is_committed = reader.is_committed();
+        let log = partition.reader();
+        match read(broker, log, &plan, bytes_max, at_least_one, is_committed).await {
+            Ok((slice, aborted)) => {
+                found.take(slice, aborted, &mut self.copies_left);
                 // There is data, but not a batch that fits: the next fetch has room for it.
                 found.is_held = found.records.is_empty();
                 self.is_full |= found.is_held && !at_least_one;
@@ -405,15 +411,10 @@ impl Found {
     fn take(
         &mut self,
         slice: Option<FetchSlice>,
-        reader: &Reader,
-        log: &LogReader,
-        plan: &ReadPlan,
+        aborted: Option<Vec<AbortedTransaction>>,
         copies_left: &mut usize,
     ) {
-        if let Reader::Consumer { isolation: Isolation::ReadCommitted } = reader {
-            let aborted = log.aborted_transactions(plan.from, plan.max_offset);
-            self.aborted = Some(aborted.unwrap_or_default());
-        }
+        self.aborted = aborted;
         if let Some(slice) = slice {
             self.records = records(slice, copies_left);
         }
@@ -434,21 +435,33 @@ fn records(slice: FetchSlice, copies_left: &mut usize) -> Records {
     Records::File(FileRange { file: slice.file, position: slice.position, len: slice.len })
 }
 
+/// What is there, and to readers of committed records which transactions in it were aborted.
+type Read = (Option<FetchSlice>, Option<Vec<AbortedTransaction>>);
+
 async fn read(
     broker: &Arc<Broker>,
     log: &LogReader,
     plan: &ReadPlan,
     bytes_max: usize,
     at_least_one: bool,
-) -> Result<Option<FetchSlice>, ReadError> {
+    is_committed: bool,
+) -> Result<Read, ReadError> {
     let (from, end) = (plan.from, plan.max_offset);
-    match log.read(from, bytes_max, end, at_least_one, Access::Resident) {
+    let look = move |log: &LogReader, access: Access| {
+        let slice = log.read(from, bytes_max, end, at_least_one, access)?;
+        let aborted = match &slice {
+            Some(slice) if is_committed => Some(log.aborted_transactions(from, slice, access)?),
+            _ => is_committed.then(Vec::new),
+        };
+        Ok((slice, aborted))
+    };
+    match look(log, Access::Resident) {
         Err(ReadError::WouldBlock) => {}
         done => return done,
     }
     let log = log.clone();
-    let cold = move || log.read(from, bytes_max, end, at_least_one, Access::Blocking);
-    broker.read_ahead.run(cold).await.unwrap_or(Ok(None))
+    let cold = move || look(&log, Access::Blocking);
+    broker.read_ahead.run(cold).await.unwrap_or(Ok((None, is_committed.then(Vec::new))))
 }
 
 #[cfg(test)]
