@@ -119,12 +119,17 @@ fn rust(file: &Path, text: &str) -> Vec<Finding> {
         let core = CORES.iter().any(|core| file.starts_with(Path::new(core).join("src")));
         let core = core && !file.iter().any(|part| part == "tests" || part == "tests.rs");
         let core = core && !BESIDE_CORES.contains(&name.as_ref());
-        let banned = BANNED_IN_CORES.iter().find(|(word, _)| line.contains(word));
+        let banned = BANNED_IN_CORES.iter().find(|(word, _)| names(line, word));
         if let (true, Some((word, reason))) = (core, banned) {
             found.push(finding(place(), format!("{word} in a core: {reason}")));
         }
     }
     found
+}
+
+/// Whether the word is there, and not only the end of a longer one.
+fn names(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric))
 }
 
 #[cfg(test)]
@@ -140,6 +145,7 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         let core = Path::new("broker/metadata/src/x.rs");
         assert_eq!(rust(core, "//! Head.\nfn f() { uuid::Uuid::new_v4(); }\n").len(), 1);
+        assert!(rust(core, "//! Head.\nfn f() { Errand::new(); }\n").is_empty());
         let left = format!("a\n// {} later\n", LEFT_BEHIND[0]);
         assert_eq!(any_language(Path::new("c.go"), &left).len(), 1);
         assert!(any_language(Path::new("c.go"), "fine\n").is_empty());
