@@ -8,6 +8,8 @@ use crate::limits::TOPIC_NAME_BYTES_MAX;
 
 /// The committed offsets of consumer groups.
 pub const OFFSETS: &str = "__consumer_offsets";
+/// The transactional ids and their transactions.
+pub const TRANSACTIONS: &str = "__transaction_state";
 /// Kafka's name for the log of the metadata quorum. Requests about the quorum use it, but no topic
 /// has it: in Kafka's layout its directory is the quorum's.
 pub const METADATA: &str = "__cluster_metadata";
@@ -75,7 +77,7 @@ pub fn is_reserved(name: &str) -> bool {
 
 /// Whether Kafka treats the topic as its own.
 pub fn is_internal(name: &str) -> bool {
-    matches!(name, OFFSETS | "__transaction_state" | "__share_group_state")
+    matches!(name, OFFSETS | TRANSACTIONS | "__share_group_state")
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub use pod::Place;
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
     GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SecretConfig,
-    SessionConfig, TopicConfig,
+    SessionConfig, TopicConfig, TransactionConfig,
 };
 
 /// Everything the process is told at its start. Never changes afterwards; what may change at run
@@ -69,6 +69,7 @@ pub struct Config {
     pub replica: ReplicaConfig,
     pub group: GroupConfig,
     pub offsets: OffsetsConfig,
+    pub transactions: TransactionConfig,
     pub session: SessionConfig,
     pub quorum: QuorumConfig,
     pub secret: SecretConfig,

@@ -18,7 +18,7 @@ use super::listener::{
 };
 use super::sections::{
     GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SecretConfig,
-    SessionConfig, TopicConfig,
+    SessionConfig, TopicConfig, TransactionConfig,
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -67,6 +67,7 @@ pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config,
         replica: values.replica()?,
         group: values.group()?,
         offsets: values.offsets()?,
+        transactions: values.transactions()?,
         session: values.session()?,
         quorum: QuorumConfig {
             heartbeat_ms: values.get("barnabas.quorum.heartbeat.ms")?,
@@ -356,6 +357,21 @@ impl Values {
             retention_check_interval_ms: self.get("offsets.retention.check.interval.ms")?,
             metadata_bytes_max: self.get("offset.metadata.max.bytes")?,
             commit_timeout_ms: self.get("offsets.commit.timeout.ms")?,
+        })
+    }
+
+    fn transactions(&self) -> Result<TransactionConfig, ConfigError> {
+        let abort = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
+        let expiry = "transaction.remove.expired.transaction.cleanup.interval.ms";
+        Ok(TransactionConfig {
+            num_partitions: self.get("transaction.state.log.num.partitions")?,
+            replication_factor: self.get("transaction.state.log.replication.factor")?,
+            min_isr: self.get("transaction.state.log.min.isr")?,
+            segment_bytes: self.get("transaction.state.log.segment.bytes")?,
+            timeout_ms_max: self.get("transaction.max.timeout.ms")?,
+            id_expiration_ms: self.get("transactional.id.expiration.ms")?,
+            abort_check_interval_ms: self.get(abort)?,
+            expiry_check_interval_ms: self.get(expiry)?,
         })
     }
 

@@ -90,6 +90,19 @@ pub struct OffsetsConfig {
     pub commit_timeout_ms: u64,
 }
 
+/// Transactional ids, and `__transaction_state`, where they are kept.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TransactionConfig {
+    pub num_partitions: i32,
+    pub replication_factor: i16,
+    pub min_isr: i32,
+    pub segment_bytes: u32,
+    pub timeout_ms_max: i32,
+    pub id_expiration_ms: i64,
+    pub abort_check_interval_ms: i64,
+    pub expiry_check_interval_ms: i64,
+}
+
 /// This broker's session with the active controller.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SessionConfig {

@@ -1,13 +1,17 @@
 //! The coordinators of this broker. `shards` and `shard_task` drive any `coordinator::Shard`; this
-//! file is the group coordinator, whose shards are the partitions of `__consumer_offsets`.
+//! file is the group coordinator, whose shards are the partitions of `__consumer_offsets`, and
+//! `transactions` has that of transactions.
 
 mod append;
+mod errands;
 mod high_watermark;
 mod load;
 mod mailbox;
+mod markers;
 mod memory;
 mod shard_task;
 mod shards;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,6 +19,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use base::ErrorCode;
 /// The topic that groups are kept in.
 pub use base::topic_name::OFFSETS as OFFSETS_TOPIC;
+/// The topic that transactional ids are kept in.
+pub use base::topic_name::TRANSACTIONS as TRANSACTIONS_TOPIC;
 use config::Config;
 use coordinator::{
     Booking, CommittedPosition, GroupReply, GroupRequest, GroupShard, ListFilter, ListedGroup,
@@ -24,9 +30,13 @@ use metadata::Image;
 use process::shutdown::Shutdown;
 use storage::partition::Outbox;
 
+use errands::NoErrands;
 use mailbox::Mailbox;
 use memory::MemberMemory;
 use shards::Shards;
+
+pub use markers::{LeaderMarkers, Outside, PartitionWritten};
+pub use transactions::TransactionCoordinator;
 
 /// Between attempts to create the topic, which fail while there are fewer brokers than replicas.
 const CREATE_TOPIC_PAUSE_MS: i64 = 1000;
@@ -39,7 +49,7 @@ pub struct GroupCoordinator {
 
 struct Inner {
     shards: Shards<GroupShard>,
-    create_not_before_ms: AtomicI64,
+    creation: Creation,
     /// Of the members of all shards.
     memory: MemberMemory,
 }
@@ -48,8 +58,8 @@ impl GroupCoordinator {
     /// To be called within the runtime that the shards' tasks shall run on.
     pub fn new(config: &Config, outbox: Arc<Outbox>) -> GroupCoordinator {
         let inner = Inner {
-            shards: Shards::new(group_config(config), outbox),
-            create_not_before_ms: AtomicI64::new(0),
+            shards: Shards::new(group_config(config), outbox, Arc::new(NoErrands)),
+            creation: Creation::default(),
             memory: MemberMemory::new(config.group.memory_bytes),
         };
         GroupCoordinator { inner: Arc::new(inner) }
@@ -143,20 +153,40 @@ impl GroupCoordinator {
     /// Whether the caller shall create `__consumer_offsets` now: one of many who miss it, and not
     /// again before a while.
     pub fn may_create_topic(&self, now_ms: i64) -> bool {
-        let not_before = &self.inner.create_not_before_ms;
-        let not_before_ms = not_before.load(Ordering::Relaxed);
+        self.inner.creation.may_begin(now_ms)
+    }
+}
+
+/// Attempts to create a coordinator's topic: one at a time.
+#[derive(Default)]
+struct Creation {
+    not_before_ms: AtomicI64,
+}
+
+impl Creation {
+    fn may_begin(&self, now_ms: i64) -> bool {
+        let not_before_ms = self.not_before_ms.load(Ordering::Relaxed);
         let next_ms = now_ms + CREATE_TOPIC_PAUSE_MS;
         let order = Ordering::Relaxed;
         now_ms >= not_before_ms
-            && not_before.compare_exchange(not_before_ms, next_ms, order, order).is_ok()
+            && self.not_before_ms.compare_exchange(not_before_ms, next_ms, order, order).is_ok()
     }
+}
+
+/// The partition of a coordinator's topic that an id belongs to; none before the topic exists.
+fn partition_in(image: &Image, topic: &str, id: &str) -> Option<i32> {
+    let count = i32::try_from(image.topic(topic)?.partitions.len()).ok()?;
+    (count > 0).then(|| coordinator::partition_for(id, count))
 }
 
 /// The partition of `__consumer_offsets` that a group belongs to; none before the topic exists.
 pub fn partition_of(image: &Image, group: &str) -> Option<i32> {
-    let topic = image.topic(OFFSETS_TOPIC)?;
-    let count = i32::try_from(topic.partitions.len()).ok()?;
-    (count > 0).then(|| coordinator::partition_for(group, count))
+    partition_in(image, OFFSETS_TOPIC, group)
+}
+
+/// The partition of `__transaction_state` that a transactional id belongs to.
+pub fn transaction_partition_of(image: &Image, id: &str) -> Option<i32> {
+    partition_in(image, TRANSACTIONS_TOPIC, id)
 }
 
 fn group_config(config: &Config) -> coordinator::GroupConfig {

@@ -66,6 +66,11 @@ impl<S: Shard> Mailbox<S> {
         answered.await.ok()
     }
 
+    /// Whether the task has ended: another one may have its partition.
+    pub(super) fn is_closed(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// Does not block.
     pub(super) fn topics_deleted(&self, topics: Topics) {
         self.deletions.post(topics);

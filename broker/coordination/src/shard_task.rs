@@ -12,9 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::append::{self, Content};
+use super::errands::{Errands, Giver};
 use super::high_watermark::HighWatermark;
 use super::load::load;
-use super::mailbox::{Command, Deletions};
+use super::mailbox::{Command, Deletions, Mailbox};
 use process::clock;
 use storage::partition::Partition;
 
@@ -30,6 +31,9 @@ pub(super) struct ShardTask<S: Shard> {
     pub(super) config: S::Config,
     pub(super) is_loaded: Arc<AtomicBool>,
     pub(super) deletions: Arc<Deletions>,
+    /// The way to this task, for those who do its errands.
+    pub(super) mailbox: Mailbox<S>,
+    pub(super) errands: Arc<dyn Errands<S>>,
 }
 
 impl<S: Shard> ShardTask<S> {
@@ -51,6 +55,8 @@ impl<S: Shard> ShardTask<S> {
             epoch: self.epoch,
             shard,
             deletions: self.deletions,
+            mailbox: self.mailbox,
+            errands: self.errands,
             tickets: HashMap::new(),
             next_ticket: 0,
             appended: VecDeque::new(),
@@ -104,6 +110,8 @@ struct Running<S: Shard> {
     epoch: LeaderEpoch,
     shard: S,
     deletions: Arc<Deletions>,
+    mailbox: Mailbox<S>,
+    errands: Arc<dyn Errands<S>>,
     high_watermark: HighWatermark,
     /// Requests without a reply yet; bounded by the requests that connections may have in flight.
     tickets: HashMap<Ticket, oneshot::Sender<S::Reply>>,
@@ -114,7 +122,12 @@ struct Running<S: Shard> {
 
 impl<S: Shard> Running<S> {
     fn start(&mut self) {
-        self.shard.start(clock::monotonic_ms());
+        let now_ms = clock::monotonic_ms();
+        self.shard.set_offsets_of_time(clock::wall_ms() - now_ms, clock::expiry_ms() - now_ms);
+        let mut effects = Vec::new();
+        self.shard.start(now_ms, &mut effects);
+        self.perform(effects);
+        self.note_committed();
     }
 
     async fn serve(
@@ -179,6 +192,10 @@ impl<S: Shard> Running<S> {
                 match effect {
                     ShardEffect::Reply { ticket, reply } => self.reply(ticket, reply),
                     ShardEffect::Append { id, records } => appends.push((id, records)),
+                    ShardEffect::Errand(errand) => {
+                        let mailbox = self.mailbox.clone();
+                        self.errands.take(Giver { epoch: self.epoch, mailbox }, errand);
+                    }
                 }
             }
             self.append(&appends, &mut effects);
@@ -268,3 +285,7 @@ fn until(at_ms: i64, now_ms: i64) -> Duration {
 #[cfg(test)]
 #[path = "shard_task_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "shard_task_txn_tests.rs"]
+mod txn_tests;

@@ -18,6 +18,8 @@ fn running(rig: &Rig, epoch: LeaderEpoch) -> Running<GroupShard> {
         epoch,
         shard: GroupShard::new(GroupConfig::kafka_defaults()),
         deletions: Arc::default(),
+        mailbox: Mailbox::new().0,
+        errands: Arc::new(crate::errands::NoErrands),
         tickets: HashMap::new(),
         next_ticket: 0,
         appended: VecDeque::new(),

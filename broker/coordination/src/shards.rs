@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use base::{ErrorCode, LeaderEpoch, TopicId, TopicPartition};
+use base::{ErrorCode, LeaderEpoch, TopicId};
 use coordinator::Shard;
 use parking_lot::{Mutex, RwLock};
 use storage::partition::{CoordinatorPost, Outbox, Partition};
@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::errands::Errands;
 use crate::mailbox::{Mailbox, Topics};
 use crate::shard_task::ShardTask;
 
@@ -29,6 +30,7 @@ pub(crate) struct Shards<S: Shard> {
     /// Where partitions post.
     outbox: Arc<Outbox>,
     config: S::Config,
+    errands: Arc<dyn Errands<S>>,
     shards: RwLock<BTreeMap<i32, Reach<S>>>,
     /// None once the coordinator is closed.
     tasks: Mutex<Option<JoinSet<()>>>,
@@ -44,11 +46,16 @@ struct Reach<S: Shard> {
 
 impl<S: Shard> Shards<S> {
     /// To be called within the runtime that the shards' tasks shall run on.
-    pub(crate) fn new(config: S::Config, outbox: Arc<Outbox>) -> Shards<S> {
+    pub(crate) fn new(
+        config: S::Config,
+        outbox: Arc<Outbox>,
+        errands: Arc<dyn Errands<S>>,
+    ) -> Shards<S> {
         Shards {
             runtime: Handle::current(),
             outbox,
             config,
+            errands,
             shards: RwLock::default(),
             tasks: Mutex::new(Some(JoinSet::new())),
         }
@@ -58,22 +65,18 @@ impl<S: Shard> Shards<S> {
     pub(crate) async fn carry_out(&self) {
         loop {
             self.carry_out_posts();
-            self.outbox.coordinators.posted().await;
+            self.outbox.coordinators.posted(S::TOPIC).await;
         }
     }
 
     /// Also before anything is asked of a shard: who was told of a new leader finds it leading, and
     /// nothing that is asked for a new topic is among what an old one of its name loses.
     fn carry_out_posts(&self) {
-        self.outbox.coordinators.carry_out(|post| match post {
-            CoordinatorPost::Leads { partition, epoch } if is_of::<S>(&partition.id) => {
-                self.leadership_taken(&partition, epoch);
-            }
-            CoordinatorPost::LeadsNoMore(id) if is_of::<S>(&id) => {
+        self.outbox.coordinators.carry_out(S::TOPIC, |post| match post {
+            CoordinatorPost::Leads { partition, epoch } => self.leadership_taken(&partition, epoch),
+            CoordinatorPost::LeadsNoMore(id) => {
                 self.shards.write().remove(&id.partition);
             }
-            // Of the topics of other coordinators.
-            CoordinatorPost::Leads { .. } | CoordinatorPost::LeadsNoMore(_) => {}
             CoordinatorPost::TopicsDeleted(topics) => self.topics_deleted(topics),
         });
     }
@@ -97,6 +100,8 @@ impl<S: Shard> Shards<S> {
             config: self.config.clone(),
             is_loaded: is_loaded.clone(),
             deletions,
+            mailbox: mailbox.clone(),
+            errands: self.errands.clone(),
         };
         tasks.spawn_on(task.run(commands, stopped), &self.runtime);
         shards.insert(index, Reach { epoch, mailbox, is_loaded, _alive: alive });
@@ -140,8 +145,4 @@ impl<S: Shard> Shards<S> {
         let reach = |r: &Reach<S>| (r.is_loaded.load(Ordering::Acquire), r.mailbox.clone());
         shards.values().map(reach).collect()
     }
-}
-
-fn is_of<S: Shard>(id: &TopicPartition) -> bool {
-    &*id.topic == S::TOPIC
 }

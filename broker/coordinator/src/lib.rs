@@ -1,5 +1,5 @@
-//! The group coordinator's core: the state of one partition of `__consumer_offsets` as a pure state
-//! machine, and the records that it is rebuilt from.
+//! The coordinators' cores: the state of one partition of `__consumer_offsets`, or in [`txn`] of
+//! `__transaction_state`, as a pure state machine, and the records that it is rebuilt from.
 //!
 //! Entry points: [`Shard::handle`] takes a request, [`Shard::tick`] the time,
 //! [`Shard::committed`] and [`Shard::append_failed`] the fate of what was appended, and
@@ -19,6 +19,7 @@ mod request;
 mod seam;
 mod shard;
 mod timers;
+pub mod txn;
 
 pub use append_id::AppendId;
 pub use booking::Booking;

@@ -1,6 +1,7 @@
 //! Requests, replies and effects of the coordinator. They are Kafka's requests without their
 //! versions: what a version cannot say arrives here as the default that Kafka gives it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use base::{ErrorCode, Offset, TopicId, TopicPartition};
@@ -10,7 +11,7 @@ use crate::classic::state::GroupState;
 use crate::{Booking, GroupId, GroupRecord, MemberId, Transaction, TransactionEnd};
 
 /// What the driver of a [`crate::GroupShard`] must do.
-pub type Effect = crate::seam::Effect<GroupReply, GroupRecord>;
+pub type Effect = crate::seam::Effect<GroupReply, GroupRecord, Infallible>;
 
 /// Where a group stands in a partition; what consumer lag is computed from.
 #[derive(Clone, PartialEq, Eq, Debug)]

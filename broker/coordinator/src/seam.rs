@@ -41,16 +41,19 @@ pub struct Ticket(pub u64);
 
 /// What the driver must do, in this order.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Effect<Reply, Record> {
+pub enum Effect<Reply, Record, Errand> {
     /// Answer the request of this ticket.
     Reply { ticket: Ticket, reply: Reply },
     /// Append the records, all of them in one batch, then report [`Shard::append_failed`] at once
     /// or [`Shard::committed`] later.
     Append { id: AppendId, records: Vec<Record> },
+    /// Have this done elsewhere. What comes of it, if anything, comes back as a request, as long
+    /// as the shard is here: whoever loads it anew asks again for what is not done.
+    Errand(Errand),
 }
 
 /// Effects of a shard's kind.
-pub type EffectOf<S> = Effect<<S as Shard>::Reply, <S as Shard>::Record>;
+pub type EffectOf<S> = Effect<<S as Shard>::Reply, <S as Shard>::Record, <S as Shard>::Errand>;
 
 /// The state of a coordinator in one partition. Times are milliseconds of the driver's monotonic
 /// clock.
@@ -61,6 +64,8 @@ pub trait Shard: Sized + Send + 'static {
     type Request: Send + 'static;
     type Reply: Send + 'static;
     type Record: Send + 'static;
+    /// What the shard has others do, `Infallible` if it has nobody do anything.
+    type Errand: Send + 'static;
 
     fn new(config: Self::Config) -> Self;
 
@@ -94,8 +99,8 @@ pub trait Shard: Sized + Send + 'static {
     /// As [`Shard::load`], of the marker that ends a transaction.
     fn load_end(&mut self, _producer_id: ProducerId, _is_committed: bool) {}
 
-    /// The log is replayed and committed: timers begin.
-    fn start(&mut self, now_ms: i64);
+    /// The log is replayed and committed: timers begin, and what was under way goes on.
+    fn start(&mut self, now_ms: i64, effects: &mut Vec<EffectOf<Self>>);
 
     /// What is to be added to the time of all other calls for wall time, and for wall time as far
     /// as things may expire by it.

@@ -15,6 +15,7 @@
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use base::{ErrorCode, ProducerId, TopicId, topic_name};
@@ -63,6 +64,7 @@ impl Shard for GroupShard {
     type Request = GroupRequest;
     type Reply = GroupReply;
     type Record = GroupRecord;
+    type Errand = Infallible;
 
     fn new(config: GroupConfig) -> GroupShard {
         GroupShard {
@@ -119,15 +121,13 @@ impl Shard for GroupShard {
         self.expiry_offset_ms = expiry_ms;
     }
 
-    fn start(&mut self, now_ms: i64) {
-        let mut effects = Vec::new();
-        let mut cx = cx!(self, now_ms, &mut effects);
+    fn start(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
+        let mut cx = cx!(self, now_ms, effects);
         for group in self.groups.values_mut() {
             if let Some(classic) = group.classic() {
                 classic.restart_all_sessions(&mut cx);
             }
         }
-        debug_assert!(effects.is_empty(), "sessions only set timers");
         self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
     }
 

@@ -39,7 +39,7 @@ fn a_group_is_written_down_with_its_first_join() {
     let a = Client { requires_known_id: true, ..Client::new("a") };
     w.send(a.join());
     let mut shard = w.replayed();
-    shard.start(0);
+    shard.start(0, &mut Vec::new());
     let described = GroupRequest::Describe(a.join().group().unwrap().clone());
     let mut effects = Vec::new();
     shard.handle(0, Ticket(77), described, &mut effects);

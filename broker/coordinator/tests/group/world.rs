@@ -33,7 +33,7 @@ impl World {
 
     pub fn with(config: GroupConfig) -> World {
         let mut shard = GroupShard::new(config.clone());
-        shard.start(1_000);
+        shard.start(1_000, &mut Vec::new());
         World {
             shard,
             config,
@@ -126,7 +126,7 @@ impl World {
             }
         }
         self.last_append = AppendId::default();
-        self.shard.start(self.now_ms);
+        self.shard.start(self.now_ms, &mut Vec::new());
     }
 
     /// A shard that was loaded from the log, through Kafka's bytes.

@@ -122,11 +122,11 @@ impl World {
         let high_watermark = replica.core.high_watermark();
         let Some(shard) = replica.shard.as_mut() else { return };
         shard.look_due = false;
+        let mut effects = Vec::new();
         if !shard.serving && high_watermark >= shard.load_end {
             shard.serving = true;
-            shard.core.start(now);
+            shard.core.start(now, &mut effects);
         }
-        let mut effects = Vec::new();
         while let Some(&(required, id)) = shard.appends.front() {
             if required > high_watermark {
                 break;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use base::{LeaderEpoch, TopicId, TopicPartition};
+use base::{LeaderEpoch, TopicId, TopicPartition, topic_name};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -32,9 +32,16 @@ impl CoordinatorPost {
     }
 }
 
-/// What was posted and not carried out yet. Of each partition only the newest post is kept.
+/// What was posted and not carried out yet, apart for each coordinator.
 #[derive(Debug, Default)]
 pub struct CoordinatorPosts {
+    groups: Posts,
+    transactions: Posts,
+}
+
+/// Posts for one coordinator. Of each partition only the newest is kept.
+#[derive(Debug, Default)]
+struct Posts {
     posts: Mutex<Vec<CoordinatorPost>>,
     /// Cleared only once all of them are carried out.
     are_pending: AtomicBool,
@@ -42,7 +49,49 @@ pub struct CoordinatorPosts {
 }
 
 impl CoordinatorPosts {
+    /// To the coordinator of the partition's topic; the deletion of topics to all of them.
     pub(super) fn post(&self, post: CoordinatorPost) {
+        match post.partition().map(|id| &*id.topic) {
+            Some(topic) => {
+                if let Some(posts) = self.of(topic) {
+                    posts.post(post);
+                }
+            }
+            None => {
+                self.groups.post(post.clone());
+                self.transactions.post(post);
+            }
+        }
+    }
+
+    /// None for a topic whose coordinator is not built.
+    fn of(&self, topic: &str) -> Option<&Posts> {
+        match topic {
+            topic_name::OFFSETS => Some(&self.groups),
+            topic_name::TRANSACTIONS => Some(&self.transactions),
+            _ => None,
+        }
+    }
+
+    /// Carries out what was posted for the coordinator of the topic before this call, in order.
+    /// `act` must neither block nor take a partition's lock: partitions post under theirs.
+    pub fn carry_out(&self, topic: &str, act: impl FnMut(CoordinatorPost)) {
+        if let Some(posts) = self.of(topic) {
+            posts.carry_out(act);
+        }
+    }
+
+    /// Resolves after a post for the coordinator of the topic.
+    pub async fn posted(&self, topic: &str) {
+        match self.of(topic) {
+            Some(posts) => posts.posted.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Posts {
+    fn post(&self, post: CoordinatorPost) {
         let mut posts = self.posts.lock();
         if let Some(partition) = post.partition() {
             posts.retain(|earlier| earlier.partition() != Some(partition));
@@ -53,9 +102,7 @@ impl CoordinatorPosts {
         self.posted.notify_one();
     }
 
-    /// Carries out what was posted before this call, in order. `act` must neither block nor take a
-    /// partition's lock: partitions post under theirs.
-    pub fn carry_out(&self, mut act: impl FnMut(CoordinatorPost)) {
+    fn carry_out(&self, mut act: impl FnMut(CoordinatorPost)) {
         if !self.are_pending.load(Ordering::Acquire) {
             return;
         }
@@ -63,10 +110,5 @@ impl CoordinatorPosts {
         let mut posts = self.posts.lock();
         posts.drain(..).for_each(&mut act);
         self.are_pending.store(false, Ordering::Release);
-    }
-
-    /// Resolves after a post.
-    pub async fn posted(&self) {
-        self.posted.notified().await;
     }
 }

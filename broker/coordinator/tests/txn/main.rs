@@ -1,0 +1,9 @@
+//! Tests of the transaction coordinator's core, through its public face only.
+#![allow(clippy::unwrap_used)]
+
+mod ends;
+mod failover;
+mod producers;
+mod random;
+mod timeouts;
+mod world;
