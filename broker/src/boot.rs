@@ -21,7 +21,7 @@ use control::controller_client::ControllerClient;
 use control::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
 use control::isr_task;
 use control::pod_config::PodConfig;
-use coordination::GroupCoordinator;
+use coordination::{GroupCoordinator, TransactionCoordinator};
 use metadata::Endpoint;
 use metadata::config::CORDONED_LOG_DIRS;
 use process::metrics::Metrics;
@@ -31,10 +31,12 @@ use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
 use server::api::fetch::FetchSessions;
 use server::net::{self, BoundListener, Budget, Places};
+use server::peer::requests::Peers;
 use server::peer::{Leaders, Verifier};
 use server::producer_ids::ProducerIds;
 use server::readiness::Startup;
 use server::suspects::{self, Suspects};
+use server::txn_outside::TxnOutside;
 use server::{Broker, http};
 use storage::log_dirs::{LogDirs, WatchedFs};
 use storage::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
@@ -281,6 +283,7 @@ fn build(
     };
     let outbox = Arc::new(Outbox::new(metrics.clone()));
     let groups = GroupCoordinator::new(&config, outbox.clone());
+    let transactions = TransactionCoordinator::new(&config, outbox.clone());
     let partitions = Partitions::new(config.clone(), logs, outbox, loaded);
     let storage = Arc::new(Storage {
         id: config.broker_id,
@@ -296,10 +299,12 @@ fn build(
         shutdown,
         producer_ids: ProducerIds::new(storage.clone(), controller.clone()),
         verifier: Verifier::new(storage.clone(), guard.clone()),
+        peers: Peers::new(storage.clone(), guard.clone()),
         controller,
         quorum,
         storage,
         groups,
+        transactions,
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         suspects: Suspects::default(),
         places: Places::new(open_files::connections_max(), metrics.connections.clone()),
@@ -468,6 +473,9 @@ impl Running {
         let leaders = Arc::new(Leaders::new(storage.clone(), self.broker.guard.clone()));
         self.tasks.spawn(follower::run(storage, leaders));
         self.tasks.spawn(self.broker.groups.clone().run(self.broker.shutdown.clone()));
+        let outside = Arc::new(TxnOutside(self.broker.clone()));
+        let (storage, shutdown) = (self.broker.storage.clone(), self.broker.shutdown.clone());
+        self.tasks.spawn(self.broker.transactions.clone().run(storage, outside, shutdown));
         self.tasks.spawn(suspects::run(self.broker.clone()));
         for listener in clients {
             let broker = self.broker.clone();
@@ -524,6 +532,7 @@ impl Running {
             self.tasks.abort_all();
         }
         broker.groups.close().await;
+        broker.transactions.close().await;
         let threads = std::mem::take(&mut self.threads);
         let closing = broker.clone();
         let closed = tokio::task::spawn_blocking(move || {

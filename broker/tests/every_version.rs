@@ -48,6 +48,9 @@ impl Sweep {
         let more = [
             ("offsets.topic.num.partitions", "1"),
             ("offsets.topic.replication.factor", "1"),
+            ("transaction.state.log.num.partitions", "1"),
+            ("transaction.state.log.replication.factor", "1"),
+            ("transaction.state.log.min.isr", "1"),
             ("group.initial.rebalance.delay.ms", "0"),
             ("group.min.session.timeout.ms", "100"),
         ];
@@ -174,10 +177,37 @@ async fn records(sweep: &mut Sweep, id: base::TopicId) {
     let topic =
         e::OffsetForLeaderTopic { topic: TOPIC.into(), partitions: vec![asked(0), asked(9)] };
     sweep.sweep(&[OffsetForLeaderEpochRequest { topics: vec![topic], ..Default::default() }]).await;
+    transactions(sweep).await;
+}
+
+async fn transactions(sweep: &mut Sweep) {
+    use wire::messages::add_partitions_to_txn_request as a;
     let transactional =
         InitProducerIdRequest { transactional_id: Some("t".into()), ..Default::default() };
     let plain = InitProducerIdRequest { transactional_id: None, ..Default::default() };
     sweep.sweep(&[plain, transactional]).await;
+    let topic = |name: &str| a::AddPartitionsToTxnTopic { name: name.into(), partitions: vec![0] };
+    let topics = || vec![topic(TOPIC), topic(UNKNOWN)];
+    let one = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: "t".into(),
+        v3_and_below_topics: topics(),
+        ..Default::default()
+    };
+    let transaction = |verify_only| a::AddPartitionsToTxnTransaction {
+        transactional_id: "t".into(),
+        verify_only,
+        topics: topics(),
+        ..Default::default()
+    };
+    let transactions = vec![transaction(true), transaction(false)];
+    let some = AddPartitionsToTxnRequest { transactions, ..Default::default() };
+    sweep.sweep(&[one, some]).await;
+    let group_id = GROUP.into();
+    let offsets =
+        AddOffsetsToTxnRequest { transactional_id: "t".into(), group_id, ..Default::default() };
+    sweep.sweep(&[AddOffsetsToTxnRequest::default(), offsets]).await;
+    let end = EndTxnRequest { transactional_id: "t".into(), ..Default::default() };
+    sweep.sweep(&[EndTxnRequest::default(), end]).await;
 }
 
 async fn metadata(sweep: &mut Sweep) {

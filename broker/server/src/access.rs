@@ -26,6 +26,8 @@ pub fn right(api: ApiKey) -> Right {
         // passed on by another broker.
         Fetch | OffsetForLeaderEpoch | Produce | DescribeQuorum | AddRaftVoter
         | RemoveRaftVoter => Right::ClaimsChecked,
+        // From version 4 on it comes from leaders.
+        AddPartitionsToTxn => Right::ClaimsChecked,
         ApiVersions | Metadata | ListOffsets | SaslHandshake | SaslAuthenticate => Right::Anyone,
         OffsetCommit | OffsetFetch | FindCoordinator | JoinGroup | Heartbeat | LeaveGroup
         | SyncGroup | DescribeGroups | ListGroups | DeleteGroups | OffsetDelete => Right::Anyone,
@@ -44,8 +46,8 @@ pub fn right(api: ApiKey) -> Right {
         | UpdateFeatures => Right::Anyone,
         // As Kafka without an authorizer: administrators end a transaction that hangs.
         WriteTxnMarkers => Right::Anyone,
-        InitProducerId | AddPartitionsToTxn | AddOffsetsToTxn | EndTxn | TxnOffsetCommit
-        | DescribeProducers | DescribeTransactions | ListTransactions => Right::Anyone,
+        InitProducerId | AddOffsetsToTxn | EndTxn | TxnOffsetCommit | DescribeProducers
+        | DescribeTransactions | ListTransactions => Right::Anyone,
         DescribeAcls | CreateAcls | DeleteAcls => Right::Anyone,
         CreateDelegationToken
         | RenewDelegationToken

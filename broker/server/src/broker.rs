@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::BrokerId;
 use config::Config;
 use control::controller_client::ControllerClient;
-use coordination::GroupCoordinator;
+use coordination::{GroupCoordinator, TransactionCoordinator};
 use metadata::Image;
 use process::BlockingPool;
 use process::metrics::Metrics;
@@ -18,6 +18,7 @@ use crate::api::fetch::FetchSessions;
 use crate::net::{Budget, Places};
 use crate::peer::Verifier;
 use crate::peer::proof::Prover;
+use crate::peer::requests::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::suspects::Suspects;
 
@@ -35,9 +36,12 @@ pub struct Broker {
     /// The replicas on this broker.
     pub storage: Arc<Storage>,
     pub groups: GroupCoordinator,
+    pub transactions: TransactionCoordinator,
     pub producer_ids: ProducerIds,
     /// Asks coordinators of transactions.
     pub verifier: Verifier,
+    /// Connections to other brokers.
+    pub peers: Peers,
     pub fetch_sessions: FetchSessions,
     /// Of requests and replies.
     pub memory: Budget,

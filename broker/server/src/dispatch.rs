@@ -108,6 +108,9 @@ apis! {
         DeleteRecords DeleteRecordsRequest => delete_records,
         CreatePartitions CreatePartitionsRequest => create_partitions,
         InitProducerId InitProducerIdRequest => init_producer_id,
+        AddPartitionsToTxn AddPartitionsToTxnRequest => add_partitions_to_txn,
+        AddOffsetsToTxn AddOffsetsToTxnRequest => add_offsets_to_txn,
+        EndTxn EndTxnRequest => end_txn,
         OffsetForLeaderEpoch OffsetForLeaderEpochRequest => offset_for_leader_epoch,
         DescribeConfigs DescribeConfigsRequest => describe_configs,
         AlterConfigs AlterConfigsRequest => alter_configs,
@@ -144,9 +147,6 @@ apis! {
         WriteTxnMarkers WriteTxnMarkersRequest => write_txn_markers,
     }
     not served {
-        AddPartitionsToTxn,
-        AddOffsetsToTxn,
-        EndTxn,
         AlterReplicaLogDirs,
         AlterClientQuotas,
         AlterUserScramCredentials,

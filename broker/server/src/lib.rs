@@ -14,6 +14,7 @@ pub mod producer_ids;
 pub mod readiness;
 pub mod request;
 pub mod suspects;
+pub mod txn_outside;
 
 pub use broker::Broker;
 pub use request::RequestContext;

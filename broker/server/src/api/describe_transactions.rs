@@ -1,27 +1,59 @@
-//! DescribeTransactions (key 65): no transactional id exists, since transactions are not served
-//! yet.
+//! DescribeTransactions (key 65): transactional ids whose coordinator this broker is.
 
 use std::sync::Arc;
 
 use base::ErrorCode;
+use coordinator::txn::{DescribedTransaction, TxnReply, TxnRequest};
 use wire::Str;
-use wire::messages::describe_transactions_response::TransactionState;
+use wire::messages::describe_transactions_response::{TopicData, TransactionState};
 use wire::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
 
+use super::transactions::ask;
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
-    _: &Arc<Broker>,
+    broker: &Arc<Broker>,
     _: &RequestContext,
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
-    let unknown = |transactional_id: Str| TransactionState {
-        error_code: ErrorCode::TransactionalIdNotFound.code(),
+    let mut transaction_states = Vec::with_capacity(request.transactional_ids.len());
+    for id in request.transactional_ids {
+        let state = match describe(broker, &id).await {
+            Ok(described) => to_wire(id, described),
+            Err(error) => TransactionState {
+                error_code: error.code(),
+                transactional_id: id,
+                ..Default::default()
+            },
+        };
+        transaction_states.push(state);
+    }
+    DescribeTransactionsResponse { transaction_states, ..Default::default() }
+}
+
+async fn describe(broker: &Arc<Broker>, id: &Str) -> Result<DescribedTransaction, ErrorCode> {
+    if id.is_empty() {
+        return Err(ErrorCode::InvalidRequest);
+    }
+    match ask(broker, TxnRequest::Describe(id.to_arc())).await {
+        TxnReply::Describe(result) => result,
+        _ => Err(ErrorCode::UnknownServerError),
+    }
+}
+
+fn to_wire(transactional_id: Str, described: DescribedTransaction) -> TransactionState {
+    let topics = described.partitions.into_iter().map(|(topic, indexes)| TopicData {
+        topic: topic.into(),
+        partitions: indexes.into_iter().collect(),
+    });
+    TransactionState {
+        error_code: ErrorCode::None.code(),
         transactional_id,
-        ..Default::default()
-    };
-    DescribeTransactionsResponse {
-        transaction_states: request.transactional_ids.into_iter().map(unknown).collect(),
-        ..Default::default()
+        transaction_state: described.state.name().into(),
+        transaction_timeout_ms: described.timeout_ms,
+        transaction_start_time_ms: described.started_ms.unwrap_or(-1),
+        producer_id: described.producer.id,
+        producer_epoch: described.producer.epoch,
+        topics: topics.collect(),
     }
 }

@@ -1,5 +1,6 @@
 //! FindCoordinator (key 10): the broker that leads the partition of `__consumer_offsets` that a
-//! group belongs to. The topic is created by the first who asks.
+//! group belongs to, or of `__transaction_state` for a transactional id. The topic is created by
+//! the first who asks.
 
 use std::sync::Arc;
 
@@ -15,12 +16,42 @@ use super::forward::{await_topics, forward};
 use super::topology::leader_on;
 use crate::suspects::{Suspects, settled_image};
 use crate::{Broker, RequestContext};
-use coordination::{OFFSETS_TOPIC, partition_of};
+use coordination::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, partition_of, transaction_partition_of};
 use process::clock;
 
-/// `KeyType` of a request.
-const GROUP: i8 = 0;
-const TRANSACTION: i8 = 1;
+/// What a coordinator is looked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Group,
+    Transaction,
+}
+
+impl Kind {
+    /// By `KeyType` of a request.
+    fn of(key_type: i8) -> Option<Kind> {
+        match key_type {
+            0 => Some(Kind::Group),
+            1 => Some(Kind::Transaction),
+            _ => None,
+        }
+    }
+
+    fn topic(self) -> &'static str {
+        match self {
+            Kind::Group => OFFSETS_TOPIC,
+            Kind::Transaction => TRANSACTIONS_TOPIC,
+        }
+    }
+
+    /// The partition that an id belongs to.
+    fn partition<'a>(self, image: &'a Image, id: &str) -> Option<&'a Partition> {
+        let index = match self {
+            Kind::Group => partition_of(image, id)?,
+            Kind::Transaction => transaction_partition_of(image, id)?,
+        };
+        image.partition(self.topic(), index).map(|partition| &**partition)
+    }
+}
 
 /// First version that asks for several keys at once.
 const BATCHED: i16 = 4;
@@ -34,28 +65,20 @@ pub async fn handle(
         true => request.coordinator_keys,
         false => vec![request.key],
     };
-    let unserved = match request.key_type {
-        GROUP => None,
-        // Transactions are not served yet. This code ends initTransactions at once, with a reason,
-        // in every client; "not available" would have them ask until their own timeout.
-        TRANSACTION => {
-            Some((ErrorCode::TransactionalIdAuthorizationFailed, "transactions are not served yet"))
-        }
-        _ => Some((ErrorCode::InvalidRequest, "the key type is not served")),
-    };
-    if unserved.is_none() {
-        ensure_offsets_topic(broker).await;
+    let kind = Kind::of(request.key_type);
+    if let Some(kind) = kind {
+        ensure_topic(broker, kind).await;
     }
     let suspects = &broker.suspects;
     let image = settled_image(broker, |image| {
-        let mut partitions = keys.iter().filter_map(|key| offsets_partition(image, key));
+        let mut partitions = keys.iter().filter_map(|key| kind?.partition(image, key));
         let leads = |p: &Partition| p.leader.is_some_and(|id| suspects.is_suspect(image, id));
         partitions.any(leads)
     })
     .await;
-    let answer = |key: Str| match unserved {
-        Some((error, message)) => no_coordinator(key, error, message),
-        None => find(&image, suspects, cx, key),
+    let answer = |key: Str| match kind {
+        Some(kind) => find(&image, suspects, cx, kind, key),
+        None => no_coordinator(key, ErrorCode::InvalidRequest, "the key type is not served"),
     };
     let coordinators: Vec<Coordinator> = keys.into_iter().map(answer).collect();
     match cx.version >= BATCHED {
@@ -64,13 +87,15 @@ pub async fn handle(
     }
 }
 
-/// The partition that the group belongs to.
-fn offsets_partition<'a>(image: &'a Image, group: &str) -> Option<&'a Partition> {
-    image.partition(OFFSETS_TOPIC, partition_of(image, group)?).map(|partition| &**partition)
-}
-
-fn find(image: &Image, suspects: &Suspects, cx: &RequestContext, key: Str) -> Coordinator {
-    let leader = offsets_partition(image, &key)
+fn find(
+    image: &Image,
+    suspects: &Suspects,
+    cx: &RequestContext,
+    kind: Kind,
+    key: Str,
+) -> Coordinator {
+    let leader = kind
+        .partition(image, &key)
         .and_then(|partition| leader_on(image, suspects, partition, &cx.listener).ok());
     let endpoint = leader
         .and_then(|id| image.broker(id))
@@ -116,34 +141,49 @@ fn alone(coordinators: Vec<Coordinator>) -> FindCoordinatorResponse {
     }
 }
 
-/// Has the topic of the offsets created where it is missing, by one of many who miss it.
-pub(super) async fn ensure_offsets_topic(broker: &Arc<Broker>) {
-    if broker.image().topic(OFFSETS_TOPIC).is_some() {
+/// Has the topic of a coordinator created where it is missing, by one of many who miss it.
+pub(super) async fn ensure_topic(broker: &Arc<Broker>, kind: Kind) {
+    if broker.image().topic(kind.topic()).is_some() {
         return;
     }
-    if broker.groups.may_create_topic(clock::monotonic_ms()) {
-        create_offsets_topic(broker).await;
+    let now_ms = clock::monotonic_ms();
+    let may_create = match kind {
+        Kind::Group => broker.groups.may_create_topic(now_ms),
+        Kind::Transaction => broker.transactions.may_create_topic(now_ms),
+    };
+    if may_create {
+        create(broker, new_topic(broker, kind)).await;
     }
-    await_topics(broker, &[OFFSETS_TOPIC.into()]).await;
+    await_topics(broker, &[kind.topic().into()]).await;
 }
 
-/// Asks for the topic, compacted so that the last word on every group stays. Whether it worked is
-/// seen in the image; a client that is told "not available" asks again.
-async fn create_offsets_topic(broker: &Arc<Broker>) {
-    let config = &broker.config.offsets;
-    let segment_bytes = config.segment_bytes.to_string();
+/// Compacted, so that the last word on every id stays.
+fn new_topic(broker: &Broker, kind: Kind) -> CreateTopic {
+    let (offsets, transactions) = (&broker.config.offsets, &broker.config.transactions);
     let setting = |name: &str, value: &str| (Arc::from(name), Some(Arc::from(value)));
-    let topic = CreateTopic {
-        name: OFFSETS_TOPIC.into(),
-        partitions: config.num_partitions,
-        replication_factor: config.replication_factor,
-        assignments: Vec::new(),
-        configs: vec![
-            setting("cleanup.policy", "compact"),
-            setting("compression.type", "producer"),
-            setting("segment.bytes", &segment_bytes),
-        ],
+    let mut configs = vec![setting("cleanup.policy", "compact")];
+    let (partitions, replication_factor) = match kind {
+        Kind::Group => {
+            configs.push(setting("compression.type", "producer"));
+            configs.push(setting("segment.bytes", &offsets.segment_bytes.to_string()));
+            (offsets.num_partitions, offsets.replication_factor)
+        }
+        Kind::Transaction => {
+            configs.push(setting("compression.type", "uncompressed"));
+            configs.push(setting("segment.bytes", &transactions.segment_bytes.to_string()));
+            configs.push(setting("min.insync.replicas", &transactions.min_isr.to_string()));
+            configs.push(setting("unclean.leader.election.enable", "false"));
+            (transactions.num_partitions, transactions.replication_factor)
+        }
     };
+    let name = kind.topic().into();
+    CreateTopic { name, partitions, replication_factor, assignments: Vec::new(), configs }
+}
+
+/// Asks for the topic. Whether it worked is seen in the image; a client that is told "not
+/// available" asks again.
+async fn create(broker: &Arc<Broker>, topic: CreateTopic) {
+    let name = topic.name.clone();
     let request = CreateTopicsRequest { topics: vec![topic], validate_only: false };
     let take = |response| match response {
         ControllerResponse::CreateTopics(results) => results.into_iter().next(),
@@ -155,6 +195,6 @@ async fn create_offsets_topic(broker: &Arc<Broker>) {
     };
     // Another broker may have been asked at the same time.
     if let Some(error) = error.filter(|e| e.code != ErrorCode::TopicAlreadyExists) {
-        tracing::warn!(%error, "create {OFFSETS_TOPIC}");
+        tracing::warn!(%error, "create {name}");
     }
 }

@@ -14,7 +14,7 @@ use wire::messages::metadata_response::{
 };
 use wire::messages::{MetadataRequest, MetadataResponse};
 
-use super::find_coordinator::ensure_offsets_topic;
+use super::find_coordinator::{Kind, ensure_topic};
 use super::forward::{await_topics, forward, ids};
 use super::topology::{
     CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for,
@@ -22,7 +22,7 @@ use super::topology::{
 };
 use crate::suspects::{Suspects, settled_image};
 use crate::{Broker, RequestContext};
-use coordination::OFFSETS_TOPIC;
+use coordination::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 
 /// Topics that one request may create by naming them.
 const AUTO_CREATED_MAX: usize = 100;
@@ -36,8 +36,11 @@ pub async fn handle(
     let may_create = cx.version < 4 || request.allow_auto_topic_creation;
     if may_create && broker.config.topic.auto_create {
         let wanted = request.topics.as_deref().unwrap_or_default();
-        if wanted.iter().any(|topic| topic.name.as_deref() == Some(OFFSETS_TOPIC)) {
-            ensure_offsets_topic(broker).await;
+        for (topic, kind) in [(OFFSETS_TOPIC, Kind::Group), (TRANSACTIONS_TOPIC, Kind::Transaction)]
+        {
+            if wanted.iter().any(|wanted| wanted.name.as_deref() == Some(topic)) {
+                ensure_topic(broker, kind).await;
+            }
         }
         create_missing(broker, wanted).await;
     }

@@ -1,5 +1,7 @@
 //! One file per API: the only place where versioned wire structs meet the broker's own types.
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod add_raft_voter;
 pub mod alter_configs;
 pub mod alter_partition_reassignments;
@@ -27,6 +29,7 @@ pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
+pub mod end_txn;
 pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
@@ -53,6 +56,7 @@ pub mod remove_raft_voter;
 pub mod renew_delegation_token;
 pub mod sync_group;
 mod topology;
+mod transactions;
 pub mod txn_offset_commit;
 pub mod unregister_broker;
 pub mod update_features;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerId, ErrorCode, TopicId};
-use client::{Connection, Options};
+use client::Options;
 use metadata::{ControllerError, Image};
 use quorum::MemberError;
 use tokio::time::{Instant, sleep};
 use wire::{Request, Str};
 
 use super::topology::active_controller;
-use crate::peer::proof;
 use crate::{Broker, RequestContext};
 
 /// Between two looks at who leads.
@@ -56,12 +55,9 @@ pub(super) async fn ask<R: Request>(
     version: i16,
     limit: Duration,
 ) -> Result<R::Response, ErrorCode> {
-    let listener = &broker.config.inter_broker_listener;
-    let image = broker.image();
-    let Some(endpoint) = image.broker(other).and_then(|b| b.listener(listener)) else {
+    let Ok(address) = broker.peers.address(other) else {
         return Err(ErrorCode::NotController);
     };
-    let address = format!("{}:{}", endpoint.host, endpoint.port);
     let options = Options {
         client_id: Str::from(PASSED_ON),
         connect_timeout: limit,
@@ -69,37 +65,13 @@ pub(super) async fn ask<R: Request>(
         ..Options::default()
     };
     let answer = async {
-        let connection = Connection::connect(&address, options).await?;
-        prove(broker, other, &connection).await?;
+        let connection = broker.peers.connect(other, &address, options).await?;
         anyhow::Ok(connection.call(request, version).await?)
     };
     answer.await.map_err(|error| {
         tracing::info!(%error, address, "ask the active controller");
         ErrorCode::BrokerNotAvailable
     })
-}
-
-/// That the request comes from a broker.
-async fn prove(
-    broker: &Arc<Broker>,
-    other: BrokerId,
-    connection: &Connection,
-) -> anyhow::Result<()> {
-    let Some(prover) = broker.prover(other) else { return Ok(()) };
-    if prover.may_be_unknown() {
-        let served = connection.negotiate().await?;
-        if !proof::is_served(&served) {
-            return Ok(());
-        }
-    }
-    let offered = connection.call(&prover.handshake(), proof::HANDSHAKE_VERSION).await?;
-    if !prover.is_offered(&offered)? {
-        return Ok(());
-    }
-    let version = proof::AUTHENTICATE_VERSION;
-    let challenge = connection.call(&prover.first(), version).await?;
-    let answer = connection.call(&prover.second(&challenge)?, version).await?;
-    Ok(prover.accepted(&answer)?)
 }
 
 /// A change of the voters, as the active controller makes it.

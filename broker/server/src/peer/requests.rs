@@ -1,0 +1,107 @@
+//! Requests to other brokers, over the listener for brokers: a connection to each for each kind of
+//! request, so that none waits behind one of another kind.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::BrokerId;
+use client::{Connection, Options};
+use parking_lot::Mutex;
+use quorum::secret::Guard;
+use storage::Storage;
+use wire::{ApiKey, Request, Str};
+
+use super::proof::{self, Prover};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The way to other brokers.
+pub struct Peers {
+    storage: Arc<Storage>,
+    guard: Guard,
+    /// Connections that are kept, with the address that each is to.
+    kept: Mutex<HashMap<(BrokerId, ApiKey), (String, Connection)>>,
+}
+
+impl Peers {
+    pub fn new(storage: Arc<Storage>, guard: Guard) -> Peers {
+        Peers { storage, guard, kept: Mutex::default() }
+    }
+
+    /// Asks a broker. The connection is made where none is kept, and dropped after an error.
+    pub async fn ask<R: Request>(
+        &self,
+        other: BrokerId,
+        request: &R,
+        version: i16,
+        limit: Duration,
+    ) -> anyhow::Result<R::Response> {
+        let address = self.address(other)?;
+        let key = (other, R::KEY);
+        let kept = self.kept.lock().get(&key).cloned();
+        let is_usable =
+            |to: &str, connection: &Connection| to == address && !connection.is_closed();
+        let connection = match kept.filter(|(to, connection)| is_usable(to, connection)) {
+            Some((_, connection)) => connection,
+            None => {
+                let options = Options {
+                    client_id: Str::from(format!("broker-{}", self.storage.id)),
+                    connect_timeout: limit.min(CONNECT_TIMEOUT),
+                    request_timeout: limit,
+                    ..Options::default()
+                };
+                let connection = self.connect(other, &address, options).await?;
+                self.kept.lock().insert(key, (address, connection.clone()));
+                connection
+            }
+        };
+        let answer = connection.call_within(request, version, limit).await;
+        if answer.is_err() {
+            self.kept.lock().remove(&key);
+        }
+        Ok(answer?)
+    }
+
+    /// Where a broker is reached by brokers.
+    pub fn address(&self, other: BrokerId) -> anyhow::Result<String> {
+        let image = self.storage.image();
+        let listener = &self.storage.config.inter_broker_listener;
+        match image.broker(other).and_then(|b| b.listener(listener)) {
+            Some(endpoint) => Ok(format!("{}:{}", endpoint.host, endpoint.port)),
+            None => anyhow::bail!("broker {other} has no listener {listener}"),
+        }
+    }
+
+    /// A new connection to another broker, which knows that this is one.
+    pub async fn connect(
+        &self,
+        other: BrokerId,
+        address: &str,
+        options: Options,
+    ) -> anyhow::Result<Connection> {
+        let connection = Connection::connect(address, options).await?;
+        let (cluster_id, own) = (self.storage.image().cluster_id().to_string(), self.storage.id);
+        if let Some(prover) = Prover::new(&self.guard, cluster_id, own, other) {
+            prove(&prover, &connection).await?;
+        }
+        Ok(connection)
+    }
+}
+
+async fn prove(prover: &Prover<'_>, connection: &Connection) -> anyhow::Result<()> {
+    if prover.may_be_unknown() {
+        let served = connection.negotiate().await?;
+        if !proof::is_served(&served) {
+            return Ok(());
+        }
+    }
+    let offered = connection.call(&prover.handshake(), proof::HANDSHAKE_VERSION).await?;
+    if !prover.is_offered(&offered)? {
+        return Ok(());
+    }
+    let version = proof::AUTHENTICATE_VERSION;
+    let challenge = connection.call(&prover.first(), version).await?;
+    let answer = connection.call(&prover.second(&challenge)?, version).await?;
+    Ok(prover.accepted(&answer)?)
+}
