@@ -3,40 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// transactions work, or it is said at once that they do not.
-func (c *cluster) transactions(ctx context.Context) error {
-	topic, err := c.topic(ctx, "transaction", 1)
-	if err != nil {
-		return err
-	}
-	client, err := c.client(kgo.TransactionalID(fresh("transaction")))
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	start := time.Now()
-	if err = client.BeginTransaction(); err == nil {
-		record := &kgo.Record{Topic: topic, Value: []byte("v")}
-		err = client.ProduceSync(ctx, record).FirstErr()
-	}
-	if err == nil {
-		return client.EndTransaction(ctx, kgo.TryCommit)
-	}
-	// The client tells the code in words only.
-	if !strings.Contains(err.Error(), kerr.TransactionalIDAuthorizationFailed.Message) {
-		return fmt.Errorf("an error that says nothing: %w", err)
-	}
-	took := time.Since(start)
-	return expect(took < 15*time.Second, "it took %v to say so", took)
-}
 
 // describedConfigs asks for all that there is to know of the configs of a topic and a broker.
 func (c *cluster) describedConfigs(ctx context.Context) error {

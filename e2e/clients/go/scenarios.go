@@ -45,7 +45,7 @@ func allScenarios() []scenario {
 		scenario{"admin-configs", (*cluster).adminConfigs},
 		scenario{"admin-cluster", (*cluster).adminCluster},
 		scenario{"admin-groups", (*cluster).adminGroups},
-		scenario{"absent-transactions", (*cluster).transactions},
+		scenario{"transaction-transform", (*cluster).transform},
 		scenario{"described-configs", (*cluster).describedConfigs},
 	)
 }

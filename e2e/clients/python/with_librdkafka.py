@@ -289,15 +289,42 @@ def admin_groups(bootstrap, replication):
     client.delete_consumer_groups([name])[name].result(10)
 
 
-def transactions(bootstrap, replication):
-    """They work, or it is said at once that they do not: not after the client's own timeout."""
-    config = {"bootstrap.servers": bootstrap, "transactional.id": fresh("rd-transaction")}
-    start = time.monotonic()
-    try:
-        Producer(config).init_transactions(30)
-    except KafkaException as error:
-        assert error.args[0].name() == "TRANSACTIONAL_ID_AUTHORIZATION_FAILED", error
-    assert time.monotonic() - start < 15, "it took too long to say so"
+def transform(bootstrap, replication):
+    """Consumes, and produces what it consumed in transactions; every second one is aborted and
+    done again. Each record comes out once."""
+    count = 40
+    source, out = filled(bootstrap, replication, count), topic(bootstrap, replication, "out", 2)
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "transactional.id": fresh("rd-transaction")}
+    )
+    producer.init_transactions(30)
+    client = consumer(bootstrap, isolation_level="read_committed")
+    client.assign([TopicPartition(source, 0, 0)])
+    done, commits = 0, False
+    while done < count:
+        records = client.consume(10, timeout=10)
+        assert records and not records[0].error(), f"nothing came after {done}"
+        producer.begin_transaction()
+        for message in records:
+            producer.produce(out, value=message.value(), partition=message.offset() % 2)
+        after = records[-1].offset() + 1
+        offsets = [TopicPartition(source, 0, after)]
+        producer.send_offsets_to_transaction(offsets, client.consumer_group_metadata(), 30)
+        if commits:
+            producer.commit_transaction(30)
+            done = after
+        else:
+            producer.flush(30)
+            producer.abort_transaction(30)
+            client.seek(TopicPartition(source, 0, done))
+        commits = not commits
+    assert client.committed([TopicPartition(source, 0)], timeout=10)[0].offset == count
+    client.close()
+    reader = consumer(bootstrap, isolation_level="read_committed")
+    reader.assign([TopicPartition(out, p, 0) for p in (0, 1)])
+    values = sorted(int(message.value()) for message in read(reader, count))
+    assert values == list(range(count)), values
+    reader.close()
 
 
 def consumer_protocol(bootstrap, replication):
@@ -350,7 +377,7 @@ SCENARIOS = {"codec-" + name: codec(name) for name in CODECS} | {
     "group-crash": crash,
     "admin": admin_calls,
     "admin-groups": admin_groups,
-    "absent-transactions": transactions,
+    "transaction-transform": transform,
     "absent-consumer-protocol": consumer_protocol,
 }
 

@@ -40,10 +40,8 @@ const CASES: &[(&str, Case)] = &[
 ];
 
 /// What Apache Kafka serves and Barnabas does not yet.
-const NOT_SERVED: &[(&str, Case)] = &[
-    ("transactions are refused at once", absent::no_transactions),
-    ("the consumer group protocol is refused at once", groups::no_consumer_protocol),
-];
+const NOT_SERVED: &[(&str, Case)] =
+    &[("the consumer group protocol is refused at once", groups::no_consumer_protocol)];
 
 #[test]
 fn the_edges_are_where_kafka_has_them() {

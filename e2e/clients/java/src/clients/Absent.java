@@ -15,7 +15,6 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.acl.AclBindingFilter;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.SecurityDisabledException;
-import org.apache.kafka.common.errors.TransactionalIdAuthorizationException;
 import org.apache.kafka.common.errors.UnsupportedByAuthenticationException;
 import org.apache.kafka.common.errors.UnsupportedVersionException;
 import org.apache.kafka.common.quota.ClientQuotaFilter;
@@ -43,7 +42,6 @@ final class Absent {
             equal(admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get().size(), 0,
                 "quotas");
             equal(admin.describeUserScramCredentials().all().get().size(), 0, "users");
-            equal(admin.listTransactions().all().get().size(), 0, "transactions");
             Throwable tokens =
                 failure(() -> admin.describeDelegationToken().delegationTokens().get());
             check(tokens instanceof UnsupportedByAuthenticationException, "tokens: " + tokens);
@@ -59,14 +57,6 @@ final class Absent {
                 var configs = admin.describeConfigs(List.of(resource)).all().get();
                 check(!configs.get(resource).entries().isEmpty(), "nothing of " + resource);
             }
-        }
-    }
-
-    static void transactions(Cluster cluster) throws Exception {
-        Map<String, Object> config = Map.of("transactional.id", Cluster.fresh("transaction"));
-        try (KafkaProducer<byte[], byte[]> producer = cluster.producer(config)) {
-            worksOrFailsSoon(producer::initTransactions,
-                TransactionalIdAuthorizationException.class);
         }
     }
 

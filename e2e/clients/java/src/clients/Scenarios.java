@@ -42,7 +42,8 @@ public final class Scenarios {
         all.put("admin-groups", Admins::groups);
         all.put("admin-offsets", Admins::offsets);
         all.put("absent-reads", Absent::reads);
-        all.put("absent-transactions", Absent::transactions);
+        all.put("transaction-transform", Transactions::transform);
+        all.put("transaction-fenced", Transactions::fenced);
         all.put("absent-consumer-protocol", Absent::consumerProtocol);
         return all;
     }
