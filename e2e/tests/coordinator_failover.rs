@@ -128,7 +128,7 @@ impl Producer {
             ..Default::default()
         });
         batch.append(1_700_000_000_000, None, Some(b"v"), &[]);
-        let records = Some(Bytes::from(batch.finish()).into());
+        let records = Some(Bytes::from(batch.finish()));
         let partition_data = vec![PartitionProduceData { index: partition, records }];
         let request = ProduceRequest {
             transactional_id: Some(self.transactional_id.as_str().into()),
@@ -212,7 +212,6 @@ fn stable_end(at: &mut Raw, partition: i32) -> Result<i64> {
                 partition_index: partition,
                 current_leader_epoch: -1,
                 timestamp: -1,
-                ..Default::default()
             }],
         }],
         ..Default::default()
@@ -225,7 +224,7 @@ fn stable_end(at: &mut Raw, partition: i32) -> Result<i64> {
 
 /// Producers of the aborted transactions that a consumer of committed records is told of.
 fn aborted(cluster: &Cluster, at: &mut Raw, partition: i32, from: i64) -> Result<Vec<i64>> {
-    let metadata = cluster.admin_without(0)?.metadata(&[TOPIC])?;
+    let metadata = cluster.admin()?.metadata(&[TOPIC])?;
     let topic_id = metadata.topics.first().context("no topic")?.topic_id;
     let request = FetchRequest {
         max_wait_ms: 100,
