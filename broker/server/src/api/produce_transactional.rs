@@ -3,6 +3,7 @@
 //! the transaction's coordinator (KIP-890).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base::{ErrorCode, topic_name};
 use commitlog::{VerificationGuard, VerificationStart};
@@ -11,7 +12,7 @@ use wire::messages::ProduceRequest;
 
 use crate::broker::Broker;
 use crate::peer::{Asked, Support};
-use storage::partition::ProduceError;
+use storage::partition::{Partition, ProduceError};
 
 /// First versions whose producers know TRANSACTION_ABORTABLE, and whose first batch adds its
 /// partition to the transaction.
@@ -25,7 +26,24 @@ pub(super) type Verified = BTreeMap<usize, Result<VerificationGuard, ProduceErro
 /// A question to the coordinator, and for which batches it is.
 pub(super) struct Asking {
     asked: Asked,
-    guards: Vec<(usize, VerificationGuard)>,
+    begun: Vec<Begun>,
+}
+
+/// The verification of one batch.
+struct Begun {
+    place: usize,
+    partition: Arc<Partition>,
+    start: VerificationStart,
+    guard: VerificationGuard,
+}
+
+impl Begun {
+    /// Something has ended it, or it goes on.
+    fn again(&mut self) {
+        if let Ok(Some(guard)) = self.partition.start_verification(self.start) {
+            self.guard = guard;
+        }
+    }
 }
 
 fn support(version: i16) -> Support {
@@ -63,7 +81,7 @@ pub(super) fn check(
         return Err(ErrorCode::InvalidProducerIdMapping);
     }
     let support = support(version);
-    let (mut partitions, mut guards) = (Vec::new(), Vec::new());
+    let (mut partitions, mut begun) = (Vec::new(), Vec::new());
     for (place, topic, index, header) in batches {
         let hosted = match version {
             13.. => broker.storage.partitions.find_by_id(topic.topic_id, *index),
@@ -81,19 +99,21 @@ pub(super) fn check(
             && let Ok(Some(guard)) = partition.start_verification(start)
         {
             partitions.push((partition.id.topic.clone(), *index));
-            guards.push((*place, guard));
+            begun.push(Begun { place: *place, partition, start, guard });
         }
     }
     let asked = Asked { transactional_id, producer_id, epoch, support, partitions };
-    Ok((!guards.is_empty()).then_some(Asking { asked, guards }))
+    Ok((!begun.is_empty()).then_some(Asking { asked, begun }))
 }
 
 impl Asking {
     pub(super) async fn ask(self, broker: &Broker) -> Verified {
-        let support = self.asked.support;
-        let codes = broker.verifier.ask(self.asked).await;
-        let answers = self.guards.into_iter().zip(codes);
-        let verified = answers.map(|((place, guard), code)| {
+        let Asking { asked, mut begun } = self;
+        let support = asked.support;
+        let begin_again = || begun.iter_mut().for_each(Begun::again);
+        let codes = broker.verifier.ask(asked, begin_again).await;
+        let answers = begun.into_iter().zip(codes);
+        let verified = answers.map(|(Begun { place, guard, .. }, code)| {
             let verified = match code {
                 ErrorCode::None => Ok(guard),
                 code => Err(refusal(code, support)),

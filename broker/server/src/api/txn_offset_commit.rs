@@ -92,7 +92,7 @@ async fn commit_verified(
         bumps_epoch: support == Support::Add,
     };
     let guard = partition.start_verification(start).map_err(|_| ErrorCode::NotCoordinator)?;
-    if let Some(guard) = guard {
+    if let Some(mut guard) = guard {
         let asked = Asked {
             transactional_id,
             producer_id: transaction.producer_id,
@@ -100,7 +100,12 @@ async fn commit_verified(
             support,
             partitions: vec![(OFFSETS_TOPIC.into(), index)],
         };
-        let codes = broker.verifier.ask(asked).await;
+        let begin_again = || {
+            if let Ok(Some(again)) = partition.start_verification(start) {
+                guard = again;
+            }
+        };
+        let codes = broker.verifier.ask(asked, begin_again).await;
         match codes.first() {
             Some(ErrorCode::None) => transaction.guard = Some(guard.number()),
             // Clients try that again without looking for the coordinator, in every version.

@@ -78,8 +78,10 @@ impl Verifier {
     }
 
     /// The coordinator's answer. The transaction before may just be ending, which is worth a moment
-    /// to producers that begin the next one by their first batch.
-    pub async fn ask(&self, asked: Asked) -> Answer {
+    /// to producers that begin the next one by their first batch. `begin_again` comes before each
+    /// further attempt: the markers of that transaction have ended the verification of the one
+    /// before.
+    pub async fn ask(&self, asked: Asked, mut begin_again: impl FnMut()) -> Answer {
         let config = &self.storage.config.log;
         let most = Duration::from_millis(config.transaction_retry_ms_max);
         let pause = Duration::from_millis(config.transaction_retry_ms);
@@ -91,6 +93,7 @@ impl Verifier {
                 return answer;
             }
             sleep(pause).await;
+            begin_again();
         }
     }
 
