@@ -62,9 +62,8 @@ impl Verifications {
             let (started_ms, lowest_sequence) = (now_ms, sequence);
             Verification { guard, started_ms, lowest_sequence, epoch, bumps_epoch }
         });
-        let is_next_epoch = verification.bumps_epoch && epoch > verification.epoch;
         let is_lower = epoch == verification.epoch && sequence < verification.lowest_sequence;
-        if is_next_epoch || is_lower {
+        if epoch > verification.epoch || is_lower {
             verification.epoch = epoch;
             verification.lowest_sequence = sequence;
         }
@@ -124,18 +123,21 @@ mod tests {
         let first = all.start(start(0, 5, false), 0);
         assert_eq!(all.start(start(0, 3, false), 1), first);
         assert_eq!(all.get(7).unwrap().lowest_sequence, 3);
-        assert_eq!(all.start(start(1, 0, false), 1), first);
-        assert_eq!(all.get(7).unwrap().lowest_sequence, 3, "another epoch's sequences");
+        assert_eq!(all.start(start(0, 9, false), 1), first);
+        assert_eq!(all.get(7).unwrap().lowest_sequence, 3);
         all.end(7);
         assert_ne!(all.start(start(0, 5, false), 2), first);
     }
 
     #[test]
-    fn a_new_epoch_of_the_second_version_begins_its_sequences() {
-        let mut all = Verifications::default();
-        all.start(start(0, 3, true), 0);
-        all.start(start(1, 6, true), 0);
-        assert_eq!(all.get(7).unwrap().lowest_sequence, 6);
+    fn a_new_epoch_begins_its_sequences() {
+        for bumps_epoch in [false, true] {
+            let mut all = Verifications::default();
+            all.start(start(0, 3, bumps_epoch), 0);
+            all.start(start(1, 6, bumps_epoch), 0);
+            all.start(start(0, 1, bumps_epoch), 0);
+            assert_eq!(all.get(7).unwrap().lowest_sequence, 6);
+        }
     }
 
     #[test]
