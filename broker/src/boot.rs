@@ -29,7 +29,6 @@ use process::shutdown::{Shutdown, Signals};
 use process::{BlockingPool, logging};
 use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
-use server::api::fetch::FetchSessions;
 use server::net::{self, BoundListener, Budget, Places};
 use server::peer::requests::Peers;
 use server::peer::{Leaders, Verifier};
@@ -38,6 +37,7 @@ use server::readiness::Startup;
 use server::suspects::{self, Suspects};
 use server::txn_outside::TxnOutside;
 use server::{Broker, http};
+use storage::fetch::FetchSessions;
 use storage::log_dirs::{LogDirs, WatchedFs};
 use storage::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
 use storage::{Storage, follower};
@@ -293,7 +293,7 @@ fn build(
         partitions: Arc::new(partitions),
         throttles: Arc::default(),
     });
-    let controller = ControllerClient::new(quorum.clone(), mailbox);
+    let controller = ControllerClient::new(Arc::new(quorum.clone()), mailbox);
     Ok(Arc::new(Broker {
         id: config.broker_id,
         shutdown,

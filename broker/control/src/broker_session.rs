@@ -11,11 +11,11 @@ use metadata::{
 };
 use quorum::Session;
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use crate::controller_client::ControllerClient;
 use crate::pod_config::{self, placed};
 use process::shutdown::Shutdown;
+use process::time::{now, sleep, sleep_until};
 use storage::partition::Partitions;
 
 /// Pause after a refusal, so that a misconfigured broker does not spin.
@@ -101,6 +101,7 @@ impl BrokerSession {
         let closing = shutdown.connections_closing();
         tokio::pin!(closing);
         tokio::select! {
+            biased;
             () = &mut closing => {}
             () = self.keep(&shutdown) => {}
         }
@@ -130,7 +131,7 @@ impl BrokerSession {
                 Err(error) if is_transient(error.code) => {}
                 Err(error) => tracing::warn!(%error, "register with the controller"),
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            sleep(RETRY_PAUSE).await;
         }
     }
 
@@ -179,7 +180,7 @@ impl BrokerSession {
             offline_news.mark_unchanged();
             let mut settled = false;
             // From beat to beat, not from answer to beat: what the answer waits for is no silence.
-            let sent_at = Instant::now();
+            let sent_at = now();
             match self.heartbeat(epoch, image_offset).await {
                 Ok(response) => {
                     let before = *self.standing.borrow();
@@ -203,12 +204,13 @@ impl BrokerSession {
             settled &= self.partitions.unreported_offline().is_empty();
             let interval = beat_interval(self.heartbeat_interval, self.silence_ms);
             tokio::select! {
-                () = tokio::time::sleep_until(sent_at + interval) => {}
+                biased;
+                () = shutdown.started(), if !self.want_shutdown => self.want_shutdown = true,
+                () = news(&mut self.presence) => moved = true,
                 _ = applied.changed(), if !settled => {}
                 _ = self.quorum_session.changed() => {}
                 () = news(&mut offline_news) => {}
-                () = news(&mut self.presence) => moved = true,
-                () = shutdown.started(), if !self.want_shutdown => self.want_shutdown = true,
+                () = sleep_until(sent_at + interval) => {}
             }
         }
     }

@@ -1,13 +1,15 @@
 //! Requests to the active controller: handed over in this process, or sent on the session with the
 //! broker that it is. Failover is hidden: the request is repeated until its time is up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::ErrorCode;
 use bytes::Bytes;
 use metadata::{ControllerError, ControllerRequest, ControllerResponse};
-use quorum::{CallError, Quorum};
-use tokio::time::{Instant, timeout, timeout_at};
+use process::time::{now, timeout, timeout_at};
+use quorum::{BoxFuture, CallError, Leadership, Quorum};
+use tokio::sync::watch;
 
 use crate::controller_task::ControllerMailbox;
 
@@ -16,10 +18,30 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause between attempts while nobody leads, unless the leadership changes sooner.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
+/// The way to an active controller that is another broker. It is the quorum's; simulations have
+/// another.
+pub trait Road: Send + Sync {
+    fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// Sends a request on this broker's session with the active controller.
+    fn call_leader(&self, payload: Bytes) -> BoxFuture<Result<Bytes, CallError>>;
+}
+
+impl Road for Quorum {
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        Quorum::leadership(self)
+    }
+
+    fn call_leader(&self, payload: Bytes) -> BoxFuture<Result<Bytes, CallError>> {
+        let quorum = self.clone();
+        Box::pin(async move { Quorum::call_leader(&quorum, payload).await })
+    }
+}
+
 /// Handle for asking the active controller.
 #[derive(Clone)]
 pub struct ControllerClient {
-    quorum: Quorum,
+    road: Arc<dyn Road>,
     mailbox: ControllerMailbox,
 }
 
@@ -29,8 +51,8 @@ enum Attempt {
 }
 
 impl ControllerClient {
-    pub fn new(quorum: Quorum, mailbox: ControllerMailbox) -> ControllerClient {
-        ControllerClient { quorum, mailbox }
+    pub fn new(road: Arc<dyn Road>, mailbox: ControllerMailbox) -> ControllerClient {
+        ControllerClient { road, mailbox }
     }
 
     /// Asks until there is an answer or the default time is up.
@@ -50,8 +72,8 @@ impl ControllerClient {
         limit: Duration,
     ) -> Result<ControllerResponse, ControllerError> {
         let payload = Bytes::from(metadata::encode_request(&request));
-        let deadline = Instant::now() + limit;
-        let mut leadership = self.quorum.leadership();
+        let deadline = now() + limit;
+        let mut leadership = self.road.leadership();
         loop {
             leadership.borrow_and_update();
             let attempt = timeout_at(deadline, self.attempt(&request, &payload)).await;
@@ -67,20 +89,20 @@ impl ControllerClient {
                 Err(_) => ErrorCode::RequestTimedOut,
             };
             let _ = timeout(RETRY_PAUSE, leadership.changed()).await;
-            if Instant::now() >= deadline {
+            if now() >= deadline {
                 return Err(ControllerError::new(last, "the active controller did not answer"));
             }
         }
     }
 
     async fn attempt(&self, request: &ControllerRequest, payload: &Bytes) -> Attempt {
-        if self.quorum.leadership().borrow().is_self {
+        if self.road.leadership().borrow().is_self {
             return match self.mailbox.request(None, request.clone()).await {
                 Some(response) => Attempt::Answered(response),
                 None => Attempt::Retry(ErrorCode::NotController),
             };
         }
-        match self.quorum.call_leader(payload.clone()).await {
+        match self.road.call_leader(payload.clone()).await {
             Ok(answer) => match metadata::decode_response(&answer) {
                 Ok(response) => Attempt::Answered(response),
                 Err(error) => {

@@ -23,7 +23,9 @@ use crate::entries::Entries;
 use config::Config;
 use process::clock;
 use process::metrics::Metrics;
+use process::random;
 use process::shutdown::Shutdown;
+use process::time::sleep;
 
 /// Requests waiting for the controller.
 const MAILBOX_MAX: usize = 1024;
@@ -130,8 +132,8 @@ impl Default for ControllerMailbox {
     }
 }
 
-/// What the task needs of the quorum; tests have another.
-trait MetadataLog: Send + Sync {
+/// What the task needs of the quorum; simulations have another.
+pub trait MetadataLog: Send + Sync {
     fn image(&self) -> Arc<Image>;
     /// Commits the records and waits until the image has them.
     fn propose(
@@ -182,14 +184,25 @@ impl ControllerTask {
         inbox: ControllerInbox,
         metrics: Arc<Metrics>,
     ) -> ControllerTask {
+        let leadership = quorum.leadership();
+        ControllerTask::over(config, Box::new(quorum), leadership, inbox, metrics)
+    }
+
+    pub fn over(
+        config: &Config,
+        log: Box<dyn MetadataLog>,
+        leadership: watch::Receiver<Leadership>,
+        inbox: ControllerInbox,
+        metrics: Arc<Metrics>,
+    ) -> ControllerTask {
         ControllerTask {
             id: config.broker_id,
             settings: settings(config),
-            leadership: quorum.leadership(),
-            log: Box::new(quorum),
+            leadership,
+            log,
             inbox,
             deferred: VecDeque::new(),
-            entropy: Entropy::from_seed(uuid::Uuid::new_v4().as_u128()),
+            entropy: Entropy::from_seed(random::bits()),
             metrics,
         }
     }
@@ -228,7 +241,7 @@ impl ControllerTask {
                     }
                     None => return,
                 },
-                () = tokio::time::sleep(pause) => {}
+                () = sleep(pause) => {}
             }
         }
     }

@@ -11,6 +11,7 @@ use metadata::{
 };
 use replica::{IsrAnswer, IsrProposal};
 
+use process::time::sleep;
 use storage::Storage;
 use storage::partition::Partition;
 
@@ -28,10 +29,12 @@ pub async fn run(storage: Arc<Storage>, controller: ControllerClient) {
     tokio::pin!(closing);
     loop {
         let proposals = tokio::select! {
+            biased;
             proposals = storage.partitions.outbox().isr_proposals.take() => proposals,
             () = &mut closing => return,
         };
         tokio::select! {
+            biased;
             () = propose(&storage, &controller, proposals) => {}
             () = &mut closing => return,
         }
@@ -89,7 +92,7 @@ async fn propose(storage: &Storage, controller: &ControllerClient, proposals: Pr
 }
 
 async fn retry_later(proposals: Proposals) {
-    tokio::time::sleep(RETRY_PAUSE).await;
+    sleep(RETRY_PAUSE).await;
     for (partition, proposal) in proposals {
         partition.isr_answer(IsrAnswer::Unknown { partition_epoch: proposal.partition_epoch });
     }

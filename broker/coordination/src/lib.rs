@@ -68,6 +68,7 @@ impl GroupCoordinator {
     /// Carries out what partitions post, until connections close.
     pub async fn run(self, shutdown: Shutdown) {
         tokio::select! {
+            biased;
             () = self.inner.shards.carry_out() => {}
             () = shutdown.connections_closing() => {}
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use base::{ErrorCode, LeaderEpoch, Offset};
 use coordinator::{AppendId, EffectOf, Shard, ShardEffect, Ticket};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
 
 use super::append::{self, Content};
 use super::errands::{Errands, Giver};
@@ -17,6 +16,8 @@ use super::high_watermark::HighWatermark;
 use super::load::load;
 use super::mailbox::{Command, Deletions, Mailbox};
 use process::clock;
+use process::task;
+use process::time::sleep;
 use storage::partition::Partition;
 
 /// Requests handled in one round, whose records share a batch.
@@ -84,20 +85,20 @@ impl<S: Shard> ShardTask<S> {
         let started = clock::monotonic_ms();
         loop {
             let (partition, config) = (self.partition.clone(), self.config.clone());
-            let loading = tokio::task::spawn_blocking(move || load::<S>(&partition, config));
+            let loading = task::blocking(move || load::<S>(&partition, config));
             match loading.await {
-                Ok(Ok((shard, end))) => {
+                Some(Ok((shard, end))) => {
                     let mut committed = HighWatermark::new(self.partition.clone(), self.epoch);
                     committed.reaches(end).await;
                     let ms = clock::monotonic_ms() - started;
                     tracing::debug!(partition = %self.partition.id, end, ms, "loaded a shard");
                     return shard;
                 }
-                Ok(Err(error)) => {
+                Some(Err(error)) => {
                     tracing::error!(partition = %self.partition.id, %error, "load a shard");
                 }
                 // Only at the end of the process.
-                Err(_) => {}
+                None => {}
             }
             sleep(LOAD_RETRY).await;
         }

@@ -13,10 +13,10 @@ use std::time::Duration;
 use base::{ErrorCode, LeaderEpoch, TopicId};
 use coordinator::Shard;
 use parking_lot::{Mutex, RwLock};
+use process::task::{Runtime, Tasks};
+use process::time::timeout;
 use storage::partition::{CoordinatorPost, Outbox, Partition};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use crate::errands::Errands;
 use crate::mailbox::{Mailbox, Topics};
@@ -26,14 +26,14 @@ use crate::shard_task::ShardTask;
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 pub(crate) struct Shards<S: Shard> {
-    runtime: Handle,
+    runtime: Runtime,
     /// Where partitions post.
     outbox: Arc<Outbox>,
     config: S::Config,
     errands: Arc<dyn Errands<S>>,
     shards: RwLock<BTreeMap<i32, Reach<S>>>,
     /// None once the coordinator is closed.
-    tasks: Mutex<Option<JoinSet<()>>>,
+    tasks: Mutex<Option<Tasks<()>>>,
 }
 
 /// How to reach a shard's task. Dropping it ends the task.
@@ -52,12 +52,12 @@ impl<S: Shard> Shards<S> {
         errands: Arc<dyn Errands<S>>,
     ) -> Shards<S> {
         Shards {
-            runtime: Handle::current(),
+            runtime: Runtime::current(),
             outbox,
             config,
             errands,
             shards: RwLock::default(),
-            tasks: Mutex::new(Some(JoinSet::new())),
+            tasks: Mutex::new(Some(Tasks::new())),
         }
     }
 
@@ -121,7 +121,7 @@ impl<S: Shard> Shards<S> {
         self.shards.write().clear();
         let Some(mut tasks) = tasks else { return };
         let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(CLOSE_MAX, ended).await.is_err() {
+        if timeout(CLOSE_MAX, ended).await.is_err() {
             tracing::warn!("shards of {} are still busy: their tasks are aborted", S::TOPIC);
             tasks.shutdown().await;
         }

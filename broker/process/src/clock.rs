@@ -7,8 +7,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 
+use crate::simulation;
+
 /// Milliseconds since the Unix epoch: record timestamps, commit times.
 pub fn wall_ms() -> i64 {
+    if let Some(simulation) = simulation::current() {
+        return simulation.now_ms();
+    }
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
 }
@@ -16,6 +21,9 @@ pub fn wall_ms() -> i64 {
 /// Milliseconds that never go back: lags, sessions, grace periods. Starts near wall time, so that
 /// logs of it can be read.
 pub fn monotonic_ms() -> i64 {
+    if let Some(simulation) = simulation::current() {
+        return simulation.now_ms();
+    }
     static START: OnceLock<(Instant, i64)> = OnceLock::new();
     let (start, wall) = START.get_or_init(|| (Instant::now(), wall_ms()));
     wall + i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX)
@@ -24,6 +32,9 @@ pub fn monotonic_ms() -> i64 {
 /// Wall time as far as it may delete by it: retention, the expiry of offsets and of producers, the
 /// delay of deletions. What these delete does not come back when the clock is set right again.
 pub fn expiry_ms() -> i64 {
+    if let Some(simulation) = simulation::current() {
+        return simulation.now_ms();
+    }
     static CLOCK: Mutex<ExpiryClock> = Mutex::new(ExpiryClock::new());
     CLOCK.lock().read(wall_ms(), monotonic_ms())
 }

@@ -11,6 +11,8 @@ use commitlog::SegmentFile;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::{simulation, task};
+
 const QUEUE_MAX: usize = 256;
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -64,6 +66,9 @@ impl BlockingPool {
     ) -> impl Future<Output = Option<T>> + Send + 'static {
         let pool = self.clone();
         async move {
+            if simulation::current().is_some() {
+                return task::blocking(work).await;
+            }
             let (done, result) = oneshot::channel();
             let job: Job = Box::new(move |_| {
                 // The connection may be gone by now.

@@ -13,8 +13,8 @@ use process::shutdown::Shutdown;
 use quorum::Quorum;
 use quorum::secret::Guard;
 use storage::Storage;
+use storage::fetch::FetchSessions;
 
-use crate::api::fetch::FetchSessions;
 use crate::net::{Budget, Places};
 use crate::peer::Verifier;
 use crate::peer::proof::Prover;

@@ -143,6 +143,7 @@ impl World {
         let allowed = !self.disks[n].spoiled && self.loses_alone(n);
         if allowed {
             self.disks[n].spoiled = true;
+            self.disks[n].was_spoiled.fill(true);
             self.note_unclean(n);
         }
         allowed

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::check::Property;
 use crate::client::Client;
 use crate::message::Addr;
-use crate::node::{Loss, Registration};
+use crate::node::Loss;
 use crate::world::{Action, World, node_id};
 
 #[derive(Default)]
@@ -69,9 +69,10 @@ impl World {
     fn is_whole(&self, n: usize) -> bool {
         let node = &self.nodes[n];
         let image = self.quorum.latest();
-        let registered = image.broker(node.id).is_some_and(|broker| {
-            broker.is_active() && Registration::Epoch(broker.epoch) == node.registration
-        });
+        let own = node.process.as_ref().map(|process| process.standing.borrow().epoch);
+        let registered = image
+            .broker(node.id)
+            .is_some_and(|broker| broker.is_active() && Some(broker.epoch) == own);
         let in_sync = self.tps.iter().all(|tp| {
             image
                 .partition(&tp.topic, tp.partition)
@@ -125,6 +126,9 @@ impl World {
     fn ask_to_stop(&mut self, n: usize) {
         self.trace(|_| format!("{n} is asked to stop"));
         self.nodes[n].stopping = true;
+        if let Some(process) = self.nodes[n].process.as_ref() {
+            process.storage.shutdown.start();
+        }
         let pause = self.rng.between(1_000, 2_500);
         self.schedule(pause, Action::Restart { node: n });
     }
@@ -238,11 +242,12 @@ impl World {
         }
         for &id in &partition.replicas {
             let n = id.0 as usize;
-            let Some(replica) = self.nodes[n].replicas.get(&tp) else {
+            let Ok(replica) = self.hosted(n, tp) else {
                 return Some(format!("{name} is not open on {n}"));
             };
             let end = self.checks.committed_end(tp);
-            let (leo, high) = (replica.log.end_offset(), replica.core.high_watermark());
+            let offsets = replica.offsets();
+            let (leo, high) = (offsets.log_end, offsets.high_watermark);
             if leo != end || high != end {
                 return Some(format!("{name} on {n}: high watermark {high}, end {leo} of {end}"));
             }
@@ -268,7 +273,7 @@ impl World {
 
     fn check_final(&mut self, tp: usize) {
         for n in 0..self.nodes.len() {
-            if self.nodes[n].replicas.contains_key(&tp) {
+            if self.nodes[n].known.contains_key(&tp) {
                 let check = self.checks.complete(tp, (n, i32::MAX), &self.disks[n].content[tp]);
                 self.check(check);
             }

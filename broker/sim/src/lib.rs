@@ -1,4 +1,4 @@
-//! A deterministic world for the cores: replication, metadata, groups and the log on a faulty in-
+//! A deterministic world for brokers: replication, metadata, groups and the log on a faulty in-
 //! memory disk, in one loop over virtual time. Brokers crash, lose power, are wiped, paused and cut
 //! off; disks are slow, full or fail; messages are lost, delayed and reordered; the controller
 //! moves. After every step the properties in `check` are asserted. One seed is one world: the same
@@ -6,9 +6,8 @@
 //!
 //! The metadata quorum is abstract here (one totally ordered log of committed records, delivered
 //! to each broker with a delay, and controllers that come and go); the engine under it has tests
-//! of its own. Brokers are `node`: a driver of its own over the same cores, and not the one that
-//! ships (`storage`, `coordination`, `control`). It has no incremental fetch sessions, no
-//! `flush.messages` and one log directory per broker.
+//! of its own. Brokers are what ships (`storage`, `coordination`, `control`), assembled in `node`
+//! over a disk, a network and a quorum of this world, and run by `runtime`.
 
 mod check;
 mod client;
@@ -22,6 +21,7 @@ mod quorum;
 mod reassign;
 mod replay;
 mod rng;
+mod runtime;
 mod world;
 
 pub use check::{Property, Violation};

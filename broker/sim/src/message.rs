@@ -1,10 +1,12 @@
 //! What travels between brokers and clients. The wire's encoding is left out: it has tests of its
-//! own, and the cores never see it.
+//! own.
 
 use base::{ErrorCode, LeaderEpoch, Offset};
+use bytes::Bytes;
 use coordinator::{GroupReply, GroupRequest};
-use metadata::{ControllerRequest, ControllerResponse};
-use replica::{ConsumerFetch, FetchAnswer, FollowerFetch, ReadPlan};
+use replica::ConsumerFetch;
+use wire::messages::fetch_response::PartitionData;
+use wire::messages::{FetchRequest, FetchResponse};
 
 /// Index into the world's table of partitions.
 pub type Tp = usize;
@@ -28,26 +30,24 @@ pub struct Envelope {
 
 #[derive(Clone, Debug)]
 pub enum Body {
+    /// On a follower's connection.
     Fetch {
-        id: u64,
-        tp: Tp,
-        fetch: FollowerFetch,
+        link: u64,
+        request: Box<FetchRequest>,
     },
     FetchAnswer {
-        id: u64,
-        tp: Tp,
-        answer: FetchAnswer,
-        bytes: Vec<u8>,
+        link: u64,
+        response: Box<FetchResponse>,
     },
+    /// To the active controller, on a session.
     Control {
         id: u64,
         session: u64,
-        request: ControllerRequest,
+        payload: Bytes,
     },
-    /// No response: that broker is not the controller (any more).
     ControlAnswer {
         id: u64,
-        response: Option<ControllerResponse>,
+        result: Result<Bytes, String>,
     },
     Produce {
         id: u64,
@@ -64,11 +64,9 @@ pub enum Body {
         tp: Tp,
         fetch: ConsumerFetch,
     },
-    /// `start` is the log start of whoever answers.
     ConsumeAnswer {
         id: u64,
-        start: Offset,
-        result: Result<(Vec<u8>, ReadPlan), ErrorCode>,
+        data: Box<PartitionData>,
     },
     Group {
         id: u64,
@@ -96,6 +94,14 @@ impl Body {
             Body::ConsumeAnswer { .. } => "consume-answer",
             Body::Group { .. } => "group",
             Body::GroupAnswer { .. } => "group-answer",
+        }
+    }
+
+    /// The connection between brokers that is lost with the message.
+    pub fn link(&self) -> Option<u64> {
+        match self {
+            Body::Fetch { link, .. } | Body::FetchAnswer { link, .. } => Some(*link),
+            _ => None,
         }
     }
 }

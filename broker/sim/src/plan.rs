@@ -88,6 +88,10 @@ pub struct Plan {
     pub producers: usize,
     pub consumers: usize,
     pub members: usize,
+    /// Producers rest for so long after each time of work of the same length; 0: never.
+    pub quiet_ms: i64,
+    /// How often somebody claims to be a broker; 0: never.
+    pub impostor_every_ms: i64,
     /// `retention.bytes` of the data topic, -1 for none; with it, records are deleted by request.
     pub retention_bytes: i64,
 }
@@ -96,7 +100,7 @@ impl Plan {
     pub fn draw(rng: &mut Rng) -> Plan {
         let nodes = *rng.pick(&[3, 3, 3, 4, 5]);
         let min_isr = *rng.pick(&[1, 2, 2, 2]);
-        Plan {
+        let mut plan = Plan {
             nodes,
             voters: if nodes == 5 && rng.chance(500) { 5 } else { 3 },
             data_partitions: rng.between(1, 2) as usize,
@@ -113,6 +117,11 @@ impl Plan {
             consumers: 1,
             members: rng.between(0, 3) as usize,
             retention_bytes: *rng.pick(&[-1, -1, 4_000]),
-        }
+            quiet_ms: 0,
+            impostor_every_ms: *rng.pick(&[0, 400]),
+        };
+        // Longer than a follower may lag.
+        plan.quiet_ms = *rng.pick(&[0, plan.lag_time_max_ms * 3 / 2]);
+        plan
     }
 }

@@ -1,76 +1,54 @@
 //! The metadata quorum, abstractly: one totally ordered log of committed record batches, at most
 //! one leader that can commit, and elections among voters that reach a majority. What Raft leaves
 //! open is drawn: how much of a dead leader's proposals was committed, when each broker learns.
-//! The controller core runs on the leader; a deposed one goes on until it hears of its successor.
+//! The controller's task runs in every broker; a deposed one goes on until it hears of its
+//! successor. Requests to it travel on sessions, which break.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use metadata::{
-    Caller, Controller, ControllerRequest, ControllerResponse, ControllerSettings, Entropy, Image,
-    MetadataRecord,
-};
+use bytes::Bytes;
+use metadata::{AlterIsrRequest, ControllerRequest, ControllerResponse, Image, MetadataRecord};
+use quorum::{CallError, ControllerHandler, Leadership, ProposeError, Session, SessionEvent};
+use tokio::sync::oneshot;
 
-use crate::check::compare_and_set;
-use crate::message::{Addr, Body};
-use crate::node::Timer;
+use crate::check::{compare_and_set, session_kept};
+use crate::message::{Addr, Body, Envelope};
+use crate::node::{Post, Timer};
 use crate::plan::Mutation;
 use crate::world::{Action, World, node_id};
 
-/// A proposal of a controller that is not committed yet.
+/// What a controller proposed, and who waits for it.
 pub(crate) struct Proposal {
     records: Vec<MetadataRecord>,
-    /// Who waits for what.
-    reply: Option<(Addr, u64, u64, ControllerResponse)>,
-}
-
-/// One broker's time as the active controller.
-pub(crate) struct Instance {
-    pub(crate) epoch: i64,
-    core: Controller,
-    /// With everything proposed so far.
-    image: Image,
-    pending: VecDeque<Proposal>,
-    entropy: Entropy,
+    done: oneshot::Sender<Result<u64, ProposeError>>,
 }
 
 pub(crate) struct Quorum {
     /// The image after each committed entry; the first one is empty.
-    pub(crate) images: Vec<Image>,
+    pub(crate) images: Vec<Arc<Image>>,
     pub(crate) leader: Option<usize>,
-    pub(crate) epoch: i64,
+    pub(crate) epoch: u64,
     leader_lost_at_ms: Option<i64>,
-    /// What a leader had proposed when it died.
-    orphans: VecDeque<Proposal>,
+    /// Proposals that are not committed yet, of the last leader.
+    pending: VecDeque<Proposal>,
     election_after_ms: i64,
-    entropy_seed: u64,
 }
 
 impl Quorum {
-    pub(crate) fn new(entropy_seed: u64) -> Quorum {
+    pub(crate) fn new() -> Quorum {
         Quorum {
-            images: vec![Image::new("sim")],
+            images: vec![Arc::new(Image::new("sim"))],
             leader: None,
             epoch: 0,
             leader_lost_at_ms: None,
-            orphans: VecDeque::new(),
+            pending: VecDeque::new(),
             election_after_ms: 0,
-            entropy_seed,
         }
     }
 
-    pub(crate) fn latest(&self) -> &Image {
+    pub(crate) fn latest(&self) -> &Arc<Image> {
         self.images.last().expect("invariant: the empty image is always there")
-    }
-
-    /// The process of this controller died.
-    pub(crate) fn orphan(&mut self, controller: Option<Instance>) {
-        if let Some(controller) = controller
-            && controller.epoch == self.epoch
-        {
-            self.orphans = controller.pending;
-            // It may be back soon, but not as the leader that it was.
-            self.leader = None;
-        }
     }
 
     pub(crate) fn entries(&self) -> usize {
@@ -80,6 +58,9 @@ impl Quorum {
 
 /// How often the leader's heartbeats carry metadata and its name to everyone.
 const HEARTBEAT_MS: i64 = 50;
+const CALL_TIMEOUT_MS: i64 = 300;
+/// How many proposals of ISRs reach the controller twice.
+const REPEATED_PER_MILLE: i64 = 100;
 
 impl World {
     pub(crate) fn quorum_tick(&mut self) {
@@ -116,37 +97,22 @@ impl World {
 
     fn elect(&mut self, node: usize) {
         // Of what the old leader proposed last, any prefix may have been committed.
-        let mut pending = std::mem::take(&mut self.quorum.orphans);
-        let old = self.quorum.leader.and_then(|old| self.nodes[old].controller.as_mut());
-        if let Some(old) = old {
-            pending.append(&mut old.pending);
-        }
+        let pending = std::mem::take(&mut self.quorum.pending);
         let committed = self.rng.below(pending.len() + 1);
-        let committed = pending.into_iter().take(committed);
-        for proposal in committed.filter(|proposal| !proposal.records.is_empty()) {
-            self.commit(&proposal.records);
+        for (at, proposal) in pending.into_iter().enumerate() {
+            if at < committed {
+                self.commit(&proposal.records);
+            }
+            // Its process may be gone.
+            let _ = proposal.done.send(Err(ProposeError::OutcomeUnknown));
         }
         self.quorum.epoch += 1;
         self.quorum.leader = Some(node);
         self.quorum.leader_lost_at_ms = None;
         let epoch = self.quorum.epoch;
-        self.mix(&[4, node as u64, epoch as u64]);
+        self.mix(&[4, node as u64, epoch]);
         self.trace(|_| format!("controller {node} epoch {epoch}"));
-        let image = self.quorum.latest().clone();
-        let settings = ControllerSettings {
-            default_replication_factor: self.plan.replication_factor as i16,
-            // Moving leaderships back is a fault like any other here.
-            rebalance_interval_ms: 3_000,
-            ..ControllerSettings::default()
-        };
-        let (core, records) =
-            Controller::activate(settings, node_id(node), epoch, &image, self.now_ms);
-        let entropy =
-            Entropy::from_seed(u128::from(self.quorum.entropy_seed) << 64 | epoch as u128);
-        let pending = VecDeque::new();
-        self.nodes[node].controller = Some(Instance { epoch, core, image, pending, entropy });
-        self.propose(node, records, None);
-        self.after(0, node, Timer::Controller { epoch });
+        self.learn(node, self.quorum.entries());
         self.announce();
     }
 
@@ -163,113 +129,223 @@ impl World {
         }
     }
 
-    pub(crate) fn controller_tick(&mut self, node: usize, epoch: i64) {
-        let now = self.now_ms;
-        let Some(instance) = self.nodes[node].controller.as_mut() else { return };
-        if instance.epoch != epoch {
-            return;
+    pub(crate) fn metadata_arrived(&mut self, node: usize, entries: usize) {
+        let state = &self.nodes[node];
+        if state.up && state.paused_until_ms <= self.now_ms {
+            self.learn(node, entries);
         }
-        let records = instance.core.tick(&instance.image, now);
-        let next = instance.core.next_deadline(&instance.image).max(now + 1) - now;
-        if !records.is_empty() {
-            self.propose(node, records, None);
-        }
-        self.after(next.min(100), node, Timer::Controller { epoch });
     }
 
-    pub(crate) fn session_closed(&mut self, node: usize, session: u64, ended: bool) {
-        let now = self.now_ms;
-        if self.nodes[node].up
-            && let Some(instance) = self.nodes[node].controller.as_mut()
-        {
-            instance.core.session_closed(session, now);
-            if ended {
-                instance.core.process_ended(session, now);
+    fn learn(&mut self, n: usize, entries: usize) {
+        let (leader, term) = (self.quorum.leader, self.quorum.epoch);
+        let node = &mut self.nodes[n];
+        let Some(process) = node.process.as_ref() else { return };
+        if entries > node.image_at {
+            node.image_at = entries;
+            process.images.send_replace(self.quorum.images[entries].clone());
+            self.note_replicas(n);
+        }
+        let Some(leader) = leader else { return };
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        let leader_id = Some(node_id(leader));
+        let leadership = Leadership { leader: leader_id, term, is_self: leader == n };
+        let is_new = process
+            .leadership
+            .send_if_modified(|known| std::mem::replace(known, leadership) != leadership);
+        if is_new {
+            self.new_session(n);
+        }
+    }
+
+    /// A log that the broker's metadata does not want here any more may go, or may stay.
+    pub(crate) fn note_replicas(&mut self, n: usize) {
+        let image = self.quorum.images[self.nodes[n].image_at].clone();
+        for (tp, name) in self.tps.iter().enumerate() {
+            let partition = image.partition(&name.topic, name.partition);
+            if partition.is_some_and(|partition| !partition.is_replica(node_id(n))) {
+                self.disks[n].synced[tp] = 0;
+                self.disks[n].torn[tp] = true;
             }
+        }
+    }
+
+    /// The broker has a connection to whom it takes for the active controller.
+    fn new_session(&mut self, n: usize) {
+        self.nodes[n].session = self.fresh_id();
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        let leader = process.leadership.borrow().leader;
+        process.quorum_session.send_modify(|session| {
+            *session = Session { leader, connected: true, generation: session.generation + 1 };
+        });
+    }
+
+    // ---- requests to the active controller ---------------------------------------------------
+
+    pub(crate) fn call_leader(
+        &mut self,
+        n: usize,
+        payload: Bytes,
+        answer: oneshot::Sender<Result<Bytes, CallError>>,
+    ) {
+        let leader = self.nodes[n].process.as_ref().and_then(|p| p.leadership.borrow().leader);
+        let Some(leader) = leader.filter(|leader| *leader != node_id(n)) else {
+            // Who asked may have given up.
+            let _ = answer.send(Err(CallError::NoLeader));
+            return;
+        };
+        let (id, session) = (self.fresh_id(), self.nodes[n].session);
+        self.calls.insert(id, (n, answer));
+        self.after(CALL_TIMEOUT_MS, n, Timer::CallTimeout { id });
+        let body = Body::Control { id, session, payload };
+        self.send(Addr::Node(n), Addr::Node(leader.0 as usize), body);
+    }
+
+    pub(crate) fn call_ends(&mut self, id: u64, result: Result<Bytes, CallError>) {
+        if let Some((_, answer)) = self.calls.remove(&id) {
+            let _ = answer.send(result);
+        }
+    }
+
+    /// The connection to the controller broke while a request was on it: both sides notice.
+    pub(crate) fn connection_lost(&mut self, from: Addr, to: Addr, session: u64) {
+        let (Addr::Node(of), Addr::Node(node)) = (from, to) else { return };
+        self.new_session(of);
+        let delay = self.delay();
+        let closed = Action::SessionClosed { node, of, session, ended: false };
+        self.schedule(delay, closed);
+    }
+
+    /// A second process with a broker's id connects to the controller, and gives up.
+    pub(crate) fn claim_to_be_a_broker(&mut self) {
+        if self.healing() {
+            return;
+        }
+        let pause = self.rng.between(1, 2 * self.plan.impostor_every_ms);
+        self.schedule(pause, Action::Impostor);
+        let (of, session) = (self.rng.below(self.nodes.len()), self.fresh_id());
+        let ends_in = self.rng.between(0, 40);
+        let Some(node) = self.quorum.leader.filter(|leader| *leader != of) else { return };
+        let Some(process) = self.nodes[node].process.as_ref() else { return };
+        self.trace(|_| format!("somebody claims to be {of}, on session {session}"));
+        process.mailbox.session(SessionEvent::Opened { broker: node_id(of), session });
+        self.schedule(ends_in, Action::SessionClosed { node, of, session, ended: false });
+    }
+
+    pub(crate) fn session_closed(&mut self, n: usize, of: usize, session: u64, ended: bool) {
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        self.runtime.enter(n);
+        let broker = node_id(of);
+        process.mailbox.session(SessionEvent::Closed { broker, session });
+        self.checks.sessions.closed(session);
+        if ended {
+            process.mailbox.session(SessionEvent::Ended { broker, session });
         }
     }
 
     /// A request reached a broker that may be the controller.
     pub(crate) fn control(
         &mut self,
-        node: usize,
+        n: usize,
         from: (Addr, u64),
         id: u64,
         session: u64,
-        mut request: ControllerRequest,
+        payload: Bytes,
     ) {
-        let now = self.now_ms;
-        let local = from.0 == Addr::Node(node);
-        let Some(instance) = self.nodes[node].controller.as_mut() else {
-            let refused = Body::ControlAnswer { id, response: None };
-            return self.send_to(Addr::Node(node), from.0, from.1, refused);
+        let Addr::Node(sender) = from.0 else { return };
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        let request = match metadata::decode_request(&payload) {
+            Ok(request) => request,
+            Err(error) => panic!("a broker's own request cannot be read: {error}"),
         };
-        let before = instance.image.clone();
-        let original = request.clone();
-        if self.mutation == Mutation::IsrWithoutCompareAndSet {
-            forget_partition_epochs(&before, &mut request);
+        let (outside, mailbox) = (process.outside.clone(), process.mailbox.clone());
+        if matches!(request, ControllerRequest::AlterIsr(_)) && self.rng.chance(REPEATED_PER_MILLE)
+        {
+            // Its sender took it for lost, and asks again while this one is still on its way.
+            let pause = self.rng.between(50, 1_500);
+            let (payload, to_incarnation) = (payload.clone(), self.nodes[n].incarnation);
+            let body = Body::Control { id: 0, session, payload };
+            let (from, from_incarnation) = from;
+            let to = Addr::Node(n);
+            let again = Envelope { from, from_incarnation, to, to_incarnation, body };
+            self.schedule(pause, Action::Deliver(Box::new(again)));
         }
-        let caller = Caller { session: (!local).then_some(session) };
-        let outcome = instance.core.handle(&before, now, caller, &mut instance.entropy, request);
-        let idle = instance.pending.is_empty();
-        self.check_accepted(&before, &original, &outcome.response);
-        // Nothing to commit; but the answer may tell of what others are waiting to commit.
-        if outcome.records.is_empty() && idle {
-            let answer = Body::ControlAnswer { id, response: Some(outcome.response) };
-            return self.send_to(Addr::Node(node), from.0, from.1, answer);
+        let mut payload = payload;
+        if let ControllerRequest::AlterIsr(proposals) = &request
+            && self.mutation == Mutation::IsrWithoutCompareAndSet
+        {
+            payload = forget_partition_epochs(self.quorum.latest(), proposals.clone());
         }
-        self.propose(node, outcome.records, Some((from.0, from.1, id, outcome.response)));
+        if self.checks.sessions.open(session, node_id(sender)) {
+            mailbox.session(SessionEvent::Opened { broker: node_id(sender), session });
+        }
+        if let ControllerRequest::Heartbeat(heartbeat) = &request {
+            let heard = session_kept::Heard {
+                controller: (n, self.quorum.epoch),
+                at_ms: self.now_ms,
+                session,
+                broker_epoch: heartbeat.broker_epoch,
+                wants_to_stay: !heartbeat.want_shutdown && heartbeat.offline.is_empty(),
+            };
+            self.checks.sessions.heard(node_id(sender), heard);
+        }
+        self.spawn_now(n, async move {
+            let handled = ControllerHandler::request(&mailbox, node_id(sender), session, payload);
+            let result = handled.await;
+            outside.post(Post::Controlled { to: from, id, request, result });
+        });
     }
 
-    fn check_accepted(
+    pub(crate) fn check_accepted(
         &mut self,
-        image: &Image,
+        n: usize,
+        sender: Addr,
         request: &ControllerRequest,
-        response: &ControllerResponse,
+        result: &Result<Bytes, String>,
     ) {
         // Under the mutation the consequences are to be found, not the act.
         if self.mutation == Mutation::IsrWithoutCompareAndSet {
             return;
         }
-        if let (ControllerRequest::AlterIsr(request), ControllerResponse::AlterIsr(response)) =
-            (request, response)
+        let response = result.as_ref().ok().and_then(|r| metadata::decode_response(r).ok());
+        self.trace(|_| format!("  {n} answers {sender:?}: {response:?}"));
+        if let (
+            ControllerRequest::AlterIsr(request),
+            Some(ControllerResponse::AlterIsr(response)),
+        ) = (request, response)
         {
             for (proposal, result) in request.partitions.iter().zip(&response.partitions) {
-                if result.result.is_ok() {
-                    let check = compare_and_set::accepted(image, request.broker_id, proposal);
+                if let Ok(state) = &result.result {
+                    let accepted = (state.leader_epoch, state.partition_epoch);
+                    let images = &self.quorum.images;
+                    let check =
+                        compare_and_set::accepted(images, request.broker_id, proposal, accepted);
                     self.check(check);
                 }
             }
         }
     }
 
-    fn propose(
+    // ---- the log ---------------------------------------------------------------------------
+
+    pub(crate) fn propose(
         &mut self,
-        node: usize,
+        n: usize,
+        term: u64,
         records: Vec<MetadataRecord>,
-        reply: Option<(Addr, u64, u64, ControllerResponse)>,
+        done: oneshot::Sender<Result<u64, ProposeError>>,
     ) {
-        let Some(instance) = self.nodes[node].controller.as_mut() else { return };
-        let next = if records.is_empty() {
-            Ok(instance.image.clone())
-        } else {
-            instance.image.with(&records)
-        };
-        match next {
-            Ok(image) => instance.image = image,
-            Err(error) => {
-                let detail = format!("the controller proposed what does not apply: {error}");
-                return self.fail(crate::check::Property::CompareAndSet, detail);
-            }
+        if self.quorum.leader != Some(n) || self.quorum.epoch != term {
+            let leader = self.quorum.leader.map(node_id);
+            let _ = done.send(Err(ProposeError::NotLeader { leader }));
+            return;
         }
-        instance.pending.push_back(Proposal { records, reply });
-        let epoch = instance.epoch;
+        self.quorum.pending.push_back(Proposal { records, done });
         let delay = self.rng.between(1, 4);
-        self.schedule(delay, Action::Commit { epoch });
+        self.schedule(delay, Action::Commit { epoch: term });
     }
 
     /// One proposal of the current leader is committed, in order.
-    pub(crate) fn commit_next(&mut self, epoch: i64) {
+    pub(crate) fn commit_next(&mut self, epoch: u64) {
         let Some(leader) = self.quorum.leader else { return };
         if epoch != self.quorum.epoch {
             return;
@@ -277,29 +353,27 @@ impl World {
         if !self.can_lead_quorum(leader) {
             return self.schedule(20, Action::Commit { epoch });
         }
-        let Some(instance) = self.nodes[leader].controller.as_mut() else { return };
-        let Some(proposal) = instance.pending.pop_front() else { return };
-        if !proposal.records.is_empty() {
-            self.commit(&proposal.records);
-        }
-        if let Some((to, incarnation, id, response)) = proposal.reply {
-            let answer = Body::ControlAnswer { id, response: Some(response) };
-            self.send_to(Addr::Node(leader), to, incarnation, answer);
-        }
+        let Some(proposal) = self.quorum.pending.pop_front() else { return };
+        self.commit(&proposal.records);
+        let entries = self.quorum.entries();
+        self.learn(leader, entries);
+        let _ = proposal.done.send(Ok(entries as u64));
         self.announce();
     }
 
     fn commit(&mut self, records: &[MetadataRecord]) {
         let offset = self.quorum.entries() as i64;
-        let mut image = self.quorum.latest().clone();
+        let before = self.quorum.latest().clone();
+        let mut image = (*before).clone();
         if let Err(error) = image.apply(offset, records) {
             let detail = format!("committed records do not apply: {error}");
             return self.fail(crate::check::Property::CompareAndSet, detail);
         }
         self.trace(|_| format!("committed {offset}: {records:?}"));
-        self.quorum.images.push(image);
+        self.quorum.images.push(Arc::new(image));
         for node in 0..self.nodes.len() {
             self.note_registration(node);
+            self.check_fenced(node, &before);
         }
         for tp in 0..self.tps.len() {
             self.check_in_sync(tp);
@@ -309,38 +383,31 @@ impl World {
     /// Once a new incarnation is registered, what its predecessor lost must have consequences.
     fn note_registration(&mut self, node: usize) {
         let registered = self.quorum.latest().broker(node_id(node)).map(|b| b.incarnation_id);
-        let new = self.nodes[node].up && registered == Some(self.nodes[node].incarnation_id());
-        if self.disks[node].lost && new {
+        let process = self.nodes[node].process.as_ref();
+        let own = process.map(|process| process.storage.partitions.incarnation_id);
+        if self.disks[node].lost && own.is_some() && registered == own {
             self.disks[node].lost = false;
         }
     }
 
-    pub(crate) fn metadata_arrived(&mut self, node: usize, entries: usize) {
-        let (leader, epoch) = (self.quorum.leader, self.quorum.epoch);
-        let state = &mut self.nodes[node];
-        if !state.up || state.paused_until_ms > self.now_ms {
-            return;
-        }
-        if let Some(leader) = leader {
-            state.believed = Some(leader);
-            if state.controller.as_ref().is_some_and(|c| c.epoch < epoch) {
-                state.controller = None;
-            }
-        }
-        if entries > state.image_at {
-            state.image_at = entries;
-            self.publish(node);
+    fn check_fenced(&mut self, node: usize, before: &Image) {
+        let id = node_id(node);
+        let (old, new) = (before.broker(id), self.quorum.latest().broker(id));
+        let (Some(old), Some(new)) = (old, new) else { return };
+        if old.epoch == new.epoch && !old.fenced && new.fenced {
+            let controller = self.quorum.leader.map(|leader| (leader, self.quorum.epoch));
+            let check = self.checks.sessions.fenced(id, old.epoch, controller, self.now_ms);
+            self.check(check);
         }
     }
 }
 
 /// The mutation: proposals count as made for whatever is current.
-fn forget_partition_epochs(image: &Image, request: &mut ControllerRequest) {
-    if let ControllerRequest::AlterIsr(request) = request {
-        for proposal in &mut request.partitions {
-            if let Some(now) = image.partition_by_id(proposal.topic_id, proposal.partition) {
-                proposal.partition_epoch = now.partition_epoch;
-            }
+fn forget_partition_epochs(image: &Image, mut request: AlterIsrRequest) -> Bytes {
+    for proposal in &mut request.partitions {
+        if let Some(now) = image.partition_by_id(proposal.topic_id, proposal.partition) {
+            proposal.partition_epoch = now.partition_epoch;
         }
     }
+    metadata::encode_request(&ControllerRequest::AlterIsr(request)).into()
 }

@@ -1,20 +1,17 @@
 //! Replicas that move while everything else fails: reassignments to other brokers, with more or
 //! fewer replicas, replaced by others half-way, and cancelled. Some seeds have none.
 
-use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base::BrokerId;
-use commitlog::fs::Fs;
 use metadata::{AlterReassignmentsRequest, ControllerRequest, ReassignPartition};
-use replica::Event;
 
-use crate::message::Tp;
-use crate::node::{Call, LOG_DIR, Loss};
 use crate::rng::Rng;
 use crate::world::{Action, World, node_id};
 
 /// Sets this stream of chance apart from the world's, whose seeds keep their meaning.
 const STREAM: u64 = 0x5EA5_519E;
+const LIMIT: Duration = Duration::from_millis(500);
 
 pub(crate) struct Reassigning {
     rng: Rng,
@@ -55,7 +52,13 @@ impl World {
             allow_replication_factor_change: true,
         };
         let request = ControllerRequest::AlterPartitionReassignments(request);
-        self.call(n, Call::Reassign, request);
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        let controller = process.controller.clone();
+        self.runtime.enter(n);
+        self.spawn_now(n, async move {
+            // Whatever became of it: moves are looked at by what they do.
+            let _ = controller.request_within(request, LIMIT).await;
+        });
     }
 
     /// From two brokers to all of them, in any order.
@@ -69,37 +72,6 @@ impl World {
         }
         brokers.truncate(size);
         brokers
-    }
-
-    /// The metadata does not name this broker a replica (any more): the log goes.
-    pub(crate) fn remove_replica(&mut self, n: usize, tp: Tp) {
-        let dir = self.log_dir(tp);
-        let is_open = self.nodes[n].replicas.contains_key(&tp);
-        if !is_open && !self.disks[n].fs.exists(&dir) {
-            return;
-        }
-        self.trace(|_| format!("  {n}/{tp} is removed"));
-        self.unload_shard(n, tp);
-        self.drive(n, tp, Event::Removed);
-        self.nodes[n].replicas.remove(&tp);
-        let disk = &mut self.disks[n];
-        let fs = &disk.fs;
-        let removed = fs.remove_dir_all(&dir).and_then(|()| fs.sync_dir(Path::new(LOG_DIR)));
-        disk.synced[tp] = 0;
-        // Until the removal is durable, what was there may come back.
-        disk.torn[tp] = removed.is_err();
-        disk.unclean[tp] = removed.is_err();
-        match removed {
-            Ok(()) => {
-                disk.content[tp].clear();
-                disk.refused[tp].clear();
-            }
-            Err(error) => self.abort(n, Loss::Nothing, &error.to_string()),
-        }
-    }
-
-    pub(crate) fn log_dir(&self, tp: Tp) -> PathBuf {
-        PathBuf::from(LOG_DIR).join(self.tps[tp].to_string())
     }
 
     /// Whether every partition has somebody beside this broker who has all that is committed:

@@ -3,21 +3,32 @@
 //! first violation ends the run.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use base::{BrokerId, TopicPartition};
+use bytes::Bytes;
+use config::Config;
+use parking_lot::Mutex;
+use process::simulation::{self, Simulation as _};
+use quorum::CallError;
+use tokio::sync::oneshot;
 
 use crate::check::{Check, Checks, Property, Violation};
 use crate::client::Client;
 use crate::disk_fault::DiskFaults;
 use crate::fault::Faults;
 use crate::message::{Addr, Body, Envelope, Tp};
-use crate::node::{Disk, Node, Timer};
+use crate::node::{Disk, Link, Node, Posts, Seen, Timer, config};
 use crate::plan::{Mutation, Options, Plan};
 use crate::quorum::Quorum;
 use crate::reassign::Reassigning;
 use crate::replay::Running;
 use crate::rng::Rng;
+use crate::runtime::Runtime;
 
 /// The end of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +45,9 @@ pub struct Report {
 /// Runs one seed to its end.
 pub fn run(options: &Options) -> Report {
     let _running = Running::new(options);
-    World::new(options).run()
+    let runtime = Rc::new(Runtime::new(options.seed));
+    let _entered = simulation::enter(runtime.clone());
+    World::new(options, runtime).run()
 }
 
 #[derive(Debug)]
@@ -51,13 +64,14 @@ pub(crate) enum Action {
     /// A controller hears that a broker's connection broke.
     SessionClosed {
         node: usize,
+        of: usize,
         session: u64,
         /// So did the broker's process.
         ended: bool,
     },
     /// The quorum's next proposal may be committed.
     Commit {
-        epoch: i64,
+        epoch: u64,
     },
     QuorumTick,
     /// Committed metadata up to this entry reaches a broker.
@@ -71,11 +85,21 @@ pub(crate) enum Action {
         node: usize,
     },
     HealLinks,
+    /// Somebody claims to be a broker.
+    Impostor,
     DiskFault,
     /// A message that had to wait for a slow disk.
     DiskServed(Box<Envelope>),
     DiskFreed {
         node: usize,
+    },
+    /// A task of a broker was woken.
+    Poll {
+        task: u64,
+    },
+    Timers,
+    LinkBroken {
+        link: u64,
     },
     Watch,
 }
@@ -129,6 +153,16 @@ pub struct World {
     pub(crate) disk_faults: DiskFaults,
     pub(crate) reassigning: Reassigning,
     pub(crate) checks: Checks,
+    pub(crate) runtime: Rc<Runtime>,
+    pub(crate) configs: Vec<Arc<Config>>,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(crate) posts: Posts,
+    pub(crate) links: BTreeMap<u64, Link>,
+    pub(crate) link_ids: Arc<AtomicU64>,
+    /// Requests to the active controller that have no answer yet, and who waits.
+    pub(crate) calls: BTreeMap<u64, (usize, oneshot::Sender<Result<Bytes, CallError>>)>,
+    /// When timers are looked at next.
+    timers_at_ms: Option<i64>,
     /// Of each client to each broker.
     connections: Vec<Vec<Connection>>,
     options: Options,
@@ -137,7 +171,7 @@ pub struct World {
     next_id: u64,
     steps: u64,
     hash: u64,
-    violation: Option<Violation>,
+    pub(crate) violation: Option<Violation>,
     done: bool,
 }
 
@@ -146,9 +180,12 @@ pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// Time starts well above 0, so that "long ago" is a time, too.
 const START_MS: i64 = 1_000_000;
+/// How many tasks run late, and how late.
+const LATE_PER_MILLE: i64 = 10;
+const LATE_MS_MAX: i64 = 80;
 
 impl World {
-    pub fn new(options: &Options) -> World {
+    pub(crate) fn new(options: &Options, runtime: Rc<Runtime>) -> World {
         let mut rng = Rng::new(options.seed);
         let plan = Plan::draw(&mut rng);
         let mut tps: Vec<TopicPartition> = (0..plan.data_partitions)
@@ -161,7 +198,15 @@ impl World {
             nodes: (0..plan.nodes).map(Node::new).collect(),
             disks: (0..plan.nodes).map(|_| Disk::new(tps.len())).collect(),
             clients: Vec::new(),
-            quorum: Quorum::new(rng.next()),
+            configs: (0..plan.nodes).map(|node| config(node, &plan)).collect(),
+            runtime,
+            seen: Arc::default(),
+            posts: Arc::default(),
+            links: BTreeMap::new(),
+            link_ids: Arc::default(),
+            calls: BTreeMap::new(),
+            timers_at_ms: None,
+            quorum: Quorum::new(),
             faults: Faults::default(),
             disk_faults: DiskFaults::new(options.seed),
             reassigning: Reassigning::new(options.seed),
@@ -180,15 +225,20 @@ impl World {
             rng,
         };
         world.trace(|world| format!("{:?}", world.plan));
+        world.runtime.set_now(START_MS);
         world.schedule(0, Action::QuorumTick);
         for node in 0..world.plan.nodes {
             world.boot(node);
         }
+        world.settle();
         world.start_clients();
         world.connections =
             vec![vec![Connection::default(); world.plan.nodes]; world.clients.len()];
         world.schedule(world.plan.fault_every_ms + 1_500, Action::Fault);
         world.schedule(world.plan.faults_until_ms, Action::Watch);
+        if world.plan.impostor_every_ms > 0 {
+            world.schedule(1_000, Action::Impostor);
+        }
         if world.reassigning.every_ms > 0 {
             world.schedule(world.reassigning.every_ms + 1_000, Action::Reassign);
         }
@@ -202,9 +252,11 @@ impl World {
         while !self.done && self.violation.is_none() {
             let Some(next) = self.queue.pop() else { break };
             self.now_ms = next.at_ms;
+            self.runtime.set_now(self.now_ms);
             self.steps += 1;
             self.mix(&[next.at_ms as u64, next.seq]);
             self.act(next.action);
+            self.settle();
         }
         if let Some(violation) = self.violation.clone() {
             self.trace(|_| format!("VIOLATED {:?}: {}", violation.property, violation.detail));
@@ -234,8 +286,8 @@ impl World {
                 self.node_timer(node, timer);
             }
             Action::Client { client } => self.client_timer(client),
-            Action::SessionClosed { node, session, ended } => {
-                self.session_closed(node, session, ended);
+            Action::SessionClosed { node, of, session, ended } => {
+                self.session_closed(node, of, session, ended);
             }
             Action::Commit { epoch } => self.commit_next(epoch),
             Action::QuorumTick => self.quorum_tick(),
@@ -244,10 +296,68 @@ impl World {
             Action::Reassign => self.reassign(),
             Action::Restart { node } => self.come_back(node),
             Action::HealLinks => self.faults.heal_links(),
+            Action::Impostor => self.claim_to_be_a_broker(),
             Action::DiskFault => self.inject_disk_fault(),
             Action::DiskServed(envelope) => self.served_by_disk(*envelope),
             Action::DiskFreed { node } => self.free_disk(node),
+            Action::Poll { task } => self.poll(task),
+            Action::Timers => {
+                self.timers_at_ms = None;
+                self.runtime.fire_timers();
+            }
+            Action::LinkBroken { link } => self.link_broken(link),
             Action::Watch => self.watch(),
+        }
+    }
+
+    // ---- tasks -----------------------------------------------------------------------------
+
+    /// What follows from an action at once.
+    fn settle(&mut self) {
+        self.take_seen();
+        self.take_posts();
+        for n in 0..self.nodes.len() {
+            self.look_after(n);
+            self.see_proposals(n);
+            self.note_disk_work(n);
+        }
+        for task in self.runtime.take_woken() {
+            let is_late = !self.healing() && self.rng.chance(LATE_PER_MILLE);
+            let delay = if is_late { self.rng.between(1, LATE_MS_MAX) } else { 0 };
+            self.schedule(delay, Action::Poll { task });
+        }
+        if let Some(at_ms) = self.runtime.next_timer()
+            && self.timers_at_ms.is_none_or(|due_ms| at_ms < due_ms)
+        {
+            self.timers_at_ms = Some(at_ms);
+            self.schedule((at_ms - self.now_ms).max(0), Action::Timers);
+        }
+    }
+
+    fn poll(&mut self, task: u64) {
+        let Some(node) = self.runtime.place_of(task) else { return };
+        let pause = self.nodes[node].paused_until_ms - self.now_ms;
+        if pause > 0 {
+            return self.schedule(pause, Action::Poll { task });
+        }
+        self.mix(&[12, node as u64]);
+        self.runtime.poll(task);
+    }
+
+    /// Starts a task of a process and runs it up to its first pause.
+    pub(crate) fn spawn_now(
+        &mut self,
+        node: usize,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> u64 {
+        let task = self.runtime.spawn(node, Box::pin(task));
+        self.runtime.poll(task);
+        task
+    }
+
+    pub(crate) fn abort_task(&mut self, task: Option<u64>) {
+        if let Some(task) = task {
+            self.runtime.abort(task);
         }
     }
 
@@ -298,6 +408,9 @@ impl World {
             if let Body::Control { session, .. } = envelope.body {
                 self.connection_lost(from, to, session);
             }
+            if let Some(link) = envelope.body.link() {
+                self.lose_link(link);
+            }
             if let (Addr::Client(client), _) | (_, Addr::Client(client)) = (from, to) {
                 self.close_connections(client);
                 self.producer_disconnected(client);
@@ -346,11 +459,17 @@ impl World {
         }
         let cut = from != to && self.faults.is_cut(from, to);
         if !current || cut {
+            if let Some(link) = envelope.body.link() {
+                self.lose_link(link);
+            }
             return;
         }
         match envelope.to {
             Addr::Node(node) => {
                 if !self.nodes[node].up {
+                    if let Some(link) = envelope.body.link() {
+                        self.lose_link(link);
+                    }
                     return;
                 }
                 let pause = self.nodes[node].paused_until_ms - self.now_ms;
@@ -410,6 +529,10 @@ impl World {
     /// Faults are over; what is broken is being repaired.
     pub(crate) fn healing(&self) -> bool {
         self.elapsed_ms() >= self.plan.faults_until_ms
+    }
+
+    pub(crate) fn tp_of(&self, name: &TopicPartition) -> Option<Tp> {
+        self.tps.iter().position(|tp| tp == name)
     }
 
     pub(crate) fn offsets_tp(&self) -> Tp {

@@ -2,6 +2,7 @@
 //! No socket is opened here: what connects to a leader comes from outside (`follower::Dial`), and
 //! what partitions ask of others leaves as posts (`partition::Outbox`).
 
+pub mod fetch;
 pub mod follower;
 pub mod log_dirs;
 pub mod partition;

@@ -132,6 +132,7 @@ impl Throttles {
             }
         };
         tokio::select! {
+            biased;
             () = changes => {}
             () = storage.shutdown.connections_closing() => {}
         }

@@ -15,13 +15,26 @@ type Position = (Offset, LeaderEpoch);
 #[derive(Default)]
 pub struct LogMatching {
     seen: BTreeMap<(Tp, Position), (BatchId, Option<Position>)>,
+    first_ms: BTreeMap<(Tp, Position), i64>,
 }
 
 impl LogMatching {
+    /// When the batch was written to the first replica, its leader.
+    pub fn first_written_ms(&self, tp: Tp, batch: &BatchId) -> Option<i64> {
+        self.first_ms.get(&(tp, (batch.base, batch.epoch))).copied()
+    }
+
     /// `batch` was written to some replica, right after `before`.
-    pub fn written(&mut self, tp: Tp, batch: &BatchId, before: Option<&BatchId>) -> Check {
+    pub fn written(
+        &mut self,
+        tp: Tp,
+        batch: &BatchId,
+        before: Option<&BatchId>,
+        now_ms: i64,
+    ) -> Check {
         let before = before.map(|batch| (batch.base, batch.epoch));
         let key = (tp, (batch.base, batch.epoch));
+        self.first_ms.entry(key).or_insert(now_ms);
         let (known, known_before) = self.seen.entry(key).or_insert((*batch, before));
         if known == batch && *known_before == before {
             return Ok(());

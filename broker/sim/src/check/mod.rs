@@ -7,11 +7,13 @@ pub mod compare_and_set;
 pub mod group;
 pub mod high_watermark;
 pub mod in_sync;
+pub mod isr_kept;
 pub mod leader_epoch;
 pub mod log_matching;
 pub mod positions;
 pub mod recovery;
 pub mod sequence;
+pub mod session_kept;
 
 use base::LeaderEpoch;
 
@@ -44,6 +46,10 @@ pub enum Property {
     GroupAssignment,
     /// A committed offset is neither lost nor moved back.
     CommittedOffset,
+    /// A quiet partition keeps its ISR when somebody writes to it.
+    IsrKept,
+    /// A broker is fenced for its own silence or session only.
+    SessionKept,
     /// Once faults stop, everything heals in bounded time.
     Convergence,
 }
@@ -72,6 +78,7 @@ pub struct Checks {
     pub epochs: leader_epoch::LeaderEpochs,
     pub latest: client_high_watermark::ClientHighWatermark,
     pub groups: group::Groups,
+    pub sessions: session_kept::Sessions,
 }
 
 impl Checks {

@@ -10,11 +10,11 @@ use super::{Check, Property, violated};
 use crate::content::{BatchId, index_at};
 use crate::message::Tp;
 
-/// `written` is everything ever written and not truncated, deleted or not; `refused` is what failed
-/// to be written; `found` is what the log, which now spans `range`, shows.
+/// `written` is everything ever written and not truncated, deleted or not; where writes failed, there
+/// may be more; `found` is what the log, which now spans `range`, shows.
 pub fn recovered(
     (tp, who): (Tp, usize),
-    (written, refused): (&[BatchId], &[BatchId]),
+    (written, may_have_more): (&[BatchId], bool),
     synced: Offset,
     range: Range<Offset>,
     found: &[BatchId],
@@ -22,7 +22,7 @@ pub fn recovered(
     let same = kept(written, range.start, found);
     let (kept, more) = found.split_at(same);
     let end_of = |found: &[BatchId]| found.last().map_or(range.start, |batch| batch.last + 1);
-    let known = more.iter().all(|batch| refused.contains(batch));
+    let known = more.is_empty() || may_have_more;
     if known && end_of(found) == range.end && end_of(kept) >= synced {
         return Ok(());
     }

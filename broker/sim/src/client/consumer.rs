@@ -2,7 +2,8 @@
 //! without a gap and never beyond the high watermark that it is told.
 
 use base::{ErrorCode, Offset};
-use replica::{ConsumerFetch, Isolation, ReadPlan};
+use replica::{ConsumerFetch, Isolation};
+use wire::messages::fetch_response::PartitionData;
 
 use crate::check::Property;
 use crate::content::{BatchId, batch_ids, index_at};
@@ -80,23 +81,19 @@ impl World {
         self.send_request(client, leader, Body::Consume { id, tp, fetch });
     }
 
-    pub(crate) fn consumed(
-        &mut self,
-        client: usize,
-        id: u64,
-        start: Offset,
-        result: Result<(Vec<u8>, ReadPlan), ErrorCode>,
-    ) {
+    pub(crate) fn consumed(&mut self, client: usize, id: u64, data: PartitionData) {
         let Some(consumer) = self.consumer(client) else { return };
         if consumer.request.is_none_or(|(expected, _)| expected != id) {
             return;
         }
         consumer.request = None;
         let (tp, position) = (consumer.tp, consumer.position);
-        match result {
-            Ok((bytes, plan)) => self.read_by_consumer(client, tp, position, &bytes, &plan),
-            Err(ErrorCode::OffsetOutOfRange) => self.out_of_range(client, tp, start, position),
-            Err(_) => consumer.leader = None,
+        match ErrorCode::from_i16(data.error_code) {
+            Some(ErrorCode::None) => self.read_by_consumer(client, tp, position, data),
+            Some(ErrorCode::OffsetOutOfRange) => {
+                self.out_of_range(client, tp, data.log_start_offset, position);
+            }
+            _ => consumer.leader = None,
         }
     }
 
@@ -113,24 +110,17 @@ impl World {
         }
     }
 
-    fn read_by_consumer(
-        &mut self,
-        client: usize,
-        tp: Tp,
-        position: Offset,
-        bytes: &[u8],
-        plan: &ReadPlan,
-    ) {
-        if let Some(diverging) = plan.diverging {
-            let detail = format!("partition {tp}: consumer at {position} diverges: {diverging:?}");
+    fn read_by_consumer(&mut self, client: usize, tp: Tp, position: Offset, data: PartitionData) {
+        if data.diverging_epoch.epoch >= 0 {
+            let detail = format!("partition {tp}: consumer at {position} diverges: {data:?}");
             return self.fail(Property::HighWatermarkContent, detail);
         }
         let mut next = position;
         let mut last_epoch = None;
-        for batch in batch_ids(bytes) {
+        for batch in batch_ids(&data.records.into_bytes().unwrap_or_default()) {
             let committed = &self.checks.committed[tp];
             let known = committed.get(index_at(committed, batch.base));
-            if known != Some(&batch) || batch.base > next || batch.last >= plan.high_watermark {
+            if known != Some(&batch) || batch.base > next || batch.last >= data.high_watermark {
                 let (known, read) = (known.map(BatchId::text), batch.text());
                 let detail =
                     format!("partition {tp} at {next}: read {read}, committed is {known:?}");

@@ -72,7 +72,7 @@ impl World {
     pub(crate) fn client_receives(&mut self, client: usize, body: Body) {
         match body {
             Body::ProduceAnswer { id, result } => self.produced(client, id, result),
-            Body::ConsumeAnswer { id, start, result } => self.consumed(client, id, start, result),
+            Body::ConsumeAnswer { id, data } => self.consumed(client, id, *data),
             Body::GroupAnswer { id, epoch, reply } => self.member_told(client, id, epoch, reply),
             _ => {}
         }
@@ -86,7 +86,7 @@ impl World {
     pub(crate) fn find_leader_epoch(&mut self, tp: Tp) -> Option<(usize, LeaderEpoch)> {
         let asked = self.rng.below(self.nodes.len());
         let name = &self.tps[tp];
-        let image = self.nodes[asked].published.as_ref()?;
+        let image = self.nodes[asked].process.as_ref()?.storage.image();
         let partition = image.partition(&name.topic, name.partition)?;
         partition.leader.map(|leader| (leader.0 as usize, partition.leader_epoch))
     }

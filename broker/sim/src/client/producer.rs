@@ -113,9 +113,11 @@ impl World {
     pub(crate) fn producer_timer(&mut self, client: usize) {
         self.client_after(TICK_MS, client);
         let (now, healing) = (self.now_ms, self.healing());
+        let (quiet_ms, elapsed_ms) = (self.plan.quiet_ms, self.elapsed_ms());
+        let rests = quiet_ms > 0 && elapsed_ms / quiet_ms % 2 == 1;
         let (more, count) = (self.rng.chance(450), self.rng.between(1, 3) as i32);
         let Some(producer) = self.producer(client) else { return };
-        if more && !healing && producer.window.len() < WINDOW_MAX {
+        if more && !rests && !healing && producer.window.len() < WINDOW_MAX {
             let sequence = producer.next_sequence;
             let bytes = producer.batch(sequence, count, now);
             producer.window.push_back(Outgoing {

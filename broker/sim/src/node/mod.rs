@@ -1,48 +1,53 @@
-//! A broker: a process that comes and goes, and a disk that stays. The process is a driver around
-//! the cores, kept as close to `broker/storage/src/partition` and its neighbours as one loop
-//! allows.
+//! A broker: a process that comes and goes, and a disk that stays. The process is made of what
+//! ships: `storage`, `coordination` and `control` with their own tasks. What they would ask of the
+//! network, the quorum and the operating system comes to the world as posts.
 
-mod control;
-mod follow;
-mod group;
-mod hosted;
+mod boot;
 mod lifecycle;
-mod producers;
+mod link;
+mod seen;
 mod serve;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use base::{BrokerEpoch, BrokerId, Offset, TopicId};
+use base::{BrokerId, Offset};
+use bytes::Bytes;
 use commitlog::fs::{Fs, MemFs};
-use metadata::Image;
+use metadata::{ControllerRequest, MetadataRecord};
+use parking_lot::Mutex;
+use quorum::{CallError, ProposeError};
+use replica::IsrProposal;
+use storage::partition::Partition;
+use tokio::sync::oneshot;
+use wire::messages::{FetchRequest, FetchResponse};
 
+use crate::check::isr_kept::Proposal;
 use crate::content::BatchId;
 use crate::disk_fault::Slowness;
 use crate::message::{Addr, Body, Envelope, Tp};
-use crate::quorum::Instance;
 use crate::world::{World, node_id};
 
-pub(crate) use self::hosted::Replica;
-pub(crate) use control::Call;
-pub(crate) use lifecycle::LOG_DIR;
-pub(crate) use lifecycle::Loss;
+pub(crate) use boot::{Process, config};
+pub(crate) use lifecycle::{LOG_DIR, Loss};
+pub(crate) use link::{Link, LinkEnd};
+pub(crate) use seen::{Known, Seen};
 
 /// What survives the process, and what the checks know of it.
 pub(crate) struct Disk {
     pub(crate) fs: MemFs,
     /// What was written to each log and not truncated.
     pub(crate) content: Vec<Vec<BatchId>>,
-    /// What could not be written to each log since it was opened.
-    pub(crate) refused: Vec<Vec<BatchId>>,
+    /// Each log may hold what could not be written to it, since it was opened.
+    pub(crate) was_spoiled: Vec<bool>,
     /// Everything below is durable, as the last process knew it.
     pub(crate) synced: Vec<Offset>,
     /// Power was lost (or the disk) since the process last registered.
     pub(crate) lost: bool,
     /// The logs that were not opened since power was lost.
     pub(crate) torn: Vec<bool>,
-    /// The logs that were not closed, nor recovered since.
-    pub(crate) unclean: Vec<bool>,
     pub(crate) slow: Slowness,
     /// It is full, or about to fail what is asked of it.
     pub(crate) spoiled: bool,
@@ -57,69 +62,85 @@ impl Disk {
         Disk {
             fs,
             content: vec![Vec::new(); partitions],
-            refused: vec![Vec::new(); partitions],
+            was_spoiled: vec![false; partitions],
             synced: vec![0; partitions],
             lost: false,
             torn: vec![false; partitions],
-            unclean: vec![false; partitions],
             slow: Slowness::default(),
             spoiled: false,
         }
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Registration {
-    Missing,
-    Epoch(BrokerEpoch),
-}
-
-/// What a process asked to be reminded of.
+/// What comes by the clock.
 #[derive(Clone, Debug)]
 pub(crate) enum Timer {
-    Heartbeat,
     /// The ISR check of all leaders.
     Tick,
     Checkpoint,
-    Controller {
-        epoch: i64,
-    },
-    CreateTopics,
+    /// For the threads that wait for the disk.
+    DiskWork,
     CallTimeout {
         id: u64,
     },
-    IsrUnknown {
-        tp: Tp,
-        partition_epoch: i32,
+}
+
+/// What a process asks of the world.
+pub(crate) enum Post {
+    /// To a client, or to another broker, as of this process of it.
+    Answer {
+        to: (Addr, u64),
+        body: Body,
     },
-    FetchAgain {
-        tp: Tp,
+    Fetch {
+        link: u64,
+        leader: usize,
+        end: Arc<LinkEnd>,
+        request: Box<FetchRequest>,
     },
-    /// A torn log is to be opened again.
-    Reopen {
-        tp: Tp,
+    Fetched {
+        link: u64,
+        response: Option<FetchResponse>,
     },
-    FetchTimeout {
-        tp: Tp,
+    Close {
+        link: u64,
+    },
+    Call {
+        payload: Bytes,
+        answer: oneshot::Sender<Result<Bytes, CallError>>,
+    },
+    Controlled {
+        to: (Addr, u64),
         id: u64,
+        request: ControllerRequest,
+        result: Result<Bytes, String>,
     },
-    ParkTimeout {
-        tp: Tp,
-        id: u64,
+    Propose {
+        term: u64,
+        records: Vec<MetadataRecord>,
+        done: oneshot::Sender<Result<u64, ProposeError>>,
     },
-    ProduceTimeout {
-        tp: Tp,
-        ticket: u64,
-    },
-    ShardTick {
-        tp: Tp,
-    },
-    ShardLoad {
-        tp: Tp,
-    },
-    ShardLook {
-        tp: Tp,
-    },
+}
+
+pub(crate) type Posts = Arc<Mutex<Vec<(usize, u64, Post)>>>;
+
+/// A process' way to the world.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    pub(crate) node: usize,
+    pub(crate) incarnation: u64,
+    pub(crate) posts: Posts,
+    pub(crate) ids: Arc<AtomicU64>,
+}
+
+impl Outside {
+    pub(crate) fn post(&self, post: Post) {
+        self.posts.lock().push((self.node, self.incarnation, post));
+    }
+
+    pub(crate) fn fresh_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
 }
 
 pub(crate) struct Node {
@@ -130,17 +151,11 @@ pub(crate) struct Node {
     pub(crate) paused_until_ms: i64,
     /// Metadata entries that arrived; they are durable.
     pub(crate) image_at: usize,
-    pub(crate) registration: Registration,
-    /// The broker epoch in the clean-shutdown marker that this process found.
-    clean_epoch: Option<BrokerEpoch>,
-    /// The image that the partitions follow.
-    pub(crate) published: Option<Image>,
-    session: u64,
-    pub(crate) believed: Option<usize>,
-    pub(crate) controller: Option<Instance>,
-    pub(crate) replicas: BTreeMap<Tp, Replica>,
-    calls: BTreeMap<u64, Call>,
+    pub(crate) session: u64,
+    pub(crate) process: Option<Process>,
+    pub(crate) known: BTreeMap<Tp, Known>,
     pub(crate) stopping: bool,
+    pub(crate) works: bool,
 }
 
 impl Node {
@@ -151,47 +166,32 @@ impl Node {
             up: false,
             paused_until_ms: 0,
             image_at: 0,
-            registration: Registration::Missing,
-            clean_epoch: None,
-            published: None,
             session: 0,
-            believed: None,
-            controller: None,
-            replicas: BTreeMap::new(),
-            calls: BTreeMap::new(),
+            process: None,
+            known: BTreeMap::new(),
             stopping: false,
+            works: false,
         }
     }
 
     pub(crate) fn is_up(&self, incarnation: u64) -> bool {
         self.up && self.incarnation == incarnation
     }
-
-    /// What the process calls itself when it registers.
-    pub(crate) fn incarnation_id(&self) -> TopicId {
-        TopicId((u128::from(self.incarnation) << 8 | self.id.0 as u128 | 1 << 100).to_be_bytes())
-    }
-
-    pub(crate) fn broker_epoch(&self) -> BrokerEpoch {
-        match self.registration {
-            Registration::Epoch(epoch) => epoch,
-            Registration::Missing => -1,
-        }
-    }
 }
 
 impl World {
     pub(crate) fn node_receives(&mut self, n: usize, envelope: Envelope) {
         let from = (envelope.from, envelope.from_incarnation);
+        self.runtime.enter(n);
         match envelope.body {
-            Body::Fetch { id, tp, fetch } => self.serve_fetch(n, from, id, tp, fetch),
-            Body::FetchAnswer { id, tp, answer, bytes } => {
-                self.fetch_answered(n, id, tp, &answer, &bytes);
+            Body::Fetch { link, request } => self.serve_fetch(n, link, request),
+            Body::FetchAnswer { link, response } => self.fetch_arrives(link, *response),
+            Body::Control { id, session, payload } => self.control(n, from, id, session, payload),
+            Body::ControlAnswer { id, result } => {
+                self.call_ends(id, result.map_err(CallError::Refused));
             }
-            Body::Control { id, session, request } => self.control(n, from, id, session, request),
-            Body::ControlAnswer { id, response } => self.control_answered(n, id, response),
             Body::Produce { id, tp, acks, bytes } => {
-                self.serve_produce(n, from, id, tp, acks, &bytes);
+                self.serve_produce(n, from, id, tp, acks, bytes);
             }
             Body::Consume { id, tp, fetch } => self.serve_consume(n, from, id, tp, fetch),
             Body::Group { id, request } => self.serve_group(n, from, id, request),
@@ -200,29 +200,85 @@ impl World {
     }
 
     pub(crate) fn node_timer(&mut self, n: usize, timer: Timer) {
+        self.runtime.enter(n);
         match timer {
-            Timer::Heartbeat => self.heartbeat(n),
             Timer::Tick => self.tick_replicas(n),
             Timer::Checkpoint => self.checkpoint(n),
-            Timer::Controller { epoch } => self.controller_tick(n, epoch),
-            Timer::CreateTopics => self.create_topics(n),
-            Timer::CallTimeout { id } => self.call_failed(n, id),
-            Timer::IsrUnknown { tp, partition_epoch } => {
-                let answer = replica::IsrAnswer::Unknown { partition_epoch };
-                self.drive(n, tp, replica::Event::IsrAnswer(answer));
+            Timer::DiskWork => self.work_on_disk(n),
+            Timer::CallTimeout { id } => {
+                self.call_ends(id, Err(CallError::NoAnswer("no answer in time".to_owned())));
             }
-            Timer::FetchAgain { tp } => self.send_fetch(n, tp),
-            Timer::Reopen { tp } => self.reopen_log(n, tp),
-            Timer::FetchTimeout { tp, id } => self.fetch_timed_out(n, tp, id),
-            Timer::ParkTimeout { tp, id } => self.park_timed_out(n, tp, id),
-            Timer::ProduceTimeout { tp, ticket } => self.produce_timed_out(n, tp, ticket),
-            Timer::ShardTick { tp } => self.shard_tick(n, tp),
-            Timer::ShardLoad { tp } => self.load_shard_again(n, tp),
-            Timer::ShardLook { tp } => self.shard_looks(n, tp),
         }
     }
 
-    pub(crate) fn answer(&mut self, n: usize, to: (Addr, u64), body: Body) {
-        self.send_to(Addr::Node(n), to.0, to.1, body);
+    /// Acts upon what processes posted.
+    pub(crate) fn take_posts(&mut self) {
+        loop {
+            let posts = std::mem::take(&mut *self.posts.lock());
+            if posts.is_empty() {
+                return;
+            }
+            for (n, incarnation, post) in posts {
+                match post {
+                    Post::Close { link } => self.close_link(link),
+                    post if self.nodes[n].is_up(incarnation) => self.take_post(n, post),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn take_post(&mut self, n: usize, post: Post) {
+        match post {
+            Post::Answer { to, body } => self.send_to(Addr::Node(n), to.0, to.1, body),
+            Post::Fetch { link, leader, end, request } => {
+                self.send_fetch(n, link, leader, end, request);
+            }
+            Post::Fetched { link, response } => self.answer_fetch(n, link, response),
+            Post::Close { link } => self.close_link(link),
+            Post::Call { payload, answer } => self.call_leader(n, payload, answer),
+            Post::Controlled { to, id, request, result } => {
+                self.check_accepted(n, to.0, &request, &result);
+                let body = Body::ControlAnswer { id, result };
+                self.send_to(Addr::Node(n), to.0, to.1, body);
+            }
+            Post::Propose { term, records, done } => self.propose(n, term, records, done),
+        }
+    }
+
+    /// Looks at the ISRs that leaders are about to propose.
+    pub(crate) fn see_proposals(&mut self, n: usize) {
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        for (partition, proposal) in process.storage.partitions.outbox().isr_proposals.waiting() {
+            self.see_proposal(n, &partition, &proposal);
+        }
+    }
+
+    fn see_proposal(&mut self, n: usize, partition: &Partition, proposal: &IsrProposal) {
+        let Some(tp) = self.tp_of(&partition.id) else { return };
+        let Some(image) = self.nodes[n].process.as_ref().map(|p| p.storage.image()) else { return };
+        let Some(known) = self.nodes[n].known.get_mut(&tp) else { return };
+        if known.proposed.replace(proposal.partition_epoch) == Some(proposal.partition_epoch) {
+            return;
+        }
+        let behind = known.behind.clone();
+        let (high_watermark, moved_ms) = (known.high_watermark(), known.moved_ms);
+        let state = image.partition(&partition.id.topic, partition.id.partition);
+        let (Some(moved_ms), Some(state)) = (moved_ms, state) else { return };
+        let goes = |id: &&BrokerId| {
+            image.is_active(**id)
+                && !behind.contains(id)
+                && proposal.isr.iter().all(|(member, _)| member != *id)
+        };
+        let proposal = Proposal {
+            tp,
+            leader: n,
+            content: &self.disks[n].content[tp],
+            high_watermark,
+            moved_ms,
+            leaving: state.isr.iter().filter(goes).copied().collect(),
+        };
+        let check = self.checks.isr_kept(&proposal, self.plan.lag_time_max_ms, self.now_ms);
+        self.check(check);
     }
 }

@@ -1,152 +1,56 @@
-//! What a leader answers: fetches of followers with their long poll, produces, consumers.
+//! What a broker's server does with requests of clients: produces, consumers' fetches, groups.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base::{ErrorCode, Offset};
-use commitlog::{Access, Log, Origin};
-use replica::{ConsumerFetch, Event, FetchAnswer, FollowerFetch, Isolation, ReadPlan};
+use coordinator::{GroupReply, GroupRequest};
+use process::time::timeout;
+use replica::{ConsumerFetch, Isolation};
+use storage::fetch::Reader;
+use storage::partition::{Partition, ProduceWait};
+use wire::messages::FetchRequest;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::fetch_response::PartitionData;
 
-use crate::check::{Property, Violation};
 use crate::message::{Addr, Body, Tp};
 use crate::plan::Mutation;
 use crate::world::World;
 
-use super::Timer;
-use super::hosted::{Parked, Waiting, epoch_end};
+use super::Post;
 
-/// Small, so that followers need several fetches to catch up.
-const FETCH_BYTES_MAX: usize = 600;
-const PARK_MS: i64 = 200;
-const PRODUCE_TIMEOUT_MS: i64 = 700;
+/// Small, so that consumers need several fetches to catch up.
+const FETCH_BYTES_MAX: i32 = 600;
+const PRODUCE_TIMEOUT: Duration = Duration::from_millis(700);
+/// A fetch without a session.
+const SESSIONLESS: i32 = -1;
+
+/// The way of a batch with acks=all or 1, as the Produce handler goes it.
+async fn produce(partition: Arc<Partition>, bytes: &[u8], acks: i16) -> Result<Offset, ErrorCode> {
+    let wait = ProduceWait::new(1);
+    let commit = (acks == -1).then_some((&wait, 0));
+    let appended = partition.append(bytes, acks, commit).map_err(|error| error.code)?;
+    wait.registered();
+    let Some(ticket) = appended.ticket else { return Ok(appended.info.first_offset) };
+    if timeout(PRODUCE_TIMEOUT, poll_fn(|cx| wait.poll(cx))).await.is_err() {
+        partition.cancel_commit(ticket);
+    }
+    match wait.result(0) {
+        ErrorCode::None => Ok(appended.info.first_offset),
+        error => Err(error),
+    }
+}
 
 impl World {
-    pub(crate) fn serve_fetch(
-        &mut self,
-        n: usize,
-        from: (Addr, u64),
-        id: u64,
-        tp: Tp,
-        mut fetch: FollowerFetch,
-    ) {
-        let now = self.now_ms;
-        fetch.eligible = self.is_eligible(n, &fetch);
-        let real = fetch.fetch_offset;
-        let mutated = self.mutated(n, tp, &fetch);
-        let mut effects = Vec::new();
-        let plan = match self.nodes[n].replicas.get_mut(&tp) {
-            Some(replica) => {
-                let log = &replica.log;
-                let lookup = |epoch| epoch_end(log, epoch);
-                replica.core.follower_fetch(now, &mutated, &lookup, &mut effects)
-            }
-            None => Err(ErrorCode::UnknownTopicOrPartition),
-        };
-        let plan = plan.map(|plan| ReadPlan { from: real, ..plan });
-        let parked = Parked { id, from, fetch };
-        match self.fetch_result(n, tp, &parked, plan, false) {
-            Some(body) => self.answer(n, from, body),
-            None => {
-                if let Some(replica) = self.nodes[n].replicas.get_mut(&tp) {
-                    replica.parked.push(parked);
-                }
-                self.after(PARK_MS, n, Timer::ParkTimeout { tp, id });
-            }
-        }
-        self.carry_out(n, tp, effects);
+    pub(crate) fn hosted(&self, n: usize, tp: Tp) -> Result<Arc<Partition>, ErrorCode> {
+        let process = self.nodes[n].process.as_ref().ok_or(ErrorCode::BrokerNotAvailable)?;
+        let name = &self.tps[tp];
+        process.storage.partitions.find(&name.topic, name.partition)
     }
 
-    fn is_eligible(&self, n: usize, fetch: &FollowerFetch) -> bool {
-        let image = self.nodes[n].published.as_ref();
-        let broker = image.and_then(|image| image.broker(fetch.replica));
-        broker.is_some_and(|b| b.is_active() && b.epoch == fetch.broker_epoch)
-    }
-
-    /// The answer to a follower, or nothing while it should wait.
-    fn fetch_result(
-        &mut self,
-        n: usize,
-        tp: Tp,
-        parked: &Parked,
-        plan: Result<ReadPlan, ErrorCode>,
-        at_once: bool,
-    ) -> Option<Body> {
-        let node = &self.nodes[n];
-        let (leader, fetch) = (node.id, &parked.fetch);
-        let mut answer = FetchAnswer {
-            leader,
-            leader_epoch: fetch.current_leader_epoch,
-            fetch_offset: fetch.fetch_offset,
-            last_fetched_epoch: fetch.last_fetched_epoch,
-            error: ErrorCode::None,
-            diverging: None,
-            high_watermark: -1,
-            log_start: node.replicas.get(&tp).map_or(-1, |r| r.log.start_offset()),
-        };
-        let mut bytes = Vec::new();
-        match plan {
-            Err(error) => answer.error = error,
-            Ok(plan) => {
-                answer.diverging = plan.diverging;
-                answer.high_watermark = plan.high_watermark;
-                if plan.diverging.is_none() {
-                    match self.read(n, tp, plan.from, plan.max_offset) {
-                        Ok(read) if read.is_empty() && !at_once => return None,
-                        Ok(read) => bytes = read,
-                        Err(error) => answer.error = error,
-                    }
-                }
-            }
-        }
-        Some(Body::FetchAnswer { id: parked.id, tp, answer, bytes })
-    }
-
-    fn read(
-        &mut self,
-        n: usize,
-        tp: Tp,
-        from: Offset,
-        max_offset: Offset,
-    ) -> Result<Vec<u8>, ErrorCode> {
-        let Some(replica) = self.nodes[n].replicas.get(&tp) else { return Ok(Vec::new()) };
-        read_log(&replica.log, from, max_offset).map_err(|error| {
-            let detail = format!("partition {tp} node {n}: read at {from}: {error}");
-            if self.disks[n].spoiled {
-                self.trace(|_| detail);
-            } else {
-                self.fail(Property::Recovery, detail);
-            }
-            ErrorCode::KafkaStorageError
-        })
-    }
-
-    pub(crate) fn wake_followers(&mut self, n: usize, tp: Tp) {
-        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
-        let parked = std::mem::take(&mut replica.parked);
-        for waiting in parked {
-            self.look_again(n, tp, waiting, false);
-        }
-    }
-
-    pub(crate) fn park_timed_out(&mut self, n: usize, tp: Tp, id: u64) {
-        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
-        if let Some(at) = replica.parked.iter().position(|parked| parked.id == id) {
-            let parked = replica.parked.remove(at);
-            self.look_again(n, tp, parked, true);
-        }
-    }
-
-    fn look_again(&mut self, n: usize, tp: Tp, parked: Parked, at_once: bool) {
-        let mutated = self.mutated(n, tp, &parked.fetch);
-        let Some(replica) = self.nodes[n].replicas.get(&tp) else { return };
-        let log = &replica.log;
-        let plan = replica.core.follower_read(&mutated, &|epoch| epoch_end(log, epoch));
-        let plan = plan.map(|plan| ReadPlan { from: parked.fetch.fetch_offset, ..plan });
-        match self.fetch_result(n, tp, &parked, plan, at_once) {
-            Some(body) => self.answer(n, parked.from, body),
-            None => {
-                if let Some(replica) = self.nodes[n].replicas.get_mut(&tp) {
-                    replica.parked.push(parked);
-                }
-            }
-        }
+    fn answer(&mut self, n: usize, to: (Addr, u64), body: Body) {
+        self.send_to(Addr::Node(n), to.0, to.1, body);
     }
 
     pub(crate) fn serve_produce(
@@ -156,38 +60,22 @@ impl World {
         id: u64,
         tp: Tp,
         acks: i16,
-        bytes: &[u8],
+        bytes: Vec<u8>,
     ) {
-        let (base, required) = match self.append(n, tp, acks, bytes, Origin::Client) {
-            Ok(offsets) => offsets,
+        let partition = match self.hosted(n, tp) {
+            Ok(partition) => partition,
             Err(error) => {
                 return self.answer(n, from, Body::ProduceAnswer { id, result: Err(error) });
             }
         };
-        if acks != -1 || self.mutation == Mutation::EarlyAck {
-            return self.answer(n, from, Body::ProduceAnswer { id, result: Ok(base) });
-        }
-        let ticket = self.fresh_id();
-        let waiting = Waiting { id, from, base, required };
-        self.await_commit(n, tp, ticket, waiting);
-        self.after(PRODUCE_TIMEOUT_MS, n, Timer::ProduceTimeout { tp, ticket });
-    }
-
-    pub(crate) fn await_commit(&mut self, n: usize, tp: Tp, ticket: u64, waiting: Waiting) {
-        if let Some(replica) = self.nodes[n].replicas.get_mut(&tp) {
-            let required = waiting.required;
-            replica.tickets.insert(ticket, waiting);
-            self.drive(n, tp, Event::AwaitCommit { ticket, required });
-        }
-    }
-
-    pub(crate) fn produce_timed_out(&mut self, n: usize, tp: Tp, ticket: u64) {
-        let Some(replica) = self.nodes[n].replicas.get_mut(&tp) else { return };
-        if let Some(Waiting { id, from, required, .. }) = replica.tickets.remove(&ticket) {
-            self.drive(n, tp, Event::CancelWait { ticket, required });
-            let result = Err(ErrorCode::RequestTimedOut);
-            self.answer(n, from, Body::ProduceAnswer { id, result });
-        }
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        let outside = process.outside.clone();
+        // The mutation: all is acknowledged at once.
+        let acks = if self.mutation == Mutation::EarlyAck { 1 } else { acks };
+        self.spawn_now(n, async move {
+            let result = produce(partition, &bytes, acks).await;
+            outside.post(Post::Answer { to: from, body: Body::ProduceAnswer { id, result } });
+        });
     }
 
     pub(crate) fn serve_consume(
@@ -198,47 +86,73 @@ impl World {
         tp: Tp,
         fetch: ConsumerFetch,
     ) {
-        let plan = match self.nodes[n].replicas.get(&tp) {
-            Some(replica) => {
-                let log = &replica.log;
-                replica.core.consumer_fetch(&fetch, &|epoch| epoch_end(log, epoch))
-            }
-            None => Err(ErrorCode::UnknownTopicOrPartition),
-        };
-        let result = plan.and_then(|plan| match plan.diverging {
-            Some(_) => Ok((Vec::new(), plan)),
-            None => self.read(n, tp, plan.from, plan.max_offset).map(|bytes| (bytes, plan)),
-        });
         self.list_latest(n, tp);
-        let start = self.nodes[n].replicas.get(&tp).map_or(-1, |r| r.log.start_offset());
-        self.answer(n, from, Body::ConsumeAnswer { id, start, result });
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        let (server, outside, name) = (process.serving(), process.outside.clone(), &self.tps[tp]);
+        let topic_id = process.storage.image().topic(&name.topic).map(|topic| topic.id);
+        let partition = FetchPartition {
+            partition: name.partition,
+            current_leader_epoch: fetch.current_leader_epoch,
+            fetch_offset: fetch.fetch_offset,
+            last_fetched_epoch: fetch.last_fetched_epoch,
+            log_start_offset: -1,
+            partition_max_bytes: FETCH_BYTES_MAX,
+            ..FetchPartition::default()
+        };
+        let topic_id = topic_id.unwrap_or_default();
+        let request = FetchRequest {
+            max_wait_ms: 0,
+            min_bytes: 1,
+            max_bytes: FETCH_BYTES_MAX,
+            session_epoch: SESSIONLESS,
+            topics: vec![FetchTopic {
+                topic_id,
+                partitions: vec![partition],
+                ..FetchTopic::default()
+            }],
+            ..FetchRequest::default()
+        };
+        self.spawn_now(n, async move {
+            let response = server.serve(Reader::consumer(0), request).await;
+            let found = response.and_then(|response| {
+                response.responses.into_iter().next()?.partitions.into_iter().next()
+            });
+            let unread = || PartitionData {
+                error_code: ErrorCode::KafkaStorageError.code(),
+                ..PartitionData::default()
+            };
+            let data = Box::new(found.unwrap_or_else(unread));
+            outside.post(Post::Answer { to: from, body: Body::ConsumeAnswer { id, data } });
+        });
     }
 
     /// ListOffsets for "latest", answered beside every consumer's fetch.
     fn list_latest(&mut self, n: usize, tp: Tp) {
-        let Some(replica) = self.nodes[n].replicas.get(&tp) else { return };
-        let epoch = replica.core.leader_epoch();
-        if let Ok(latest) = replica.core.latest_offset(Isolation::ReadUncommitted) {
-            let check: Result<(), Violation> = self.checks.latest.answered(tp, epoch, latest);
+        let Ok(partition) = self.hosted(n, tp) else { return };
+        let epoch = partition.current_leader().1;
+        if let Ok(latest) = partition.latest_offset(Isolation::ReadUncommitted) {
+            let check = self.checks.latest.answered(tp, epoch, latest);
             self.check(check);
         }
     }
-}
 
-/// Whole batches from `from`, below `max_offset`.
-pub(crate) fn read_log(log: &Log, from: Offset, max_offset: Offset) -> Result<Vec<u8>, String> {
-    if from >= max_offset {
-        return Ok(Vec::new());
+    pub(crate) fn serve_group(
+        &mut self,
+        n: usize,
+        from: (Addr, u64),
+        id: u64,
+        request: GroupRequest,
+    ) {
+        // The shard that answers is the one of this moment, of this epoch.
+        let partition = self.hosted(n, self.offsets_tp());
+        let epoch = partition.map_or(-1, |partition| partition.current_leader().1);
+        let Some(process) = self.nodes[n].process.as_ref() else { return };
+        let (groups, outside) = (process.groups.clone(), process.outside.clone());
+        let image = process.storage.image();
+        self.spawn_now(n, async move {
+            let reply: GroupReply = groups.call(&image, request).await;
+            let body = Body::GroupAnswer { id, epoch, reply };
+            outside.post(Post::Answer { to: from, body });
+        });
     }
-    let reader = log.reader();
-    let slice = reader
-        .read(from, FETCH_BYTES_MAX, max_offset, true, Access::Blocking)
-        .map_err(|error| error.to_string())?;
-    let Some(slice) = slice else { return Ok(Vec::new()) };
-    let mut bytes = vec![0; slice.len];
-    let got = slice.file.read_at(&mut bytes, slice.position).map_err(|error| error.to_string())?;
-    if got < bytes.len() {
-        return Err(format!("a slice of {} bytes has {got}", slice.len));
-    }
-    Ok(bytes)
 }

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use base::{BrokerEpoch, BrokerId};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::Instant;
 
 use super::dial::{Dial, FetchError, FetchLink};
 use super::orders::Orders;
 use super::replicas::{Cut, CutDone, Replicas};
 use crate::Storage;
 use process::clock;
+use process::task::{Failed, Tasks};
+use process::time::{now, sleep, sleep_until, timeout_at};
 
 const RETRY_MIN: Duration = Duration::from_millis(20);
 /// Time in which a response that may be on its way spares the new connection.
@@ -49,7 +50,7 @@ struct FetchLoop<D: Dial> {
     ends: Ends,
     replicas: Replicas,
     link: Option<D::Link>,
-    cuts: JoinSet<Vec<CutDone>>,
+    cuts: Tasks<Vec<CutDone>>,
     retry: Duration,
     /// When the connection was given up for new orders last.
     renewed: Option<Instant>,
@@ -72,11 +73,12 @@ pub(super) async fn run<D: Dial>(
         leader,
         orders,
         link: None,
-        cuts: JoinSet::new(),
+        cuts: Tasks::new(),
         retry: RETRY_MIN,
         renewed: None,
     };
     tokio::select! {
+        biased;
         () = shutdown.connections_closing() => {}
         () = this.fetch_for_ever() => {}
     }
@@ -135,6 +137,7 @@ impl<D: Dial> FetchLoop<D> {
             }
         };
         tokio::select! {
+            biased;
             () = self.orders.posted() => {}
             () = resume => {}
             Some(done) = self.cuts.join_next() => self.cuts_done(done),
@@ -154,7 +157,7 @@ impl<D: Dial> FetchLoop<D> {
         let config = &self.storage.config.replica;
         let epoch = self.ends.own.map_or(-1, |(epoch, _)| epoch);
         let request = self.replicas.request(epoch, config);
-        let deadline = Instant::now() + millis(request.max_wait_ms.into()) + RESPONSE_SLACK;
+        let deadline = now() + millis(request.max_wait_ms.into()) + RESPONSE_SLACK;
         timeout_at(deadline, link.send(&request)).await.map_err(|_| FetchError::Timeout)??;
         if !self.await_response(&mut link, deadline).await? {
             return Ok(());
@@ -181,6 +184,7 @@ impl<D: Dial> FetchLoop<D> {
         loop {
             let begun = link.has_begun();
             tokio::select! {
+                biased;
                 arrived = link.response() => return arrived.map(|()| true),
                 () = self.orders.posted() => self.replicas.obey(self.orders.take()),
                 _ = self.applied.changed() => {
@@ -194,7 +198,7 @@ impl<D: Dial> FetchLoop<D> {
                     if !is_outdated {
                         return Err(FetchError::Timeout);
                     }
-                    self.renewed = Some(Instant::now());
+                    self.renewed = Some(now());
                     return Ok(false);
                 }
             }
@@ -205,7 +209,7 @@ impl<D: Dial> FetchLoop<D> {
             if !is_outdated && session.has_news() {
                 is_outdated = true;
                 let grace = if begun { GRACE_BEGUN } else { GRACE };
-                let renewal = renewal(self.renewed, session.len(), Instant::now() + grace);
+                let renewal = renewal(self.renewed, session.len(), now() + grace);
                 deadline = deadline.min(renewal);
             }
         }
@@ -220,6 +224,7 @@ impl<D: Dial> FetchLoop<D> {
         tokio::pin!(connecting);
         loop {
             tokio::select! {
+                biased;
                 link = &mut connecting => return link,
                 _ = self.applied.changed() => {
                     let before = self.ends.leader.clone();
@@ -241,12 +246,13 @@ impl<D: Dial> FetchLoop<D> {
             _ => tracing::debug!(leader = %self.leader, %error, "fetch from leader"),
         }
         self.link = None;
-        let until = Instant::now() + self.retry;
+        let until = now() + self.retry;
         let longest = Duration::from_millis(self.storage.config.replica.fetch_backoff_ms);
         self.retry = (self.retry * 2).min(longest.max(RETRY_MIN));
         let before = self.ends.leader.clone();
         while self.ends.leader == before {
             tokio::select! {
+                biased;
                 () = self.orders.posted() => return,
                 _ = self.applied.changed() => self.look_at_image(),
                 () = sleep_until(until) => return,
@@ -261,7 +267,7 @@ impl<D: Dial> FetchLoop<D> {
         }
     }
 
-    fn cuts_done(&mut self, done: Result<Vec<CutDone>, tokio::task::JoinError>) {
+    fn cuts_done(&mut self, done: Result<Vec<CutDone>, Failed>) {
         match done {
             Ok(done) => done.into_iter().for_each(|done| self.replicas.cut_done(done)),
             // Release builds abort on panic.

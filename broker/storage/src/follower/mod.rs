@@ -12,13 +12,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use base::{BrokerId, TopicPartition};
-use tokio::task::JoinSet;
 
 use crate::Storage;
 use crate::partition::FetchOrder;
 use crate::throttles::Throttles;
 pub use dial::{Dial, FetchError, FetchLink, LinkFailure};
 use orders::{Order, Orders};
+use process::task::Tasks;
 
 /// Distributes fetch orders to the loops until connections close.
 pub async fn run<D: Dial>(storage: Arc<Storage>, dial: Arc<D>) {
@@ -28,6 +28,7 @@ pub async fn run<D: Dial>(storage: Arc<Storage>, dial: Arc<D>) {
     manager.tasks.spawn(Throttles::follow(storage.clone()));
     loop {
         let orders = tokio::select! {
+            biased;
             orders = storage.partitions.outbox().fetch_orders.take() => orders,
             () = &mut closing => return,
         };
@@ -42,7 +43,7 @@ struct Manager<D> {
     dial: Arc<D>,
     loops: HashMap<BrokerId, Arc<Orders>>,
     assigned: HashMap<TopicPartition, BrokerId>,
-    tasks: JoinSet<()>,
+    tasks: Tasks<()>,
 }
 
 impl<D: Dial> Manager<D> {

@@ -1,7 +1,7 @@
 //! What a loop was told to fetch and has not taken up yet: the newest order of each partition, so
 //! that it is bounded by their number.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{LeaderEpoch, TopicPartition};
@@ -18,7 +18,7 @@ pub(super) enum Order {
 
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    newest: Mutex<HashMap<TopicPartition, Order>>,
+    newest: Mutex<BTreeMap<TopicPartition, Order>>,
     posted: Notify,
 }
 
@@ -28,7 +28,7 @@ impl Orders {
         self.posted.notify_one();
     }
 
-    pub(super) fn take(&self) -> HashMap<TopicPartition, Order> {
+    pub(super) fn take(&self) -> BTreeMap<TopicPartition, Order> {
         std::mem::take(&mut *self.newest.lock())
     }
 

@@ -1,7 +1,7 @@
 //! The replicas that one loop follows: orders and answers go from here to the session's bookkeeping
 //! and to the partitions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use base::{BrokerId, ErrorCode, TopicPartition};
@@ -69,7 +69,7 @@ impl Replicas {
         &self.session
     }
 
-    pub(super) fn obey(&mut self, orders: HashMap<TopicPartition, Order>) {
+    pub(super) fn obey(&mut self, orders: BTreeMap<TopicPartition, Order>) {
         for (id, order) in orders {
             match order {
                 Order::Follow { partition, epoch } => {

@@ -11,6 +11,7 @@ use base::{TopicId, TopicPartition, topic_name};
 use metadata::{Changes, ConfigResource, Image, changes_between};
 use quorum::Quorum;
 use replica::{Assignment, Event};
+use tokio::sync::watch;
 
 use super::coordinator_posts::CoordinatorPost;
 use super::hosted::Partition;
@@ -19,6 +20,7 @@ use super::making_jobs::Leftover;
 use super::posts::Post;
 use super::settings;
 use process::shutdown::Shutdown;
+use process::time::sleep;
 
 /// Until a replica whose log could not be made is tried again.
 const UNMADE_RETRY: Duration = Duration::from_secs(5);
@@ -28,7 +30,6 @@ const MAKING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Applies images as they come until the shutdown closes everything. Runs on its own thread.
 pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown) {
-    let mut images = quorum.images();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -38,6 +39,15 @@ pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown
             return;
         }
     };
+    runtime.block_on(apply_images(partitions, quorum.images(), shutdown));
+}
+
+/// The same as a task.
+pub async fn apply_images(
+    partitions: &Partitions,
+    mut images: watch::Receiver<Arc<Image>>,
+    shutdown: &Shutdown,
+) {
     loop {
         let image = images.borrow_and_update().clone();
         // What the disk knows at start may be long over: a replica that led or followed by it would
@@ -47,30 +57,32 @@ pub fn run_applier(partitions: &Partitions, quorum: &Quorum, shutdown: &Shutdown
             let only_makes = partitions.tell(&image);
             let made = async {
                 tokio::select! {
+                    biased;
                     () = partitions.making.idle() => {}
                     // Still to be looked at.
                     _ = images.changed() => images.mark_changed(),
-                    () = tokio::time::sleep(MAKING_PATIENCE) => {}
+                    () = sleep(MAKING_PATIENCE) => {}
                     () = shutdown.connections_closing() => {}
                 }
             };
             if only_makes {
-                runtime.block_on(made);
+                made.await;
             }
             partitions.publish(image);
         }
         let unmade = partitions.making.has_failed();
         let next = async {
             tokio::select! {
+                biased;
+                () = shutdown.connections_closing() => false,
                 changed = images.changed() => changed.is_ok(),
-                () = tokio::time::sleep(UNMADE_RETRY), if unmade => {
+                () = sleep(UNMADE_RETRY), if unmade => {
                     partitions.making.try_again();
                     true
                 }
-                () = shutdown.connections_closing() => false,
             }
         };
-        if !runtime.block_on(next) {
+        if !next.await {
             return;
         }
     }

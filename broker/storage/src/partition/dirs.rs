@@ -11,6 +11,7 @@ use commitlog::directory::{self, Aside};
 use super::hosted::storage_error;
 use super::index::Partitions;
 use super::load::{LoadedLog, warn_left};
+use process::random;
 
 impl Partitions {
     /// A log of this topic that was loaded at start and that nobody has claimed.
@@ -35,7 +36,7 @@ impl Partitions {
         dir: &Path,
         aside: Aside,
     ) -> Result<PathBuf, LogError> {
-        let unique = uuid::Uuid::new_v4().as_u128();
+        let unique = random::bits();
         directory::set_aside(&*self.logs.fs, dir, (id, topic_id), aside, unique)
     }
 

@@ -101,8 +101,13 @@ impl Partition {
                 }
                 FollowerStep::RestartAt { offset } => {
                     tracing::warn!(partition = %self.id, offset, "restart at the leader's start");
-                    let now_ms = clock::wall_ms();
-                    state.mutate_log(|log| log.truncate_fully_and_start_at(offset, now_ms))?;
+                    let (now_ms, observer) = (clock::wall_ms(), self.outbox.observer.clone());
+                    state.mutate_log(|log| {
+                        if let Some(observer) = observer {
+                            observer.before_restart(log);
+                        }
+                        log.truncate_fully_and_start_at(offset, now_ms)
+                    })?;
                 }
                 FollowerStep::Stale | FollowerStep::Append { .. } | FollowerStep::Backoff(_) => {
                     return Ok(FollowerProgress::Continue { bytes: 0, in_sync: false });

@@ -11,7 +11,7 @@ use commitlog::{Log, LogConfig, LogReader};
 use parking_lot::Mutex;
 use replica::{Event, Settings};
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Settled};
 use super::posts::{Post, Posts};
 use super::state::State;
 use super::waits::Wakes;
@@ -108,6 +108,10 @@ impl Partition {
         let has_to_wait = state.log().must_sync() || state.follow_after_sync.is_some();
         if has_to_wait || state.is_offline() {
             self.arrange_sync(state);
+        }
+        if let Some(observer) = &self.outbox.observer {
+            let (core, log, is_removed) = (state.core(), state.log(), state.is_removed);
+            observer.settled(self, &Settled { core, log, is_removed });
         }
     }
 

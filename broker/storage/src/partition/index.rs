@@ -20,6 +20,7 @@ use super::offline_replicas::Offline;
 use super::outbox::Outbox;
 use crate::log_dirs::LogDirs;
 use config::Config;
+use process::random;
 
 /// The hosted partitions of one topic, by partition number.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Partitions {
     ) -> Partitions {
         Partitions {
             broker: config.broker_id,
-            incarnation_id: TopicId::from_random(uuid::Uuid::new_v4().as_u128()),
+            incarnation_id: TopicId::from_random(random::bits()),
             config,
             logs,
             outbox,
@@ -157,10 +158,14 @@ impl Partitions {
         })
     }
 
-    /// Every partition hosted here, in no order.
+    /// Every partition hosted here, topic by topic.
     pub fn all(&self) -> Vec<Arc<Partition>> {
         let index = self.index.read();
-        index.topics.values().flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
+        let mut topics: Vec<_> = index.topics.iter().collect();
+        // What is done to all of them is done in the same order each time.
+        topics.sort_unstable_by_key(|(name, _)| *name);
+        let topics = topics.into_iter().map(|(_, hosted)| hosted);
+        topics.flat_map(|topic| topic.partitions.iter().flatten().cloned()).collect()
     }
 
     pub(super) fn of_topic(&self, topic: &str) -> Vec<Arc<Partition>> {

@@ -21,7 +21,7 @@ use super::offline_replicas::Offline;
 use super::settings;
 use crate::log_dirs::LogDirs;
 use config::Config;
-use process::clock;
+use process::{clock, random};
 
 /// Kafka's name for it.
 const LOCK_FILE: &str = ".lock";
@@ -209,7 +209,7 @@ fn claim_dir(
 ) -> Result<(TopicId, Option<String>), LoadError> {
     let problem = |problem| LoadError::Dir { dir: dir.display().to_string(), problem };
     let Some(properties) = checkpoint::read_meta_properties(&*context.fs, dir)? else {
-        return Ok((TopicId::from_random(uuid::Uuid::new_v4().as_u128()), None));
+        return Ok((TopicId::from_random(random::bits()), None));
     };
     if properties.node_id != config.broker_id.0 {
         let id = properties.node_id;
@@ -299,31 +299,35 @@ fn open_all(
     let opened = Mutex::new(LogsOnDisk::new());
     let failed = Mutex::new(None);
     let log_config = settings::before_metadata(config).log;
-    std::thread::scope(|scope| {
-        for _ in 0..threads.min(found.len()) {
-            scope.spawn(|| {
-                while let Some(item) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if failed.lock().is_some() {
-                        return;
-                    }
-                    match open_one(context, item, &log_config) {
-                        Ok(log) => {
-                            done.fetch_add(1, Ordering::Relaxed);
-                            let twice = log.and_then(|(key, log)| opened.lock().insert(key, log));
-                            if let Some(twice) = twice {
-                                *failed.lock() = Some(found_twice(&item.dir, &twice));
-                            }
-                        }
-                        Err(LoadError::Log(error)) => {
-                            done.fetch_add(1, Ordering::Relaxed);
-                            not_opened(item, &error, loaded);
-                        }
-                        Err(error) => *failed.lock() = Some(error),
+    let open_next = || {
+        while let Some(item) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if failed.lock().is_some() {
+                return;
+            }
+            match open_one(context, item, &log_config) {
+                Ok(log) => {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    let twice = log.and_then(|(key, log)| opened.lock().insert(key, log));
+                    if let Some(twice) = twice {
+                        *failed.lock() = Some(found_twice(&item.dir, &twice));
                     }
                 }
-            });
+                Err(LoadError::Log(error)) => {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    not_opened(item, &error, loaded);
+                }
+                Err(error) => *failed.lock() = Some(error),
+            }
         }
-    });
+    };
+    match threads.min(found.len()) {
+        0 | 1 => open_next(),
+        threads => std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(open_next);
+            }
+        }),
+    }
     match failed.into_inner() {
         Some(error) => Err(error),
         None => Ok(opened.into_inner()),

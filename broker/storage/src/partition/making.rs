@@ -78,11 +78,15 @@ impl Partitions {
     }
 
     /// Does on this thread what is due.
-    #[cfg(test)]
-    pub(super) fn make_all(&self) {
+    pub fn make_all(&self) {
         while let Some(ids) = self.making.take(false) {
             self.make(&ids);
         }
+    }
+
+    /// Whether something is to be made or discarded now.
+    pub fn has_making_due(&self) -> bool {
+        self.making.is_due()
     }
 
     fn make(&self, ids: &[TopicPartition]) {

@@ -121,6 +121,10 @@ impl Making {
         let _ = self.is_busy.subscribe().wait_for(|busy| !busy).await;
     }
 
+    pub(super) fn is_due(&self) -> bool {
+        !self.jobs.lock().due.is_empty()
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         !self.jobs.lock().failed.is_empty()
     }

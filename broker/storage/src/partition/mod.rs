@@ -30,7 +30,7 @@ pub mod testing;
 mod tests;
 mod waits;
 
-pub use apply::run_applier;
+pub use apply::{apply_images, run_applier};
 
 pub use coordinator_posts::{CoordinatorPost, CoordinatorPosts};
 pub use follower::{FollowerProgress, LogEnd};
@@ -39,6 +39,6 @@ pub use index::Partitions;
 pub use leader::{Appended, ProduceError, Registration, Ticket};
 pub use load::{DirLock, LoadError, LoadedLogs, Recovery, load_logs, write_meta_properties};
 pub use offline::run_log_dirs;
-pub use outbox::{FetchOrder, FetchOrders, IsrProposals, Outbox};
+pub use outbox::{FetchOrder, FetchOrders, IsrProposals, Observer, Outbox, Settled};
 pub use syncs::SyncQueue;
 pub use waits::{FetchWait, ProduceWait};

@@ -3,7 +3,7 @@
 //! blocks. All are bounded by the number of partitions: a newer order replaces an older one, and a
 //! partition has one proposal in flight at most.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{BrokerId, LeaderEpoch, TopicPartition};
@@ -15,6 +15,22 @@ use tokio::sync::Notify;
 use super::coordinator_posts::CoordinatorPosts;
 use super::{Partition, SyncQueue};
 
+/// Sees every replica after each change of it, under its lock: for simulations.
+pub trait Observer: Send + Sync {
+    fn settled(&self, partition: &Partition, settled: &Settled<'_>);
+
+    /// A log is about to begin anew. A simulation may break a rule here.
+    fn before_restart(&self, _log: &mut commitlog::Log) {}
+}
+
+/// A replica after a change.
+pub struct Settled<'a> {
+    pub core: &'a replica::Partition,
+    pub log: &'a commitlog::Log,
+    /// Deleted or moved away.
+    pub is_removed: bool,
+}
+
 /// What a follower task has to do for a partition.
 #[derive(Clone, Debug)]
 pub enum FetchOrder {
@@ -25,7 +41,7 @@ pub enum FetchOrder {
 /// The newest order of each partition that the follower manager has not taken yet.
 #[derive(Debug, Default)]
 pub struct FetchOrders {
-    orders: Mutex<HashMap<TopicPartition, FetchOrder>>,
+    orders: Mutex<BTreeMap<TopicPartition, FetchOrder>>,
     posted: Notify,
 }
 
@@ -36,7 +52,7 @@ impl FetchOrders {
     }
 
     /// Waits until there are orders, and takes them all.
-    pub async fn take(&self) -> HashMap<TopicPartition, FetchOrder> {
+    pub async fn take(&self) -> BTreeMap<TopicPartition, FetchOrder> {
         loop {
             let orders = std::mem::take(&mut *self.orders.lock());
             if !orders.is_empty() {
@@ -60,6 +76,11 @@ impl IsrProposals {
         self.posted.notify_one();
     }
 
+    /// What waits to be taken.
+    pub fn waiting(&self) -> Vec<(Arc<Partition>, IsrProposal)> {
+        self.proposals.lock().clone()
+    }
+
     /// Waits until there are proposals, and takes them all.
     pub async fn take(&self) -> Vec<(Arc<Partition>, IsrProposal)> {
         loop {
@@ -79,11 +100,18 @@ pub struct Outbox {
     pub syncs: SyncQueue,
     pub coordinators: CoordinatorPosts,
     pub metrics: Arc<Metrics>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Outbox {
     pub fn new(metrics: Arc<Metrics>) -> Outbox {
         let (fetch_orders, isr_proposals, syncs, coordinators) = Default::default();
-        Outbox { fetch_orders, isr_proposals, syncs, coordinators, metrics }
+        let observer = None;
+        Outbox { fetch_orders, isr_proposals, syncs, coordinators, metrics, observer }
+    }
+
+    /// The same, with somebody who looks at what becomes of partitions.
+    pub fn observed(metrics: Arc<Metrics>, observer: Arc<dyn Observer>) -> Outbox {
+        Outbox { observer: Some(observer), ..Outbox::new(metrics) }
     }
 }

@@ -11,6 +11,7 @@ use record::Compression;
 use replica::Settings;
 
 use ::config::Config;
+use process::random;
 
 const VERIFICATION: &str = "transaction.partition.verification.enable";
 
@@ -97,7 +98,7 @@ fn jitter(limit_ms: i64) -> i64 {
     if limit_ms <= 0 {
         return 0;
     }
-    (uuid::Uuid::new_v4().as_u128() % (limit_ms as u128 + 1)) as i64
+    (random::bits() % (limit_ms as u128 + 1)) as i64
 }
 
 fn compression(topic: &TopicSettings) -> TargetCompression {

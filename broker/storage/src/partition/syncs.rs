@@ -58,6 +58,20 @@ impl SyncQueue {
         }
     }
 
+    /// Syncs on this thread what is posted.
+    pub fn run_posted(&self) {
+        loop {
+            let next = self.waiting.lock().partitions.pop_front();
+            let Some(partition) = next else { return };
+            // As above.
+            let _ = partition.sync();
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.lock().partitions.is_empty()
+    }
+
     pub fn close(&self) {
         let mut waiting = self.waiting.lock();
         waiting.is_closed = true;

@@ -2,7 +2,7 @@
 //! Both are values that partitions hold and complete; nobody polls and no timer belongs to them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI16, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use base::ErrorCode;
@@ -78,6 +78,8 @@ impl ProduceWait {
 /// The wait of one fetch request. Partitions note by index that they have news.
 #[derive(Debug, Default)]
 pub struct FetchWait {
+    /// No other wait has it; later ones have larger ones.
+    id: u64,
     news: Mutex<Vec<u32>>,
     waker: AtomicWaker,
     done: AtomicBool,
@@ -85,7 +87,9 @@ pub struct FetchWait {
 
 impl FetchWait {
     pub fn new() -> Arc<FetchWait> {
-        Arc::default()
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Arc::new(FetchWait { id, ..FetchWait::default() })
     }
 
     /// The fetch was answered: registrations that are left over are dropped when met.
@@ -135,7 +139,7 @@ impl FetchWaiters {
             self.waiting.retain(|(wait, _)| !wait.is_done());
             // A session that names an idle partition again registers again. Looking for that here
             // costs little; looking at every registration would cost busy partitions much.
-            let key = |(wait, index): &(Arc<FetchWait>, u32)| (Arc::as_ptr(wait).addr(), *index);
+            let key = |(wait, index): &(Arc<FetchWait>, u32)| (wait.id, *index);
             self.waiting.sort_unstable_by_key(key);
             self.waiting.dedup_by_key(|entry| key(entry));
             self.sweep_at = (self.waiting.len() * 2).max(SWEEP_MIN);

@@ -13,11 +13,14 @@ use tokio::time::Instant;
 use wire::messages::FetchRequest;
 use wire::{FileRange, Records};
 
+use super::FetchServer;
 use super::want::{SessionState, Want};
-use crate::broker::Broker;
-use crate::request::RequestContext;
-use storage::partition::{Partition, Partitions, Registration};
-use storage::throttles::Side;
+use crate::Storage;
+use crate::partition::{Partition, Partitions, Registration};
+use crate::throttles::Side;
+use metadata::Image;
+use process::BlockingPool;
+use process::time::now;
 
 /// Slices up to this size are copied: cheaper than a system call of their own.
 const COPY_BYTES_MAX: usize = 16 * 1024;
@@ -26,7 +29,7 @@ const COPIES_BYTES_MAX: usize = 1 << 20;
 
 /// Who fetches.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Reader {
+pub enum Reader {
     Consumer { isolation: Isolation },
     Follower { id: BrokerId, epoch: i64, eligible: bool },
 }
@@ -71,12 +74,12 @@ pub(super) struct Round {
 }
 
 impl Limits {
-    pub(super) fn of(broker: &Broker, reader: &Reader, request: &FetchRequest) -> Limits {
+    pub(super) fn of(consumer_bytes_max: i32, reader: &Reader, request: &FetchRequest) -> Limits {
         let asked = request.max_bytes.max(0) as usize;
         let bytes_max = if reader.is_follower() {
             asked
         } else {
-            asked.min(broker.config.replica.consumer_fetch_bytes_max.max(0) as usize)
+            asked.min(consumer_bytes_max.max(0) as usize)
         };
         let bytes_min = request.min_bytes.max(0) as usize;
         Limits { bytes_min: bytes_min.min(bytes_max.max(1)), bytes_max }
@@ -84,27 +87,20 @@ impl Limits {
 }
 
 impl Reader {
-    /// An error if the request says to come from a replica and does not.
-    pub(super) fn of(
-        broker: &Broker,
-        cx: &RequestContext,
-        request: &FetchRequest,
-    ) -> Result<Reader, ErrorCode> {
-        let (id, epoch) = if cx.version >= 15 {
-            (request.replica_state.replica_id, request.replica_state.replica_epoch)
-        } else {
-            (request.replica_id, -1)
-        };
-        let Some(id) = cx.sender.replica(id)? else {
-            let isolation = match request.isolation_level {
+    /// A consumer, with the isolation level of its request.
+    pub fn consumer(isolation_level: i8) -> Reader {
+        Reader::Consumer {
+            isolation: match isolation_level {
                 1 => Isolation::ReadCommitted,
                 _ => Isolation::ReadUncommitted,
-            };
-            return Ok(Reader::Consumer { isolation });
-        };
-        let image = broker.image();
+            },
+        }
+    }
+
+    /// A broker that proved to be this one, in a registration; -1 if it does not say in which.
+    pub fn follower(image: &Image, id: BrokerId, epoch: i64) -> Reader {
         let registered = image.broker(id).filter(|b| epoch == -1 || b.epoch == epoch);
-        Ok(Reader::Follower { id, epoch, eligible: registered.is_some_and(|b| b.is_active()) })
+        Reader::Follower { id, epoch, eligible: registered.is_some_and(|b| b.is_active()) }
     }
 
     fn is_committed(&self) -> bool {
@@ -152,9 +148,9 @@ impl Reader {
     }
 
     /// The throttle of a replica outside the ISR; those within it are never held back.
-    fn throttled<'a>(&self, broker: &'a Broker, partition: &Partition) -> Option<&'a Side> {
+    fn throttled<'a>(&self, storage: &'a Storage, partition: &Partition) -> Option<&'a Side> {
         let Reader::Follower { id, .. } = *self else { return None };
-        let side = &broker.storage.throttles.leader;
+        let side = &storage.throttles.leader;
         (side.names(&partition.id) && !partition.is_in_sync(id)).then_some(side)
     }
 
@@ -229,18 +225,18 @@ impl Round {
     /// Looks at every partition that may have news. What was not read to its end stays marked.
     pub(super) async fn look(
         &mut self,
-        broker: &Arc<Broker>,
+        server: &FetchServer<'_>,
         reader: &Reader,
         limits: &Limits,
         session: &mut SessionState,
     ) {
         *self = Round::default();
         // Where memory is scarce, records are sent from their files however few they are.
-        self.copies_left = if broker.memory.is_scarce() { 0 } else { COPIES_BYTES_MAX };
+        self.copies_left = if (server.is_memory_scarce)() { 0 } else { COPIES_BYTES_MAX };
         let mut served = Vec::new();
         for index in session.take_dirty() {
             let left = limits.bytes_max.saturating_sub(self.bytes);
-            let Some(found) = self.look_at(broker, reader, left, session, index).await else {
+            let Some(found) = self.look_at(server, reader, left, session, index).await else {
                 continue;
             };
             if found.code.is_error() || found.diverging.is_some() {
@@ -263,13 +259,14 @@ impl Round {
 
     async fn look_at(
         &mut self,
-        broker: &Arc<Broker>,
+        server: &FetchServer<'_>,
         reader: &Reader,
         left: usize,
         session: &mut SessionState,
         index: u32,
     ) -> Option<Found> {
-        let (partition, plan) = match reader.plan_at(&broker.storage.partitions, session, index)? {
+        let partitions = &server.storage.partitions;
+        let (partition, plan) = match reader.plan_at(partitions, session, index)? {
             Ok(planned) => planned,
             Err(refused) => return Some(refused),
         };
@@ -279,17 +276,17 @@ impl Round {
             return Some(found);
         }
         let at_least_one = self.bytes == 0;
-        let throttle = reader.throttled(broker, &partition);
+        let throttle = reader.throttled(server.storage, &partition);
         if let Some(pause_ms) = throttle.and_then(Side::pause_ms) {
             found.is_held = true;
-            let until = Instant::now() + Duration::from_millis(pause_ms.unsigned_abs());
+            let until = now() + Duration::from_millis(pause_ms.unsigned_abs());
             self.held_until = Some(self.held_until.map_or(until, |before| before.min(until)));
             return Some(found);
         }
         let bytes_max = want.bytes_max.min(left).min(throttle.map_or(usize::MAX, Side::room));
         let is_committed = reader.is_committed();
         let log = partition.reader();
-        match read(broker, log, &plan, bytes_max, at_least_one, is_committed).await {
+        match read(server.reads, log, &plan, bytes_max, at_least_one, is_committed).await {
             Ok((slice, aborted)) => {
                 found.take(slice, aborted, &mut self.copies_left);
                 // There is data, but not a batch that fits: the next fetch has room for it.
@@ -439,7 +436,7 @@ fn records(slice: FetchSlice, copies_left: &mut usize) -> Records {
 type Read = (Option<FetchSlice>, Option<Vec<AbortedTransaction>>);
 
 async fn read(
-    broker: &Arc<Broker>,
+    reads: &BlockingPool,
     log: &LogReader,
     plan: &ReadPlan,
     bytes_max: usize,
@@ -461,7 +458,7 @@ async fn read(
     }
     let log = log.clone();
     let cold = move || look(&log, Access::Blocking);
-    broker.read_ahead.run(cold).await.unwrap_or(Ok((None, is_committed.then(Vec::new))))
+    reads.run(cold).await.unwrap_or(Ok((None, is_committed.then(Vec::new))))
 }
 
 #[cfg(test)]

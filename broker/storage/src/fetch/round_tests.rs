@@ -7,7 +7,7 @@ use wire::Str;
 
 use super::super::want::{Update, WantKey};
 use super::*;
-use storage::partition::testing::{ME, OTHER, Rig, TOPIC_ID, batch};
+use crate::partition::testing::{ME, OTHER, Rig, TOPIC_ID, batch};
 
 fn named(topic_id: TopicId, epoch: i32) -> Update {
     Update {

@@ -1,22 +1,18 @@
 //! From what a round found to the response, and what the session remembers of it.
 
-use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
-use wire::Str;
+use base::{ErrorCode, Offset};
 use wire::messages::fetch_response::{
-    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
-    PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData,
 };
 use wire::messages::{FetchRequest, FetchResponse};
 
 use super::round::{Found, Reader, Round};
 use super::session::Kind;
 use super::want::{SessionState, Want};
-use crate::api::leader_hint::LeaderHints;
-use crate::broker::Broker;
-use crate::request::RequestContext;
+use crate::Storage;
 
 /// The answer to who is no broker and says to be one: Kafka refuses it by partition.
-pub(super) fn refused(request: FetchRequest, code: ErrorCode) -> FetchResponse {
+pub fn refused(request: FetchRequest, code: ErrorCode) -> FetchResponse {
     let topics = request.topics.into_iter().map(|topic| {
         let refused = topic.partitions.iter().map(|partition| PartitionData {
             partition_index: partition.partition,
@@ -34,8 +30,7 @@ pub(super) fn refused(request: FetchRequest, code: ErrorCode) -> FetchResponse {
 }
 
 pub(super) fn build(
-    broker: &Broker,
-    cx: &RequestContext,
+    storage: &Storage,
     reader: &Reader,
     session_id: i32,
     kind: Kind,
@@ -43,18 +38,16 @@ pub(super) fn build(
     session: &mut SessionState,
 ) -> FetchResponse {
     let mut response = Topics::default();
-    let mut hints = LeaderHints::default();
     session.begin_response();
     let mut bytes = 0;
     for found in &round.found {
         let Some(Some(want)) = session.want.get_mut(found.index as usize) else { continue };
         bytes += found.records.len();
-        let leader = leader_of(broker, cx, found, want, &mut hints);
         let is_news = note_told(want, found.high_watermark, found.log_start);
         let has_content =
             !found.records.is_empty() || found.code.is_error() || found.diverging.is_some();
         if kind == Kind::Full || is_news || has_content {
-            response.push(want, partition_data(found, leader));
+            response.push(want, partition_data(found));
         }
         session.is_told(found.index);
     }
@@ -70,18 +63,13 @@ pub(super) fn build(
         let (high_watermark, log_start) = (offsets.high_watermark, offsets.log_start);
         if note_told(want, high_watermark, log_start) || kind == Kind::Full {
             let found = Found::unchanged(high_watermark, offsets.last_stable, log_start);
-            response.push(want, partition_data(&found, None));
+            response.push(want, partition_data(&found));
         }
     }
     if !reader.is_follower() {
-        broker.metrics.fetched_bytes.inc_by(bytes as u64);
+        storage.metrics.fetched_bytes.inc_by(bytes as u64);
     }
-    FetchResponse {
-        session_id,
-        responses: response.topics,
-        node_endpoints: node_endpoints(broker, cx, &hints),
-        ..FetchResponse::default()
-    }
+    FetchResponse { session_id, responses: response.topics, ..FetchResponse::default() }
 }
 
 /// Remembers what the client is told; true if it differs from the last time.
@@ -91,23 +79,7 @@ fn note_told(want: &mut Want, high_watermark: Offset, log_start: Offset) -> bool
     is_news
 }
 
-fn leader_of(
-    broker: &Broker,
-    cx: &RequestContext,
-    found: &Found,
-    want: &Want,
-    hints: &mut LeaderHints,
-) -> Option<(BrokerId, LeaderEpoch)> {
-    if cx.version < 12 || !LeaderHints::is_asked_for(found.code) {
-        return None;
-    }
-    let image = broker.image();
-    let by_id = image.topic_by_id(want.topic_id).map(|topic| topic.name.clone());
-    let name = by_id.unwrap_or_else(|| want.topic.to_arc());
-    hints.note(&image, &name, want.number, want.hosted.as_deref().ok())
-}
-
-fn partition_data(found: &Found, leader: Option<(BrokerId, LeaderEpoch)>) -> PartitionData {
+fn partition_data(found: &Found) -> PartitionData {
     let aborted = |txn: &commitlog::AbortedTransaction| AbortedTransaction {
         producer_id: txn.producer_id,
         first_offset: txn.first_offset,
@@ -125,26 +97,7 @@ fn partition_data(found: &Found, leader: Option<(BrokerId, LeaderEpoch)>) -> Par
     if let Some(end) = found.diverging {
         data.diverging_epoch = EpochEndOffset { epoch: end.epoch, end_offset: end.end_offset };
     }
-    if let Some((leader, epoch)) = leader {
-        data.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch };
-    }
     data
-}
-
-/// Versions 12 to 15 name the leader, but have no place for its address.
-fn node_endpoints(broker: &Broker, cx: &RequestContext, hints: &LeaderHints) -> Vec<NodeEndpoint> {
-    if cx.version < 16 {
-        return Vec::new();
-    }
-    let nodes = hints.nodes(&broker.image(), &cx.listener).into_iter();
-    nodes
-        .map(|node| NodeEndpoint {
-            node_id: node.id.0,
-            host: Str::from(&node.endpoint.host),
-            port: node.endpoint.port.into(),
-            rack: node.rack.map(Str::from),
-        })
-        .collect()
 }
 
 /// Collects partitions by topic: neighbours of one topic share an entry.

@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base::{ErrorCode, LeaderEpoch, Offset, TopicId};
+use process::time::now;
+use tokio::time::Instant;
 use wire::Str;
 
-use storage::partition::{FetchWait, Partition, Partitions};
+use crate::partition::{FetchWait, Partition, Partitions};
 
 /// How often a busy session looks at its idle partitions.
 const SCAN_INTERVAL: Duration = Duration::from_millis(200);
@@ -85,7 +87,7 @@ impl SessionState {
             updated: Vec::new(),
             responses: 0,
             wait: FetchWait::new(),
-            scanned: Instant::now(),
+            scanned: now(),
         }
     }
 
@@ -219,9 +221,9 @@ impl SessionState {
     /// Whether it is time to tell high watermarks that moved without records: they are of no
     /// hurry, and looking at every partition of a large session is not free.
     pub(super) fn is_scan_due(&mut self) -> bool {
-        let due = self.scanned.elapsed() >= SCAN_INTERVAL;
+        let due = now() >= self.scanned + SCAN_INTERVAL;
         if due {
-            self.scanned = Instant::now();
+            self.scanned = now();
         }
         due
     }

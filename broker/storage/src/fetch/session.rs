@@ -4,17 +4,19 @@
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base::ErrorCode;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use wire::messages::FetchRequest;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 
 use super::want::{SessionState, Update, WantKey};
-use crate::request::RequestContext;
+use crate::partition::Partitions;
 use process::metrics::Metrics;
-use storage::partition::Partitions;
+use process::random;
+use process::time::now;
 
 /// A session that was not used for this long gives its place to a new one.
 const UNUSED_MAX: Duration = Duration::from_secs(120);
@@ -82,7 +84,7 @@ impl Drop for Lease<'_> {
             entries.remove(&self.id);
         } else if let Some(entry) = entries.get_mut(&self.id) {
             entry.partitions = state.len();
-            entry.used = Instant::now();
+            entry.used = now();
             entry.state = Some(state);
         }
     }
@@ -118,12 +120,12 @@ impl FetchSessions {
     pub(super) fn open(
         &self,
         partitions: &Partitions,
-        cx: &RequestContext,
+        version: i16,
         is_follower: bool,
         request: FetchRequest,
     ) -> Result<Opened<'_>, Refused> {
         let (id, epoch) = (request.session_id, request.session_epoch);
-        let uses_ids = cx.version >= 13;
+        let uses_ids = version >= 13;
         if epoch != EPOCH_INITIAL && epoch != EPOCH_FINAL {
             return self.resume(partitions, uses_ids, request);
         }
@@ -132,7 +134,7 @@ impl FetchSessions {
         }
         let mut session = SessionState::new();
         apply(partitions, uses_ids, &mut session, request);
-        let id = if epoch == EPOCH_INITIAL && cx.version >= 7 {
+        let id = if epoch == EPOCH_INITIAL && version >= 7 {
             self.create(is_follower, uses_ids, session.len())
         } else {
             NO_SESSION
@@ -166,7 +168,7 @@ impl FetchSessions {
             let state =
                 entry.state.take().ok_or((NO_SESSION, ErrorCode::InvalidFetchSessionEpoch))?;
             entry.next_epoch = next_epoch(entry.next_epoch);
-            entry.used = Instant::now();
+            entry.used = now();
             state
         };
         session.collect_news();
@@ -185,7 +187,7 @@ impl FetchSessions {
         }
         let mut id = NO_SESSION;
         while id == NO_SESSION || entries.contains_key(&id) {
-            id = (uuid::Uuid::new_v4().as_u128() as i32) & i32::MAX;
+            id = (random::bits() as i32) & i32::MAX;
         }
         let entry = Entry {
             next_epoch: next_epoch(EPOCH_INITIAL),
@@ -193,7 +195,7 @@ impl FetchSessions {
             is_follower,
             uses_ids,
             partitions,
-            used: Instant::now(),
+            used: now(),
         };
         entries.insert(id, entry);
         self.metrics.fetch_sessions.set(entries.len() as i64);
@@ -209,7 +211,7 @@ fn next_epoch(epoch: i32) -> i32 {
 /// follower asks, else a smaller one of the same kind.
 fn victim(entries: &HashMap<i32, Entry>, is_follower: bool, partitions: usize) -> Option<i32> {
     let oldest = entries.iter().min_by_key(|(_, entry)| entry.used)?;
-    if oldest.1.used.elapsed() > UNUSED_MAX {
+    if now() > oldest.1.used + UNUSED_MAX {
         return Some(*oldest.0);
     }
     let weakest = entries.iter().min_by_key(|(_, e)| (e.is_follower, e.partitions, e.used))?;

@@ -1,0 +1,95 @@
+//! Fetch, of consumers and of followers: decides between the two, has `storage::fetch` serve it,
+//! and names leaders where a client came to the wrong broker.
+
+use std::sync::Arc;
+
+use base::ErrorCode;
+use storage::fetch::{Fetch, FetchServer, Reader as Fetcher, refused};
+use wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint};
+use wire::messages::{FetchRequest, FetchResponse};
+use wire::{ApiKey, Reader, Str};
+
+use crate::api::leader_hint::LeaderHints;
+use crate::broker::Broker;
+use crate::dispatch::{malformed, reply};
+use crate::net::{Reply, Started};
+use crate::request::RequestContext;
+
+/// Decodes the request; the rest happens when it is polled, which is at once.
+pub fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Started {
+    match FetchRequest::decode(body, cx.version) {
+        Ok(request) => {
+            let broker = broker.clone();
+            Started::Later(Box::pin(async move { handle(&broker, &cx, request).await }))
+        }
+        Err(error) => malformed(&cx, &error),
+    }
+}
+
+async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest) -> Reply {
+    let fetcher = match fetcher(broker, cx, &request) {
+        Ok(fetcher) => fetcher,
+        Err(code) => return reply(ApiKey::Fetch, cx, &refused(request, code)),
+    };
+    let server = FetchServer {
+        storage: &broker.storage,
+        sessions: &broker.fetch_sessions,
+        reads: &broker.read_ahead,
+        is_memory_scarce: &|| broker.memory.is_scarce(),
+    };
+    let fetch = Fetch::received(fetcher, cx.version, request, cx.received);
+    let mut response = server.serve(fetch).await;
+    name_leaders(broker, cx, &mut response);
+    reply(ApiKey::Fetch, cx, &response)
+}
+
+/// An error if the request says to come from a replica and does not.
+fn fetcher(
+    broker: &Broker,
+    cx: &RequestContext,
+    request: &FetchRequest,
+) -> Result<Fetcher, ErrorCode> {
+    let (id, epoch) = if cx.version >= 15 {
+        (request.replica_state.replica_id, request.replica_state.replica_epoch)
+    } else {
+        (request.replica_id, -1)
+    };
+    Ok(match cx.sender.replica(id)? {
+        Some(id) => Fetcher::follower(&broker.image(), id, epoch),
+        None => Fetcher::consumer(request.isolation_level),
+    })
+}
+
+/// KIP-951. Versions 12 to 15 name the leader, but have no place for its address.
+fn name_leaders(broker: &Broker, cx: &RequestContext, response: &mut FetchResponse) {
+    if cx.version < 12 {
+        return;
+    }
+    let image = broker.image();
+    let mut hints = LeaderHints::default();
+    for topic in &mut response.responses {
+        for data in &mut topic.partitions {
+            let code = ErrorCode::from_i16(data.error_code).unwrap_or(ErrorCode::None);
+            if !LeaderHints::is_asked_for(code) {
+                continue;
+            }
+            let by_id = image.topic_by_id(topic.topic_id).map(|topic| topic.name.clone());
+            let name = by_id.unwrap_or_else(|| topic.topic.to_arc());
+            let leader = hints.note(&image, &name, data.partition_index, None);
+            if let Some((leader, epoch)) = leader {
+                data.current_leader = LeaderIdAndEpoch { leader_id: leader.0, leader_epoch: epoch };
+            }
+        }
+    }
+    if cx.version >= 16 {
+        let nodes = hints.nodes(&image, &cx.listener).into_iter();
+        response.node_endpoints = nodes
+            .map(|node| NodeEndpoint {
+                node_id: node.id.0,
+                host: Str::from(&node.endpoint.host),
+                port: node.endpoint.port.into(),
+                rack: node.rack.map(Str::from),
+            })
+            .collect();
+    }
+}

@@ -1,0 +1,66 @@
+//! A broker is fenced for its own silence or for the end of its own session, never for what happens
+//! on a session of somebody else who claims to be it (invariant of the controller's liveness).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::{BrokerEpoch, BrokerId};
+
+use super::{Check, Property, violated};
+
+/// A controller that hears from a broker at least this often may not call it silent.
+const HEARD_MS: i64 = 400;
+
+/// A heartbeat that reached a controller.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    /// Node and epoch.
+    pub controller: (usize, u64),
+    pub at_ms: i64,
+    pub session: u64,
+    pub broker_epoch: BrokerEpoch,
+    /// It neither stops nor reports replicas that cannot be used.
+    pub wants_to_stay: bool,
+}
+
+#[derive(Default)]
+pub struct Sessions {
+    open: BTreeMap<u64, BrokerId>,
+    /// Ended, as some controller heard.
+    ended: BTreeSet<u64>,
+    heard: BTreeMap<BrokerId, Heard>,
+}
+
+impl Sessions {
+    /// True for the first request on a session.
+    pub fn open(&mut self, session: u64, broker: BrokerId) -> bool {
+        self.open.insert(session, broker).is_none()
+    }
+
+    pub fn closed(&mut self, session: u64) {
+        self.ended.insert(session);
+    }
+
+    pub fn heard(&mut self, broker: BrokerId, heard: Heard) {
+        self.heard.insert(broker, heard);
+    }
+
+    /// This controller fenced a broker of this registration.
+    pub fn fenced(
+        &self,
+        broker: BrokerId,
+        epoch: BrokerEpoch,
+        controller: Option<(usize, u64)>,
+        now_ms: i64,
+    ) -> Check {
+        let Some(heard) = self.heard.get(&broker) else { return Ok(()) };
+        let is_alive = Some(heard.controller) == controller
+            && heard.broker_epoch == epoch
+            && heard.wants_to_stay
+            && now_ms - heard.at_ms < HEARD_MS
+            && !self.ended.contains(&heard.session);
+        if !is_alive {
+            return Ok(());
+        }
+        violated(Property::SessionKept, format!("{broker} is fenced at {now_ms}, {heard:?}"))
+    }
+}
