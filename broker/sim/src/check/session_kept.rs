@@ -27,7 +27,8 @@ pub struct Sessions {
     open: BTreeMap<u64, BrokerId>,
     /// Ended, as some controller heard.
     ended: BTreeSet<u64>,
-    heard: BTreeMap<BrokerId, Heard>,
+    /// The last two heartbeats.
+    heard: BTreeMap<BrokerId, (Option<Heard>, Heard)>,
 }
 
 impl Sessions {
@@ -41,7 +42,8 @@ impl Sessions {
     }
 
     pub fn heard(&mut self, broker: BrokerId, heard: Heard) {
-        self.heard.insert(broker, heard);
+        let before = self.heard.get(&broker).map(|(_, last)| *last);
+        self.heard.insert(broker, (before, heard));
     }
 
     /// This controller fenced a broker of this registration.
@@ -52,13 +54,16 @@ impl Sessions {
         controller: Option<(usize, u64)>,
         now_ms: i64,
     ) -> Check {
-        let Some(heard) = self.heard.get(&broker) else { return Ok(()) };
-        let is_alive = Some(heard.controller) == controller
-            && heard.broker_epoch == epoch
-            && heard.wants_to_stay
-            && now_ms - heard.at_ms < HEARD_MS
-            && !self.ended.contains(&heard.session);
-        if !is_alive {
+        let Some((Some(before), heard)) = self.heard.get(&broker) else { return Ok(()) };
+        let counts = |heard: &Heard| {
+            Some(heard.controller) == controller
+                && heard.broker_epoch == epoch
+                && heard.wants_to_stay
+                && now_ms - heard.at_ms < HEARD_MS
+                && !self.ended.contains(&heard.session)
+        };
+        // The last one alone may have come too late to be taken up before.
+        if !counts(before) || !counts(heard) || heard.at_ms == before.at_ms {
             return Ok(());
         }
         violated(Property::SessionKept, format!("{broker} is fenced at {now_ms}, {heard:?}"))
