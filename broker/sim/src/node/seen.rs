@@ -303,7 +303,8 @@ impl World {
             written.last().map_or(0, |batch| batch.last + 1)
         };
         let kept = recovery::kept(written, range.start, found);
-        let may_have_more = std::mem::take(&mut disk.was_spoiled[tp]);
+        // What fails from now on may leave something behind again.
+        let may_have_more = std::mem::replace(&mut disk.was_spoiled[tp], disk.spoiled);
         let check =
             recovery::recovered((tp, n), (written, may_have_more), synced, range.clone(), found);
         let below = index_at(written, range.start);
