@@ -10,8 +10,8 @@ use super::{Check, Property, violated};
 use crate::content::{BatchId, index_at};
 use crate::message::Tp;
 
-/// `written` is everything ever written and not truncated, deleted or not; where writes failed, there
-/// may be more; `found` is what the log, which now spans `range`, shows.
+/// `written` is everything ever written and not truncated, deleted or not. Where writes failed,
+/// there may be more. `found` is what the log, which now spans `range`, shows.
 pub fn recovered(
     (tp, who): (Tp, usize),
     (written, may_have_more): (&[BatchId], bool),
