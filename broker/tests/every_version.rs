@@ -442,6 +442,9 @@ async fn absent(sweep: &mut Sweep) {
     let kinds = ListConfigResourcesRequest { resource_types: vec![2, 4, 8, 16, 32, 77] };
     sweep.sweep(&[ListConfigResourcesRequest::default(), kinds]).await;
     sweep.sweep(&[ConsumerGroupHeartbeatRequest::default()]).await;
+    let group_ids = vec!["g".into(), UNKNOWN.into()];
+    let described = ConsumerGroupDescribeRequest { group_ids, ..Default::default() };
+    sweep.sweep(&[ConsumerGroupDescribeRequest::default(), described]).await;
 }
 
 async fn topics(sweep: &mut Sweep) {

@@ -47,10 +47,14 @@ pub fn run(command: &mut Command, input: &str, limit: Duration) -> Result<Said> 
 
 /// Runs a program of scenarios: its lines are printed, and it must end well.
 pub fn scenarios(cluster: &mut Cluster, command: &mut Command) -> Result<()> {
+    let names = std::env::var("BARNABAS_E2E_SCENARIOS").unwrap_or_default();
+    let names: Vec<&str> = names.split(',').filter(|name| !name.is_empty()).collect();
+    named(cluster, command, &names)
+}
+
+fn named(cluster: &mut Cluster, command: &mut Command, names: &[&str]) -> Result<()> {
     command.arg(cluster.bootstrap()).arg(cluster.config().replication().to_string());
-    if let Ok(names) = std::env::var("BARNABAS_E2E_SCENARIOS") {
-        command.args(names.split(','));
-    }
+    command.args(names);
     let said = run(command, "", SUITE)?;
     print!("{}", said.out);
     cluster.check_alive()?;
@@ -64,17 +68,37 @@ pub fn java_scenarios(cluster: &mut Cluster) -> Result<()> {
     scenarios(cluster, command.arg("clients.Scenarios"))
 }
 
+/// A program of the Java client's.
+pub fn java_command() -> Result<Command> {
+    Ok(java(&setup::java()?, "-Xmx128m"))
+}
+
+/// Scenarios that are run by name only.
+pub fn java_scenarios_named(cluster: &mut Cluster, names: &[&str]) -> Result<()> {
+    let mut command = java(&setup::java()?, "-Xmx256m");
+    named(cluster, command.arg("clients.Scenarios"), names)
+}
+
+/// As [`python_scenarios`], by name.
+pub fn python_scenarios_named(cluster: &mut Cluster, module: &str, names: &[&str]) -> Result<()> {
+    named(cluster, &mut python(module)?, names)
+}
+
 pub fn go_scenarios(cluster: &mut Cluster) -> Result<()> {
     scenarios(cluster, Command::new(setup::go()?).arg("scenarios"))
 }
 
 /// `with_librdkafka` or `with_kafka_python`.
 pub fn python_scenarios(cluster: &mut Cluster, module: &str) -> Result<()> {
+    scenarios(cluster, &mut python(module)?)
+}
+
+fn python(module: &str) -> Result<Command> {
     let mut command = Command::new(setup::python()?);
     // Nothing may be written next to the sources.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg(setup::sources().join("python").join(format!("{module}.py")));
-    scenarios(cluster, &mut command)
+    Ok(command)
 }
 
 /// One of the official tools, by the name of its class.

@@ -31,8 +31,8 @@ pub use listener::{Endpoint, Voter, parse_host_port};
 pub use pod::Place;
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
-    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SecretConfig,
-    SessionConfig, TopicConfig, TransactionConfig,
+    Assignor, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig,
+    ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
 
 /// Everything the process is told at its start. Never changes afterwards; what may change at run

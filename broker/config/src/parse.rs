@@ -17,8 +17,8 @@ use super::listener::{
     Endpoint, Voter, parse_endpoints, parse_host_port, parse_protocol_map, parse_voters,
 };
 use super::sections::{
-    GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig, ReplicaConfig, SecretConfig,
-    SessionConfig, TopicConfig, TransactionConfig,
+    Assignor, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig,
+    ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -344,7 +344,67 @@ impl Values {
             session_timeout_ms_max: self.get("group.max.session.timeout.ms")?,
             size_max: self.get("group.max.size")?,
             memory_bytes: self.get("barnabas.group.memory.bytes")?,
+            consumer: self.consumer_group()?,
         })
+    }
+
+    fn consumer_group(&self) -> Result<ConsumerGroupConfig, ConfigError> {
+        let limits = |what: &str| -> Result<(i32, i32, i32), ConfigError> {
+            Ok((
+                self.get(&format!("group.consumer.{what}"))?,
+                self.get(&format!("group.consumer.min.{what}"))?,
+                self.get(&format!("group.consumer.max.{what}"))?,
+            ))
+        };
+        let (session, session_min, session_max) = limits("session.timeout.ms")?;
+        let (heartbeat, heartbeat_min, heartbeat_max) = limits("heartbeat.interval.ms")?;
+        for (key, value, min, max) in [
+            ("group.consumer.session.timeout.ms", session, session_min, session_max),
+            ("group.consumer.heartbeat.interval.ms", heartbeat, heartbeat_min, heartbeat_max),
+        ] {
+            if !(min <= value && value <= max) {
+                return Err(self.invalid(key, format!("must be between {min} and {max}")));
+            }
+        }
+        if heartbeat >= session {
+            let problem = format!("must be less than the session timeout of {session}");
+            return Err(self.invalid("group.consumer.heartbeat.interval.ms", problem));
+        }
+        Ok(ConsumerGroupConfig {
+            session_timeout_ms: session,
+            session_timeout_ms_min: session_min,
+            session_timeout_ms_max: session_max,
+            heartbeat_interval_ms: heartbeat,
+            heartbeat_interval_ms_min: heartbeat_min,
+            heartbeat_interval_ms_max: heartbeat_max,
+            assignment_interval_ms: self.get("group.consumer.assignment.interval.ms")?,
+            size_max: self.get("group.consumer.max.size")?,
+            assignors: self.assignors()?,
+        })
+    }
+
+    /// By their names, or by the classes that Kafka has for them.
+    fn assignors(&self) -> Result<Vec<Assignor>, ConfigError> {
+        let name = "group.consumer.assignors";
+        let package = "org.apache.kafka.coordinator.group.assignor.";
+        let mut assignors = Vec::new();
+        for asked in self.list(name) {
+            let assignor = match asked.strip_prefix(package).unwrap_or(&asked) {
+                "uniform" | "UniformAssignor" => Assignor::Uniform,
+                "range" | "RangeAssignor" => Assignor::Range,
+                _ => {
+                    let problem = format!("knows uniform and range, not {asked}");
+                    return Err(self.invalid(name, problem));
+                }
+            };
+            if !assignors.contains(&assignor) {
+                assignors.push(assignor);
+            }
+        }
+        match assignors.is_empty() {
+            true => Err(self.invalid(name, "needs at least one assignor".to_owned())),
+            false => Ok(assignors),
+        }
     }
 
     fn offsets(&self) -> Result<OffsetsConfig, ConfigError> {

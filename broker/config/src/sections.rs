@@ -67,7 +67,7 @@ pub struct ReplicaConfig {
     pub fetch_sessions_max: usize,
 }
 
-/// Classic groups.
+/// Groups.
 #[derive(Clone, PartialEq, Debug)]
 pub struct GroupConfig {
     pub initial_rebalance_delay_ms: i64,
@@ -76,6 +76,29 @@ pub struct GroupConfig {
     pub size_max: usize,
     /// Memory of the members of all groups coordinated here.
     pub memory_bytes: usize,
+    pub consumer: ConsumerGroupConfig,
+}
+
+/// Groups of the consumer protocol (KIP-848).
+#[derive(Clone, PartialEq, Debug)]
+pub struct ConsumerGroupConfig {
+    pub session_timeout_ms: i32,
+    pub session_timeout_ms_min: i32,
+    pub session_timeout_ms_max: i32,
+    pub heartbeat_interval_ms: i32,
+    pub heartbeat_interval_ms_min: i32,
+    pub heartbeat_interval_ms_max: i32,
+    pub assignment_interval_ms: i32,
+    pub size_max: usize,
+    /// At least one; the first is the default.
+    pub assignors: Vec<Assignor>,
+}
+
+/// Who decides which member of a consumer group has which partitions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Assignor {
+    Uniform,
+    Range,
 }
 
 /// `__consumer_offsets`.

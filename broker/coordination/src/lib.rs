@@ -3,6 +3,7 @@
 //! `transactions` has that of transactions.
 
 mod append;
+mod cluster;
 mod errands;
 mod high_watermark;
 mod load;
@@ -203,5 +204,24 @@ fn group_config(config: &Config) -> coordinator::GroupConfig {
         offsets_retention_check_ms: config.offsets.retention_check_interval_ms as i64,
         commit_timeout_ms: config.offsets.commit_timeout_ms as i64,
         new_member_join_timeout_ms: kafka.new_member_join_timeout_ms,
+        consumer: consumer_config(&config.group.consumer),
+    }
+}
+
+fn consumer_config(config: &config::ConsumerGroupConfig) -> coordinator::ConsumerConfig {
+    let assignor = |asked: &config::Assignor| match asked {
+        config::Assignor::Uniform => coordinator::Assignor::Uniform,
+        config::Assignor::Range => coordinator::Assignor::Range,
+    };
+    coordinator::ConsumerConfig {
+        session_timeout_ms: config.session_timeout_ms,
+        session_timeout_ms_min: config.session_timeout_ms_min,
+        session_timeout_ms_max: config.session_timeout_ms_max,
+        heartbeat_interval_ms: config.heartbeat_interval_ms,
+        heartbeat_interval_ms_min: config.heartbeat_interval_ms_min,
+        heartbeat_interval_ms_max: config.heartbeat_interval_ms_max,
+        assignment_interval_ms: config.assignment_interval_ms,
+        members_max: config.size_max,
+        assignors: config.assignors.iter().map(assignor).collect(),
     }
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::{ErrorCode, LeaderEpoch, Offset};
-use coordinator::{AppendId, EffectOf, Shard, ShardEffect, Ticket};
-use tokio::sync::{mpsc, oneshot};
+use coordinator::{AppendId, Cluster, EffectOf, Shard, ShardEffect, Ticket};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::append::{self, Content};
 use super::errands::{Errands, Giver};
@@ -35,6 +35,7 @@ pub(super) struct ShardTask<S: Shard> {
     /// The way to this task, for those who do its errands.
     pub(super) mailbox: Mailbox<S>,
     pub(super) errands: Arc<dyn Errands<S>>,
+    pub(super) cluster: watch::Receiver<Option<Arc<dyn Cluster>>>,
 }
 
 impl<S: Shard> ShardTask<S> {
@@ -58,6 +59,7 @@ impl<S: Shard> ShardTask<S> {
             deletions: self.deletions,
             mailbox: self.mailbox,
             errands: self.errands,
+            cluster: self.cluster,
             tickets: HashMap::new(),
             next_ticket: 0,
             appended: VecDeque::new(),
@@ -113,6 +115,7 @@ struct Running<S: Shard> {
     deletions: Arc<Deletions>,
     mailbox: Mailbox<S>,
     errands: Arc<dyn Errands<S>>,
+    cluster: watch::Receiver<Option<Arc<dyn Cluster>>>,
     high_watermark: HighWatermark,
     /// Requests without a reply yet; bounded by the requests that connections may have in flight.
     tickets: HashMap<Ticket, oneshot::Sender<S::Reply>>,
@@ -123,6 +126,9 @@ struct Running<S: Shard> {
 
 impl<S: Shard> Running<S> {
     fn start(&mut self) {
+        // Seen or not: a shard that begins has seen nothing.
+        self.cluster.mark_changed();
+        self.look_at_cluster();
         let now_ms = clock::monotonic_ms();
         self.shard.set_offsets_of_time(clock::wall_ms() - now_ms, clock::expiry_ms() - now_ms);
         let mut effects = Vec::new();
@@ -156,10 +162,21 @@ impl<S: Shard> Running<S> {
         }
     }
 
+    /// Groups are compared with a new view when their members are heard of: nothing waits for it.
+    fn look_at_cluster(&mut self) {
+        if self.cluster.has_changed().unwrap_or(false) {
+            let cluster = self.cluster.borrow_and_update().clone();
+            if let Some(cluster) = cluster {
+                self.shard.cluster_changed(cluster);
+            }
+        }
+    }
+
     /// Everything that can be done now. `is_all`: no command waits behind these.
     fn round(&mut self, commands: &mut Vec<Command<S>>, is_all: bool) {
         let now_ms = clock::monotonic_ms();
         self.shard.set_offsets_of_time(clock::wall_ms() - now_ms, clock::expiry_ms() - now_ms);
+        self.look_at_cluster();
         let mut effects = Vec::new();
         for Command { request, answer, after } in commands.drain(..) {
             self.drop_topics(now_ms, after, &mut effects);

@@ -35,6 +35,7 @@ fn loaded(rig: &Rig, epoch: LeaderEpoch) -> (Running<TxnShard>, Arc<Asked>) {
         epoch,
         shard,
         deletions: Arc::default(),
+        cluster: watch::Sender::new(None).subscribe(),
         mailbox: Mailbox::new().0,
         errands: asked.clone(),
         tickets: HashMap::new(),

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::{ErrorCode, LeaderEpoch, TopicId};
-use coordinator::Shard;
+use coordinator::{Cluster, Shard};
 use parking_lot::{Mutex, RwLock};
 use process::task::{Runtime, Tasks};
 use process::time::timeout;
 use storage::partition::{CoordinatorPost, Outbox, Partition};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use crate::cluster::ImageView;
 use crate::errands::Errands;
 use crate::mailbox::{Mailbox, Topics};
 use crate::shard_task::ShardTask;
@@ -32,6 +33,8 @@ pub(crate) struct Shards<S: Shard> {
     config: S::Config,
     errands: Arc<dyn Errands<S>>,
     shards: RwLock<BTreeMap<i32, Reach<S>>>,
+    /// The newest view of the cluster; none before the first image.
+    cluster: watch::Sender<Option<Arc<dyn Cluster>>>,
     /// None once the coordinator is closed.
     tasks: Mutex<Option<Tasks<()>>>,
 }
@@ -57,6 +60,7 @@ impl<S: Shard> Shards<S> {
             config,
             errands,
             shards: RwLock::default(),
+            cluster: watch::Sender::new(None),
             tasks: Mutex::new(Some(Tasks::new())),
         }
     }
@@ -78,6 +82,9 @@ impl<S: Shard> Shards<S> {
                 self.shards.write().remove(&id.partition);
             }
             CoordinatorPost::TopicsDeleted(topics) => self.topics_deleted(topics),
+            CoordinatorPost::ClusterChanged(image) => {
+                self.cluster.send_replace(Some(Arc::new(ImageView(image))));
+            }
         });
     }
 
@@ -102,6 +109,7 @@ impl<S: Shard> Shards<S> {
             deletions,
             mailbox: mailbox.clone(),
             errands: self.errands.clone(),
+            cluster: self.cluster.subscribe(),
         };
         tasks.spawn_on(task.run(commands, stopped), &self.runtime);
         shards.insert(index, Reach { epoch, mailbox, is_loaded, _alive: alive });

@@ -102,10 +102,6 @@ impl ClassicGroup {
         }
     }
 
-    pub(crate) fn state(&self) -> GroupState {
-        self.state
-    }
-
     /// Nothing but offsets distinguishes the group from one that does not exist.
     pub(crate) fn is_vacant(&self) -> bool {
         self.is_deserted() && !self.in_log

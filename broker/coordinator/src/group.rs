@@ -4,13 +4,16 @@
 mod offset;
 mod transaction;
 
-use crate::classic::{ClassicGroup, GroupState};
+use crate::classic::ClassicGroup;
+use crate::cluster::View;
+use crate::consumer::ConsumerGroup;
+use crate::consumer::value::ConsumerRecord;
 use crate::offsets::Offsets;
 use crate::pending::{Outcome, PendingAppends};
 use crate::timers::Timers;
 use crate::{
-    AppendId, CommittedOffset, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, ListedGroup,
-    Ticket, Transaction,
+    AppendId, CommittedOffset, Effect, GroupConfig, GroupId, GroupRecord, GroupReply, GroupValue,
+    ListedGroup, Ticket, Transaction,
 };
 
 pub(crate) use offset::fetch_nothing;
@@ -23,6 +26,8 @@ pub(crate) struct Cx<'a> {
     /// The same moment as ages are judged by.
     pub(crate) expiry_ms: i64,
     pub(crate) config: &'a GroupConfig,
+    /// What is known of the cluster.
+    pub(crate) view: &'a View,
     pub(crate) timers: &'a mut Timers,
     pub(crate) pending: &'a mut PendingAppends,
     pub(crate) effects: &'a mut Vec<Effect>,
@@ -69,6 +74,7 @@ pub(crate) struct Group {
 #[derive(Debug)]
 pub(crate) enum Membership {
     Classic(Box<ClassicGroup>),
+    Consumer(Box<ConsumerGroup>),
 }
 
 impl Group {
@@ -84,12 +90,14 @@ impl Group {
     pub(crate) fn classic(&mut self) -> Option<&mut ClassicGroup> {
         match &mut self.members {
             Membership::Classic(classic) => Some(classic),
+            Membership::Consumer(_) => None,
         }
     }
 
-    pub(crate) fn state(&self) -> GroupState {
-        match &self.members {
-            Membership::Classic(classic) => classic.state(),
+    pub(crate) fn consumer(&mut self) -> Option<&mut ConsumerGroup> {
+        match &mut self.members {
+            Membership::Classic(_) => None,
+            Membership::Consumer(consumer) => Some(consumer),
         }
     }
 
@@ -97,6 +105,7 @@ impl Group {
     pub(crate) fn is_vacant(&self) -> bool {
         let has_members = match &self.members {
             Membership::Classic(classic) => !classic.is_vacant(),
+            Membership::Consumer(consumer) => !consumer.is_vacant(),
         };
         !has_members && self.offsets.is_empty()
     }
@@ -105,6 +114,7 @@ impl Group {
     fn is_deserted(&self) -> bool {
         match &self.members {
             Membership::Classic(classic) => classic.is_deserted(),
+            Membership::Consumer(consumer) => consumer.is_empty(),
         }
     }
 
@@ -112,24 +122,93 @@ impl Group {
     pub(crate) fn is_empty(&self) -> bool {
         match &self.members {
             Membership::Classic(classic) => classic.is_empty(),
+            Membership::Consumer(consumer) => consumer.is_empty(),
         }
     }
 
     pub(crate) fn listed(&self) -> ListedGroup {
         match &self.members {
             Membership::Classic(classic) => classic.listed(),
+            Membership::Consumer(consumer) => consumer.listed(),
         }
     }
 
     /// Appends what removes the group from the log, and forgets the members.
-    fn append_group_tombstone(&mut self, cx: &mut Cx<'_>, reply: Option<(Ticket, GroupReply)>) {
-        let undo = match &self.members {
-            Membership::Classic(classic) => classic.record_in_log(),
+    pub(crate) fn append_group_tombstone(
+        &mut self,
+        cx: &mut Cx<'_>,
+        reply: Option<(Ticket, GroupReply)>,
+    ) {
+        let (records, undo) = self.forget();
+        if records.is_empty() {
+            if let Some((ticket, reply)) = reply {
+                cx.reply_after(self.offsets_append, ticket, reply);
+            }
+            return;
+        }
+        self.offsets_append = cx.append(records, undo, Outcome::Records, reply);
+    }
+
+    /// Forgets the members; returns the tombstones that say so, and what takes it back.
+    pub(crate) fn forget(&mut self) -> (Vec<GroupRecord>, Vec<GroupRecord>) {
+        let of_consumers = |record| GroupRecord::Consumer { group: self.id.clone(), record };
+        let (records, undo) = match &self.members {
+            Membership::Classic(classic) => {
+                let tombstone = GroupRecord::Group { group: self.id.clone(), value: None };
+                (vec![tombstone], classic.record_in_log().into_iter().collect())
+            }
+            Membership::Consumer(consumer) => (
+                consumer.tombstones().into_iter().map(of_consumers).collect(),
+                consumer.records().into_iter().map(of_consumers).collect(),
+            ),
         };
-        let record = GroupRecord::Group { group: self.id.clone(), value: None };
-        self.offsets_append =
-            cx.append(vec![record], undo.into_iter().collect(), Outcome::Records, reply);
         self.forget_membership();
+        (records, undo)
+    }
+
+    /// Begins a consumer group in the place of one without members; returns what that takes.
+    pub(crate) fn become_consumer(&mut self) -> (Vec<GroupRecord>, Vec<GroupRecord>) {
+        let is_in_log = match &self.members {
+            Membership::Classic(classic) => classic.is_in_log(),
+            Membership::Consumer(_) => return (Vec::new(), Vec::new()),
+        };
+        let change = if is_in_log { self.forget() } else { (Vec::new(), Vec::new()) };
+        self.members = Membership::Consumer(Box::new(ConsumerGroup::new(self.id.clone())));
+        change
+    }
+
+    /// Applies a record of a classic group, of the log or to take one back.
+    pub(crate) fn replay_classic(&mut self, value: Option<GroupValue>) {
+        match (value, &mut self.members) {
+            (Some(value), Membership::Classic(classic)) => classic.restore(value),
+            (Some(value), Membership::Consumer(_)) => {
+                let mut classic = ClassicGroup::new(self.id.clone());
+                classic.restore(value);
+                self.members = Membership::Classic(Box::new(classic));
+            }
+            (None, Membership::Classic(_)) => self.forget_membership(),
+            // Of the classic group that was there before.
+            (None, Membership::Consumer(_)) => {}
+        }
+    }
+
+    /// Applies a record of a consumer group, of the log or to take one back.
+    pub(crate) fn replay_consumer(&mut self, record: ConsumerRecord) {
+        let consumer = match &mut self.members {
+            Membership::Consumer(consumer) => consumer,
+            // Of the consumer group that was there before.
+            Membership::Classic(_) if record.is_tombstone() => return,
+            Membership::Classic(_) => {
+                let mut consumer = ConsumerGroup::new(self.id.clone());
+                consumer.apply(record);
+                self.members = Membership::Consumer(Box::new(consumer));
+                return;
+            }
+        };
+        consumer.apply(record);
+        if consumer.is_vacant() {
+            self.forget_membership();
+        }
     }
 
     /// Forgets everything but the offsets, as a group tombstone says.
@@ -139,8 +218,12 @@ impl Group {
 
     /// The records that replay leads to.
     pub(crate) fn persistent_view(&self) -> Vec<GroupRecord> {
-        let members = match &self.members {
-            Membership::Classic(classic) => classic.persistent_view(),
+        let members: Vec<GroupRecord> = match &self.members {
+            Membership::Classic(classic) => classic.persistent_view().into_iter().collect(),
+            Membership::Consumer(consumer) => {
+                let of_group = |record| GroupRecord::Consumer { group: self.id.clone(), record };
+                consumer.records().into_iter().map(of_group).collect()
+            }
         };
         let offsets = self.offsets.iter().map(|(topic, partition, value)| GroupRecord::Offset {
             group: self.id.clone(),
@@ -164,6 +247,7 @@ impl Group {
     pub(crate) fn check(&self) -> Result<(), String> {
         match &self.members {
             Membership::Classic(classic) => classic.check(),
+            Membership::Consumer(consumer) => consumer.check(),
         }
     }
 }

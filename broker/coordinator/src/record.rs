@@ -1,8 +1,9 @@
-//! The two records that a classic group leaves in `__consumer_offsets`, as values. Their encoding
+//! The records that groups leave in `__consumer_offsets`, as values. Their encoding
 //! is Kafka's (`record/codec.rs`); a missing value is a tombstone, so that compaction keeps exactly
 //! the last word on every key.
 
 mod codec;
+mod consumer_codec;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use bytes::Bytes;
 
 pub use codec::DecodeRecordError;
 
+use crate::consumer::value::ConsumerRecord;
 use crate::offsets::CommittedOffset;
 use crate::{GroupId, MemberId, Transaction, TransactionEnd};
 
@@ -31,6 +33,21 @@ pub enum GroupRecord {
     TransactionEnd(TransactionEnd),
     /// A generation of a group, or that the group is gone.
     Group { group: GroupId, value: Option<GroupValue> },
+    /// A part of a consumer group.
+    Consumer { group: GroupId, record: ConsumerRecord },
+}
+
+impl GroupRecord {
+    /// The group that the record is of; the end of a transaction may concern several.
+    pub(crate) fn group(&self) -> Option<&GroupId> {
+        match self {
+            GroupRecord::Offset { group, .. }
+            | GroupRecord::PendingOffset { group, .. }
+            | GroupRecord::Group { group, .. }
+            | GroupRecord::Consumer { group, .. } => Some(group),
+            GroupRecord::TransactionEnd(_) => None,
+        }
+    }
 }
 
 /// What is kept of a group: its generation, its members and their assignments.

@@ -8,7 +8,10 @@ use base::{ErrorCode, Offset, TopicId, TopicPartition};
 use bytes::Bytes;
 
 use crate::classic::state::GroupState;
-use crate::{Booking, GroupId, GroupRecord, MemberId, Transaction, TransactionEnd};
+use crate::{
+    Booking, ConsumerHeartbeat, ConsumerHeartbeatReply, DescribedConsumerGroup, GroupId,
+    GroupRecord, MemberId, Protocol, Transaction, TransactionEnd,
+};
 
 /// What the driver of a [`crate::GroupShard`] must do.
 pub type Effect = crate::seam::Effect<GroupReply, GroupRecord, Infallible>;
@@ -39,6 +42,8 @@ pub enum GroupRequest {
     /// So many committed positions at most, the same ones each time.
     Positions(usize),
     DeleteGroup(GroupId),
+    ConsumerHeartbeat(Box<ConsumerHeartbeat>),
+    DescribeConsumer(GroupId),
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -56,13 +61,8 @@ pub enum GroupReply {
     /// With the number of all.
     Positions(Vec<CommittedPosition>, usize),
     DeleteGroup(ErrorCode),
-}
-
-/// A protocol that a member can work with, most preferred first in a join.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Protocol {
-    pub name: Arc<str>,
-    pub metadata: Bytes,
+    ConsumerHeartbeat(ConsumerHeartbeatReply),
+    DescribeConsumer(DescribedConsumerGroup),
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -186,8 +186,10 @@ pub struct CommitOffsets {
     pub group: GroupId,
     pub member_id: MemberId,
     pub instance_id: Option<Arc<str>>,
-    /// -1 for consumers that do not use the group's membership.
+    /// Generation or member epoch; -1 for consumers that do not use the group's membership.
     pub generation: i32,
+    /// The client knows what a stale member epoch is.
+    pub knows_epochs: bool,
     /// Retention asked for by old clients; `None` for the broker's.
     pub retention_ms: Option<i64>,
     /// What a member is told whose group does not exist: clients understand one code or another.
@@ -223,6 +225,9 @@ pub struct FetchOffsets {
     pub group: GroupId,
     /// `None` for everything the group has committed.
     pub topics: Option<Vec<FetchTopic>>,
+    /// Who asks, if it is a member of a consumer group, and its epoch.
+    pub member_id: Option<MemberId>,
+    pub member_epoch: i32,
     /// Offsets of open transactions make the answer "unstable" instead of stale (KIP-447).
     pub require_stable: bool,
 }
@@ -281,12 +286,15 @@ pub struct ListFilter {
 pub struct ListedGroup {
     pub group: GroupId,
     pub protocol_type: Arc<str>,
-    pub state: GroupState,
+    pub state: &'static str,
+    /// The protocol of its members: `classic` or `consumer`.
+    pub kind: &'static str,
 }
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct DescribedGroup {
     pub error: ErrorCode,
+    pub message: Option<String>,
     pub group: GroupId,
     pub state: GroupState,
     pub protocol_type: Arc<str>,
@@ -317,7 +325,10 @@ impl GroupRequest {
             GroupRequest::CommitInTransaction(r) => Some(&r.commit.group),
             GroupRequest::Fetch(r) => Some(&r.group),
             GroupRequest::DeleteOffsets(r) => Some(&r.group),
-            GroupRequest::Describe(group) | GroupRequest::DeleteGroup(group) => Some(group),
+            GroupRequest::Describe(group)
+            | GroupRequest::DeleteGroup(group)
+            | GroupRequest::DescribeConsumer(group) => Some(group),
+            GroupRequest::ConsumerHeartbeat(r) => Some(&r.group),
             GroupRequest::List(_)
             | GroupRequest::Positions(_)
             | GroupRequest::EndTransaction(_) => None,
@@ -334,6 +345,7 @@ impl GroupRequest {
                 | GroupRequest::Heartbeat(_)
                 | GroupRequest::Leave(_)
                 | GroupRequest::CommitInTransaction(_)
+                | GroupRequest::ConsumerHeartbeat(_)
         )
     }
 
@@ -361,6 +373,13 @@ impl GroupRequest {
             GroupRequest::List(_) => GroupReply::List(Vec::new()),
             GroupRequest::Positions(_) => GroupReply::Positions(Vec::new(), 0),
             GroupRequest::DeleteGroup(_) => GroupReply::DeleteGroup(error),
+            GroupRequest::ConsumerHeartbeat(_) => {
+                GroupReply::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error, None))
+            }
+            GroupRequest::DescribeConsumer(group) => {
+                let described = DescribedConsumerGroup::error(group.clone(), error, None);
+                GroupReply::DescribeConsumer(described)
+            }
         }
     }
 }
@@ -369,6 +388,7 @@ impl DescribedGroup {
     pub(crate) fn dead(group: GroupId, error: ErrorCode) -> DescribedGroup {
         DescribedGroup {
             error,
+            message: None,
             group,
             state: GroupState::Dead,
             protocol_type: "".into(),
@@ -402,6 +422,12 @@ impl GroupReply {
             GroupReply::List(_) => GroupReply::List(Vec::new()),
             GroupReply::Positions(..) => GroupReply::Positions(Vec::new(), 0),
             GroupReply::DeleteGroup(_) => GroupReply::DeleteGroup(error),
+            GroupReply::ConsumerHeartbeat(_) => {
+                GroupReply::ConsumerHeartbeat(ConsumerHeartbeatReply::error(error, None))
+            }
+            GroupReply::DescribeConsumer(r) => {
+                GroupReply::DescribeConsumer(DescribedConsumerGroup::error(r.group, error, None))
+            }
         }
     }
 }

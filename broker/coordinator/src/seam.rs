@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base::{ErrorCode, ProducerId, TopicId};
 use bytes::Bytes;
 
-use crate::AppendId;
+use crate::{AppendId, Cluster};
 
 /// The transaction that records are written in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,6 +126,11 @@ pub trait Shard: Sized + Send + 'static {
         deleted: &BTreeMap<Arc<str>, TopicId>,
         effects: &mut Vec<EffectOf<Self>>,
     );
+
+    /// Topics, or settings of groups, are not as they were in the view before.
+    fn cluster_changed(&mut self, cluster: Arc<dyn Cluster>) {
+        let _ = cluster;
+    }
 
     /// This append and all before it are committed.
     fn committed(&mut self, now_ms: i64, id: AppendId, effects: &mut Vec<EffectOf<Self>>);

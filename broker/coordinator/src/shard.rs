@@ -21,8 +21,9 @@ use std::sync::Arc;
 use base::{ErrorCode, ProducerId, TopicId, topic_name};
 use bytes::Bytes;
 
-use crate::classic::{ClassicGroup, GroupState};
-use crate::group::{self, Cx, Group};
+use crate::classic::ClassicGroup;
+use crate::cluster::{Cluster, View};
+use crate::group::{self, Cx, Group, Membership};
 use crate::pending::{Outcome, Pending, PendingAppends, TIMED_OUT, client_error};
 use crate::timers::{Timer, Timers};
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
 #[derive(Debug)]
 pub struct GroupShard {
     config: GroupConfig,
+    view: View,
     groups: BTreeMap<GroupId, Group>,
     timers: Timers,
     pending: PendingAppends,
@@ -51,12 +53,15 @@ macro_rules! cx {
             wall_ms: $now_ms + $shard.wall_offset_ms,
             expiry_ms: $now_ms + $shard.expiry_offset_ms,
             config: &$shard.config,
+            view: &$shard.view,
             timers: &mut $shard.timers,
             pending: &mut $shard.pending,
             effects: $effects,
         }
     };
 }
+
+mod consumer;
 
 impl Shard for GroupShard {
     const TOPIC: &'static str = topic_name::OFFSETS;
@@ -69,6 +74,7 @@ impl Shard for GroupShard {
     fn new(config: GroupConfig) -> GroupShard {
         GroupShard {
             config,
+            view: View::default(),
             groups: BTreeMap::new(),
             timers: Timers::default(),
             pending: PendingAppends::default(),
@@ -124,8 +130,9 @@ impl Shard for GroupShard {
     fn start(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         let mut cx = cx!(self, now_ms, effects);
         for group in self.groups.values_mut() {
-            if let Some(classic) = group.classic() {
-                classic.restart_all_sessions(&mut cx);
+            match &mut group.members {
+                Membership::Classic(classic) => classic.restart_all_sessions(&mut cx),
+                Membership::Consumer(consumer) => consumer.restart_timers(&mut cx),
             }
         }
         self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
@@ -159,6 +166,11 @@ impl Shard for GroupShard {
                 self.join(now_ms, ticket, request, effects);
                 id
             }
+            GroupRequest::ConsumerHeartbeat(request) => {
+                let id = request.group.clone();
+                self.consumer_heartbeat(now_ms, ticket, *request, effects);
+                id
+            }
             request => {
                 let id = request.group().cloned().unwrap_or_else(|| "".into());
                 self.handle_existing(now_ms, ticket, request, effects);
@@ -177,7 +189,11 @@ impl Shard for GroupShard {
     fn tick(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
         while let Some(timer) = self.timers.pop_due(now_ms) {
             let id = match &timer {
-                Timer::Rebalance(id) | Timer::Sync(id) | Timer::Session(id, _) => id.clone(),
+                Timer::Rebalance(id)
+                | Timer::Sync(id)
+                | Timer::Target(id)
+                | Timer::Session(id, _)
+                | Timer::Revocation(id, _) => id.clone(),
                 Timer::OffsetExpiry => {
                     self.expire_offsets(now_ms, effects);
                     continue;
@@ -185,13 +201,25 @@ impl Shard for GroupShard {
             };
             let mut cx = cx!(self, now_ms, effects);
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            if let Some(classic) = group.classic() {
-                match timer {
-                    Timer::Rebalance(_) => classic.rebalance_timer(&mut cx),
-                    Timer::Sync(_) => classic.sync_timer(&mut cx),
-                    Timer::Session(_, member_id) => classic.session_timer(&mut cx, &member_id),
-                    Timer::OffsetExpiry => {}
+            match (&mut group.members, timer) {
+                (Membership::Classic(classic), Timer::Rebalance(_)) => {
+                    classic.rebalance_timer(&mut cx);
                 }
+                (Membership::Classic(classic), Timer::Sync(_)) => classic.sync_timer(&mut cx),
+                (Membership::Classic(classic), Timer::Session(_, member)) => {
+                    classic.session_timer(&mut cx, &member);
+                }
+                (Membership::Consumer(consumer), Timer::Session(_, member)) => {
+                    consumer.session_timer(&mut cx, &member);
+                }
+                (Membership::Consumer(consumer), Timer::Revocation(_, member)) => {
+                    consumer.revocation_timer(&mut cx, &member);
+                }
+                (Membership::Consumer(consumer), Timer::Target(_)) => {
+                    consumer.target_timer(&mut cx);
+                }
+                // Of a group of the other protocol that was here before.
+                _ => {}
             }
             self.drop_if_vacant(&id);
         }
@@ -213,6 +241,10 @@ impl Shard for GroupShard {
             group.drop_topics(&mut cx, deleted);
         }
         self.groups.retain(|_, group| !group.is_vacant());
+    }
+
+    fn cluster_changed(&mut self, cluster: Arc<dyn Cluster>) {
+        self.view = View { cluster: Some(cluster), number: self.view.number + 1 };
     }
 
     fn committed(&mut self, now_ms: i64, id: AppendId, effects: &mut Vec<Effect>) {
@@ -281,19 +313,16 @@ impl GroupShard {
                 self.end_pending(end.producer_id, end.commit);
                 return;
             }
-            GroupRecord::PendingOffset { value: None, .. } | GroupRecord::Group { .. } => {}
+            GroupRecord::PendingOffset { value: None, .. }
+            | GroupRecord::Group { .. }
+            | GroupRecord::Consumer { .. } => {}
         }
         self.apply(record);
     }
 
     /// Makes the state what a record says: a new one, or one that takes back a failed append.
     fn apply(&mut self, record: GroupRecord) {
-        let id = match &record {
-            GroupRecord::Offset { group, .. }
-            | GroupRecord::PendingOffset { group, .. }
-            | GroupRecord::Group { group, .. } => group.clone(),
-            GroupRecord::TransactionEnd(_) => return,
-        };
+        let Some(id) = record.group().cloned() else { return };
         let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone()));
         match record {
             GroupRecord::Offset { topic, partition, value, .. } => {
@@ -305,12 +334,8 @@ impl GroupShard {
                 self.transactions.entry(producer_id).or_default().insert(id.clone());
             }
             GroupRecord::TransactionEnd(_) => {}
-            GroupRecord::Group { value: Some(value), .. } => {
-                if let Some(classic) = group.classic() {
-                    classic.restore(value);
-                }
-            }
-            GroupRecord::Group { value: None, .. } => group.forget_membership(),
+            GroupRecord::Group { value, .. } => group.replay_classic(value),
+            GroupRecord::Consumer { record, .. } => group.replay_consumer(record),
         }
         self.drop_if_vacant(&id);
     }
@@ -329,13 +354,16 @@ impl GroupShard {
             let id = request.group.clone();
             let group = self.groups.entry(id.clone()).or_insert_with(|| Group::new(id));
             let mut cx = cx!(self, now_ms, effects);
+            if group.consumer().is_some() && group.is_empty() {
+                // A group of the other protocol may follow one that nobody is in.
+                group.append_group_tombstone(&mut cx, None);
+            }
             if let Some(classic) = group.classic() {
                 classic.join(&mut cx, ticket, request);
-                if !known {
-                    classic.write_down(&mut cx);
-                }
+                classic.write_down(&mut cx);
+                return;
             }
-            return;
+            ErrorCode::InconsistentGroupProtocol
         };
         let reply = GroupReply::Join(JoinReply::error(error, request.member_id));
         effects.push(Effect::Reply { ticket, reply });
@@ -364,9 +392,7 @@ impl GroupShard {
         };
         match request {
             GroupRequest::Sync(_) | GroupRequest::Heartbeat(_) | GroupRequest::Leave(_) => {
-                if let Some(classic) = group.classic() {
-                    handle_classic(&mut cx, classic, ticket, request);
-                }
+                handle_members(&mut cx, group, ticket, request);
             }
             GroupRequest::Commit(r) => group.commit(&mut cx, ticket, r),
             GroupRequest::CommitInTransaction(r) => {
@@ -380,12 +406,12 @@ impl GroupShard {
             GroupRequest::Fetch(r) => group.fetch(&mut cx, ticket, r),
             GroupRequest::DeleteOffsets(r) => group.delete_offsets(&mut cx, ticket, r),
             GroupRequest::Describe(_) => {
-                if let Some(classic) = group.classic() {
-                    cx.reply(ticket, GroupReply::Describe(classic.described()));
-                }
+                cx.reply(ticket, GroupReply::Describe(described(group)));
             }
+            GroupRequest::DescribeConsumer(_) => consumer::describe(&mut cx, group, ticket),
             GroupRequest::DeleteGroup(_) => group.delete(&mut cx, ticket),
             GroupRequest::Join(_)
+            | GroupRequest::ConsumerHeartbeat(_)
             | GroupRequest::List(_)
             | GroupRequest::Positions(_)
             | GroupRequest::EndTransaction(_) => {
@@ -398,11 +424,10 @@ impl GroupShard {
         let wanted = |names: &[Arc<str>], name: &str| {
             names.is_empty() || names.iter().any(|n| n.eq_ignore_ascii_case(name))
         };
-        if !wanted(&filter.types, "classic") {
-            return Vec::new();
-        }
-        let groups = self.groups.values().filter(|g| wanted(&filter.states, g.state().name()));
-        groups.map(Group::listed).collect()
+        let groups = self.groups.values().map(Group::listed);
+        let is_asked =
+            |g: &ListedGroup| wanted(&filter.types, g.kind) && wanted(&filter.states, g.state);
+        groups.filter(is_asked).collect()
     }
 
     fn expire_offsets(&mut self, now_ms: i64, effects: &mut Vec<Effect>) {
@@ -421,8 +446,14 @@ impl GroupShard {
         error: ErrorCode,
         effects: &mut Vec<Effect>,
     ) {
+        let restored = pending.undo.first().and_then(|record| record.group().cloned());
         for record in pending.undo {
             self.apply(record);
+        }
+        if let Some(consumer) =
+            restored.and_then(|id| self.groups.get_mut(&id)).and_then(Group::consumer)
+        {
+            consumer.restart_timers_late(&mut cx!(self, now_ms, effects));
         }
         for (ticket, reply) in pending.replies {
             effects.push(Effect::Reply { ticket, reply: reply.into_error(error) });
@@ -460,11 +491,6 @@ impl GroupShard {
         self.groups.values().map(|group| group.offsets.len()).sum()
     }
 
-    /// How many groups are in which state, for the metrics.
-    pub fn states(&self) -> impl Iterator<Item = GroupState> + '_ {
-        self.groups.values().map(Group::state)
-    }
-
     /// Appends that are not committed yet.
     pub fn appends_pending(&self) -> usize {
         self.pending.len()
@@ -497,18 +523,28 @@ fn classic<'a>(
 }
 
 /// What members of classic groups ask once they have joined.
-fn handle_classic(
-    cx: &mut Cx<'_>,
-    group: &mut ClassicGroup,
-    ticket: Ticket,
-    request: GroupRequest,
-) {
-    match request {
-        GroupRequest::Sync(r) => group.sync(cx, ticket, r),
-        GroupRequest::Heartbeat(r) => group.heartbeat(cx, ticket, &r),
-        GroupRequest::Leave(r) => group.leave(cx, ticket, r),
-        _ => unreachable!("invariant: the caller passes these three"),
+fn handle_members(cx: &mut Cx<'_>, group: &mut Group, ticket: Ticket, request: GroupRequest) {
+    match (&mut group.members, request) {
+        (Membership::Classic(classic), GroupRequest::Sync(r)) => classic.sync(cx, ticket, r),
+        (Membership::Classic(classic), GroupRequest::Heartbeat(r)) => {
+            classic.heartbeat(cx, ticket, &r);
+        }
+        (Membership::Classic(classic), GroupRequest::Leave(r)) => classic.leave(cx, ticket, r),
+        (Membership::Consumer(consumer), GroupRequest::Leave(r)) => {
+            consumer.leave_classic(cx, ticket, r);
+        }
+        (_, request) => cx.reply(ticket, request.refuse(ErrorCode::UnknownMemberId)),
     }
+}
+
+/// DescribeGroups knows classic groups only.
+fn described(group: &mut Group) -> DescribedGroup {
+    if let Some(classic) = group.classic() {
+        return classic.described();
+    }
+    let message = format!("Group {} is not a classic group.", group.id);
+    let dead = DescribedGroup::dead(group.id.clone(), ErrorCode::GroupIdNotFound);
+    DescribedGroup { message: Some(message), ..dead }
 }
 
 /// How requests for a group that does not exist are answered.
@@ -524,6 +560,9 @@ fn refuse_unknown_group(cx: &mut Cx<'_>, ticket: Ticket, request: GroupRequest) 
         }
         GroupRequest::Describe(id) => {
             GroupReply::Describe(DescribedGroup::dead(id, ErrorCode::GroupIdNotFound))
+        }
+        GroupRequest::DescribeConsumer(id) => {
+            GroupReply::DescribeConsumer(consumer::describe_unknown(id))
         }
         GroupRequest::Leave(leave) if !leave.group.is_empty() => {
             // The request itself is fine: each of its members is not known.

@@ -14,6 +14,10 @@ pub(crate) enum Timer {
     Sync(GroupId),
     /// The member (or the id that was promised to one) is thought gone.
     Session(GroupId, MemberId),
+    /// A member of a consumer group that has not given up its partitions is removed.
+    Revocation(GroupId, MemberId),
+    /// The target assignment of a consumer group is computed.
+    Target(GroupId),
     /// Committed offsets are checked for expiry.
     OffsetExpiry,
 }
@@ -32,6 +36,10 @@ impl Timers {
             self.order.remove(&(old_ms, timer.clone()));
         }
         self.order.insert((at_ms, timer));
+    }
+
+    pub(crate) fn is_set(&self, timer: &Timer) -> bool {
+        self.deadlines.contains_key(timer)
     }
 
     pub(crate) fn cancel(&mut self, timer: &Timer) {

@@ -53,11 +53,13 @@ def one_owner_each(owned, most, total):
     )
 
 
-def main(label, scenarios, argv):
-    """`argv`: bootstrap, replication factor, names of scenarios (none: all of them)."""
+def main(label, scenarios, argv, named=None):
+    """`argv`: bootstrap, replication factor, names of scenarios (none: all of them,
+    but for those that are run by name only)."""
     bootstrap, replication, names = argv[1], int(argv[2]), argv[3:]
     failed = 0
     names = names or list(scenarios)
+    scenarios = scenarios | (named or {})
     for name in names:
         start = time.monotonic()
         try:

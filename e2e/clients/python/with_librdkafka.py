@@ -153,15 +153,15 @@ class Member:
         self.owned = set()
         self.rebalances = 0
         self.stopping = threading.Event()
-        self.cooperative = strategy == "cooperative-sticky"
-        self.client = consumer(
-            bootstrap,
-            group_id=group,
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=500,
-            partition_assignment_strategy=strategy,
-            **config,
-        )
+        is_next = strategy == "consumer"
+        self.cooperative = strategy == "cooperative-sticky" or is_next
+        classic = {
+            "session_timeout_ms": 6000,
+            "heartbeat_interval_ms": 500,
+            "partition_assignment_strategy": strategy,
+        }
+        protocol = {"group_protocol": "consumer"} if is_next else classic
+        self.client = consumer(bootstrap, group_id=group, **protocol, **config)
         self.client.subscribe([where], on_assign=self.take, on_revoke=self.give, on_lost=self.give)
         self.thread = threading.Thread(target=self.poll, daemon=True)
         self.thread.start()
@@ -231,16 +231,20 @@ def static_members(bootstrap, replication):
     a.leave()
 
 
-def crash(bootstrap, replication):
-    where, name = topic(bootstrap, replication, "crash", PARTITIONS), fresh("rd-crash")
-    one = Member(bootstrap, where, name, "range")
-    settled(6, one)
-    command = [sys.executable, os.path.abspath(__file__), "member", bootstrap, where, name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
-        owned = last_line(victim, "3")
-        assert owned == "3", f"the process to be killed owned {owned!r}"
-    settled(6, one)
-    one.leave()
+def crash(strategy):
+    def run(bootstrap, replication):
+        where, name = topic(bootstrap, replication, "crash", PARTITIONS), fresh("rd-crash")
+        one = Member(bootstrap, where, name, strategy)
+        settled(6, one)
+        command = [sys.executable, os.path.abspath(__file__), "member", bootstrap, where, name]
+        command.append(strategy)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
+            owned = last_line(victim, "3")
+            assert owned == "3", f"the process to be killed owned {owned!r}"
+        settled(6, one)
+        one.leave()
+
+    return run
 
 
 def admin_calls(bootstrap, replication):
@@ -347,6 +351,15 @@ def consumer_protocol(bootstrap, replication):
     client.close()
 
 
+def next_expression(bootstrap, replication):
+    """A subscription by expression, which brokers look up (KIP-848)."""
+    where = filled(bootstrap, replication, 3)
+    client = consumer(bootstrap, group_protocol="consumer")
+    client.subscribe(["^" + where[:-1] + ".*"])
+    assert {m.topic() for m in read(client, 3)} == {where}
+    client.close()
+
+
 def first_assign(bootstrap, replication):
     """A group's very first question, by a consumer that assigns itself, needs no second one."""
     where, told = filled(bootstrap, replication, 1), []
@@ -360,8 +373,8 @@ def first_assign(bootstrap, replication):
     assert not told, told
 
 
-def member_process(bootstrap, where, name):
-    member = Member(bootstrap, where, name, "range")
+def member_process(bootstrap, where, name, strategy):
+    member = Member(bootstrap, where, name, strategy)
     while True:
         print(len(member.owned), flush=True)
         time.sleep(0.1)
@@ -374,14 +387,20 @@ SCENARIOS = {"codec-" + name: codec(name) for name in CODECS} | {
     "group-eager": group("range"),
     "group-cooperative": group("cooperative-sticky"),
     "group-static": static_members,
-    "group-crash": crash,
+    "group-crash": crash("range"),
     "admin": admin_calls,
     "admin-groups": admin_groups,
     "transaction-transform": transform,
     "absent-consumer-protocol": consumer_protocol,
 }
+# They need a cluster with short sessions: run if they are named.
+NAMED = {
+    "next-group": group("consumer"),
+    "next-crash": crash("consumer"),
+    "next-expression": next_expression,
+}
 
 if __name__ == "__main__":
     if sys.argv[1] == "member":
         member_process(*sys.argv[2:])
-    sys.exit(main("librdkafka", SCENARIOS, sys.argv))
+    sys.exit(main("librdkafka", SCENARIOS, sys.argv, NAMED))

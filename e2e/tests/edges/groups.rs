@@ -138,13 +138,15 @@ pub(crate) fn first_join(edge: &mut Edge) -> Result<()> {
     })
 }
 
-pub(crate) fn no_consumer_protocol(edge: &mut Edge) -> Result<()> {
+pub(crate) fn consumer_protocol(edge: &mut Edge) -> Result<()> {
     let beat = ConsumerGroupHeartbeatRequest { group_id: "new".into(), ..Default::default() };
     for version in 0..=1 {
         let code = edge.call(&beat, version)?.error_code;
-        ensure!(code == ErrorCode::UnsupportedVersion.code(), "error {code}");
+        ensure!(code == ErrorCode::InvalidRequest.code(), "error {code}");
     }
-    // librdkafka says so at once only if the API is there; the feature must not be.
+    let member = ConsumerGroupHeartbeatRequest { member_id: "m".into(), member_epoch: 3, ..beat };
+    let reply = edge.call(&member, 1)?;
+    ensure!(reply.error_code == ErrorCode::GroupIdNotFound.code(), "{reply:?}");
     let request = ApiVersionsRequest {
         client_software_name: "edges".into(),
         client_software_version: "1".into(),
@@ -153,6 +155,7 @@ pub(crate) fn no_consumer_protocol(edge: &mut Edge) -> Result<()> {
     let versions = edge.call(&request, 4)?;
     let told = versions.api_keys.iter().find(|api| api.api_key == 68);
     ensure!(told.is_some_and(|api| api.max_version == 1), "{told:?}");
-    ensure!(!versions.finalized_features.iter().any(|f| f.name == "group.version"), "a feature");
+    let feature = versions.finalized_features.iter().find(|f| f.name == "group.version");
+    ensure!(feature.is_some_and(|f| f.max_version_level == 1), "{feature:?}");
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use e2e::raw::{Answer, Raw};
-use e2e::{Cluster, ClusterConfig, Target, with_cluster};
+use e2e::{Cluster, ClusterConfig, with_cluster};
 use wire::Request;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -37,11 +37,8 @@ const CASES: &[(&str, Case)] = &[
     ("configs: loggers, groups, client metrics", configs::other_configs),
     ("features that are absent are described as empty", absent::absent_features),
     ("a connection that reached another node", absent::misrouted),
+    ("the consumer group protocol has Kafka's codes", groups::consumer_protocol),
 ];
-
-/// What Apache Kafka serves and Barnabas does not yet.
-const NOT_SERVED: &[(&str, Case)] =
-    &[("the consumer group protocol is refused at once", groups::no_consumer_protocol)];
 
 #[test]
 fn the_edges_are_where_kafka_has_them() {
@@ -51,10 +48,8 @@ fn the_edges_are_where_kafka_has_them() {
         .set("offsets.topic.num.partitions", 3)
         .set("offsets.topic.replication.factor", 1);
     with_cluster(config, |cluster| {
-        let served = Target::from_env() == Target::Apache;
-        let not_served = NOT_SERVED.iter().filter(|_| !served);
         let mut edge = Edge::new(cluster)?;
-        for (name, case) in CASES.iter().chain(not_served) {
+        for (name, case) in CASES {
             case(&mut edge).with_context(|| format!("case {name}"))?;
             cluster.check_alive().with_context(|| format!("after {name}"))?;
             println!("ok {name}");

@@ -11,7 +11,8 @@ impl ClassicGroup {
         ListedGroup {
             group: self.id.clone(),
             protocol_type: self.protocol_type.clone().unwrap_or_else(|| "".into()),
-            state: self.state,
+            state: self.state.name(),
+            kind: "classic",
         }
     }
 
@@ -33,6 +34,7 @@ impl ClassicGroup {
         let members = members.collect();
         DescribedGroup {
             error: ErrorCode::None,
+            message: None,
             group: self.id.clone(),
             state: self.state,
             protocol_type: self.protocol_type.clone().unwrap_or_else(|| "".into()),

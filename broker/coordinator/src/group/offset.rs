@@ -22,6 +22,7 @@ impl Group {
     pub(crate) fn commit(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: CommitOffsets) {
         let admitted = match &self.members {
             Membership::Classic(classic) => classic.admit_commit(cx, &request),
+            Membership::Consumer(consumer) => consumer.admit_commit(cx, &request),
         };
         if let Err(error) = admitted {
             let errors = vec![error; request.offsets.len()];
@@ -86,6 +87,15 @@ impl Group {
     }
 
     pub(crate) fn fetch(&self, cx: &mut Cx<'_>, ticket: Ticket, request: FetchOffsets) {
+        let mut append = self.offsets_append;
+        if let Membership::Consumer(consumer) = &self.members {
+            append = append.max(consumer.last_append());
+            if let Err(error) = consumer.admit_fetch(&request) {
+                let reply = FetchReply { error, topics: Vec::new() };
+                cx.reply_after(append, ticket, GroupReply::Fetch(reply));
+                return;
+            }
+        }
         let topics = match request.topics {
             None => self.fetch_all(),
             Some(topics) => topics.into_iter().map(|t| self.fetch_topic(t)).collect(),
@@ -95,7 +105,7 @@ impl Group {
             false => topics,
         };
         let reply = FetchReply { error: ErrorCode::None, topics };
-        cx.reply_after(self.offsets_append, ticket, GroupReply::Fetch(reply));
+        cx.reply_after(append, ticket, GroupReply::Fetch(reply));
     }
 
     /// Where an open transaction may yet commit another offset, nothing is told.
@@ -139,6 +149,7 @@ impl Group {
     ) {
         let are_known = match &self.members {
             Membership::Classic(classic) => classic.knows_subscriptions(),
+            Membership::Consumer(_) => true,
         };
         if !self.is_empty() && !are_known {
             let error = ErrorCode::NonEmptyGroup;
@@ -188,6 +199,7 @@ impl Group {
         self.append_tombstones(cx, expired);
         let is_in_log = match &self.members {
             Membership::Classic(classic) => classic.is_in_log(),
+            Membership::Consumer(consumer) => !consumer.is_vacant(),
         };
         if is_in_log && self.is_deserted() && self.offsets.is_empty() {
             self.append_group_tombstone(cx, None);
@@ -215,12 +227,15 @@ impl Group {
     fn is_subscribed(&self, topic: &str) -> bool {
         match &self.members {
             Membership::Classic(classic) => classic.is_subscribed(topic),
+            Membership::Consumer(consumer) => consumer.is_subscribed(topic),
         }
     }
 
     fn is_expired(&self, cx: &Cx<'_>, topic: &str, offset: &CommittedOffset) -> bool {
         let since_ms = match &self.members {
             Membership::Classic(classic) => classic.expires_since_ms(topic, offset.commit_ms),
+            Membership::Consumer(consumer) if consumer.is_subscribed(topic) => None,
+            Membership::Consumer(_) => Some(offset.commit_ms),
         };
         let Some(since_ms) = since_ms else { return false };
         match offset.expire_ms {

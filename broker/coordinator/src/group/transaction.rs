@@ -17,6 +17,7 @@ impl Group {
         let TransactionalCommit { transaction, commit } = request;
         let admitted = match &self.members {
             Membership::Classic(classic) => classic.check_transactional_commit(&commit),
+            Membership::Consumer(consumer) => consumer.admit_transactional_commit(cx, &commit),
         };
         if let Err(error) = admitted {
             let errors = vec![error; commit.offsets.len()];

@@ -9,7 +9,7 @@ use wire::messages::{
 };
 use wire::{EncodeError, Message, Reader, Writer};
 
-use super::{GroupRecord, GroupValue, MemberValue};
+use super::{GroupRecord, GroupValue, MemberValue, consumer_codec};
 use crate::offsets::CommittedOffset;
 
 /// Types of keys. Both offset types have the same fields; Kafka writes 1.
@@ -28,8 +28,8 @@ const GROUP_VALUE: i16 = 3;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("decode {part}: {cause}")]
 pub struct DecodeRecordError {
-    part: &'static str,
-    cause: wire::DecodeError,
+    pub(super) part: &'static str,
+    pub(super) cause: wire::DecodeError,
 }
 
 impl GroupRecord {
@@ -54,11 +54,12 @@ impl GroupRecord {
                 let value = value.as_ref().map(encode_group).transpose()?;
                 Ok((versioned(GROUP, 0, &key)?, value))
             }
+            GroupRecord::Consumer { group, record } => consumer_codec::encode(group, record),
         }
     }
 
-    /// Reads a record; `None` if it is of a kind that this broker does not keep (KIP-848 groups,
-    /// share groups), which stays in the log untouched.
+    /// Reads a record; `None` if it is of a kind that this broker does not keep (share groups,
+    /// streams groups), which stays in the log untouched.
     pub fn decode(
         key: Bytes,
         value: Option<Bytes>,
@@ -84,13 +85,17 @@ impl GroupRecord {
                 let value = value.map(decode_group).transpose()?;
                 Ok(Some(GroupRecord::Group { group: key.group.into(), value }))
             }
-            _ => Ok(None),
+            kind => consumer_codec::decode(kind, &mut r, value),
         }
     }
 }
 
 /// `first` (a key's type or a value's version), then the message in `version`.
-fn versioned(first: i16, version: i16, message: &impl Message) -> Result<Bytes, EncodeError> {
+pub(super) fn versioned(
+    first: i16,
+    version: i16,
+    message: &impl Message,
+) -> Result<Bytes, EncodeError> {
     let mut w = Writer::new();
     w.i16(first);
     message.encode(&mut w, version)?;
@@ -187,7 +192,7 @@ fn decode_group(value: Bytes) -> Result<GroupValue, DecodeRecordError> {
     })
 }
 
-fn decode_value<M: Message>(value: Bytes) -> Result<M, DecodeRecordError> {
+pub(super) fn decode_value<M: Message>(value: Bytes) -> Result<M, DecodeRecordError> {
     let mut r = Reader::new(value);
     let in_value = |cause| DecodeRecordError { part: M::NAME, cause };
     let version = r.i16().map_err(in_value)?;
@@ -260,7 +265,7 @@ mod tests {
 
     #[test]
     fn foreign_records_are_skipped_and_damaged_ones_are_errors() {
-        let foreign = Bytes::from_static(b"\0\x05anything");
+        let foreign = Bytes::from_static(b"\0\x0banything");
         assert_eq!(GroupRecord::decode(foreign, None), Ok(None));
         for (key, value) in [
             (&b"\0"[..], None),

@@ -17,6 +17,7 @@ impl GroupShard {
             wall_ms: now_ms + self.wall_offset_ms,
             expiry_ms: now_ms + self.expiry_offset_ms,
             config: &self.config,
+            view: &self.view,
             timers: &mut self.timers,
             pending: &mut self.pending,
             effects,

@@ -70,6 +70,7 @@ fn metadata_has_a_limit_of_its_own_per_partition() {
         group: "g".into(),
         member_id: "".into(),
         instance_id: None,
+        knows_epochs: true,
         generation: -1,
         retention_ms: None,
         unknown_group: ErrorCode::IllegalGeneration,

@@ -43,7 +43,13 @@ fn told(w: &mut World, require_stable: bool) -> Vec<(i32, Result<i64, ErrorCode>
     let partitions = (0..4).collect();
     let topics = vec![FetchTopic { topic, topic_id: base::TopicId::ZERO, partitions }];
     let group = "g".into();
-    let fetch = FetchOffsets { group, topics: Some(topics), require_stable };
+    let fetch = FetchOffsets {
+        group,
+        topics: Some(topics),
+        member_id: None,
+        member_epoch: -1,
+        require_stable,
+    };
     let GroupReply::Fetch(reply) = w.ask(GroupRequest::Fetch(fetch)) else { panic!("a fetch") };
     let told = reply.topics.into_iter().flat_map(|topic| topic.partitions).map(|p| {
         let result = if p.error.is_error() { Err(p.error) } else { Ok(p.offset) };

@@ -312,6 +312,7 @@ impl Client {
             group: "g".into(),
             member_id: self.id.clone(),
             instance_id: self.instance.clone(),
+            knows_epochs: true,
             generation: self.generation,
             retention_ms: None,
             unknown_group: ErrorCode::IllegalGeneration,
@@ -341,5 +342,11 @@ pub fn simple_commit(partition: i32, offset: i64) -> GroupRequest {
 }
 
 pub fn fetch(topics: Option<Vec<FetchTopic>>) -> GroupRequest {
-    GroupRequest::Fetch(FetchOffsets { group: "g".into(), topics, require_stable: false })
+    GroupRequest::Fetch(FetchOffsets {
+        group: "g".into(),
+        topics,
+        member_id: None,
+        member_epoch: -1,
+        require_stable: false,
+    })
 }

@@ -24,6 +24,7 @@ pub const SUPPORTED_FEATURES: &[SupportedFeature] = &[
     // Kafka's numbers of 4.3-IV0, which clusters of the first releases have, and of 4.4-IV2.
     feature("metadata.version", 30, 33, 33),
     feature("transaction.version", 0, 2, 2),
+    feature("group.version", 0, 1, 1),
     feature("eligible.leader.replicas.version", 1, 1, 1),
     feature(BARNABAS_VERSION, 0, LEVEL_MAX, LEVEL_MAX),
 ];

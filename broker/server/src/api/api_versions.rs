@@ -11,10 +11,11 @@ use crate::dispatch;
 use crate::request::RequestContext;
 
 /// Features that this release implements, with the levels it knows. Clients switch behaviour on
-/// them: what is not built (the new consumer protocol) must not be here.
+/// them: what is not built must not be here.
 const SUPPORTED_FEATURES: &[(&str, i16, i16)] = &[
     ("metadata.version", 7, 33),
     ("transaction.version", 0, 2),
+    ("group.version", 0, 1),
     ("eligible.leader.replicas.version", 0, 1),
     (metadata::BARNABAS_VERSION, 0, metadata::LEVEL_MAX),
 ];

@@ -16,7 +16,7 @@ const UNKNOWN_IS_ERROR: i16 = 6;
 
 /// Operations that a group supports, as a bit set of `AclOperation` codes (read, delete, describe,
 /// describe and alter configs): without an authorizer everybody may do all of them.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 pub async fn handle(
     broker: &Arc<Broker>,
@@ -64,8 +64,10 @@ fn to_wire(
     };
     let mut described = DescribedGroup {
         error_code: error.code(),
-        error_message: (unknown && error.is_error())
-            .then(|| Str::from(format!("Group {} not found.", group.group))),
+        error_message: (unknown && error.is_error()).then(|| match group.message {
+            Some(message) => Str::from(message),
+            None => Str::from(format!("Group {} not found.", group.group)),
+        }),
         group_id: group.group.into(),
         group_state: state.into(),
         protocol_type: group.protocol_type.into(),

@@ -31,7 +31,7 @@ fn to_wire(group: coordinator::ListedGroup) -> ListedGroup {
     ListedGroup {
         group_id: group.group.into(),
         protocol_type: group.protocol_type.into(),
-        group_state: group.state.name().into(),
-        group_type: "classic".into(),
+        group_state: group.state.into(),
+        group_type: group.kind.into(),
     }
 }

@@ -87,7 +87,7 @@ fn is_named(
 ) -> bool {
     match wanted {
         Some(named) if !(named.is_empty() && version == 0) => named.iter().any(|wanted| {
-            let topic = match &wanted.name {
+            let topic = match name_of(wanted) {
                 Some(name) => image.topic(name),
                 None => image.topic_by_id(wanted.topic_id),
             };
@@ -95,6 +95,11 @@ fn is_named(
         }),
         _ => image.topics().any(|topic| is(topic)),
     }
+}
+
+/// The name that is asked for. Java's consumers that ask by id have an empty name beside it.
+fn name_of(wanted: &MetadataRequestTopic) -> Option<&Str> {
+    wanted.name.as_ref().filter(|_| wanted.topic_id.is_zero())
 }
 
 fn topics(
@@ -125,7 +130,7 @@ fn find(
         topic_id,
         ..Default::default()
     };
-    match &wanted.name {
+    match name_of(wanted) {
         Some(name) => match image.topic(name) {
             Some(topic) => describe(image, suspects, topic, cx),
             None if topic_name::check(name).is_err() => {

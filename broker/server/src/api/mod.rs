@@ -7,6 +7,7 @@ pub mod alter_configs;
 pub mod alter_partition_reassignments;
 pub mod api_versions;
 mod configs;
+pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
 pub mod create_acls;
 pub mod create_delegation_token;

@@ -15,7 +15,7 @@ use wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
 use crate::{Broker, RequestContext};
 
-/// First version in which the error for a group that does not exist says so.
+/// First version in which the error for a group that does not exist says so, and of member epochs.
 const UNKNOWN_GROUP: i16 = 9;
 /// First version that names topics by id.
 const TOPIC_IDS: i16 = 10;
@@ -42,6 +42,7 @@ pub async fn handle(
                 true => ErrorCode::GroupIdNotFound,
                 false => ErrorCode::IllegalGeneration,
             },
+            knows_epochs: cx.version >= UNKNOWN_GROUP,
             offsets,
         });
         let errors = match broker.groups.call(&image, commit).await {

@@ -44,9 +44,16 @@ async fn fetch(
     image: &Image,
     group: Arc<str>,
     topics: Option<Vec<FetchTopic>>,
+    (member_id, member_epoch): (Option<Arc<str>>, i32),
     require_stable: bool,
 ) -> FetchReply {
-    let request = GroupRequest::Fetch(FetchOffsets { group, topics, require_stable });
+    let request = GroupRequest::Fetch(FetchOffsets {
+        group,
+        topics,
+        member_id,
+        member_epoch,
+        require_stable,
+    });
     match broker.groups.call(image, request).await {
         GroupReply::Fetch(reply) => reply,
         _ => FetchReply { error: ErrorCode::UnknownServerError, topics: Vec::new() },
@@ -69,7 +76,7 @@ async fn single(
         };
         topics.iter().map(topic).collect()
     });
-    let reply = fetch(broker, image, group, wanted, require_stable).await;
+    let reply = fetch(broker, image, group, wanted, (None, -1), require_stable).await;
     if reply.error.is_error() && cx.version < TOP_LEVEL_ERROR {
         // There the error is told of every partition.
         let topics = topics.unwrap_or_default().into_iter().map(|t| failed(t, reply.error));
@@ -128,7 +135,8 @@ async fn one_of_many(
         wanted
     });
     let group = asked.group_id.to_arc();
-    let reply = fetch(broker, image, group, wanted, require_stable).await;
+    let member = (asked.member_id.map(Str::into_arc), asked.member_epoch);
+    let reply = fetch(broker, image, group, wanted, member, require_stable).await;
     let mut topics: Vec<_> =
         reply.topics.into_iter().filter_map(|t| to_wire(image, by_id, t)).collect();
     if !reply.error.is_error() {

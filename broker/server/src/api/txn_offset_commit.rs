@@ -42,6 +42,7 @@ pub async fn handle(
     let count = offsets.len();
     if count > 0 {
         let commit = CommitOffsets {
+            knows_epochs: true,
             group: request.group_id.into_arc(),
             member_id: request.member_id.into_arc(),
             instance_id: request.group_instance_id.map(Str::into_arc),

@@ -197,6 +197,8 @@ impl World {
         let request = GroupRequest::Fetch(FetchOffsets {
             group: GROUP.into(),
             topics: Some(vec![topic]),
+            member_id: None,
+            member_epoch: -1,
             require_stable: false,
         });
         self.send_group(client, request, floors, BTreeMap::new());
@@ -222,6 +224,7 @@ impl World {
             group: GROUP.into(),
             member_id: member.member_id.clone(),
             instance_id: None,
+            knows_epochs: true,
             generation: member.generation,
             retention_ms: None,
             unknown_group: ErrorCode::IllegalGeneration,

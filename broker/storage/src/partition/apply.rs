@@ -88,6 +88,16 @@ pub async fn apply_images(
     }
 }
 
+/// Whether topics or configs of groups differ. Leaders and ISRs change far more often, and say
+/// nothing to groups.
+fn concerns_coordinators(old: &Image, changes: &Changes) -> bool {
+    let is_new = |id: &TopicPartition| old.partition(&id.topic, id.partition).is_none();
+    !changes.topics_deleted.is_empty()
+        || !changes.topics_created.is_empty()
+        || changes.partitions.iter().any(is_new)
+        || changes.configs.iter().any(|c| matches!(c, ConfigResource::Group(_)))
+}
+
 impl Partitions {
     /// Whether the image knows of this run of the broker. Later ones do, too.
     fn is_in_force(&self, image: &Image) -> bool {
@@ -111,6 +121,10 @@ impl Partitions {
             // Before the image that says so is published: no commit of a new topic of the same
             // name is among what groups forget.
             self.outbox.coordinators.post(CoordinatorPost::TopicsDeleted(deleted));
+        }
+        if concerns_coordinators(&old, &changes) {
+            // Before leaderships: a coordinator that begins knows the topics.
+            self.outbox.coordinators.post(CoordinatorPost::ClusterChanged(image.clone()));
         }
         for topic in &changes.topics_deleted {
             self.unwant_topic(&topic.name, topic.id);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::{LeaderEpoch, TopicId, TopicPartition, topic_name};
+use metadata::Image;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -20,6 +21,8 @@ pub enum CoordinatorPost {
     LeadsNoMore(TopicPartition),
     /// These topics were deleted: name and id.
     TopicsDeleted(Vec<(Arc<str>, TopicId)>),
+    /// Topics were made, deleted or grown, or configs of groups were set.
+    ClusterChanged(Arc<Image>),
 }
 
 impl CoordinatorPost {
@@ -27,7 +30,7 @@ impl CoordinatorPost {
         match self {
             CoordinatorPost::Leads { partition, .. } => Some(&partition.id),
             CoordinatorPost::LeadsNoMore(id) => Some(id),
-            CoordinatorPost::TopicsDeleted(_) => None,
+            CoordinatorPost::TopicsDeleted(_) | CoordinatorPost::ClusterChanged(_) => None,
         }
     }
 }
@@ -39,7 +42,7 @@ pub struct CoordinatorPosts {
     transactions: Posts,
 }
 
-/// Posts for one coordinator. Of each partition only the newest is kept.
+/// Posts for one coordinator. Of each partition, and of the cluster, only the newest is kept.
 #[derive(Debug, Default)]
 struct Posts {
     posts: Mutex<Vec<CoordinatorPost>>,
@@ -95,6 +98,9 @@ impl Posts {
         let mut posts = self.posts.lock();
         if let Some(partition) = post.partition() {
             posts.retain(|earlier| earlier.partition() != Some(partition));
+        }
+        if matches!(post, CoordinatorPost::ClusterChanged(_)) {
+            posts.retain(|earlier| !matches!(earlier, CoordinatorPost::ClusterChanged(_)));
         }
         posts.push(post);
         self.are_pending.store(true, Ordering::Release);

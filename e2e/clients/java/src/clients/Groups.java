@@ -20,7 +20,7 @@ import org.apache.kafka.common.TopicPartition;
 
 /** Consumer groups: members join, leave, crash and come back under their instance id. */
 final class Groups {
-    private static final int PARTITIONS = 6;
+    static final int PARTITIONS = 6;
     private static final String EAGER = "org.apache.kafka.clients.consumer.RangeAssignor";
     private static final String COOPERATIVE =
         "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
@@ -33,7 +33,7 @@ final class Groups {
     }
 
     /** Every partition has exactly one owner among the members, and each has its share. */
-    private static void settled(List<Member> members, int most) throws Exception {
+    static void settled(List<Member> members, int most) throws Exception {
         Cluster.eventually("an even assignment over " + members.size(), () -> {
             Set<TopicPartition> seen = new HashSet<>();
             int total = 0;
@@ -74,12 +74,12 @@ final class Groups {
         }
     }
 
-    private static java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> add(
+    static java.util.function.Consumer<ConsumerRecord<byte[], byte[]>> add(
             Set<String> got) {
         return record -> got.add(new String(record.value(), StandardCharsets.UTF_8));
     }
 
-    private static void send(Cluster cluster, String topic, int from, int to) {
+    static void send(Cluster cluster, String topic, int from, int to) {
         try (KafkaProducer<byte[], byte[]> producer = cluster.producer(Map.of())) {
             for (int i = from; i < to; i++) {
                 byte[] value = Integer.toString(i).getBytes(StandardCharsets.UTF_8);
@@ -166,7 +166,7 @@ final class Groups {
         }
     }
 
-    private static Process spawn(String... args) throws Exception {
+    static Process spawn(String... args) throws Exception {
         List<String> command = new java.util.ArrayList<>(List.of(
             ProcessHandle.current().info().command().orElse("java"), "-Xmx128m",
             "-XX:TieredStopAtLevel=1", "-cp", System.getProperty("java.class.path"),

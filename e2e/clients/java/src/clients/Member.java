@@ -29,9 +29,11 @@ final class Member implements AutoCloseable, ConsumerRebalanceListener {
 
     Member(Cluster cluster, String topic, Map<String, Object> config,
             Consumer<ConsumerRecord<byte[], byte[]>> sink) {
-        Map<String, Object> all = new HashMap<>(Map.of(
-            "session.timeout.ms", 6000, "heartbeat.interval.ms", 500,
-            "max.poll.interval.ms", 10_000));
+        Map<String, Object> all = new HashMap<>(Map.of("max.poll.interval.ms", 10_000));
+        if (!"consumer".equals(config.get("group.protocol"))) {
+            all.put("session.timeout.ms", 6000);
+            all.put("heartbeat.interval.ms", 500);
+        }
         all.putAll(config);
         consumer = cluster.consumer(all);
         thread = new Thread(() -> loop(topic, sink), "member");
@@ -84,11 +86,15 @@ final class Member implements AutoCloseable, ConsumerRebalanceListener {
         }
     }
 
-    /** {@code Member BOOTSTRAP TOPIC GROUP ASSIGNOR}: prints what it owns until it is killed. */
+    /**
+     * {@code Member BOOTSTRAP TOPIC GROUP ASSIGNOR}: prints what it owns until it is killed. The
+     * assignor {@code consumer} stands for the consumer protocol.
+     */
     public static void main(String[] args) throws Exception {
         Cluster cluster = new Cluster(args[0], (short) 1);
-        Map<String, Object> config = Map.of("group.id", args[2],
-            "partition.assignment.strategy", args[3]);
+        Map<String, Object> config = args[3].equals("consumer")
+            ? Map.of("group.id", args[2], "group.protocol", "consumer")
+            : Map.of("group.id", args[2], "partition.assignment.strategy", args[3]);
         Member member = new Member(cluster, args[1], config, record -> { });
         while (member.failure == null) {
             System.out.println(member.owned.size());

@@ -48,6 +48,15 @@ public final class Scenarios {
         return all;
     }
 
+    /** Those that need a cluster with short sessions: run if they are named. */
+    private static Map<String, Scenario> named() {
+        Map<String, Scenario> named = new LinkedHashMap<>();
+        named.put("next-crash", ConsumerGroups::crash);
+        named.put("next-rolling", ConsumerGroups::rolling);
+        named.put("next-expression", ConsumerGroups::expression);
+        return named;
+    }
+
     public static void main(String[] args) throws Exception {
         Cluster cluster = new Cluster(args[0], Short.parseShort(args[1]));
         Map<String, Scenario> all = all();
@@ -55,6 +64,7 @@ public final class Scenarios {
         if (names.isEmpty()) {
             names.addAll(all.keySet());
         }
+        all.putAll(named());
         int failed = 0;
         for (String name : names) {
             Scenario scenario = all.get(name);
