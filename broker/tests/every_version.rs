@@ -208,6 +208,8 @@ async fn transactions(sweep: &mut Sweep) {
     sweep.sweep(&[AddOffsetsToTxnRequest::default(), offsets]).await;
     let end = EndTxnRequest { transactional_id: "t".into(), ..Default::default() };
     sweep.sweep(&[EndTxnRequest::default(), end]).await;
+    sweep.sweep(&[TxnOffsetCommitRequest::default()]).await;
+    sweep.sweep(&[WriteTxnMarkersRequest::default()]).await;
 }
 
 async fn metadata(sweep: &mut Sweep) {
