@@ -5,7 +5,8 @@
 //! - [`cluster`]: the controller of `KafkaCluster`;
 //! - [`topic`]: the controller of `Topic`;
 //! - [`kafka`]: administrative requests over Kafka's protocol;
-//! - [`runtime`]: what every controller shares, and the process around them.
+//! - [`runtime`]: what every controller uses of the process;
+//! - [`process`]: the process around them.
 
 pub mod apply;
 pub mod cluster;
@@ -14,7 +15,9 @@ pub mod error;
 #[cfg(test)]
 pub mod fake_api;
 pub mod kafka;
+pub mod process;
 pub mod runtime;
+pub mod sight;
 pub mod topic;
 
 pub use context::Context;

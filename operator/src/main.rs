@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use operator::runtime::{self, Settings};
+use operator::process;
+use operator::runtime::Settings;
 
 /// Runs Barnabas on Kubernetes.
 #[derive(Parser)]
@@ -23,8 +24,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(settings) => runtime::run(*settings),
-        Command::Crds => runtime::print_crds(),
+        Command::Run(settings) => process::run(*settings),
+        Command::Crds => process::print_crds(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

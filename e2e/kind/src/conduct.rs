@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::Scenario;
 use crate::logs::FINDINGS_MAX;
+use crate::provoked::Provoked;
 
 /// Of the operator's container, in the names of its logs.
 const CONTAINER: &str = ".operator.";
@@ -22,14 +23,6 @@ const CONFLICTS: [&str; 2] = [
 /// Kubernetes ends a watch with this as it likes, and for all when a definition changes, as another
 /// scenario may do: it begins anew at once.
 const EXPIRED: &str = "too old resource version";
-
-/// What a scenario provokes.
-#[derive(Debug, Default)]
-pub(crate) struct Provoked {
-    /// Parts of lines that the operator may warn with.
-    warnings: Vec<String>,
-    restarts: bool,
-}
 
 impl Scenario {
     /// A warning that the operator may log in this scenario, by a part of its line. Passes may then

@@ -30,6 +30,7 @@ mod logs;
 mod nodes;
 mod operator;
 mod placement;
+mod provoked;
 mod release;
 mod scenario;
 mod volumes;

@@ -13,9 +13,9 @@ use kube::core::{NamespaceResourceScope, Resource};
 use kube::{Api, Client};
 
 use crate::command::Tool;
-use crate::conduct::Provoked;
 use crate::disks::Disk;
 use crate::logs::Follower;
+use crate::provoked::Provoked;
 
 /// No scenario takes longer than this; one that would has hung.
 const LONGEST: Duration = Duration::from_secs(15 * 60);

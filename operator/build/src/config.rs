@@ -7,7 +7,8 @@ use std::fmt;
 use crd::{KafkaCluster, is_reserved_broker_key};
 use metadata::config::{broker_key, nearest_broker_key};
 
-use crate::{CLUSTER_ID_ANNOTATION, listeners};
+use crate::listeners;
+use crate::names::CLUSTER_ID_ANNOTATION;
 
 /// Most characters of a value: a ConfigMap has a limit too.
 const VALUE_CHARS_MAX: usize = 4_096;

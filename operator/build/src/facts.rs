@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use crd::{KafkaCluster, ListenerType};
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Service};
 
-use crate::input::names;
-use crate::place::Remembered;
-use crate::{CONTAINER, ordinal_of_pod};
+use crate::names::{CONTAINER, names, ordinal_of_pod};
+use crate::remembered::Remembered;
 
 /// What is known of a cluster's surroundings.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
-use crate::{Facts, Names};
+use crate::facts::Facts;
+use crate::names::{Names, names};
 
 /// A cluster, and what was decided about it.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +60,5 @@ impl<'a> ClusterInput<'a> {
     /// Ordinals that need a file and Services: those that exist and those to come.
     pub(crate) fn ordinals(&self) -> std::ops::Range<i32> {
         0..self.replicas.max(self.cluster.spec.brokers.replicas).max(0)
-    }
-}
-
-pub(crate) fn names(cluster: &KafkaCluster) -> Names<'_> {
-    Names {
-        cluster: cluster.metadata.name.as_deref().unwrap_or_default(),
-        namespace: cluster.metadata.namespace.as_deref().unwrap_or("default"),
     }
 }

@@ -7,6 +7,7 @@
 //! addresses that clients see) reaches a running broker by an annotation of its pod,
 //! [`pod_properties`], and one that starts by its file, which remembers what was last known.
 
+mod address;
 mod config;
 mod facts;
 mod input;
@@ -18,9 +19,11 @@ mod pod;
 mod policy;
 mod properties;
 mod release;
+mod remembered;
 mod secret;
 mod services;
 mod stateful_set;
+mod text;
 
 pub use config::{
     ConfigProblem, check_config, cluster_id, config_hash, dynamic_config, static_config,
@@ -33,9 +36,10 @@ pub use names::{
     BROKER_PROPERTIES_ANNOTATION, CLUSTER_ID_ANNOTATION, CONFIG_HASH_ANNOTATION, CONTAINER, Names,
     RESTART_ANNOTATION, RESTARTED_ANNOTATION, ordinal_of_pod,
 };
-pub use place::{Remembered, kept_config, owned_config, pod_properties};
+pub use place::{kept_config, owned_config, pod_properties};
 pub use properties::{broker_properties, common_properties};
 pub use release::{image, is_older, version};
+pub use remembered::Remembered;
 pub use secret::{internal_secret, mounts_internal_secret};
 pub use stateful_set::{claim_owner, immutable_difference, needs_recreation};
 

@@ -7,10 +7,10 @@ use crd::{
     ListenerType,
 };
 
+use crate::address::{bound_port, external_address};
 use crate::facts::{Facts, ListenerFacts};
-use crate::input::names;
-use crate::names::LOG_DIR;
-use crate::place::{bound_port, external_address};
+use crate::names::{LOG_DIR, names};
+use crate::text::{bracketed, kafka_name};
 
 /// Most bootstrap addresses of a NodePort listener; a client needs one that answers.
 const BOOTSTRAP_NODES_MAX: usize = 5;
@@ -37,14 +37,6 @@ pub(crate) fn binding(cluster: &KafkaCluster) -> Vec<(String, String)> {
         pair("log.dirs", LOG_DIR.into()),
         pair("barnabas.http.listener", format!(":{HTTP_PORT}")),
     ]
-}
-
-pub(crate) fn kafka_name(listener: &ListenerSpec) -> String {
-    listener.name.to_uppercase()
-}
-
-pub(crate) fn bracketed(host: &str) -> String {
-    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// Whether brokers learn anything from their pods' annotation.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use crd::{GROUP, KafkaCluster, VERSION};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 
-use crate::input::{ClusterInput, names};
+use crate::input::ClusterInput;
+use crate::names::names;
 
 /// Labels of every object and pod of a cluster. They select pods and claims, so they never change:
 /// not with the version, not with the spec.

@@ -1,6 +1,8 @@
 //! Names of everything that belongs to a cluster. They are an interface: users, charts and tests
 //! rely on them, and a changed name leaves the old object behind.
 
+use crd::KafkaCluster;
+
 /// Pod annotation with which a broker learns its rack and its addresses while it runs.
 pub const BROKER_PROPERTIES_ANNOTATION: &str = "barnabas.dev/broker-properties";
 /// Pod template annotation: changes exactly when a configuration change needs a restart.
@@ -106,4 +108,12 @@ pub fn ordinal_of_pod(cluster: &str, pod: &str) -> Option<i32> {
     let digits = pod.strip_prefix(cluster)?.strip_prefix("-broker-")?;
     let ordinal = digits.parse().ok().filter(|&ordinal: &i32| ordinal >= 0)?;
     (ordinal.to_string() == digits).then_some(ordinal)
+}
+
+/// The names of a cluster's objects.
+pub(crate) fn names(cluster: &KafkaCluster) -> Names<'_> {
+    Names {
+        cluster: cluster.metadata.name.as_deref().unwrap_or_default(),
+        namespace: cluster.metadata.namespace.as_deref().unwrap_or("default"),
+    }
 }

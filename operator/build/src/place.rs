@@ -2,104 +2,19 @@
 //! the operator: a broker that starts while no operator works begins with what was last known. Its
 //! pod's annotation says what is so now, and wins.
 
-use std::collections::BTreeMap;
-
 use crd::{CONTROLLER_PORT, KafkaCluster, ListenerSpec, ListenerType};
 use k8s_openapi::api::core::v1::ConfigMap;
 
+use crate::address::{bound_port, external_address};
 use crate::facts::{BrokerFacts, Facts};
-use crate::input::names;
-use crate::listeners::{bracketed, kafka_name, needs_pod_config};
+use crate::listeners::needs_pod_config;
 use crate::metadata_of::meta_of;
-use crate::properties::text_of;
-use crate::{Names, ordinal_of_pod};
-
-const ADVERTISED: &str = "advertised.listeners";
-const RACK: &str = "broker.rack";
-
-/// What a broker's file says of its place.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Remembered {
-    pub rack: Option<String>,
-    /// Host and port by the listener's name in Kafka; the pod's own name is nothing remembered.
-    pub addresses: BTreeMap<String, (String, i32)>,
-}
-
-impl Remembered {
-    /// Of every broker that has a file.
-    pub(crate) fn all(
-        cluster: &KafkaCluster,
-        config: Option<&ConfigMap>,
-    ) -> BTreeMap<i32, Remembered> {
-        let names = names(cluster);
-        let files = config.into_iter().flat_map(|config| config.data.iter().flatten());
-        let read = |(file, text): (&String, &String)| {
-            let id = broker_of(&names, file)?;
-            Some((id, Remembered::parse(text, &names.broker_host(id))))
-        };
-        files.filter_map(read).collect()
-    }
-
-    fn parse(text: &str, own_host: &str) -> Remembered {
-        let mut all = Remembered::default();
-        for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
-            match key {
-                RACK => all.rack = Some(value.to_owned()).filter(|rack| !rack.is_empty()),
-                ADVERTISED => {
-                    let told = endpoints(value).into_iter().filter(|(_, host, _)| host != own_host);
-                    all.addresses = told.map(|(name, host, port)| (name, (host, port))).collect();
-                }
-                _ => {}
-            }
-        }
-        all
-    }
-}
-
-fn broker_of(names: &Names<'_>, file: &str) -> Option<i32> {
-    ordinal_of_pod(names.cluster, file.strip_suffix(".properties")?)
-}
-
-/// `NAME://host:port` of a list; what cannot be read is left out.
-fn endpoints(list: &str) -> Vec<(String, String, i32)> {
-    let read = |item: &str| {
-        let (name, address) = item.split_once("://")?;
-        let (host, port) = address.rsplit_once(':')?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        Some((name.to_owned(), host.to_owned(), port.parse().ok()?))
-    };
-    list.split(',').filter_map(read).collect()
-}
+use crate::names::names;
+use crate::remembered::{ADVERTISED, RACK, broker_of, endpoints};
+use crate::text::{bracketed, kafka_name, text_of};
 
 fn endpoint(name: &str, host: &str, port: i32) -> String {
     format!("{name}://{}:{port}", bracketed(host))
-}
-
-/// Address of a broker on an external listener, where it is known now.
-pub(crate) fn external_address(
-    listener: &ListenerSpec,
-    broker: i32,
-    facts: &BrokerFacts,
-) -> Option<(String, i32)> {
-    let service = facts.listeners.get(&listener.name);
-    let template = listener.advertised_host.as_ref();
-    let wanted = template.map(|host| host.replace("{brokerId}", &broker.to_string()));
-    match listener.kind {
-        ListenerType::Internal => None,
-        ListenerType::NodePort => {
-            let node = facts.node.as_ref().and_then(|node| node.address.clone());
-            Some((wanted.or(node)?, service?.node_port?))
-        }
-        ListenerType::LoadBalancer => {
-            let host = wanted.or_else(|| service?.load_balancer.clone())?;
-            Some((host, bound_port(listener, facts)))
-        }
-    }
-}
-
-/// The port that the broker binds for a listener: what its pod was made with, else the spec's.
-pub(crate) fn bound_port(listener: &ListenerSpec, facts: &BrokerFacts) -> i32 {
-    facts.bound.get(&listener.name).copied().unwrap_or(listener.port)
 }
 
 /// The same, or what was known last.

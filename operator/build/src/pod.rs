@@ -13,7 +13,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::config::config_hash;
 use crate::input::ClusterInput;
+use crate::listeners::needs_pod_config;
 use crate::metadata_of::{label_selector, labels};
 use crate::names::{
     BROKER_PROPERTIES_ANNOTATION, CONFIG_DIR, CONFIG_HASH_ANNOTATION, CONTAINER, DATA_DIR,
@@ -21,7 +23,7 @@ use crate::names::{
     SECRET_VOLUME,
 };
 use crate::properties::COMMON_FILE;
-use crate::{config_hash, needs_pod_config, secret};
+use crate::secret;
 
 /// The user of our images; it owns nothing but `/data`.
 const USER: i64 = 65_532;

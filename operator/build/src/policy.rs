@@ -12,7 +12,7 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::BrokerFacts;
+use crate::facts::BrokerFacts;
 use crate::input::ClusterInput;
 use crate::metadata_of::{label_selector, object_meta};
 

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 
+use crate::config::{cluster_id, static_config};
 use crate::input::ClusterInput;
 use crate::listeners::binding;
 use crate::metadata_of::object_meta;
-use crate::{cluster_id, place, static_config};
+use crate::place;
+use crate::text::text_of;
 use crd::CONTROLLER_PORT;
 
 /// Key of the common file.
@@ -45,14 +47,4 @@ pub(crate) fn config_map(input: &ClusterInput<'_>) -> ConfigMap {
         data: Some(data),
         ..ConfigMap::default()
     }
-}
-
-/// Lines of a properties file; a backslash and a line break in a value are escaped.
-pub(crate) fn text_of<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let mut text = String::new();
-    for (key, value) in pairs {
-        let value = value.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
-        text.extend([key, "=", &value, "\n"]);
-    }
-    text
 }

@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{PodSpec, Secret, SecretVolumeSource, Volume};
 
-use crate::SecretUse;
-use crate::input::ClusterInput;
+use crate::input::{ClusterInput, SecretUse};
 use crate::metadata_of::object_meta;
 use crate::names::{SECRET_DIR, SECRET_KEY, SECRET_VOLUME};
 

@@ -6,9 +6,9 @@ use crd::{CONTROLLER_PORT, HTTP_PORT, ListenerSpec, ListenerType};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::address::bound_port;
 use crate::input::ClusterInput;
 use crate::metadata_of::{labels, object_meta};
-use crate::place::bound_port;
 
 const POD_NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 

@@ -13,7 +13,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::observe::Live;
-use super::status::Problem;
+use super::problem::Problem;
 use crate::apply::{Child, apply, controller_of, quantity};
 use crate::error::{Category, Error, Result, request};
 use crate::{Context, apply as applying};

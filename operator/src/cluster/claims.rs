@@ -15,7 +15,7 @@ use plan::ClaimView;
 use serde_json::json;
 
 use super::observe::Live;
-use super::status::Problem;
+use super::problem::Problem;
 use crate::Context;
 use crate::apply::{patch_part, quantity};
 use crate::error::{Category, Error, Result, request};

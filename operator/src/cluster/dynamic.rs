@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crd::KafkaCluster;
 
-use super::status::Problem;
+use super::problem::Problem;
 use crate::kafka::{Admin, AdminError, ConfigChange, ConfigResource, ConfigSource};
 
 /// Brings the configs of all brokers to what the spec says. Returns whether anything changed.

@@ -11,7 +11,7 @@ use plan::{Lost, LostWhy};
 use super::children::{delete, delete_this};
 use super::observe::Look;
 use super::observe::pods::{LOSE_DATA, REPLACE};
-use super::status::Problem;
+use super::problem::Problem;
 use super::{Operator, names};
 use crate::error::Result;
 

@@ -9,6 +9,8 @@ mod lost;
 mod observe;
 pub mod owner;
 mod pass;
+mod problem;
+mod remembered;
 mod risks;
 mod secret;
 mod status;

@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::observe::{Live, Look};
 use super::owner::{Standing, standing};
-use super::status::{self, Problem};
+use super::problem::Problem;
+use super::status;
 use super::{Operator, children, claims, dynamic, lost, names, reason_of, secret, upgrade};
 use crate::apply::MANAGER;
 use crate::error::{Category, Error, Result, request};

@@ -7,37 +7,21 @@ use base::BrokerId;
 use build::Names;
 use crd::{
     BrokerRevision, BrokerStatus, ConditionStatus, KafkaCluster, KafkaClusterStatus,
-    ListenerStatus, ListenerType, NewCondition, Phase, RebalanceStatus, StepStatus, Time,
-    find_condition, kind, set_condition,
+    ListenerStatus, ListenerType, NewCondition, Phase, RebalanceStatus, StepStatus, Time, kind,
+    set_condition,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use plan::{Plan, Step};
 
 use super::observe::{Live, Look};
+use super::problem::Problem;
 use super::{claims, risks, upgrade};
 
 /// Kept volumes named in the status.
 const RETAINED_MAX: usize = 100;
 /// Problems named in one message.
 const NAMED_MAX: usize = 5;
-
-/// Something that the user has to know of, beside the plan.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Problem {
-    /// CamelCase, for the condition.
-    pub reason: &'static str,
-    pub message: String,
-    /// It lasts until a user does something; else it is tried again, and may be over.
-    pub lasting: bool,
-}
-
-impl Problem {
-    /// A volume that does not get the size that the spec asks for.
-    pub fn of_volume(message: String) -> Problem {
-        Problem { reason: "VolumeCannotGrow", message, lasting: true }
-    }
-}
 
 /// The status after a pass.
 pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
@@ -340,20 +324,6 @@ fn set(
     set_condition(&mut status.conditions, new, cluster.metadata.generation, now);
 }
 
-/// Who voted when that was last known.
-pub fn voters(cluster: &KafkaCluster) -> Vec<BrokerId> {
-    let voters = cluster.status.iter().flat_map(|status| &status.voters);
-    voters.copied().map(BrokerId).collect()
-}
-
-/// Brokers that had no pod in the last pass, and since when.
-pub fn missing_since(cluster: &KafkaCluster) -> BTreeMap<BrokerId, i64> {
-    let brokers = cluster.status.iter().flat_map(|status| &status.brokers);
-    let missing = brokers.filter(|b| b.state.as_deref() == Some(plan::BrokerState::Missing.name()));
-    let since = |b: &BrokerStatus| Some((BrokerId(b.id), b.since.as_ref()?.0.as_millisecond()));
-    missing.filter_map(since).collect()
-}
-
 /// Listeners that clients cannot be told all addresses of, though the brokers are ready.
 pub fn unaddressed(look: &Look) -> Option<Problem> {
     let size = look.seen.set.as_ref().map_or(0, |set| set.replicas);
@@ -378,12 +348,6 @@ pub fn unaddressed(look: &Look) -> Option<Problem> {
     let ready = look.plan.phase == plan::Phase::Ready && !texts.is_empty();
     let problem = Problem { reason: "AddressUnknown", message: texts.join("; "), lasting: false };
     ready.then_some(problem)
-}
-
-/// Whether the last pass saw a rebalance going on.
-pub fn was_rebalancing(cluster: &KafkaCluster) -> bool {
-    let conditions = cluster.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    find_condition(conditions, kind::REBALANCING).is_some_and(|c| c.status == "True")
 }
 
 fn phase_of(phase: plan::Phase) -> Phase {

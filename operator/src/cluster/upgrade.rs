@@ -9,7 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::observe::{Live, Look};
-use super::status::Problem;
+use super::problem::Problem;
 use super::{CLUSTER_LABEL, Operator, names};
 use crate::apply::{MANAGER, covers, value_of};
 use crate::error::{Result, pages};

@@ -27,7 +27,7 @@ use plan::{BrokerView, ClusterView, Desired, Need, Observed, Plan, SetView};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Operator, claims, status};
+use super::{Operator, claims, remembered};
 use crate::error::{Error, Result};
 use crate::kafka::{self, Admin};
 use probes::Probes;
@@ -115,9 +115,9 @@ impl Operator {
                 .filter(|(_, claim)| !claims::is_retained(claim))
                 .map(|(id, claim)| (*id, claims::view(claim, now_ms)))
                 .collect(),
-            missing_since: status::missing_since(cluster),
-            rebalancing: status::was_rebalancing(cluster),
-            last_voters: status::voters(cluster),
+            missing_since: remembered::missing_since(cluster),
+            rebalancing: remembered::was_rebalancing(cluster),
+            last_voters: remembered::voters(cluster),
             ..Observed::default()
         }
     }

@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::Stop;
 use crate::Context;
+use crate::runtime::Stop;
 
 /// Serves until stopped. A replica without the Lease is ready too: it stands by.
 pub async fn serve(context: Arc<Context>, listener: TcpListener, stop: Stop) -> Result<()> {

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
-use super::settings::{LogFormat, Settings};
+use crate::runtime::{LogFormat, Settings};
 
 /// Starts logging; once per process.
 pub fn start(settings: &Settings) -> Result<()> {
