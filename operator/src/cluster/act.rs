@@ -12,8 +12,8 @@ use plan::Step;
 use plan::moves::ThrottleChange;
 use serde_json::json;
 
-use super::children::{delete, delete_this};
-use super::observe::{Look, THROTTLED_REPLICAS};
+use super::observe::{Observation, THROTTLED_REPLICAS};
+use super::owned_objects::{delete, delete_this};
 use super::{Operator, names};
 use crate::apply::patch_part;
 use crate::error::{Category, Error, Result, request};
@@ -28,7 +28,7 @@ const NAMED_MAX: usize = 5;
 
 impl Operator {
     /// Takes the step of the plan. Returns whether there was one.
-    pub async fn act(&self, look: &Look) -> Result<bool> {
+    pub async fn act(&self, look: &Observation) -> Result<bool> {
         let step = &look.plan.step;
         if *step == Step::Nothing {
             return Ok(false);
@@ -48,14 +48,14 @@ impl Operator {
             }
             _ => kafka_step(look, step).await?,
         }
-        if announces(step) {
+        if has_event(step) {
             let note = &look.plan.message;
             self.tell(&look.cluster, Severity::Normal, step.name(), step.name(), note).await;
         }
         Ok(true)
     }
 
-    async fn restart(&self, look: &Look, brokers: &[BrokerId]) -> Result<()> {
+    async fn restart(&self, look: &Observation, brokers: &[BrokerId]) -> Result<()> {
         let namespace = names(&look.cluster).namespace;
         let api: Api<Pod> = Api::namespaced(self.context.client.clone(), namespace);
         let rolling = &look.cluster.spec.rolling;
@@ -74,7 +74,7 @@ impl Operator {
     }
 
     /// Its other objects follow in the next pass.
-    async fn shrink(&self, look: &Look) -> Result<()> {
+    async fn shrink(&self, look: &Observation) -> Result<()> {
         let names = names(&look.cluster);
         let Some(set) = look.live.set(&names) else { return Ok(()) };
         let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), names.namespace);
@@ -84,7 +84,7 @@ impl Operator {
         Ok(())
     }
 
-    pub(super) async fn delete_claim(&self, look: &Look, id: BrokerId) -> Result<()> {
+    pub(super) async fn delete_claim(&self, look: &Observation, id: BrokerId) -> Result<()> {
         let namespace = names(&look.cluster).namespace;
         let api: Api<PersistentVolumeClaim> =
             Api::namespaced(self.context.client.clone(), namespace);
@@ -114,12 +114,12 @@ async fn evict(api: &Api<Pod>, pod: &Pod) -> Result<()> {
 }
 
 /// Steps that repeat with every batch have the phase's Event.
-fn announces(step: &Step) -> bool {
+fn has_event(step: &Step) -> bool {
     !matches!(step, Step::Nothing | Step::StartMoves { .. })
 }
 
 /// A step that brokers take.
-async fn kafka_step(look: &Look, step: &Step) -> Result<()> {
+async fn kafka_step(look: &Observation, step: &Step) -> Result<()> {
     let Some(admin) = &look.admin else {
         return Err(Error::Brokers("the brokers cannot be reached".into()));
     };
@@ -165,7 +165,7 @@ async fn end_throttle(admin: &Admin, change: &ThrottleChange, unused: bool) -> R
     set_throttle(admin, change).await
 }
 
-async fn change_voter(look: &Look, admin: &Admin, id: BrokerId, step: &Step) -> Result<()> {
+async fn change_voter(look: &Observation, admin: &Admin, id: BrokerId, step: &Step) -> Result<()> {
     let quorum = admin.describe_quorum().await?;
     let member = quorum.voters.get(&id).or(quorum.observers.get(&id));
     let directory = member.map(|member| member.directory).unwrap_or_default();
@@ -239,7 +239,7 @@ async fn alter(admin: &Admin, changes: &[ConfigChange]) -> Result<()> {
         .filter(|(_, refused)| refused.code != base::ErrorCode::UnknownTopicOrPartition)
         .map(|(change, refused)| format!("{:?}: {refused}", change.resource))
         .collect();
-    complain("configs were not altered", &failed)
+    errors_to_result("configs were not altered", &failed)
 }
 
 fn all_done(answers: BTreeMap<TopicPartition, ItemResult<()>>) -> Result<()> {
@@ -247,10 +247,10 @@ fn all_done(answers: BTreeMap<TopicPartition, ItemResult<()>>) -> Result<()> {
         .into_iter()
         .filter_map(|(partition, answer)| Some(format!("{partition}: {}", answer.err()?)))
         .collect();
-    complain("partitions were not moved", &failed)
+    errors_to_result("partitions were not moved", &failed)
 }
 
-fn complain(what: &str, failed: &[String]) -> Result<()> {
+fn errors_to_result(what: &str, failed: &[String]) -> Result<()> {
     if failed.is_empty() {
         return Ok(());
     }

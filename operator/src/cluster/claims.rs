@@ -14,7 +14,7 @@ use kube::{Api, ResourceExt};
 use plan::ClaimView;
 use serde_json::json;
 
-use super::observe::Live;
+use super::observe::LiveObjects;
 use super::problem::Problem;
 use crate::Context;
 use crate::apply::{patch_part, quantity};
@@ -43,7 +43,7 @@ pub fn view(claim: &PersistentVolumeClaim, now_ms: i64) -> ClaimView {
 
 /// What the user has to know of volumes that pods use and that go, or are gone, with the commands
 /// that keep their data.
-pub fn going(live: &Live) -> Vec<Problem> {
+pub fn going(live: &LiveObjects) -> Vec<Problem> {
     let used = live.claims.iter().filter(|(id, _)| live.pods.contains_key(id));
     let used: Vec<_> = used.map(|(_, claim)| claim).collect();
     let going = used.iter().filter(|c| c.metadata.deletion_timestamp.is_some());
@@ -102,7 +102,7 @@ pub fn is_retained(claim: &PersistentVolumeClaim) -> bool {
 
 /// Fails while volumes of an earlier cluster of that name are still to be deleted: a new cluster on
 /// some of them and not on others would have half of each.
-pub fn none_of_before(cluster: &KafkaCluster, live: &Live, names: &Names<'_>) -> Result<()> {
+pub fn none_of_before(cluster: &KafkaCluster, live: &LiveObjects, names: &Names<'_>) -> Result<()> {
     // One that is known already has its volumes; its set may be away to be made anew.
     let known = cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some());
     if known || live.set(names).is_some() {
@@ -186,7 +186,7 @@ pub fn is_less(size: Option<&str>, than: Option<&str>) -> bool {
 
 /// What became of the claims.
 #[derive(Debug, Default)]
-pub struct Tended {
+pub struct ClaimChanges {
     pub wrote: bool,
     /// A volume cannot grow, with the API server's reason. The StatefulSet keeps the old size.
     pub refused: Option<String>,
@@ -212,17 +212,17 @@ pub async fn note(
 }
 
 /// Gives every claim its size and its owner.
-pub async fn tend(
+pub async fn reconcile(
     context: &Context,
     cluster: &KafkaCluster,
-    live: &Live,
+    live: &LiveObjects,
     names: &Names<'_>,
-) -> Result<Tended> {
+) -> Result<ClaimChanges> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), names.namespace);
     let wanted = cluster.spec.brokers.storage.as_ref().map(|s| s.size.as_str());
     let owner = build::claim_owner(cluster);
     let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
-    let mut tended = Tended::default();
+    let mut tended = ClaimChanges::default();
     let present = live.claims.iter().filter(|(_, c)| c.metadata.deletion_timestamp.is_none());
     for (id, claim) in present {
         let name = claim.name_any();
@@ -290,7 +290,7 @@ async fn fixed_class(context: &Context, claim: &PersistentVolumeClaim) -> Result
 /// one that a broker takes up again is like any other.
 fn retains(
     cluster: &KafkaCluster,
-    live: &Live,
+    live: &LiveObjects,
     names: &Names<'_>,
     id: BrokerId,
     claim: &PersistentVolumeClaim,
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn volumes_that_go_or_are_gone_are_told_of_with_the_command_that_keeps_them() {
-        let mut live = Live::default();
+        let mut live = LiveObjects::default();
         for id in [0, 1, 2] {
             let mut claim = claim("1Gi", &[]);
             claim.metadata.name = Some(format!("data-c-broker-{id}"));

@@ -8,15 +8,15 @@ use kube::api::DeleteParams;
 use kube::{Api, ResourceExt};
 use plan::{Lost, LostWhy};
 
-use super::children::{delete, delete_this};
-use super::observe::Look;
+use super::observe::Observation;
 use super::observe::pods::{LOSE_DATA, REPLACE};
+use super::owned_objects::{delete, delete_this};
 use super::problem::Problem;
 use super::{Operator, names};
 use crate::error::Result;
 
 /// What the user has to know of brokers that are lost, each with what can be done.
-pub fn problems(look: &Look) -> Vec<Problem> {
+pub fn problems(look: &Observation) -> Vec<Problem> {
     let names = names(&look.cluster);
     look.plan.lost.iter().map(|lost| problem(&names, lost)).collect()
 }
@@ -59,7 +59,12 @@ fn problem(names: &Names<'_>, lost: &Lost) -> Problem {
 impl Operator {
     /// The claim first: it goes once its pod is gone, and whoever dies in between finds it going.
     /// The node does not confirm the end of the pod, so it is not waited for.
-    pub(super) async fn replace(&self, look: &Look, id: BrokerId, volume: bool) -> Result<()> {
+    pub(super) async fn replace(
+        &self,
+        look: &Observation,
+        id: BrokerId,
+        volume: bool,
+    ) -> Result<()> {
         if volume {
             self.delete_claim(look, id).await?;
         }

@@ -2,11 +2,11 @@
 //! decides, applies, takes at most one step, and reports.
 
 mod act;
-mod children;
 mod claims;
 mod dynamic;
 mod lost;
 mod observe;
+mod owned_objects;
 pub mod owner;
 mod pass;
 mod problem;

@@ -12,11 +12,11 @@ use kube::{Api, Resource};
 use plan::{Plan, Step};
 use serde_json::json;
 
-use super::observe::{Live, Look};
+use super::observe::{LiveObjects, Observation};
 use super::owner::{Standing, standing};
 use super::problem::Problem;
 use super::status;
-use super::{Operator, children, claims, dynamic, lost, names, reason_of, secret, upgrade};
+use super::{Operator, claims, dynamic, lost, names, owned_objects, reason_of, secret, upgrade};
 use crate::apply::MANAGER;
 use crate::error::{Category, Error, Result, request};
 use crate::runtime::Severity;
@@ -84,13 +84,13 @@ impl Operator {
     /// Before anything that cannot be taken back, and after anything was applied, everything is
     /// seen once more, and must lead to the same step. Without that the status would call a spec
     /// reached by what was there before it.
-    async fn confirmed(&self, look: Look, wrote: bool) -> Result<Look> {
+    async fn confirmed(&self, look: Observation, wrote: bool) -> Result<Observation> {
         if !wrote && !look.plan.step.is_disruptive() {
             return Ok(look);
         }
         let names = names(&look.cluster);
         let Some(cluster) = self.cluster(names.namespace, names.cluster).await? else {
-            return Ok(unstepped(look));
+            return Ok(without_step(look));
         };
         let gone = cluster.metadata.deletion_timestamp.is_some();
         let class = cluster.spec.operator_class.as_deref();
@@ -98,19 +98,23 @@ impl Operator {
         let other = cluster.metadata.uid != look.cluster.metadata.uid || !ours;
         let valid = build::check_config(&cluster) == build::check_config(&look.cluster);
         if gone || other || !valid {
-            return Ok(unstepped(look));
+            return Ok(without_step(look));
         }
         let again = self.look(cluster).await?;
         match again.plan.step == look.plan.step {
             true => Ok(again),
-            false => Ok(unstepped(again)),
+            false => Ok(without_step(again)),
         }
     }
 
     /// Applies what is wanted, then takes the step. What lies between the last look and a step that
     /// cannot be taken back is as short as can be: all that takes time comes before that look.
     /// Returns what was seen last, whether anything was written, and what the user has to know.
-    async fn change(&self, look: Look, kept: bool) -> Result<(Look, bool, Vec<Problem>)> {
+    async fn change(
+        &self,
+        look: Observation,
+        kept: bool,
+    ) -> Result<(Observation, bool, Vec<Problem>)> {
         let (applied, mut problems) = self.apply(&look).await?;
         let mut wrote = kept | applied;
         let look = self.confirmed(look, wrote).await?;
@@ -123,12 +127,12 @@ impl Operator {
 
     /// Applies all that disrupts nothing. Returns whether anything was written, and what the user
     /// has to know.
-    pub(super) async fn apply(&self, look: &Look) -> Result<(bool, Vec<Problem>)> {
-        let Look { cluster, live, .. } = look;
+    pub(super) async fn apply(&self, look: &Observation) -> Result<(bool, Vec<Problem>)> {
+        let Observation { cluster, live, .. } = look;
         let names = names(cluster);
         let mut problems = Vec::new();
         claims::none_of_before(cluster, live, &names)?;
-        let tended = claims::tend(&self.context, cluster, live, &names).await?;
+        let tended = claims::reconcile(&self.context, cluster, live, &names).await?;
         problems.extend(claims::growth(&live.claims));
         let chosen = upgrade::choose(cluster, live, &self.context.settings.broker_image);
         let voters = voters(look);
@@ -136,7 +140,7 @@ impl Operator {
             cluster,
             replicas: size_before(&look.plan),
             voters: &voters,
-            begin: begins(cluster, live),
+            begin: may_begin_cluster(cluster, live),
             secret: secret::stage(live, &names),
             image: &chosen.image,
             facts: &look.facts,
@@ -148,7 +152,8 @@ impl Operator {
         }
         problems.extend(self.pace(look, &mut objects.stateful_set).await?);
         let made = secret::ensure(&self.context, &input, &names, live).await?;
-        let applied = children::apply_all(&self.context, cluster, &names, live, &objects).await?;
+        let applied =
+            owned_objects::apply_all(&self.context, cluster, &names, live, &objects).await?;
         let mut wrote = tended.wrote | made | applied.wrote;
         problems.extend(applied.refused);
         problems.extend(chosen.problem);
@@ -167,8 +172,8 @@ impl Operator {
     /// they are, files remember it for those that start while no operator works, and claims say
     /// whose data they hold. What fails holds up none of the rest. Returns whether anything was
     /// written.
-    async fn keep(&self, look: &Look) -> Result<bool> {
-        let Look { cluster, live, .. } = look;
+    async fn keep(&self, look: &Observation) -> Result<bool> {
+        let Observation { cluster, live, .. } = look;
         let names = names(cluster);
         let told = self.annotate_pods(look).await;
         let remembered = match live.config_maps.get(&names.config()) {
@@ -178,7 +183,8 @@ impl Operator {
                     true => Ok(false),
                     false => {
                         let wanted = build::owned_config(cluster, kept);
-                        children::apply_config(&self.context, cluster, &names, live, &wanted).await
+                        owned_objects::apply_config(&self.context, cluster, &names, live, &wanted)
+                            .await
                     }
                 }
             }
@@ -205,7 +211,7 @@ impl Operator {
     }
 
     /// A step that brokers did not take is tried again in the next pass; the user hears of it.
-    fn not_taken(&self, look: &Look, error: Error) -> Result<Problem> {
+    fn not_taken(&self, look: &Observation, error: Error) -> Result<Problem> {
         let category = error.category();
         if !matches!(category, Category::Brokers | Category::Timeout) {
             return Err(error);
@@ -218,7 +224,7 @@ impl Operator {
     }
 
     /// Tells brokers their racks and addresses as soon as they are known.
-    async fn annotate_pods(&self, look: &Look) -> Result<bool> {
+    async fn annotate_pods(&self, look: &Observation) -> Result<bool> {
         let names = names(&look.cluster);
         let mut wrote = false;
         for (id, pod) in &look.live.pods {
@@ -239,8 +245,13 @@ impl Operator {
             if now != Some(&wanted) {
                 let name = names.pod(id.0);
                 let namespace = names.namespace;
-                let done =
-                    children::annotate_pod(&self.context, namespace, &name, key, Some(&wanted));
+                let done = owned_objects::annotate_pod(
+                    &self.context,
+                    namespace,
+                    &name,
+                    key,
+                    Some(&wanted),
+                );
                 match done.await {
                     Ok(()) => wrote = true,
                     // It was replaced in between.
@@ -266,13 +277,14 @@ impl Operator {
 
     /// A config that brokers would refuse: nothing that may make one start with it is applied.
     /// Volumes still grow, and voters still follow: neither has anything to do with the config.
-    async fn invalid(&self, look: Look, kept: bool) -> Result<Action> {
+    async fn invalid(&self, look: Observation, kept: bool) -> Result<Action> {
         let mut wrote = kept;
         let mut look = look;
         let mut problems = Vec::new();
         if !look.cluster.spec.paused {
             let names = names(&look.cluster);
-            let tended = claims::tend(&self.context, &look.cluster, &look.live, &names).await?;
+            let tended =
+                claims::reconcile(&self.context, &look.cluster, &look.live, &names).await?;
             problems.extend(claims::growth(&look.live.claims));
             wrote |= tended.wrote;
             problems.extend(tended.refused.map(Problem::of_volume));
@@ -403,7 +415,7 @@ impl Operator {
             .await;
     }
 
-    fn measure(&self, look: &Look, new: &KafkaClusterStatus, wrote: bool) {
+    fn measure(&self, look: &Observation, new: &KafkaClusterStatus, wrote: bool) {
         let metrics = &self.context.metrics;
         let names = names(&look.cluster);
         let labels = &[names.namespace, names.cluster];
@@ -445,7 +457,7 @@ fn now() -> Time {
 }
 
 /// The step is no longer what follows, or not for sure: nothing is done, and looked again soon.
-fn unstepped(mut look: Look) -> Look {
+fn without_step(mut look: Observation) -> Observation {
     look.plan.step = Step::Nothing;
     let size = look.seen.set.as_ref().map(|set| set.replicas);
     look.plan.set_replicas = size.unwrap_or(look.seen.desired.replicas);
@@ -463,7 +475,7 @@ fn size_before(plan: &Plan) -> i32 {
 
 /// Ids for `controller.quorum.voters`: the quorum's own, else what the status remembers of them,
 /// else those that are to begin it.
-fn voters(look: &Look) -> Vec<i32> {
+fn voters(look: &Observation) -> Vec<i32> {
     let quorum = look.seen.cluster.as_ref().and_then(|c| c.quorum.as_ref());
     let known = quorum.map(|quorum| quorum.voters.keys().map(|id| id.0).collect::<Vec<_>>());
     let status = look.cluster.status.as_ref().map(|status| status.voters.clone());
@@ -474,7 +486,7 @@ fn voters(look: &Look) -> Vec<i32> {
 /// Whether brokers with empty disks may begin the cluster: it was never seen, and no volume is
 /// older than it. Without volumes every restart empties a disk: then they may whenever all voters
 /// are empty, which the first of them makes sure of.
-fn begins(cluster: &KafkaCluster, live: &Live) -> bool {
+fn may_begin_cluster(cluster: &KafkaCluster, live: &LiveObjects) -> bool {
     if cluster.spec.brokers.storage.is_none() {
         return true;
     }

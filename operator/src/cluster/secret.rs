@@ -12,13 +12,13 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, Secret};
 use kube::Api;
 use kube::api::PostParams;
 
-use super::observe::Live;
+use super::observe::LiveObjects;
 use crate::Context;
 use crate::error::{Result, request};
 
 /// What the pods are to demand. A cluster from before there was a secret is rolled twice: while
 /// pods are there that do not have it, the others must serve them.
-pub fn stage(live: &Live, names: &Names<'_>) -> SecretUse {
+pub fn stage(live: &LiveObjects, names: &Names<'_>) -> SecretUse {
     let pods = live.pods.values().all(|pod| has_secret(pod.spec.as_ref()));
     let set = live.set(names).is_none_or(|set| has_secret(template(set)));
     if pods && set { SecretUse::Required } else { SecretUse::Given }
@@ -37,7 +37,7 @@ pub async fn ensure(
     context: &Context,
     input: &ClusterInput<'_>,
     names: &Names<'_>,
-    live: &Live,
+    live: &LiveObjects,
 ) -> Result<bool> {
     if live.pods.values().any(|pod| has_secret(pod.spec.as_ref()) && has_started(pod)) {
         return Ok(false);

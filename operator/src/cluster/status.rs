@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use plan::{Plan, Step};
 
-use super::observe::{Live, Look};
+use super::observe::{LiveObjects, Observation};
 use super::problem::Problem;
 use super::{claims, risks, upgrade};
 
@@ -24,8 +24,8 @@ const RETAINED_MAX: usize = 100;
 const NAMED_MAX: usize = 5;
 
 /// The status after a pass.
-pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
-    let Look { cluster, plan, .. } = look;
+pub fn of_pass(look: &Observation, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
+    let Observation { cluster, plan, .. } = look;
     let mut status = cluster.status.clone().unwrap_or_default();
     seen_now(&mut status, look, now);
     upgrade::note(&mut status, look);
@@ -42,8 +42,8 @@ pub fn of_pass(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterSta
 }
 
 /// What is, whatever is to be.
-fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
-    let Look { cluster, live, facts, seen, plan, .. } = look;
+fn seen_now(status: &mut KafkaClusterStatus, look: &Observation, now: &Time) {
+    let Observation { cluster, live, facts, seen, plan, .. } = look;
     let names = super::names(cluster);
     common(status, cluster, &names, live);
     let owner = cluster.metadata.annotations.as_ref().and_then(|all| all.get(super::owner::OWNER));
@@ -74,7 +74,7 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Look, now: &Time) {
 
 /// The smallest size that a volume has. The definition's rule lets no spec be below it, and would
 /// refuse a status above the spec.
-fn storage_size(cluster: &KafkaCluster, live: &Live) -> Option<String> {
+fn storage_size(cluster: &KafkaCluster, live: &LiveObjects) -> Option<String> {
     let wanted = cluster.spec.brokers.storage.as_ref()?.size.as_str();
     let used = live.claims.iter().filter(|(id, _)| live.pods.contains_key(id));
     let mut smallest = wanted;
@@ -90,7 +90,7 @@ fn storage_size(cluster: &KafkaCluster, live: &Live) -> Option<String> {
 
 /// The status of a cluster whose config brokers would refuse. The rest of the spec waits with it:
 /// what belongs together is not applied by halves.
-pub fn of_invalid(look: &Look, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
+pub fn of_invalid(look: &Observation, problems: &[Problem], now: &Time) -> KafkaClusterStatus {
     let cluster = &look.cluster;
     let mut status = cluster.status.clone().unwrap_or_default();
     seen_now(&mut status, look, now);
@@ -168,7 +168,12 @@ pub fn of_going(cluster: &KafkaCluster, now: &Time) -> KafkaClusterStatus {
     status
 }
 
-fn common(status: &mut KafkaClusterStatus, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) {
+fn common(
+    status: &mut KafkaClusterStatus,
+    cluster: &KafkaCluster,
+    names: &Names<'_>,
+    live: &LiveObjects,
+) {
     let ready = live.pods.values().filter(|pod| is_ready(pod)).count();
     status.observed_generation = cluster.metadata.generation;
     status.replicas = i32::try_from(live.pods.len()).ok();
@@ -214,8 +219,8 @@ fn step(
     Some(StepStatus { name, since: Some(since), detail: Some(message.into()) })
 }
 
-fn brokers(names: &Names<'_>, look: &Look, now: &Time) -> Vec<BrokerStatus> {
-    let Look { live, facts, seen, plan, health, .. } = look;
+fn brokers(names: &Names<'_>, look: &Observation, now: &Time) -> Vec<BrokerStatus> {
+    let Observation { live, facts, seen, plan, health, .. } = look;
     let before = look.cluster.status.iter().flat_map(|status| &status.brokers);
     let before: BTreeMap<i32, &BrokerStatus> = before.map(|broker| (broker.id, broker)).collect();
     let cluster = seen.cluster.as_ref();
@@ -255,7 +260,7 @@ fn brokers(names: &Names<'_>, look: &Look, now: &Time) -> Vec<BrokerStatus> {
 fn conditions(
     status: &mut KafkaClusterStatus,
     cluster: &KafkaCluster,
-    look: &Look,
+    look: &Observation,
     problems: &[Problem],
     now: &Time,
 ) {
@@ -325,7 +330,7 @@ fn set(
 }
 
 /// Listeners that clients cannot be told all addresses of, though the brokers are ready.
-pub fn unaddressed(look: &Look) -> Option<Problem> {
+pub fn unaddressed(look: &Observation) -> Option<Problem> {
     let size = look.seen.set.as_ref().map_or(0, |set| set.replicas);
     let listeners = build::listener_status(&look.cluster, size, &look.facts);
     let lacks = |listener: &ListenerStatus| {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::observe::{Live, Look};
+use super::observe::{LiveObjects, Observation};
 use super::problem::Problem;
 use super::{CLUSTER_LABEL, Operator, names};
 use crate::apply::{MANAGER, covers, value_of};
@@ -30,7 +30,7 @@ pub struct Chosen {
 }
 
 /// The image that the spec asks for, unless brokers of it could not read the cluster's metadata.
-pub fn choose(cluster: &KafkaCluster, live: &Live, default_image: &str) -> Chosen {
+pub fn choose(cluster: &KafkaCluster, live: &LiveObjects, default_image: &str) -> Chosen {
     let running = running(cluster, live);
     let image = build::image(cluster, default_image, running.as_deref());
     if let Some(message) = too_old(cluster, &image) {
@@ -51,7 +51,7 @@ pub fn choose(cluster: &KafkaCluster, live: &Live, default_image: &str) -> Chose
 }
 
 /// What the cluster last ran as a whole; what its ready brokers run, where that was not noted.
-fn running(cluster: &KafkaCluster, live: &Live) -> Option<String> {
+fn running(cluster: &KafkaCluster, live: &LiveObjects) -> Option<String> {
     let noted = cluster.status.as_ref().and_then(|status| status.image.clone());
     let ready = || uniform(live.pods.values().filter(|pod| super::status::is_ready(pod)));
     noted.or_else(ready)
@@ -89,7 +89,7 @@ fn too_old(cluster: &KafkaCluster, image: &str) -> Option<String> {
 
 /// Notes what a cluster at rest runs, and the oldest version that is known to read its metadata:
 /// the one that raised the level, or ran with it.
-pub fn note(status: &mut KafkaClusterStatus, look: &Look) {
+pub fn note(status: &mut KafkaClusterStatus, look: &Observation) {
     if look.plan.phase != plan::Phase::Ready {
         return;
     }
@@ -119,7 +119,7 @@ impl Operator {
     /// clusters are being rolled for that; says so.
     pub(super) async fn pace(
         &self,
-        look: &Look,
+        look: &Observation,
         wanted: &mut StatefulSet,
     ) -> Result<Option<Problem>> {
         self.rolls_known.get_or_try_init(|| self.learn_rolls()).await?;
@@ -205,7 +205,7 @@ impl Operator {
 
     /// Another cluster's turn, once all brokers of this one are new and ready. Returns whether it
     /// was this one's.
-    pub(super) fn end_roll(&self, look: &Look) -> bool {
+    pub(super) fn end_roll(&self, look: &Observation) -> bool {
         let known = look.seen.set.as_ref().is_some_and(|set| set.revision.is_some());
         if known && look.seen.pods.values().all(|pod| pod.ready && !pod.outdated) {
             return self.rolls.lock().remove(&key_of(&names(&look.cluster)));

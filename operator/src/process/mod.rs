@@ -51,7 +51,7 @@ async fn run_async(settings: Settings) -> Result<()> {
     let http = tokio::spawn(http::serve(context.clone(), listener, stop.clone()));
     let result = lead(&context, &stop).await;
     stop.stop();
-    if let Err(error) = topic::leave(&context).await {
+    if let Err(error) = topic::release_finalizers(&context).await {
         tracing::warn!(%error, "Topics may keep the namespace from going");
     }
     http.await.context("HTTP")??;

@@ -12,8 +12,8 @@ use plan::topics::{TopicReason, TopicWish};
 use tokio::task::JoinSet;
 
 use super::admin::TopicAdmin;
-use super::index::{ClusterFacts, Dirty, Entry, Index, Key};
-use super::outcome::{Outcome, TopicFacts, status};
+use super::index::{ClusterState, Dirty, Entry, Index, Key};
+use super::outcome::{Outcome, TopicNumbers, status};
 use super::queue::Queue;
 use super::resources::{Resources, finalizers};
 use super::watch::{Kind, Listing, Object, Seen, Unreadable};
@@ -119,7 +119,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         }
     }
 
-    fn take_cluster(&mut self, key: Key, facts: ClusterFacts) {
+    fn take_cluster(&mut self, key: Key, facts: ClusterState) {
         let changed = self.shared.index().apply_cluster(key.clone(), facts);
         if changed && self.is_foreign(&key) {
             // What is under way ends; the worker of a cluster that comes back is another.
@@ -225,7 +225,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         tracing::warn!(namespace = %key.namespace, topic = %key.name, %error, "unreadable");
         let message = format!("the resource cannot be read: {error}");
         let (ready, reason) = (false, TopicReason::NotSupported);
-        let outcome = Outcome { ready, reason, message, facts: TopicFacts::Kept };
+        let outcome = Outcome { ready, reason, message, facts: TopicNumbers::Kept };
         let now = Time(Timestamp::try_from(SystemTime::now()).unwrap_or_default());
         if let Some(status) = status(&entry, &outcome, &now)
             && let Err(error) = resources.write_status(&entry, &status).await

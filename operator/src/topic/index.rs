@@ -133,7 +133,7 @@ impl Entry {
 
 /// A `KafkaCluster`, as far as it matters to topics.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ClusterFacts {
+pub struct ClusterState {
     pub uid: String,
     /// It is being deleted, alone or with its namespace.
     pub deleting: bool,
@@ -153,8 +153,8 @@ pub struct ClusterFacts {
     pub default_factor: i32,
 }
 
-impl ClusterFacts {
-    pub fn new(cluster: &KafkaCluster, settings: &Settings) -> ClusterFacts {
+impl ClusterState {
+    pub fn new(cluster: &KafkaCluster, settings: &Settings) -> ClusterState {
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
         let names = Names { cluster: &name, namespace: &namespace };
         let spec = &cluster.spec;
@@ -179,7 +179,7 @@ impl ClusterFacts {
             Standing::Free => !deleting,
             Standing::Others(_) | Standing::OtherClass { .. } => true,
         };
-        ClusterFacts {
+        ClusterState {
             uid: cluster.uid().unwrap_or_default(),
             deleting,
             paused: spec.paused,
@@ -204,7 +204,7 @@ pub struct Index {
     entries: HashMap<Key, Entry>,
     /// Resources by cluster and by the topic's name in Kafka.
     topics: HashMap<Key, BTreeMap<String, BTreeSet<Key>>>,
-    clusters: HashMap<Key, ClusterFacts>,
+    clusters: HashMap<Key, ClusterState>,
 }
 
 impl Index {
@@ -251,7 +251,7 @@ impl Index {
     }
 
     /// Whether what matters of the cluster has changed.
-    pub fn apply_cluster(&mut self, key: Key, facts: ClusterFacts) -> bool {
+    pub fn apply_cluster(&mut self, key: Key, facts: ClusterState) -> bool {
         self.clusters.get(&key) != Some(&facts) && {
             self.clusters.insert(key, facts);
             true
@@ -262,7 +262,7 @@ impl Index {
         self.clusters.remove(key).is_some()
     }
 
-    pub fn cluster(&self, key: &Key) -> Option<&ClusterFacts> {
+    pub fn cluster(&self, key: &Key) -> Option<&ClusterState> {
         self.clusters.get(key)
     }
 

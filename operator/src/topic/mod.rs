@@ -5,7 +5,7 @@
 //! - [`queue`]: the topics of a cluster that want a look, each once;
 //! - [`worker`]: one batch: finalizers, one look at all topics, plans, requests ([`execute`]);
 //! - [`write`]: statuses and finalizers, where they change;
-//! - [`leave`]: the end of an operator that goes with its namespace.
+//! - [`release_finalizers`]: the end of an operator that goes with its namespace.
 //!
 //! Nothing is done in a namespace before both of its watches have listed everything: a cluster that
 //! was not yet seen is not a cluster that is gone. A namespace that cannot be listed holds up no
@@ -15,9 +15,9 @@ mod admin;
 mod controller;
 mod execute;
 mod index;
-mod leave;
 mod outcome;
 mod queue;
+mod release_finalizers;
 mod resources;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -38,8 +38,8 @@ use crate::kafka::{Admin, Options};
 use crate::runtime::Stop;
 use controller::Controller;
 #[cfg(test)]
-pub use index::ClusterFacts;
-pub use leave::leave;
+pub use index::ClusterState;
+pub use release_finalizers::release_finalizers;
 use resources::ApiServer;
 
 /// Topics of one batch.

@@ -15,12 +15,12 @@ pub struct Outcome {
     pub ready: bool,
     pub reason: TopicReason,
     pub message: String,
-    pub facts: TopicFacts,
+    pub facts: TopicNumbers,
 }
 
 /// What the topic is like.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TopicFacts {
+pub enum TopicNumbers {
     /// Not looked at: what the status says stays.
     Kept,
     /// There is none, or it is not this resource's.
@@ -33,12 +33,12 @@ pub enum TopicFacts {
     },
 }
 
-impl TopicFacts {
-    pub fn of(actual: &TopicActual, plan: &TopicPlan) -> TopicFacts {
+impl TopicNumbers {
+    pub fn of(actual: &TopicActual, plan: &TopicPlan) -> TopicNumbers {
         // Copies that are being made do not count yet.
         let copies = |p: &PartitionView| p.replicas.len().saturating_sub(p.adding.len());
         let factor = actual.partitions.iter().map(copies).min().unwrap_or(0);
-        TopicFacts::Are {
+        TopicNumbers::Are {
             id: (!actual.id.is_zero() && plan.adopted).then(|| actual.id.to_string()),
             partitions: int(actual.partitions.len()),
             replication_factor: int(factor),
@@ -47,10 +47,10 @@ impl TopicFacts {
     }
 
     /// A new topic has all its replicas.
-    pub fn of_new(created: &Created) -> TopicFacts {
+    pub fn of_new(created: &Created) -> TopicNumbers {
         match created.partitions < 0 {
-            true => TopicFacts::Kept,
-            false => TopicFacts::Are {
+            true => TopicNumbers::Kept,
+            false => TopicNumbers::Are {
                 id: (!created.id.is_zero()).then(|| created.id.to_string()),
                 partitions: created.partitions,
                 replication_factor: created.replication_factor,
@@ -115,12 +115,12 @@ pub fn status(entry: &Entry, outcome: &Outcome, now: &Time) -> Option<TopicStatu
         ..old.clone()
     };
     match &outcome.facts {
-        TopicFacts::Kept => {}
-        TopicFacts::None => {
+        TopicNumbers::Kept => {}
+        TopicNumbers::None => {
             (new.topic_id, new.partitions) = (None, None);
             (new.replication_factor, new.under_replicated) = (None, None);
         }
-        TopicFacts::Are { id, partitions, replication_factor, under_replicated } => {
+        TopicNumbers::Are { id, partitions, replication_factor, under_replicated } => {
             new.topic_id = id.clone();
             new.partitions = Some(*partitions);
             new.replication_factor = Some(*replication_factor);

@@ -13,7 +13,7 @@ use kube::runtime::watcher::{self, Config, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Resource};
 
-use super::index::{ClusterFacts, Entry, Key};
+use super::index::{ClusterState, Entry, Key};
 use crate::Context;
 use crate::runtime::Settings;
 
@@ -47,7 +47,7 @@ pub struct Unreadable {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Object {
     Topic(Box<Entry>),
-    Cluster(Key, ClusterFacts),
+    Cluster(Key, ClusterState),
     UnreadableTopic(Box<Unreadable>),
     UnreadableCluster(Key),
 }
@@ -151,7 +151,7 @@ fn topic(object: DeserializeGuard<Topic>) -> Object {
 
 fn cluster(object: DeserializeGuard<KafkaCluster>, settings: &Settings) -> Object {
     match object.0 {
-        Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterFacts::new(&cluster, settings)),
+        Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterState::new(&cluster, settings)),
         Err(invalid) => Object::UnreadableCluster(key(&invalid.metadata)),
     }
 }

@@ -18,11 +18,11 @@ use tokio::time::Instant;
 use super::BATCH;
 use super::admin::{BrokerLoad, TopicAdmin};
 use super::execute::{Executed, execute};
-use super::index::{ClusterFacts, Entry, Index, Key};
-use super::outcome::{Failure, Outcome, TopicFacts};
+use super::index::{ClusterState, Entry, Index, Key};
+use super::outcome::{Failure, Outcome, TopicNumbers};
 use super::queue::{Backoff, Queue};
 use super::resources::{Resources, Written, finalizers};
-use super::write::{Verdict, write};
+use super::write::{TopicResult, write};
 use crate::error::Category;
 use crate::kafka::{AdminError, ItemResult};
 
@@ -58,13 +58,13 @@ pub struct Worker<A, R> {
     admin: A,
     pub(super) backoff: Backoff,
     /// Since when no broker answers, or none is ready.
-    dark_since: Option<Instant>,
+    unreachable_since: Option<Instant>,
     down: Option<Down>,
     /// Topics found to need other replicas once: acted on when found so twice, since a broker's
     /// view may be a moment old.
-    suspects: BTreeSet<String>,
+    needs_confirmation: BTreeSet<String>,
     /// What connecting depends on; a change of it is a reason to try at once.
-    facts: Option<ClusterFacts>,
+    facts: Option<ClusterState>,
 }
 
 /// No broker could be reached.
@@ -85,16 +85,26 @@ struct Job {
 
 /// What the brokers said for a batch. Without brokers: nothing.
 #[derive(Debug, Default)]
-struct World {
+struct BrokerSnapshot {
     context: TopicContext,
     actual: BTreeMap<String, ItemResult<TopicActual>>,
 }
 
 impl<A: TopicAdmin, R: Resources> Worker<A, R> {
     pub fn new(cluster: Key, shared: Arc<Shared<R>>, queue: Arc<Queue>, admin: A) -> Worker<A, R> {
-        let (backoff, suspects) = Default::default();
-        let (dark_since, down, facts) = (None, None, None);
-        Worker { cluster, shared, queue, admin, backoff, dark_since, down, suspects, facts }
+        let (backoff, needs_confirmation) = Default::default();
+        let (unreachable_since, down, facts) = (None, None, None);
+        Worker {
+            cluster,
+            shared,
+            queue,
+            admin,
+            backoff,
+            unreachable_since,
+            down,
+            needs_confirmation,
+            facts,
+        }
     }
 
     /// Runs until the queue is closed.
@@ -119,13 +129,13 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         let (facts, jobs) = self.snapshot(names);
         let verdicts = match &facts {
             Some(facts) if !facts.deleting => self.reconcile(facts, jobs).await,
-            facts => self.abandon(facts.is_some(), jobs).await,
+            facts => self.release_orphans(facts.is_some(), jobs).await,
         };
         let written = write(self, verdicts).await;
         written.or(self.down.as_ref().map(|_| Category::Brokers))
     }
 
-    fn snapshot(&mut self, names: Vec<String>) -> (Option<ClusterFacts>, Vec<Job>) {
+    fn snapshot(&mut self, names: Vec<String>) -> (Option<ClusterState>, Vec<Job>) {
         let index = self.shared.index();
         let facts = index.cluster(&self.cluster).cloned();
         let jobs = names.into_iter().map(|topic| {
@@ -146,7 +156,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
     /// The cluster is gone or going: nothing is deleted for it, and nobody waits for it. Of one
     /// that is going even Topics that stay are let go: with the namespace goes the right to do it
     /// later.
-    async fn abandon(&mut self, going: bool, jobs: Vec<Job>) -> Vec<Verdict> {
+    async fn release_orphans(&mut self, going: bool, jobs: Vec<Job>) -> Vec<TopicResult> {
         let held = jobs.iter().flat_map(|job| &job.entries);
         let mut release = true;
         if !going && held.into_iter().any(|entry| entry.wish.deleting && entry.has_finalizer()) {
@@ -164,21 +174,21 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
             if entry.wish.deleting && !release {
                 self.queue.push_later(&entry.wish.topic, SOON);
             }
-            let (ready, facts) = (false, TopicFacts::Kept);
+            let (ready, facts) = (false, TopicNumbers::Kept);
             let outcome = Outcome { ready, reason, message: text.clone(), facts };
             let release = entry.wish.deleting && release || going && entry.has_finalizer();
-            Verdict { entry, outcome: Some(outcome), release }
+            TopicResult { entry, outcome: Some(outcome), release }
         };
         jobs.into_iter().flat_map(|job| job.entries).map(verdict).collect()
     }
 
-    async fn reconcile(&mut self, facts: &ClusterFacts, jobs: Vec<Job>) -> Vec<Verdict> {
+    async fn reconcile(&mut self, facts: &ClusterState, jobs: Vec<Job>) -> Vec<TopicResult> {
         // The finalizer is there before the topic: a resource that goes meanwhile cannot leave it.
-        let jobs = self.hold(jobs).await;
+        let jobs = self.ensure_finalizers(jobs).await;
         let world = self.observe(facts, &jobs).await;
         let mut plans: Vec<Vec<TopicPlan>> =
             jobs.iter().map(|job| plan_job(job, &world, &world.context)).collect();
-        self.refine(&jobs, &mut plans, &world).await;
+        self.plan_moves(&jobs, &mut plans, &world).await;
         self.leave_to_heirs(&jobs, &mut plans).await;
         let mut wanted = BTreeMap::new();
         for (job, plans) in jobs.iter().zip(&plans) {
@@ -201,12 +211,14 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         let executed = execute(&self.admin, &wanted, &partitions, facts.throttle).await;
         self.shared.resources.metrics().sent_to_brokers(executed.requests);
         let judged = jobs.into_iter().zip(plans);
-        judged.flat_map(|(job, plans)| self.judge(facts, &world, &executed, job, plans)).collect()
+        judged
+            .flat_map(|(job, plans)| self.outcomes_of(facts, &world, &executed, job, plans))
+            .collect()
     }
 
     /// Sets and removes finalizers as the deletion policy says. Topics of which that failed have
     /// to wait.
-    async fn hold(&mut self, jobs: Vec<Job>) -> Vec<Job> {
+    async fn ensure_finalizers(&mut self, jobs: Vec<Job>) -> Vec<Job> {
         let resources = &self.shared.resources;
         let changes = jobs.iter().enumerate().flat_map(|(at, job)| {
             let entries = job.entries.iter().enumerate().filter(|(_, e)| !e.wish.deleting);
@@ -242,9 +254,9 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         jobs.into_iter().flatten().collect()
     }
 
-    async fn observe(&mut self, facts: &ClusterFacts, jobs: &[Job]) -> World {
+    async fn observe(&mut self, facts: &ClusterState, jobs: &[Job]) -> BrokerSnapshot {
         let wait = self.down.as_ref().is_some_and(|down| Instant::now() < down.until);
-        let mut world = World::default();
+        let mut world = BrokerSnapshot::default();
         world.context.paused = facts.paused;
         world.context.moves_per_broker = facts.moves_per_broker;
         world.context.min_isr = facts.min_isr;
@@ -270,8 +282,8 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
             }
         }
         match world.context.brokers.is_empty() && !jobs.is_empty() {
-            true => drop(self.dark_since.get_or_insert_with(Instant::now)),
-            false => self.dark_since = None,
+            true => drop(self.unreachable_since.get_or_insert_with(Instant::now)),
+            false => self.unreachable_since = None,
         }
         world
     }
@@ -286,15 +298,20 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
 
     /// Moves are planned with how full the brokers are, which is asked for only now, and only for
     /// topics that were found to need them twice.
-    async fn refine(&mut self, jobs: &[Job], plans: &mut [Vec<TopicPlan>], world: &World) {
+    async fn plan_moves(
+        &mut self,
+        jobs: &[Job],
+        plans: &mut [Vec<TopicPlan>],
+        world: &BrokerSnapshot,
+    ) {
         let moves = is_reassign;
         let mut loads: Option<Result<BTreeMap<BrokerId, BrokerLoad>, AdminError>> = None;
         for (job, plans) in jobs.iter().zip(plans) {
             if !plans.iter().any(|plan| plan.actions.iter().any(moves)) {
-                self.suspects.remove(&job.topic);
+                self.needs_confirmation.remove(&job.topic);
                 continue;
             }
-            let again = self.suspects.remove(&job.topic);
+            let again = self.needs_confirmation.remove(&job.topic);
             if again && loads.is_none() {
                 loads = Some(self.admin.loads().await);
             }
@@ -307,7 +324,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
                     plans.iter_mut().for_each(|plan| plan.actions.retain(|a| !moves(a)));
                 }
                 _ => {
-                    self.suspects.insert(job.topic.clone());
+                    self.needs_confirmation.insert(job.topic.clone());
                     plans.iter_mut().for_each(|plan| plan.actions.retain(|a| !moves(a)));
                 }
             }
@@ -339,14 +356,14 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
     }
 
     /// What is to be said and done about each resource of a topic, once its requests are answered.
-    fn judge(
+    fn outcomes_of(
         &mut self,
-        facts: &ClusterFacts,
-        world: &World,
+        facts: &ClusterState,
+        world: &BrokerSnapshot,
         executed: &Executed,
         job: Job,
         plans: Vec<TopicPlan>,
-    ) -> Vec<Verdict> {
+    ) -> Vec<TopicResult> {
         let Job { topic, entries, owner } = job;
         let unseen = match world.actual.get(&topic) {
             Some(Err(refused)) => Some(Failure::of_topic(refused)),
@@ -389,7 +406,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
                 }),
             };
             let release = plan.release && failure.is_none();
-            verdicts.push(Verdict { entry, outcome, release });
+            verdicts.push(TopicResult { entry, outcome, release });
         }
         verdicts
     }
@@ -401,7 +418,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
         Some(down.map_or(wait, |down| down.until.saturating_duration_since(now).max(SOON)))
     }
 
-    fn silence(&self, facts: &ClusterFacts) -> String {
+    fn silence(&self, facts: &ClusterState) -> String {
         let what = if facts.ready { "answers" } else { "is ready" };
         format!("no broker of KafkaCluster {} {what}", self.cluster.name)
     }
@@ -409,7 +426,7 @@ impl<A: TopicAdmin, R: Resources> Worker<A, R> {
     /// A short silence of the brokers does not make a topic less ready.
     fn is_graced(&self, entry: &Entry) -> bool {
         let observed = entry.status.as_ref().and_then(|status| status.observed_generation);
-        let short = self.dark_since.is_some_and(|since| since.elapsed() < GRACE);
+        let short = self.unreachable_since.is_some_and(|since| since.elapsed() < GRACE);
         short && entry.is_ready() && observed == entry.generation && !entry.wish.deleting
     }
 }
@@ -418,7 +435,7 @@ fn is_reassign(action: &TopicAction) -> bool {
     matches!(action, TopicAction::Reassign(_))
 }
 
-fn plan_job(job: &Job, world: &World, context: &TopicContext) -> Vec<TopicPlan> {
+fn plan_job(job: &Job, world: &BrokerSnapshot, context: &TopicContext) -> Vec<TopicPlan> {
     let actual = world.actual.get(&job.topic).and_then(|actual| actual.as_ref().ok());
     let unseen = world.actual.get(&job.topic).is_some_and(Result::is_err);
     let plans = job.entries.iter().enumerate().map(|(at, entry)| {
@@ -458,16 +475,21 @@ fn loaded(context: &TopicContext, loads: &BTreeMap<BrokerId, BrokerLoad>) -> Top
     TopicContext { brokers: brokers.collect(), ..context.clone() }
 }
 
-fn about(world: &World, executed: &Executed, topic: &str, plan: &TopicPlan) -> TopicFacts {
+fn about(
+    world: &BrokerSnapshot,
+    executed: &Executed,
+    topic: &str,
+    plan: &TopicPlan,
+) -> TopicNumbers {
     if let Some(created) = executed.created.get(topic) {
-        return TopicFacts::of_new(created);
+        return TopicNumbers::of_new(created);
     }
     match (world.actual.get(topic), plan.reason) {
-        (_, TopicReason::Conflict | TopicReason::AdoptionDiffers) => TopicFacts::None,
-        (Some(Ok(actual)), _) => TopicFacts::of(actual, plan),
-        (Some(Err(_)), _) => TopicFacts::Kept,
-        (None, _) if world.context.brokers.is_empty() => TopicFacts::Kept,
-        (None, _) => TopicFacts::None,
+        (_, TopicReason::Conflict | TopicReason::AdoptionDiffers) => TopicNumbers::None,
+        (Some(Ok(actual)), _) => TopicNumbers::of(actual, plan),
+        (Some(Err(_)), _) => TopicNumbers::Kept,
+        (None, _) if world.context.brokers.is_empty() => TopicNumbers::Kept,
+        (None, _) => TopicNumbers::None,
     }
 }
 

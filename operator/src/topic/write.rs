@@ -19,7 +19,7 @@ use crate::runtime::Severity;
 
 /// What is to be said and done about one resource.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct TopicResult {
     pub entry: Entry,
     /// `None`: the status stays.
     pub outcome: Option<Outcome>,
@@ -36,11 +36,11 @@ enum Write {
 /// Writes what differs from what is there; the class of the last failure.
 pub async fn write<A: TopicAdmin, R: Resources>(
     worker: &mut Worker<A, R>,
-    verdicts: Vec<Verdict>,
+    verdicts: Vec<TopicResult>,
 ) -> Option<Category> {
     let now = Time(Timestamp::try_from(SystemTime::now()).unwrap_or_default());
     let writes = verdicts.into_iter().filter_map(|verdict| {
-        let Verdict { entry, outcome, release } = verdict;
+        let TopicResult { entry, outcome, release } = verdict;
         if release {
             let rest = finalizers(&entry, false)?;
             return Some((entry, Write::Release(rest)));

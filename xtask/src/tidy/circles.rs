@@ -15,7 +15,7 @@ use crate::run;
 const FILES_MAX: usize = 2;
 
 /// Circles from before this rule, by package and number of files: they may shrink, not grow.
-const KNOWN: &[(&str, usize)] = &[];
+const KNOWN: &[(&str, usize)] = &[("broker/sim", 12)];
 
 /// A path of modules below the root of a package; the root itself is empty.
 type Module = Vec<String>;

@@ -3,23 +3,23 @@
 
 use base::BrokerId;
 
-use super::facts::{Facts, brokers, listed};
-use super::{Notes, Verdict};
+use super::input::{StageInput, brokers, listed};
+use super::{Notes, StageResult};
 use crate::decision::{Need, Phase, Progress, Step};
 use crate::moves::{self, Limits, MoveBroker, Planned};
 
 /// Moves that one step starts at most.
 const BATCH_MAX: usize = 500;
 
-pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
-    let leaving = facts.surplus();
+pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
+    let leaving = input.surplus();
     if leaving.is_empty() || notes.refused.is_some() {
-        return Verdict::Done;
+        return StageResult::Done;
     }
-    let (Some(partitions), Some(moves)) = (facts.partitions(), facts.moves()) else {
+    let (Some(partitions), Some(moves)) = (input.partitions(), input.moves()) else {
         return wait("which partitions are being moved is not known".into());
     };
-    let planned = moves::drain(partitions, &targets(facts), &leaving, limits(facts));
+    let planned = moves::drain(partitions, &targets(input), &leaving, limits(input));
     let progress = Progress { in_flight: moves.len(), remaining: planned.remaining };
     notes.progress = Some(progress);
     let names = brokers(&leaving);
@@ -29,7 +29,7 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
             planned.moves.len(),
             planned.remaining - planned.moves.len()
         );
-        return start(facts, planned, Phase::ScalingDown, text);
+        return start(input, planned, Phase::ScalingDown, text);
     }
     if planned.remaining == 0 && moves.is_empty() {
         // Empty, as far as is known here; what is still in the way is said elsewhere.
@@ -46,51 +46,58 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
 }
 
 /// No move is in flight or wanted: rates that are still set go, and the lists they applied to.
-pub(super) fn end_of_throttle(facts: &Facts<'_>, _: &mut Notes) -> Verdict {
-    match facts.moves() {
-        Some([]) => clear_throttle(facts, "all moves are done: ending their throttle"),
-        _ => Verdict::Done,
+pub(super) fn end_of_throttle(input: &StageInput<'_>, _: &mut Notes) -> StageResult {
+    match input.moves() {
+        Some([]) => clear_throttle(input, "all moves are done: ending their throttle"),
+        _ => StageResult::Done,
     }
 }
 
-fn clear_throttle(facts: &Facts<'_>, text: &str) -> Verdict {
-    let throttled = throttled(facts);
+fn clear_throttle(input: &StageInput<'_>, text: &str) -> StageResult {
+    let throttled = throttled(input);
     if throttled.is_empty() {
-        return Verdict::Done;
+        return StageResult::Done;
     }
-    let Some(topics) = &facts.seen.throttled_topics else {
-        return Verdict::Need(Need::ThrottledTopics);
+    let Some(topics) = &input.seen.throttled_topics else {
+        return StageResult::Need(Need::ThrottledTopics);
     };
     let change = moves::unthrottle(&throttled, topics);
-    Verdict::Act(Step::ClearThrottle(change), Phase::Rebalancing, text.to_owned())
+    StageResult::Act(Step::ClearThrottle(change), Phase::Rebalancing, text.to_owned())
 }
 
 /// Brokers with a rate of their own.
-fn throttled(facts: &Facts<'_>) -> Vec<BrokerId> {
-    let brokers = facts.cluster().into_iter().flat_map(|cluster| &cluster.brokers);
+fn throttled(input: &StageInput<'_>) -> Vec<BrokerId> {
+    let brokers = input.cluster().into_iter().flat_map(|cluster| &cluster.brokers);
     let throttled = brokers.filter(|(_, b)| b.settings.is_some_and(|s| s.throttled));
     throttled.map(|(id, _)| *id).collect()
 }
 
 /// Begins moves. Where they are no longer to be throttled, what throttled the last ones goes first.
-pub(super) fn start(facts: &Facts<'_>, planned: Planned, phase: Phase, text: String) -> Verdict {
-    let Some(rate) = facts.desired().rebalance.throttle else {
-        return match clear_throttle(facts, "moves are no longer throttled") {
-            Verdict::Done => {
-                Verdict::Act(Step::StartMoves { moves: planned.moves, throttle: None }, phase, text)
-            }
+pub(super) fn start(
+    input: &StageInput<'_>,
+    planned: Planned,
+    phase: Phase,
+    text: String,
+) -> StageResult {
+    let Some(rate) = input.desired().rebalance.throttle else {
+        return match clear_throttle(input, "moves are no longer throttled") {
+            StageResult::Done => StageResult::Act(
+                Step::StartMoves { moves: planned.moves, throttle: None },
+                phase,
+                text,
+            ),
             first => first,
         };
     };
-    let partitions = facts.partitions().unwrap_or_default();
+    let partitions = input.partitions().unwrap_or_default();
     let throttle = moves::throttle(rate, &planned.moves, partitions);
-    Verdict::Act(Step::StartMoves { moves: planned.moves, throttle }, phase, text)
+    StageResult::Act(Step::StartMoves { moves: planned.moves, throttle }, phase, text)
 }
 
 /// All brokers, and whether they may get replicas.
-pub(super) fn targets(facts: &Facts<'_>) -> Vec<MoveBroker> {
-    let stay = facts.size.min(facts.desired().replicas);
-    let Some(cluster) = facts.cluster() else { return Vec::new() };
+pub(super) fn targets(input: &StageInput<'_>) -> Vec<MoveBroker> {
+    let stay = input.size.min(input.desired().replicas);
+    let Some(cluster) = input.cluster() else { return Vec::new() };
     let all = cluster.brokers.iter().map(|(&id, broker)| MoveBroker {
         id,
         rack: broker.rack.clone(),
@@ -101,11 +108,11 @@ pub(super) fn targets(facts: &Facts<'_>) -> Vec<MoveBroker> {
     all.collect()
 }
 
-pub(super) fn limits(facts: &Facts<'_>) -> Limits {
-    let per_broker = facts.desired().rebalance.moves_per_broker;
+pub(super) fn limits(input: &StageInput<'_>) -> Limits {
+    let per_broker = input.desired().rebalance.moves_per_broker;
     Limits { per_broker: usize::try_from(per_broker).unwrap_or(1).max(1), batch: BATCH_MAX }
 }
 
-fn wait(text: String) -> Verdict {
-    Verdict::Wait(Phase::ScalingDown, text)
+fn wait(text: String) -> StageResult {
+    StageResult::Wait(Phase::ScalingDown, text)
 }

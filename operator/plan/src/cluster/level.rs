@@ -3,24 +3,24 @@
 //! back once records of the level are written. The controller looks at each broker again, and
 //! refuses by name.
 
-use super::facts::Facts;
-use super::{Notes, Verdict};
+use super::input::StageInput;
+use super::{Notes, StageResult};
 use crate::decision::{Phase, Step};
 
-pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
-    let Some(cluster) = facts.cluster() else { return Verdict::Done };
+pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
+    let Some(cluster) = input.cluster() else { return StageResult::Done };
     let Some(level) = cluster.level.filter(|level| level.finalized < level.supported) else {
-        return Verdict::Done;
+        return StageResult::Done;
     };
     // One that is on its way out may run an older release for as long as it runs.
-    let mut all = facts.seen.pods.keys().chain(cluster.brokers.keys());
-    if all.any(|id| id.0 >= facts.size) {
-        return Verdict::Done;
+    let mut all = input.seen.pods.keys().chain(cluster.brokers.keys());
+    if all.any(|id| id.0 >= input.size) {
+        return StageResult::Done;
     }
-    let all_whole = facts.ids().all(|id| facts.flaw(id).is_none());
-    if notes.to_restart > 0 || !all_whole || !facts.surplus().is_empty() {
-        return Verdict::Done;
+    let all_whole = input.ids().all(|id| input.flaw(id).is_none());
+    if notes.to_restart > 0 || !all_whole || !input.surplus().is_empty() {
+        return StageResult::Done;
     }
     let text = format!("all brokers can read metadata of level {}", level.supported);
-    Verdict::Act(Step::RaiseLevel(level.supported), Phase::Rolling, text)
+    StageResult::Act(Step::RaiseLevel(level.supported), Phase::Rolling, text)
 }

@@ -7,8 +7,8 @@
 
 use base::BrokerId;
 
-use super::facts::{Facts, listed, majority};
-use super::{Notes, Verdict};
+use super::input::{StageInput, listed, majority};
+use super::{Notes, StageResult};
 use crate::decision::{Lost, LostWhy, Need, Phase, Step};
 use crate::observed::{PartitionView, PodPhase, PodView, QuorumView, Replacement};
 
@@ -19,71 +19,71 @@ enum Next {
     Wait(LostWhy),
 }
 
-pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
-    let leaving = if notes.refused.is_some() { Default::default() } else { facts.surplus() };
-    let stay: Vec<BrokerId> = facts.ids().filter(|id| !leaving.contains(id)).collect();
-    let pods = facts.seen.pods.iter().filter(|(id, _)| !leaving.contains(id));
+pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
+    let leaving = if notes.refused.is_some() { Default::default() } else { input.surplus() };
+    let stay: Vec<BrokerId> = input.ids().filter(|id| !leaving.contains(id)).collect();
+    let pods = input.seen.pods.iter().filter(|(id, _)| !leaving.contains(id));
     for (&id, pod) in pods {
-        if !is_lost(facts, id) && pod.replace.is_none() {
+        if !is_lost(input, id) && pod.replace.is_none() {
             continue;
         }
-        match next(facts, &stay, id, pod) {
+        match next(input, &stay, id, pod) {
             Some(Next::Replace { volume }) => {
                 let what = if volume { "its pod and its volume" } else { "its pod" };
                 let text = format!("broker {id} does not come back: replacing {what}");
                 let step = Step::Replace { broker: id, volume };
-                return Verdict::Act(step, Phase::Waiting, text);
+                return StageResult::Act(step, Phase::Waiting, text);
             }
-            Some(Next::Need) => return Verdict::Need(Need::Partitions),
+            Some(Next::Need) => return StageResult::Need(Need::Partitions),
             Some(Next::Wait(why)) => notes.lost.push(Lost { broker: id, why }),
             None => {}
         }
     }
-    Verdict::Done
+    StageResult::Done
 }
 
 /// Its node does not answer, or no node that does can reach its volume.
-pub(super) fn is_lost(facts: &Facts<'_>, id: BrokerId) -> bool {
-    let Some(pod) = facts.pod(id).filter(|pod| !pod.ready) else { return false };
-    let stranded = facts.seen.claims.get(&id).is_some_and(|claim| claim.stranded);
-    pod.node_lost || stranded && pod.phase == PodPhase::Unschedulable
+pub(super) fn is_lost(input: &StageInput<'_>, id: BrokerId) -> bool {
+    let Some(pod) = input.pod(id).filter(|pod| !pod.ready) else { return false };
+    let orphaned_broker = input.seen.claims.get(&id).is_some_and(|claim| claim.stranded);
+    pod.node_lost || orphaned_broker && pod.phase == PodPhase::Unschedulable
 }
 
 /// `None` where it may only be on its way back.
-fn next(facts: &Facts<'_>, stay: &[BrokerId], id: BrokerId, pod: &PodView) -> Option<Next> {
+fn next(input: &StageInput<'_>, stay: &[BrokerId], id: BrokerId, pod: &PodView) -> Option<Next> {
     let waits = |text: String| Some(Next::Wait(LostWhy::Waits(text)));
     if pod.ready {
         return waits("it is ready: only a broker that is down is replaced".into());
     }
     if pod.replace.is_none() {
-        let down_ms = facts.seen.now_ms - pod.since_ms;
-        match facts.desired().node_loss_ms {
-            None if facts.is_fresh(pod) => return None,
+        let down_ms = input.seen.now_ms - pod.since_ms;
+        match input.desired().node_loss_ms {
+            None if input.is_fresh(pod) => return None,
             None => return Some(Next::Wait(LostWhy::TimeNotSet)),
             Some(after) if down_ms < after => return Some(Next::Wait(LostWhy::NotYet)),
             Some(_) => {}
         }
     }
-    let Some(quorum) = facts.quorum().filter(|quorum| quorum.leader.is_some()) else {
+    let Some(quorum) = input.quorum().filter(|quorum| quorum.leader.is_some()) else {
         return waits("without an active controller nobody says who has its data".into());
     };
-    if facts.broker(id).is_some_and(|broker| !broker.fenced) {
+    if input.broker(id).is_some_and(|broker| !broker.fenced) {
         return waits("the active controller hears from it".into());
     }
-    if id.0 >= facts.size {
+    if id.0 >= input.size {
         // It is removed already, and only its pod is in the way.
         return Some(Next::Replace { volume: false });
     }
-    if let Some(text) = unready(facts, quorum, stay, id) {
+    if let Some(text) = unready(input, quorum, stay, id) {
         return waits(text);
     }
-    let claim = facts.seen.claims.get(&id);
+    let claim = input.seen.claims.get(&id);
     let stays = claim.is_some_and(|claim| !claim.stranded && !claim.deleting);
     if stays && pod.replace.is_none() {
         return Some(Next::Replace { volume: false });
     }
-    let Some(partitions) = facts.partitions() else { return Some(Next::Need) };
-    Some(match last_copies(facts, partitions, id, pod.replace) {
+    let Some(partitions) = input.partitions() else { return Some(Next::Need) };
+    Some(match last_copies(input, partitions, id, pod.replace) {
         None => Next::Replace { volume: true },
         Some(why) => Next::Wait(why),
     })
@@ -92,36 +92,39 @@ fn next(facts: &Facts<'_>, stay: &[BrokerId], id: BrokerId, pod: &PodView) -> Op
 /// Why others are not ready for it: one broker is replaced at a time, and a voter that comes back
 /// empty is taken in by a majority of the others.
 fn unready(
-    facts: &Facts<'_>,
+    input: &StageInput<'_>,
     quorum: &QuorumView,
     stay: &[BrokerId],
     id: BrokerId,
 ) -> Option<String> {
     let others = quorum.voters.keys().filter(|other| **other != id);
-    let alive = others.filter(|other| facts.is_live_voter(**other)).count();
+    let alive = others.filter(|other| input.is_live_voter(**other)).count();
     if quorum.voters.contains_key(&id) && alive < majority(quorum.voters.len()) {
         return Some("it votes, and too few other voters are alive".into());
     }
-    let others = stay.iter().copied().filter(|other| *other != id && !is_lost(facts, *other));
-    let flaws = others.filter_map(|other| facts.flaw(other));
-    flaws.filter(|flaw| flaw.fresh || !is_rolls(facts, flaw.broker)).map(|flaw| flaw.text).next()
+    let others = stay.iter().copied().filter(|other| *other != id && !is_lost(input, *other));
+    let unhealthy = others.filter_map(|other| input.flaw(other));
+    unhealthy
+        .filter(|flaw| flaw.fresh || !is_rolls(input, flaw.broker))
+        .map(|flaw| flaw.text)
+        .next()
 }
 
 /// It may be that only its new spec makes it whole, which may wait for the lost broker in turn.
-fn is_rolls(facts: &Facts<'_>, id: BrokerId) -> bool {
-    facts.pod(id).is_some_and(|pod| pod.outdated || pod.restart_marked)
+fn is_rolls(input: &StageInput<'_>, id: BrokerId) -> bool {
+    input.pod(id).is_some_and(|pod| pod.outdated || pod.restart_marked)
 }
 
 /// Partitions of which the broker may have the last copy.
 fn last_copies(
-    facts: &Facts<'_>,
+    input: &StageInput<'_>,
     partitions: &[PartitionView],
     id: BrokerId,
     asked: Option<Replacement>,
 ) -> Option<LostWhy> {
     let serves = |other: &BrokerId| {
-        let unfenced = facts.broker(*other).is_some_and(|broker| !broker.fenced);
-        *other != id && unfenced && !is_lost(facts, *other)
+        let unfenced = input.broker(*other).is_some_and(|broker| !broker.fenced);
+        *other != id && unfenced && !is_lost(input, *other)
     };
     let last = partitions.iter().filter(|p| p.replicas.contains(&id) && !p.isr.iter().any(serves));
     let (alone, behind): (Vec<_>, Vec<_>) = last.partition(|p| p.replicas == [id]);

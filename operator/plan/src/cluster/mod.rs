@@ -4,24 +4,24 @@
 
 mod blockers;
 mod drain;
-mod facts;
-mod leftovers;
+mod input;
 mod level;
 mod lost;
 mod rebalance;
+mod removed_brokers;
 mod report;
 mod roll;
 mod shrink;
 mod volumes;
 mod voters;
 
-use facts::Facts;
+use input::StageInput;
 
 use crate::decision::{Lost, Need, Phase, Plan, Progress, Refusal, Step};
 use crate::observed::Observed;
 
 /// What a stage comes to.
-enum Verdict {
+enum StageResult {
     /// Nothing to do here.
     Done,
     /// It waits; later stages may act.
@@ -49,12 +49,12 @@ struct Notes {
     remarks: Vec<String>,
 }
 
-type Stage = fn(&Facts<'_>, &mut Notes) -> Verdict;
+type Stage = fn(&StageInput<'_>, &mut Notes) -> StageResult;
 
 const STAGES: &[Stage] = &[
     blockers::stage,
     voters::stage,
-    leftovers::stage,
+    removed_brokers::stage,
     shrink::stage,
     lost::stage,
     roll::stage,
@@ -66,66 +66,66 @@ const STAGES: &[Stage] = &[
 
 /// Decides the next step.
 pub fn next_step(seen: &Observed) -> Plan {
-    let facts = Facts::new(seen);
-    let mut plan = report::blank(&facts);
+    let input = StageInput::new(seen);
+    let mut plan = report::blank(&input);
     if seen.desired.paused {
         plan.phase = Phase::Paused;
         plan.message = "paused: nothing is changed".into();
         return plan;
     }
-    if let Some(message) = larger_set(&facts) {
-        plan.set_replicas = wanted_size(&facts);
-        plan.phase = if facts.size == 0 { Phase::Creating } else { Phase::ScalingUp };
+    if let Some(message) = larger_set(&input) {
+        plan.set_replicas = wanted_size(&input);
+        plan.phase = if input.size == 0 { Phase::Creating } else { Phase::ScalingUp };
         plan.message = message;
         plan.requeue_ms = Some(report::STEP_MS);
         return plan;
     }
-    decide(&facts, &mut plan);
+    decide(&input, &mut plan);
     plan
 }
 
-fn decide(facts: &Facts<'_>, plan: &mut Plan) {
+fn decide(input: &StageInput<'_>, plan: &mut Plan) {
     let mut notes = Notes::default();
     let mut waits: Option<(Phase, String)> = None;
     let mut ended = false;
     for stage in STAGES {
-        match stage(facts, &mut notes) {
-            Verdict::Done => continue,
-            Verdict::Wait(phase, text) => {
+        match stage(input, &mut notes) {
+            StageResult::Done => continue,
+            StageResult::Wait(phase, text) => {
                 waits.get_or_insert((phase, text));
                 continue;
             }
-            Verdict::Hold(phase, text) => {
+            StageResult::Hold(phase, text) => {
                 waits.get_or_insert((phase, text));
             }
-            Verdict::Act(step, phase, text) => report::act(plan, step, phase, text),
-            Verdict::Need(need) => plan.needs.push(need),
+            StageResult::Act(step, phase, text) => report::act(plan, step, phase, text),
+            StageResult::Need(need) => plan.needs.push(need),
         }
         ended = true;
         break;
     }
-    report::finish(facts, plan, notes, waits, ended);
+    report::finish(input, plan, notes, waits, ended);
 }
 
 /// How many pods there are to be, where that is more than there are. Pods are added at once: a
 /// broker more endangers nothing. One that is gone but hosts replicas or votes is brought back,
 /// so that it can be drained.
-fn wanted_size(facts: &Facts<'_>) -> i32 {
-    let stranded = leftovers::stranded(facts).map_or(0, |id| id.0 + 1);
-    facts.desired().replicas.max(facts.size).max(stranded)
+fn wanted_size(input: &StageInput<'_>) -> i32 {
+    let orphaned_broker = removed_brokers::orphaned_broker(input).map_or(0, |id| id.0 + 1);
+    input.desired().replicas.max(input.size).max(orphaned_broker)
 }
 
-fn larger_set(facts: &Facts<'_>) -> Option<String> {
-    let (wanted, desired) = (wanted_size(facts), facts.desired().replicas);
-    if wanted <= facts.size {
+fn larger_set(input: &StageInput<'_>) -> Option<String> {
+    let (wanted, desired) = (wanted_size(input), input.desired().replicas);
+    if wanted <= input.size {
         return None;
     }
     Some(if wanted > desired {
         let id = wanted - 1;
         format!("broker {id} is gone, but is still needed: it comes back to be drained")
-    } else if facts.size == 0 {
+    } else if input.size == 0 {
         format!("creating {desired} brokers")
     } else {
-        format!("growing from {} to {desired} brokers", facts.size)
+        format!("growing from {} to {desired} brokers", input.size)
     })
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use base::BrokerId;
 
 use super::drain::{limits, start, targets};
-use super::facts::{Facts, brokers};
-use super::{Notes, Verdict};
+use super::input::{StageInput, brokers};
+use super::{Notes, StageResult};
 use crate::decision::{Need, Phase, Progress, Step};
 use crate::moves;
 use crate::observed::PartitionView;
@@ -17,23 +17,23 @@ use crate::observed::PartitionView;
 /// Partitions whose preferred leaders one step elects at most.
 const ELECT_MAX: usize = 1000;
 
-pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
-    if !facts.surplus().is_empty() && notes.refused.is_none() {
+pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
+    if !input.surplus().is_empty() && notes.refused.is_none() {
         notes.rebalancing = Some(false);
-        return Verdict::Done;
+        return StageResult::Done;
     }
-    let Some(in_flight) = facts.moves().map(<[_]>::len) else { return Verdict::Done };
-    if notes.to_restart > 0 || facts.ids().any(|id| facts.flaw(id).is_some()) {
+    let Some(in_flight) = input.moves().map(<[_]>::len) else { return StageResult::Done };
+    if notes.to_restart > 0 || input.ids().any(|id| input.flaw(id).is_some()) {
         return in_flight_only(notes, in_flight);
     }
-    let Some(poor) = poor(facts) else { return in_flight_only(notes, in_flight) };
-    let auto = facts.desired().rebalance.auto;
-    if poor.is_empty() && !facts.seen.rebalancing {
-        match in_flight == 0 && auto && has_racks(facts) {
+    let Some(poor) = poor(input) else { return in_flight_only(notes, in_flight) };
+    let auto = input.desired().rebalance.auto;
+    if poor.is_empty() && !input.seen.rebalancing {
+        match in_flight == 0 && auto && has_racks(input) {
             false => return in_flight_only(notes, in_flight),
-            true => match facts.partitions().map(|p| moves::shares_racks(p, &targets(facts))) {
-                None => return Verdict::Need(Need::Partitions),
-                Some(false) => return Verdict::Done,
+            true => match input.partitions().map(|p| moves::shares_racks(p, &targets(input))) {
+                None => return StageResult::Need(Need::Partitions),
+                Some(false) => return StageResult::Done,
                 Some(true) => {}
             },
         }
@@ -46,8 +46,8 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
         notes.rebalancing = Some(false);
         return in_flight_only(notes, in_flight);
     }
-    let Some(partitions) = facts.partitions() else { return Verdict::Need(Need::Partitions) };
-    let planned = moves::rebalance(partitions, &targets(facts), limits(facts));
+    let Some(partitions) = input.partitions() else { return StageResult::Need(Need::Partitions) };
+    let planned = moves::rebalance(partitions, &targets(input), limits(input));
     let started = planned.moves.len();
     notes.progress = Some(Progress { in_flight, remaining: planned.remaining });
     notes.rebalancing = Some(started > 0 || in_flight > 0);
@@ -56,42 +56,42 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
             "rebalancing: moving {started} partitions, {} more to go",
             planned.remaining.saturating_sub(started)
         );
-        return start(facts, planned, Phase::Rebalancing, text);
+        return start(input, planned, Phase::Rebalancing, text);
     }
     if in_flight > 0 {
         let text = format!("rebalancing: {in_flight} partitions on the move");
-        return Verdict::Wait(Phase::Rebalancing, text);
+        return StageResult::Wait(Phase::Rebalancing, text);
     }
     notes.progress = None;
     let due: Vec<_> = partitions.iter().filter(|p| is_led_elsewhere(p)).take(ELECT_MAX).collect();
-    if due.is_empty() || !facts.seen.rebalancing {
-        return Verdict::Done;
+    if due.is_empty() || !input.seen.rebalancing {
+        return StageResult::Done;
     }
     let due = due.iter().map(|p| base::TopicPartition::new(&*p.topic, p.partition)).collect();
     let text = "replicas are even: electing preferred leaders".to_owned();
-    Verdict::Act(Step::ElectPreferred(due), Phase::Rebalancing, text)
+    StageResult::Act(Step::ElectPreferred(due), Phase::Rebalancing, text)
 }
 
 /// Moves that nobody here began, or that end by themselves.
-fn in_flight_only(notes: &mut Notes, in_flight: usize) -> Verdict {
+fn in_flight_only(notes: &mut Notes, in_flight: usize) -> StageResult {
     if in_flight == 0 {
-        return Verdict::Done;
+        return StageResult::Done;
     }
     notes.progress = Some(Progress { in_flight, remaining: 0 });
-    Verdict::Wait(Phase::Rebalancing, format!("{in_flight} partitions on the move"))
+    StageResult::Wait(Phase::Rebalancing, format!("{in_flight} partitions on the move"))
 }
 
 /// Whether there are several racks.
-fn has_racks(facts: &Facts<'_>) -> bool {
-    let racks = facts.ids().map(|id| facts.broker(id)?.rack.as_deref());
+fn has_racks(input: &StageInput<'_>) -> bool {
+    let racks = input.ids().map(|id| input.broker(id)?.rack.as_deref());
     let racks: Option<BTreeSet<&str>> = racks.collect();
     racks.is_some_and(|racks| racks.len() > 1)
 }
 
 /// Brokers with less than half of the average; `None` where it is not known.
-fn poor(facts: &Facts<'_>) -> Option<Vec<BrokerId>> {
+fn poor(input: &StageInput<'_>) -> Option<Vec<BrokerId>> {
     let hosted: Option<Vec<(BrokerId, u64)>> =
-        facts.ids().map(|id| Some((id, facts.risk(id)?.hosted))).collect();
+        input.ids().map(|id| Some((id, input.risk(id)?.hosted))).collect();
     let hosted = hosted?;
     let total: u64 = hosted.iter().map(|(_, n)| n).sum();
     let even = total / (hosted.len() as u64).max(1);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::BrokerId;
 
 use super::Notes;
-use super::facts::{Facts, Flaw};
+use super::input::{StageInput, Unhealthy};
 use crate::decision::{BrokerState, BrokerStatus, Phase, Plan, Step};
 use crate::observed::PodPhase;
 
@@ -17,9 +17,9 @@ const WAIT_MS: u64 = 2_000;
 const REFUSED_MS: u64 = 10_000;
 
 /// A plan that changes nothing.
-pub(super) fn blank(facts: &Facts<'_>) -> Plan {
+pub(super) fn blank(input: &StageInput<'_>) -> Plan {
     Plan {
-        set_replicas: facts.seen.set.as_ref().map_or(facts.desired().replicas, |s| s.replicas),
+        set_replicas: input.seen.set.as_ref().map_or(input.desired().replicas, |s| s.replicas),
         step: Step::Nothing,
         needs: Vec::new(),
         phase: Phase::Unknown,
@@ -29,8 +29,8 @@ pub(super) fn blank(facts: &Facts<'_>) -> Plan {
         lost: Vec::new(),
         blocking: 0,
         rebalance: None,
-        rebalancing: facts.seen.rebalancing,
-        brokers: states(facts),
+        rebalancing: input.seen.rebalancing,
+        brokers: states(input),
         requeue_ms: None,
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn act(plan: &mut Plan, step: Step, phase: Phase, text: String) {
 
 /// Fills in what no stage said.
 pub(super) fn finish(
-    facts: &Facts<'_>,
+    input: &StageInput<'_>,
     plan: &mut Plan,
     notes: Notes,
     waits: Option<(Phase, String)>,
@@ -69,7 +69,7 @@ pub(super) fn finish(
         return;
     }
     debug_assert!(!ended, "invariant: a stage that ends a plan says why");
-    if let Some((phase, text)) = unfinished(facts) {
+    if let Some((phase, text)) = unfinished(input) {
         plan.phase = if plan.degraded.is_some() { Phase::Degraded } else { phase };
         plan.message = text;
         plan.requeue_ms = Some(WAIT_MS);
@@ -79,28 +79,28 @@ pub(super) fn finish(
         plan.requeue_ms = Some(REFUSED_MS);
     } else {
         plan.phase = Phase::Ready;
-        let ready = format!("{} brokers are ready", facts.size);
+        let ready = format!("{} brokers are ready", input.size);
         plan.message = std::iter::once(ready).chain(notes.remarks).collect::<Vec<_>>().join("; ");
-        let grows = |id| facts.seen.claims.get(&id).is_some_and(|c| c.resize_since_ms.is_some());
-        plan.requeue_ms = facts.ids().any(grows).then_some(REFUSED_MS);
+        let grows = |id| input.seen.claims.get(&id).is_some_and(|c| c.resize_since_ms.is_some());
+        plan.requeue_ms = input.ids().any(grows).then_some(REFUSED_MS);
     }
 }
 
 /// Brokers that are not whole, or of which nobody knows yet whether they are to be restarted.
-fn unfinished(facts: &Facts<'_>) -> Option<(Phase, String)> {
-    let flaws: Vec<Flaw> = facts.ids().filter_map(|id| facts.flaw(id)).collect();
-    if flaws.is_empty() {
-        let unseen = facts.seen.set.as_ref().is_some_and(|set| set.revision.is_none());
+fn unfinished(input: &StageInput<'_>) -> Option<(Phase, String)> {
+    let unhealthy: Vec<Unhealthy> = input.ids().filter_map(|id| input.flaw(id)).collect();
+    if unhealthy.is_empty() {
+        let unseen = input.seen.set.as_ref().is_some_and(|set| set.revision.is_none());
         let text = "Kubernetes has not yet taken up the newest spec of the pods";
         return unseen.then(|| (Phase::Rolling, text.to_owned()));
     }
-    let texts: Vec<&str> = flaws.iter().take(3).map(|flaw| &*flaw.text).collect();
-    let rest = match flaws.len() - texts.len() {
+    let texts: Vec<&str> = unhealthy.iter().take(3).map(|flaw| &*flaw.text).collect();
+    let rest = match unhealthy.len() - texts.len() {
         0 => String::new(),
         rest => format!("; and {rest} more"),
     };
-    let new = |flaw: &Flaw| facts.broker(flaw.broker).is_none();
-    let phase = match (flaws.iter().all(new), flaws.len() as i32 == facts.size) {
+    let new = |flaw: &Unhealthy| input.broker(flaw.broker).is_none();
+    let phase = match (unhealthy.iter().all(new), unhealthy.len() as i32 == input.size) {
         (true, true) => Phase::Creating,
         (true, false) => Phase::ScalingUp,
         _ => Phase::Waiting,
@@ -108,22 +108,22 @@ fn unfinished(facts: &Facts<'_>) -> Option<(Phase, String)> {
     Some((phase, format!("{}{rest}", texts.join("; "))))
 }
 
-fn states(facts: &Facts<'_>) -> BTreeMap<BrokerId, BrokerStatus> {
-    let mut ids: BTreeSet<BrokerId> = facts.ids().collect();
-    ids.extend((0..facts.desired().replicas).map(BrokerId));
-    ids.extend(facts.seen.pods.keys());
-    if let Some(cluster) = facts.cluster() {
+fn states(input: &StageInput<'_>) -> BTreeMap<BrokerId, BrokerStatus> {
+    let mut ids: BTreeSet<BrokerId> = input.ids().collect();
+    ids.extend((0..input.desired().replicas).map(BrokerId));
+    ids.extend(input.seen.pods.keys());
+    if let Some(cluster) = input.cluster() {
         ids.extend(cluster.brokers.keys());
     }
-    ids.into_iter().map(|id| (id, state(facts, id))).collect()
+    ids.into_iter().map(|id| (id, state(input, id))).collect()
 }
 
-fn state(facts: &Facts<'_>, id: BrokerId) -> BrokerStatus {
+fn state(input: &StageInput<'_>, id: BrokerId) -> BrokerStatus {
     let says = |state, message: String| BrokerStatus { state, message };
-    let leaving = id.0 >= facts.desired().replicas;
-    let flaw = facts.flaw(id);
+    let leaving = id.0 >= input.desired().replicas;
+    let flaw = input.flaw(id);
     let text = flaw.map(|flaw| flaw.text).unwrap_or_default();
-    let Some(pod) = facts.pod(id) else {
+    let Some(pod) = input.pod(id) else {
         return match leaving {
             true => says(BrokerState::Removing, "its pod is gone".into()),
             false => says(BrokerState::Missing, text),
@@ -137,12 +137,12 @@ fn state(facts: &Facts<'_>, id: BrokerId) -> BrokerStatus {
         PodPhase::Running => {}
         _ => return says(BrokerState::Stuck, text),
     }
-    if facts.cluster().is_none() {
+    if input.cluster().is_none() {
         return says(BrokerState::Unknown, "the brokers do not answer".into());
     }
-    match facts.broker(id) {
-        _ if facts.is_cordoned(id) == Some(true) && leaving => {
-            let hosted = facts.risk(id).map_or(0, |risk| risk.hosted);
+    match input.broker(id) {
+        _ if input.is_cordoned(id) == Some(true) && leaving => {
+            let hosted = input.risk(id).map_or(0, |risk| risk.hosted);
             says(BrokerState::Draining, format!("{hosted} replicas to go"))
         }
         None => says(BrokerState::Starting, text),

@@ -8,32 +8,32 @@ use std::collections::BTreeSet;
 use base::BrokerId;
 
 use super::drain::end_of_throttle;
-use super::facts::{Facts, brokers, listed};
-use super::{Notes, Verdict};
+use super::input::{StageInput, brokers, listed};
+use super::{Notes, StageResult};
 use crate::decision::{Need, Phase, Refusal, Step};
 use crate::observed::{MoveView, PartitionView};
 
-pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
-    let surplus = facts.surplus();
+pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
+    let surplus = input.surplus();
     if surplus.is_empty() {
-        return open(facts, &surplus);
+        return open(input, &surplus);
     }
-    let Some(partitions) = facts.partitions() else { return Verdict::Need(Need::Partitions) };
-    notes.refused = refusal(facts, partitions);
+    let Some(partitions) = input.partitions() else { return StageResult::Need(Need::Partitions) };
+    notes.refused = refusal(input, partitions);
     if notes.refused.is_some() {
-        return open(facts, &BTreeSet::new());
+        return open(input, &BTreeSet::new());
     }
-    match open(facts, &surplus) {
-        Verdict::Done => {}
+    match open(input, &surplus) {
+        StageResult::Done => {}
         acts => return acts,
     }
     let mut closed = Vec::new();
     for &id in &surplus {
         // One that is not registered is given nothing; it is seen to when it registers.
-        if facts.broker(id).is_none() {
+        if input.broker(id).is_none() {
             continue;
         }
-        match facts.is_cordoned(id) {
+        match input.is_cordoned(id) {
             Some(true) => {}
             Some(false) => closed.push(id),
             None => return wait(format!("broker {id} does not say whether it is cordoned")),
@@ -41,17 +41,21 @@ pub(super) fn stage(facts: &Facts<'_>, notes: &mut Notes) -> Verdict {
     }
     if !closed.is_empty() {
         let text = format!("{} will be removed: no new replicas there", brokers(&closed));
-        return Verdict::Act(Step::Cordon(closed), Phase::ScalingDown, text);
+        return StageResult::Act(Step::Cordon(closed), Phase::ScalingDown, text);
     }
-    remove_last(facts, notes, partitions)
+    remove_last(input, notes, partitions)
 }
 
 /// The set can lose its last pod only.
-fn remove_last(facts: &Facts<'_>, notes: &mut Notes, partitions: &[PartitionView]) -> Verdict {
-    let last = BrokerId(facts.size - 1);
+fn remove_last(
+    input: &StageInput<'_>,
+    notes: &mut Notes,
+    partitions: &[PartitionView],
+) -> StageResult {
+    let last = BrokerId(input.size - 1);
     let hosts = partitions.iter().any(|p| p.replicas.contains(&last));
     let (Some(cluster), Some(moves), Some(quorum)) =
-        (facts.cluster(), facts.moves(), facts.quorum())
+        (input.cluster(), input.moves(), input.quorum())
     else {
         return wait(format!("broker {last} is to go, but not everything is known of it"));
     };
@@ -60,23 +64,23 @@ fn remove_last(facts: &Facts<'_>, notes: &mut Notes, partitions: &[PartitionView
         Some(broker) => broker.risk.as_ref().is_some_and(|risk| risk.hosted == 0),
     };
     if hosts || !empty || moves.iter().any(|m| m.replicas.contains(&last)) {
-        return Verdict::Done;
+        return StageResult::Done;
     }
     if quorum.voters.contains_key(&last) {
         return wait(format!("broker {last} is empty, but still votes"));
     }
     // The rates on brokers are what tells of a throttle: they go before the brokers do.
-    match end_of_throttle(facts, notes) {
-        Verdict::Done => {}
+    match end_of_throttle(input, notes) {
+        StageResult::Done => {}
         first => return first,
     }
     let text = format!("broker {last} is empty: removing it");
-    Verdict::Act(Step::Shrink { broker: last }, Phase::ScalingDown, text)
+    StageResult::Act(Step::Shrink { broker: last }, Phase::ScalingDown, text)
 }
 
 /// Whether some topic has more replicas than there would be brokers.
-fn refusal(facts: &Facts<'_>, partitions: &[PartitionView]) -> Option<Refusal> {
-    let left = facts.desired().replicas;
+fn refusal(input: &StageInput<'_>, partitions: &[PartitionView]) -> Option<Refusal> {
+    let left = input.desired().replicas;
     let wide = |p: &&PartitionView| p.target().len() as i32 > left;
     let mut topics: Vec<(&str, usize)> =
         partitions.iter().filter(wide).map(|p| (&*p.topic, p.target().len())).collect();
@@ -94,7 +98,7 @@ fn refusal(facts: &Facts<'_>, partitions: &[PartitionView]) -> Option<Refusal> {
     let message = format!(
         "{left} brokers are too few for the replication factor of topics {}{rest}: {} brokers stay",
         names.join(", "),
-        facts.size,
+        input.size,
     );
     Some(Refusal { reason: "ReplicationFactor", message })
 }
@@ -102,17 +106,17 @@ fn refusal(facts: &Facts<'_>, partitions: &[PartitionView]) -> Option<Refusal> {
 /// Opens brokers that are cordoned and stay (whoever cordoned them: the number of brokers is how a
 /// user asks for a drain): first what was leaving them stays, then they take
 /// new replicas again. The cordon goes last, for it tells that the moves were ours.
-fn open(facts: &Facts<'_>, leaving: &BTreeSet<BrokerId>) -> Verdict {
-    let stay = facts.ids().filter(|id| !leaving.contains(id));
-    let cordoned: Vec<BrokerId> = stay.filter(|&id| facts.is_cordoned(id) == Some(true)).collect();
+fn open(input: &StageInput<'_>, leaving: &BTreeSet<BrokerId>) -> StageResult {
+    let stay = input.ids().filter(|id| !leaving.contains(id));
+    let cordoned: Vec<BrokerId> = stay.filter(|&id| input.is_cordoned(id) == Some(true)).collect();
     if cordoned.is_empty() {
-        return Verdict::Done;
+        return StageResult::Done;
     }
-    let Some(moves) = facts.moves() else {
+    let Some(moves) = input.moves() else {
         return wait("which partitions are being moved is not known".into());
     };
-    if facts.lacks_isr() {
-        return Verdict::Need(Need::Partitions);
+    if input.lacks_isr() {
+        return StageResult::Need(Need::Partitions);
     }
     let from = moves.iter().filter(|m| cordoned.iter().any(|id| m.removing.contains(id)));
     let from = from.filter(|m| !m.removing.iter().any(|id| leaving.contains(id)));
@@ -121,10 +125,10 @@ fn open(facts: &Facts<'_>, leaving: &BTreeSet<BrokerId>) -> Verdict {
         let names: Vec<String> = undo.iter().map(ToString::to_string).collect();
         let names = listed(&names, names.len() as u64);
         let text = format!("{} stays: taking back the moves of {names}", brokers(&cordoned));
-        return Verdict::Act(Step::CancelMoves(undo), Phase::ScalingUp, text);
+        return StageResult::Act(Step::CancelMoves(undo), Phase::ScalingUp, text);
     }
     let text = format!("{} stays: it takes new replicas again", brokers(&cordoned));
-    Verdict::Act(Step::Uncordon(cordoned), Phase::ScalingUp, text)
+    StageResult::Act(Step::Uncordon(cordoned), Phase::ScalingUp, text)
 }
 
 /// Taking a move back drops what it added. That must cost the partition no replica in sync, so
@@ -135,6 +139,6 @@ fn is_revocable(m: &MoveView) -> bool {
     !m.isr.is_empty() && (!added || settled.clone().all(|id| m.isr.contains(id)))
 }
 
-fn wait(text: String) -> Verdict {
-    Verdict::Wait(Phase::ScalingDown, text)
+fn wait(text: String) -> StageResult {
+    StageResult::Wait(Phase::ScalingDown, text)
 }

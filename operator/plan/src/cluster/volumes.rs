@@ -4,7 +4,7 @@
 
 use base::BrokerId;
 
-use super::facts::{Facts, listed};
+use super::input::{StageInput, listed};
 use crate::observed::{ClaimView, PartitionView};
 
 /// What a restart would do to the volume of a broker.
@@ -19,28 +19,28 @@ pub(super) enum Volume {
     Unknown,
 }
 
-pub(super) fn of(facts: &Facts<'_>, id: BrokerId) -> Volume {
-    match facts.seen.claims.get(&id) {
+pub(super) fn of(input: &StageInput<'_>, id: BrokerId) -> Volume {
+    match input.seen.claims.get(&id) {
         Some(ClaimView { lost: true, .. }) => Volume::Needed(format!(
             "the volume of broker {id} no longer exists: it could not start again"
         )),
-        Some(ClaimView { deleting: true, .. }) => going(facts, id),
+        Some(ClaimView { deleting: true, .. }) => going(input, id),
         _ => Volume::Stays,
     }
 }
 
-fn going(facts: &Facts<'_>, id: BrokerId) -> Volume {
+fn going(input: &StageInput<'_>, id: BrokerId) -> Volume {
     let needed = |what: &str| {
         let goes = format!("the volume of broker {id} is being deleted, and goes with its pod");
         Volume::Needed(format!("{goes}: {what}"))
     };
-    let Some(quorum) = facts.quorum().filter(|quorum| quorum.leader.is_some()) else {
+    let Some(quorum) = input.quorum().filter(|quorum| quorum.leader.is_some()) else {
         return needed("without an active controller nobody says who else has its data");
     };
     if quorum.voters.len() == 1 && quorum.voters.contains_key(&id) {
         return needed("it has the only copy of the metadata");
     }
-    let Some(partitions) = facts.partitions() else { return Volume::Unknown };
+    let Some(partitions) = input.partitions() else { return Volume::Unknown };
     let sole = partitions.iter().filter(|p| is_sole(p, id));
     let sole: Vec<String> = sole.map(PartitionView::name).collect();
     match sole.len() {
@@ -57,8 +57,8 @@ fn is_sole(p: &PartitionView, id: BrokerId) -> bool {
 }
 
 /// Why the broker may not be restarted; `Ok` where its volume stays or can be spared.
-pub(super) fn spared(facts: &Facts<'_>, id: BrokerId) -> Result<(), String> {
-    match of(facts, id) {
+pub(super) fn can_stop(input: &StageInput<'_>, id: BrokerId) -> Result<(), String> {
+    match of(input, id) {
         Volume::Stays | Volume::Spare => Ok(()),
         Volume::Needed(why) => Err(why),
         Volume::Unknown => Err(format!("what the volume of broker {id} holds is not known")),
@@ -66,6 +66,6 @@ pub(super) fn spared(facts: &Facts<'_>, id: BrokerId) -> Result<(), String> {
 }
 
 /// Whether partitions have to be asked for before one of these is restarted.
-pub(super) fn are_unknown(facts: &Facts<'_>, ids: impl Iterator<Item = BrokerId>) -> bool {
-    ids.into_iter().any(|id| matches!(of(facts, id), Volume::Unknown))
+pub(super) fn are_unknown(input: &StageInput<'_>, ids: impl Iterator<Item = BrokerId>) -> bool {
+    ids.into_iter().any(|id| matches!(of(input, id), Volume::Unknown))
 }

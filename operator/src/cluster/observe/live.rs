@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The objects of a cluster, by name.
 #[derive(Default)]
-pub struct Live {
+pub struct LiveObjects {
     pub sets: BTreeMap<String, StatefulSet>,
     pub services: BTreeMap<String, Service>,
     pub config_maps: BTreeMap<String, ConfigMap>,
@@ -38,14 +38,14 @@ pub struct Live {
     pub claims: BTreeMap<BrokerId, PersistentVolumeClaim>,
 }
 
-impl Live {
+impl LiveObjects {
     pub fn set<'a>(&'a self, names: &build::Names<'_>) -> Option<&'a StatefulSet> {
         self.sets.get(&names.broker())
     }
 }
 
 /// Reads everything that bears the cluster's labels.
-pub async fn read(client: &Client, names: &build::Names<'_>) -> Result<Live> {
+pub async fn read(client: &Client, names: &build::Names<'_>) -> Result<LiveObjects> {
     let reads = async {
         tokio::try_join!(
             list::<StatefulSet>(client, names),
@@ -63,7 +63,7 @@ pub async fn read(client: &Client, names: &build::Names<'_>) -> Result<Live> {
     let set = names.broker();
     let pods = pods.into_values().filter(|pod| is_of_set(pod, &set));
     let (pod, claim) = (format!("{set}-"), format!("data-{set}-"));
-    Ok(Live {
+    Ok(LiveObjects {
         pods: by_ordinal(pods, &pod),
         claims: by_ordinal(claims.into_values(), &claim),
         sets,

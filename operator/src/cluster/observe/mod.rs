@@ -9,7 +9,7 @@ mod probes;
 mod quorum;
 mod volumes;
 
-pub use live::{Live, read};
+pub use live::{LiveObjects, read};
 pub use nodes::Nodes;
 pub use quorum::THROTTLED_REPLICAS;
 
@@ -40,9 +40,9 @@ const HEALTH_MAX: Duration = Duration::from_secs(6);
 const KAFKA_MAX: Duration = Duration::from_secs(15);
 
 /// Everything that a pass stands on.
-pub struct Look {
+pub struct Observation {
     pub cluster: KafkaCluster,
-    pub live: Live,
+    pub live: LiveObjects,
     pub facts: Facts,
     pub seen: Observed,
     pub plan: Plan,
@@ -54,13 +54,13 @@ pub struct Look {
 
 impl Operator {
     /// Sees everything anew, and plans.
-    pub async fn look(&self, cluster: KafkaCluster) -> Result<Look> {
+    pub async fn look(&self, cluster: KafkaCluster) -> Result<Observation> {
         let names = super::names(&cluster);
         let live = read(&self.context.client, &names).await?;
         self.look_at(with_id(cluster, &live), live).await
     }
 
-    async fn look_at(&self, cluster: KafkaCluster, live: Live) -> Result<Look> {
+    async fn look_at(&self, cluster: KafkaCluster, live: LiveObjects) -> Result<Observation> {
         let names = super::names(&cluster);
         let facts = self.facts(&cluster, &live);
         let mut seen = self.observed(&cluster, &names, &live);
@@ -84,10 +84,10 @@ impl Operator {
             Err(why) => seen.unreachable = Some(why),
         }
         let plan = plan_with(admin.as_ref(), &mut seen).await?;
-        Ok(Look { cluster, live, facts, seen, plan, health, admin })
+        Ok(Observation { cluster, live, facts, seen, plan, health, admin })
     }
 
-    fn facts(&self, cluster: &KafkaCluster, live: &Live) -> Facts {
+    fn facts(&self, cluster: &KafkaCluster, live: &LiveObjects) -> Facts {
         let nodes: Vec<_> =
             live.pods.values().filter_map(|p| self.nodes.get(node_name(p)?)).collect();
         let nodes = nodes.iter().map(|node| &**node);
@@ -95,7 +95,7 @@ impl Operator {
         Facts::observe(cluster, live.pods.values(), nodes, live.services.values(), config)
     }
 
-    fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &Live) -> Observed {
+    fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &LiveObjects) -> Observed {
         let now_ms = now_ms();
         let set = live.set(names).map(set_view).or_else(|| orphaned(live));
         let revision = set.as_ref().and_then(|set| set.revision.clone());
@@ -132,7 +132,7 @@ impl Operator {
     }
 
     /// What running brokers that are not ready say.
-    async fn health(&self, live: &Live) -> BTreeMap<BrokerId, String> {
+    async fn health(&self, live: &LiveObjects) -> BTreeMap<BrokerId, String> {
         let port = self.context.settings.broker_http_port;
         let unready = live.pods.iter().filter(|(_, pod)| !is_ready(pod));
         let unready = unready.filter_map(|(id, pod)| Some((*id, address(pod)?)));
@@ -231,7 +231,7 @@ fn view_of(probes: Probes) -> ClusterView {
 
 /// Volumes that outlived an earlier resource of that name keep their cluster's id. The annotation
 /// is not written to the resource.
-fn with_id(mut cluster: KafkaCluster, live: &Live) -> KafkaCluster {
+fn with_id(mut cluster: KafkaCluster, live: &LiveObjects) -> KafkaCluster {
     if let Some(id) = claims::cluster_id(&live.claims) {
         let key = build::CLUSTER_ID_ANNOTATION.to_owned();
         let annotations = cluster.metadata.annotations.get_or_insert_default();
@@ -251,7 +251,7 @@ fn set_view(set: &StatefulSet) -> SetView {
 }
 
 /// The set is gone and its pods are not, as while it is recreated: it had so many.
-fn orphaned(live: &Live) -> Option<SetView> {
+fn orphaned(live: &LiveObjects) -> Option<SetView> {
     let highest = live.pods.keys().next_back()?;
     Some(SetView { replicas: highest.0 + 1, revision: None })
 }
@@ -285,7 +285,7 @@ fn desired(cluster: &KafkaCluster) -> Desired {
 }
 
 /// Addresses of the pods, those that are ready first.
-fn addresses(live: &Live) -> Vec<(BrokerId, IpAddr)> {
+fn addresses(live: &LiveObjects) -> Vec<(BrokerId, IpAddr)> {
     let mut pods: Vec<_> = live.pods.iter().collect();
     pods.sort_by_key(|(id, pod)| (!is_ready(pod), **id));
     pods.into_iter().filter_map(|(id, pod)| Some((*id, address(pod)?))).collect()
@@ -293,7 +293,11 @@ fn addresses(live: &Live) -> Vec<(BrokerId, IpAddr)> {
 
 /// Where the operator speaks Kafka: the internal listener at the pods' own addresses, the
 /// controller first.
-fn kafka_addresses(cluster: &KafkaCluster, live: &Live, controller: BrokerId) -> Vec<String> {
+fn kafka_addresses(
+    cluster: &KafkaCluster,
+    live: &LiveObjects,
+    controller: BrokerId,
+) -> Vec<String> {
     let listener = cluster.spec.inter_broker_listener();
     let Some(port) = listener.and_then(|l| u16::try_from(l.port).ok()) else { return Vec::new() };
     let mut all = addresses(live);

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use kube::Api;
 use plan::{PodPhase, PodView};
 
-use super::Live;
+use super::LiveObjects;
 use crate::cluster::{Operator, claims};
 use crate::error::{Category, request};
 
@@ -19,7 +19,7 @@ impl Operator {
     /// Brokers that are down, and whose volume no node that answers may have.
     pub(super) async fn stranded(
         &self,
-        live: &Live,
+        live: &LiveObjects,
         pods: &BTreeMap<BrokerId, PodView>,
     ) -> BTreeSet<BrokerId> {
         let mut stranded = BTreeSet::new();

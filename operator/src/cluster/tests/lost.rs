@@ -5,7 +5,7 @@ use super::*;
 const CLAIM: &str = "/api/v1/namespaces/ns/persistentvolumeclaims/data-c-broker-0";
 
 /// A broker whose pod no node takes; its volume is of the node `gone`.
-async fn stranded(api: &FakeApi, nodes: &[&str]) -> (Arc<Operator>, observe::Look) {
+async fn stranded(api: &FakeApi, nodes: &[&str]) -> (Arc<Operator>, observe::Observation) {
     let storage = json!({"size": "1Gi"});
     cluster(
         api,

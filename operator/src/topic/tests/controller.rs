@@ -189,7 +189,7 @@ async fn ten_thousand_topics_take_a_hundred_requests_and_a_resync_changes_nothin
 async fn topics_of_another_operator_s_cluster_are_left_alone_until_it_is_handed_over() {
     let (kafka, api) = (FakeKafka::new(3), FakeApi::new());
     let mut controller = begun(&kafka, &api).await;
-    let foreign = ClusterFacts { foreign: true, ..facts() };
+    let foreign = ClusterState { foreign: true, ..facts() };
     controller.handle(Seen::Changed(Object::Cluster(cluster(), foreign))).await;
     controller.handle(Seen::Changed(topic(entry("t")))).await;
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base::ErrorCode;
 use plan::topics::{TopicReason, TopicWish};
 
-use super::index::{ClusterFacts, Entry, FINALIZER, Index, Key};
+use super::index::{ClusterState, Entry, FINALIZER, Index, Key};
 use super::queue::Queue;
 use super::worker::{Shared, Worker};
 use crate::kafka::{AdminError, Refused};
@@ -31,14 +31,14 @@ fn cluster() -> Key {
     Key::new("ns", "c")
 }
 
-fn facts() -> ClusterFacts {
-    ClusterFacts {
+fn facts() -> ClusterState {
+    ClusterState {
         uid: "c-uid".into(),
         ready: true,
         bootstrap: vec!["c-bootstrap.ns.svc:9092".into()],
         replicas: 3,
         moves_per_broker: 5,
-        ..ClusterFacts::default()
+        ..ClusterState::default()
     }
 }
 
@@ -91,7 +91,7 @@ impl Bed {
         self.shared.index().apply(entry);
     }
 
-    fn cluster_is(&self, change: impl FnOnce(&mut ClusterFacts)) {
+    fn cluster_is(&self, change: impl FnOnce(&mut ClusterState)) {
         let mut facts = facts();
         change(&mut facts);
         self.shared.index().apply_cluster(cluster(), facts);

@@ -25,7 +25,7 @@ const SKEW_MS: i64 = 60_000;
 
 /// An observation with the set's size at hand.
 #[derive(Clone, Copy)]
-pub(super) struct Facts<'a> {
+pub(super) struct StageInput<'a> {
     pub(super) seen: &'a Observed,
     /// Pods that the StatefulSet is told to have.
     pub(super) size: i32,
@@ -33,7 +33,7 @@ pub(super) struct Facts<'a> {
 
 /// Why a broker is not whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Flaw {
+pub(super) struct Unhealthy {
     pub(super) broker: BrokerId,
     pub(super) text: String,
     /// It will not come back by itself.
@@ -42,9 +42,9 @@ pub(super) struct Flaw {
     pub(super) fresh: bool,
 }
 
-impl<'a> Facts<'a> {
-    pub(super) fn new(seen: &'a Observed) -> Facts<'a> {
-        Facts { seen, size: seen.set.as_ref().map_or(0, |set| set.replicas) }
+impl<'a> StageInput<'a> {
+    pub(super) fn new(seen: &'a Observed) -> StageInput<'a> {
+        StageInput { seen, size: seen.set.as_ref().map_or(0, |set| set.replicas) }
     }
 
     pub(super) fn desired(&self) -> &'a Desired {
@@ -129,11 +129,11 @@ impl<'a> Facts<'a> {
     }
 
     /// A broker that is whole, but only just: it is no proof yet that it stays.
-    pub(super) fn unsettled(&self, id: BrokerId) -> Option<Flaw> {
+    pub(super) fn unsettled(&self, id: BrokerId) -> Option<Unhealthy> {
         let since = self.seen.now_ms - self.pod(id).filter(|pod| pod.ready)?.since_ms;
         let text = format!("broker {id} has only just become ready");
         let just = (-SKEW_MS..SETTLED_MS).contains(&since);
-        just.then_some(Flaw { broker: id, text, broken: false, fresh: true })
+        just.then_some(Unhealthy { broker: id, text, broken: false, fresh: true })
     }
 
     /// What has lasted for too long to be only waited for, of a broker that nothing is wrong with
@@ -156,8 +156,9 @@ impl<'a> Facts<'a> {
     }
 
     /// What keeps the broker from being whole: running, ready, registered, unfenced, in sync.
-    pub(super) fn flaw(&self, id: BrokerId) -> Option<Flaw> {
-        let flaw = |text: String, broken, fresh| Some(Flaw { broker: id, text, broken, fresh });
+    pub(super) fn flaw(&self, id: BrokerId) -> Option<Unhealthy> {
+        let flaw =
+            |text: String, broken, fresh| Some(Unhealthy { broker: id, text, broken, fresh });
         let Some(pod) = self.pod(id) else {
             let since = self.seen.missing_since.get(&id);
             let fresh = since.is_none_or(|since| self.seen.now_ms - since < MAKING_MS);

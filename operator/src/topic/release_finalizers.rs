@@ -18,7 +18,7 @@ use crate::Context;
 
 /// Takes our finalizer off the Topics of the operator's own namespace, if that is being deleted.
 /// Called when the controllers have ended, which would put them on again.
-pub async fn leave(context: &Arc<Context>) -> Result<()> {
+pub async fn release_finalizers(context: &Arc<Context>) -> Result<()> {
     let Context { settings, client, .. } = &**context;
     let (own, watched) = (settings.namespace.as_str(), settings.namespaces());
     let ours = watched.is_empty() || watched.contains(&own);
@@ -61,7 +61,7 @@ mod tests {
             "clusterRef": {"name": "c"}, "partitions": 1, "replicationFactor": 1}}),
         );
         let flags = ["--namespace", "ns", "--watch-namespaces", watched];
-        leave(&api.context(&flags)).await.unwrap();
+        release_finalizers(&api.context(&flags)).await.unwrap();
         api.get(TOPIC).unwrap()["metadata"]["finalizers"].clone()
     }
 

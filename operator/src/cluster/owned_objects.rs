@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use super::observe::Live;
+use super::observe::LiveObjects;
 use super::problem::Problem;
 use crate::apply::{Child, apply, controller_of, quantity};
 use crate::error::{Category, Error, Result, request};
@@ -34,7 +34,7 @@ pub async fn apply_all(
     context: &Context,
     cluster: &KafkaCluster,
     names: &Names<'_>,
-    live: &Live,
+    live: &LiveObjects,
     objects: &Objects,
 ) -> Result<Applied> {
     let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
@@ -58,7 +58,7 @@ pub async fn apply_config(
     context: &Context,
     cluster: &KafkaCluster,
     names: &Names<'_>,
-    live: &Live,
+    live: &LiveObjects,
     config: &ConfigMap,
 ) -> Result<bool> {
     let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
