@@ -15,6 +15,7 @@ use wire::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use wire::messages::*;
 
 const SELF: i32 = 1;
@@ -131,6 +132,26 @@ async fn an_internal_topic_is_written_by_brokers_only() {
     assert_eq!(produce_offsets(&rig, &admin).await, ErrorCode::InvalidTopicException);
     prove(&rig, &admin).await;
     assert_eq!(produce_offsets(&rig, &admin).await, ErrorCode::None);
+    rig.stop().await;
+}
+
+/// A marker for a producer that was never here.
+async fn marker_as(connection: &Connection) -> ErrorCode {
+    let topic = WritableTxnMarkerTopic { name: TOPIC.into(), partition_indexes: vec![0] };
+    let marker = WritableTxnMarker { producer_id: 7, topics: vec![topic], ..Default::default() };
+    let request = WriteTxnMarkersRequest { markers: vec![marker] };
+    let response = connection.call(&request, 1).await.unwrap();
+    ErrorCode::from_i16(response.markers[0].topics[0].partitions[0].error_code).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_ended_by_brokers_only() {
+    let rig = Rig::start().await;
+    let refused = marker_as(&rig.connection).await;
+    assert_eq!(refused, ErrorCode::ClusterAuthorizationFailed);
+    let broker = connect(&rig, "broker-1-txn").await;
+    prove(&rig, &broker).await;
+    assert_eq!(marker_as(&broker).await, ErrorCode::None);
     rig.stop().await;
 }
 

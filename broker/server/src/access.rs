@@ -28,6 +28,8 @@ pub fn right(api: ApiKey) -> Right {
         | RemoveRaftVoter => Right::ClaimsChecked,
         // From version 4 on it comes from leaders.
         AddPartitionsToTxn => Right::ClaimsChecked,
+        // Who may send it may end anybody's transaction.
+        WriteTxnMarkers => Right::ClaimsChecked,
         ApiVersions | Metadata | ListOffsets | SaslHandshake | SaslAuthenticate => Right::Anyone,
         OffsetCommit | OffsetFetch | FindCoordinator | JoinGroup | Heartbeat | LeaveGroup
         | SyncGroup | DescribeGroups | ListGroups | DeleteGroups | OffsetDelete => Right::Anyone,
@@ -44,8 +46,6 @@ pub fn right(api: ApiKey) -> Right {
         | UnregisterBroker
         | UnregisterController
         | UpdateFeatures => Right::Anyone,
-        // As Kafka without an authorizer: administrators end a transaction that hangs.
-        WriteTxnMarkers => Right::Anyone,
         InitProducerId | AddOffsetsToTxn | EndTxn | TxnOffsetCommit | DescribeProducers
         | DescribeTransactions | ListTransactions => Right::Anyone,
         DescribeAcls | CreateAcls | DeleteAcls => Right::Anyone,

@@ -1,5 +1,6 @@
 //! WriteTxnMarkers (key 27): ends transactions in the partitions that this broker leads. Sent by
-//! the coordinator of a transaction, and by administrators whose transaction hangs (KIP-664).
+//! the coordinator of a transaction. Whoever may send it may end any transaction, so that while
+//! clients are not authenticated only a broker may.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -28,9 +29,12 @@ const TURN: usize = 64;
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
+    if !cx.sender.is_broker() {
+        return response(request, std::iter::repeat(ErrorCode::ClusterAuthorizationFailed));
+    }
     let mut appending = Appending::new(&request);
     for marker in &request.markers {
         for topic in &marker.topics {
@@ -39,7 +43,15 @@ pub async fn handle(
             }
         }
     }
-    let mut codes = appending.codes().await.into_iter();
+    let codes = appending.codes().await;
+    response(request, codes.into_iter())
+}
+
+/// A code for each partition, in the order of the request.
+fn response(
+    request: WriteTxnMarkersRequest,
+    mut codes: impl Iterator<Item = ErrorCode>,
+) -> WriteTxnMarkersResponse {
     let mut result = |partition_index| {
         let error_code = codes.next().unwrap_or(ErrorCode::UnknownServerError).code();
         WritableTxnMarkerPartitionResult { partition_index, error_code }
