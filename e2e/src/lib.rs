@@ -4,6 +4,7 @@
 //! and is the peer of the benchmark.
 
 pub mod admin;
+pub mod bank;
 pub mod bench;
 pub mod clients;
 pub mod cluster;
