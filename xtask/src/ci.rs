@@ -8,8 +8,8 @@ use crate::{chart, kind, tidy};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// Seeds of the simulator: two minutes of them. More are run by hand, see CONTRIBUTING.md.
-    #[arg(long, default_value_t = 2_000)]
+    /// Seeds of the simulator.
+    #[arg(long, default_value_t = 10_000)]
     seeds: u64,
     /// Seconds of fuzzing.
     #[arg(long, default_value_t = 60)]

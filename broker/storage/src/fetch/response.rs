@@ -43,7 +43,9 @@ pub(super) fn build(
     for found in &round.found {
         let Some(Some(want)) = session.want.get_mut(found.index as usize) else { continue };
         bytes += found.records.len();
-        let is_news = note_told(want, found.high_watermark, found.log_start);
+        // A follower that has to truncate takes no high watermark: it is told again when it has.
+        let high_watermark = if found.diverging.is_some() { -1 } else { found.high_watermark };
+        let is_news = note_told(want, high_watermark, found.log_start);
         let has_content =
             !found.records.is_empty() || found.code.is_error() || found.diverging.is_some();
         if kind == Kind::Full || is_news || has_content {
