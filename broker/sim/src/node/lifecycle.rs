@@ -40,6 +40,7 @@ impl World {
         let session = self.fresh_id();
         let node = &mut self.nodes[n];
         node.incarnation += 1;
+        node.booted_ms = self.now_ms;
         node.up = true;
         node.stopping = false;
         node.works = false;

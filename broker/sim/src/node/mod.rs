@@ -147,6 +147,7 @@ pub(crate) struct Node {
     pub(crate) id: BrokerId,
     /// Of the process; messages and timers of an earlier one are void.
     pub(crate) incarnation: u64,
+    pub(crate) booted_ms: i64,
     pub(crate) up: bool,
     pub(crate) paused_until_ms: i64,
     /// Metadata entries that arrived; they are durable.
@@ -163,6 +164,7 @@ impl Node {
         Node {
             id: node_id(node),
             incarnation: 0,
+            booted_ms: 0,
             up: false,
             paused_until_ms: 0,
             image_at: 0,
@@ -265,8 +267,13 @@ impl World {
         let (high_watermark, moved_ms) = (known.high_watermark(), known.moved_ms);
         let state = image.partition(&partition.id.topic, partition.id.partition);
         let (Some(moved_ms), Some(state)) = (moved_ms, state) else { return };
+        // A process that began since may not have what the one before it had.
+        let had_all = |id: BrokerId| {
+            self.nodes.iter().any(|node| node.id == id && node.booted_ms <= moved_ms)
+        };
         let goes = |id: &&BrokerId| {
             image.is_active(**id)
+                && had_all(**id)
                 && !behind.contains(id)
                 && proposal.isr.iter().all(|(member, _)| member != *id)
         };
