@@ -21,6 +21,7 @@ use crate::world::{Action, World, node_id};
 /// What a controller proposed, and who waits for it.
 pub(crate) struct Proposal {
     records: Vec<MetadataRecord>,
+    made_ms: i64,
     done: oneshot::Sender<Result<u64, ProposeError>>,
 }
 
@@ -101,7 +102,7 @@ impl World {
         let committed = self.rng.below(pending.len() + 1);
         for (at, proposal) in pending.into_iter().enumerate() {
             if at < committed {
-                self.commit(&proposal.records);
+                self.commit(&proposal.records, proposal.made_ms);
             }
             // Its process may be gone.
             let _ = proposal.done.send(Err(ProposeError::OutcomeUnknown));
@@ -339,7 +340,7 @@ impl World {
             let _ = done.send(Err(ProposeError::NotLeader { leader }));
             return;
         }
-        self.quorum.pending.push_back(Proposal { records, done });
+        self.quorum.pending.push_back(Proposal { records, made_ms: self.now_ms, done });
         let delay = self.rng.between(1, 4);
         self.schedule(delay, Action::Commit { epoch: term });
     }
@@ -354,14 +355,14 @@ impl World {
             return self.schedule(20, Action::Commit { epoch });
         }
         let Some(proposal) = self.quorum.pending.pop_front() else { return };
-        self.commit(&proposal.records);
+        self.commit(&proposal.records, proposal.made_ms);
         let entries = self.quorum.entries();
         self.learn(leader, entries);
         let _ = proposal.done.send(Ok(entries as u64));
         self.announce();
     }
 
-    fn commit(&mut self, records: &[MetadataRecord]) {
+    fn commit(&mut self, records: &[MetadataRecord], made_ms: i64) {
         let offset = self.quorum.entries() as i64;
         let before = self.quorum.latest().clone();
         let mut image = (*before).clone();
@@ -373,7 +374,7 @@ impl World {
         self.quorum.images.push(Arc::new(image));
         for node in 0..self.nodes.len() {
             self.note_registration(node);
-            self.check_fenced(node, &before);
+            self.check_fenced(node, &before, made_ms);
         }
         for tp in 0..self.tps.len() {
             self.check_in_sync(tp);
@@ -390,13 +391,13 @@ impl World {
         }
     }
 
-    fn check_fenced(&mut self, node: usize, before: &Image) {
+    fn check_fenced(&mut self, node: usize, before: &Image, made_ms: i64) {
         let id = node_id(node);
         let (old, new) = (before.broker(id), self.quorum.latest().broker(id));
         let (Some(old), Some(new)) = (old, new) else { return };
         if old.epoch == new.epoch && !old.fenced && new.fenced {
             let controller = self.quorum.leader.map(|leader| (leader, self.quorum.epoch));
-            let check = self.checks.sessions.fenced(id, old.epoch, controller, self.now_ms);
+            let check = self.checks.sessions.fenced(id, old.epoch, controller, made_ms);
             self.check(check);
         }
     }

@@ -46,26 +46,27 @@ impl Sessions {
         self.heard.insert(broker, (before, heard));
     }
 
-    /// This controller fenced a broker of this registration.
+    /// This controller fenced a broker of this registration, by a proposal of this time. What it
+    /// heard while that waited for its commit is no evidence.
     pub fn fenced(
         &self,
         broker: BrokerId,
         epoch: BrokerEpoch,
         controller: Option<(usize, u64)>,
-        now_ms: i64,
+        proposed_ms: i64,
     ) -> Check {
         let Some((Some(before), heard)) = self.heard.get(&broker) else { return Ok(()) };
         let counts = |heard: &Heard| {
             Some(heard.controller) == controller
                 && heard.broker_epoch == epoch
                 && heard.wants_to_stay
-                && now_ms - heard.at_ms < HEARD_MS
+                && (0..HEARD_MS).contains(&(proposed_ms - heard.at_ms))
                 && !self.ended.contains(&heard.session)
         };
         // The last one alone may have come too late to be taken up before.
         if !counts(before) || !counts(heard) || heard.at_ms == before.at_ms {
             return Ok(());
         }
-        violated(Property::SessionKept, format!("{broker} is fenced at {now_ms}, {heard:?}"))
+        violated(Property::SessionKept, format!("{broker} is fenced at {proposed_ms}, {heard:?}"))
     }
 }
