@@ -260,9 +260,11 @@ impl World {
         let Some(tp) = self.tp_of(&partition.id) else { return };
         let Some(image) = self.nodes[n].process.as_ref().map(|p| p.storage.image()) else { return };
         let Some(known) = self.nodes[n].known.get_mut(&tp) else { return };
-        if known.proposed.replace(proposal.partition_epoch) == Some(proposal.partition_epoch) {
+        // Judged once, when it is new: it may wait for the controller beside one that is outdated.
+        if known.proposed.is_some_and(|seen| seen >= proposal.partition_epoch) {
             return;
         }
+        known.proposed = Some(proposal.partition_epoch);
         let behind = known.behind.clone();
         let (high_watermark, moved_ms) = (known.high_watermark(), known.moved_ms);
         let state = image.partition(&partition.id.topic, partition.id.partition);
