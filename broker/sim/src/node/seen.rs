@@ -73,6 +73,9 @@ impl Known {
     }
 }
 
+/// Where a replica is in memory: one that was removed may still settle when the next is there.
+type Replica = usize;
+
 /// The observer of one process.
 pub(crate) struct Eyes {
     pub(crate) node: usize,
@@ -80,7 +83,7 @@ pub(crate) struct Eyes {
     pub(crate) tps: Vec<TopicPartition>,
     pub(crate) fs: MemFs,
     pub(crate) mutation: Mutation,
-    pub(crate) logs: Mutex<BTreeMap<Tp, Option<Range<Offset>>>>,
+    pub(crate) logs: Mutex<BTreeMap<Tp, (Replica, Option<Range<Offset>>)>>,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
@@ -93,7 +96,7 @@ impl Observer for Eyes {
             node: self.node,
             incarnation: self.incarnation,
             tp,
-            change: self.change(tp, partition.reader(), settled),
+            change: self.change(tp, partition, settled),
             positions: Positions::of(core, log),
             epoch: core.leader_epoch(),
             is_leader: core.is_leader(),
@@ -111,16 +114,20 @@ impl Observer for Eyes {
 }
 
 impl Eyes {
-    fn change(&self, tp: Tp, reader: &LogReader, settled: &Settled<'_>) -> Change {
-        let log = settled.log;
+    fn change(&self, tp: Tp, partition: &Partition, settled: &Settled<'_>) -> Change {
+        let (reader, log) = (partition.reader(), settled.log);
+        let replica: Replica = std::ptr::from_ref(partition).addr();
         let range = log.start_offset()..log.end_offset();
         let mut logs = self.logs.lock();
         if settled.is_removed {
-            logs.remove(&tp);
+            if logs.get(&tp).is_some_and(|(of, _)| *of == replica) {
+                logs.remove(&tp);
+            }
             return Change::None;
         }
         let now = (!log.is_torn()).then(|| range.clone());
-        let before = logs.insert(tp, now);
+        let before = logs.insert(tp, (replica, now));
+        let before = before.filter(|(of, _)| *of == replica).map(|(_, range)| range);
         match before {
             _ if log.is_torn() => match before {
                 Some(None) => Change::None,
