@@ -9,7 +9,7 @@ use crate::{chart, kind, tidy};
 #[derive(Args, Debug)]
 pub struct Arguments {
     /// Seeds of the simulator.
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 10_000)]
     seeds: u64,
     /// Seconds of fuzzing.
     #[arg(long, default_value_t = 60)]
