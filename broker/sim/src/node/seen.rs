@@ -75,6 +75,8 @@ impl Known {
 
 /// Where a replica is in memory: one that was removed may still settle when the next is there.
 type Replica = usize;
+/// From where to where its log goes; none while that is torn.
+type Spans = Option<Range<Offset>>;
 
 /// The observer of one process.
 pub(crate) struct Eyes {
@@ -83,7 +85,7 @@ pub(crate) struct Eyes {
     pub(crate) tps: Vec<TopicPartition>,
     pub(crate) fs: MemFs,
     pub(crate) mutation: Mutation,
-    pub(crate) logs: Mutex<BTreeMap<Tp, (Replica, Option<Range<Offset>>)>>,
+    pub(crate) logs: Mutex<BTreeMap<Tp, (Replica, Spans)>>,
     pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
 }
 
