@@ -51,6 +51,7 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
+mod offsets_to_commit;
 pub mod produce;
 mod produce_transactional;
 pub mod remove_raft_voter;

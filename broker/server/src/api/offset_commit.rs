@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
-use base::{ErrorCode, TopicId};
+use base::ErrorCode;
 use coordinator::{CommitOffsets, GroupReply, GroupRequest, OffsetToCommit};
-use metadata::{Image, Topic};
+use metadata::Image;
 use wire::Str;
-use wire::messages::offset_commit_request::OffsetCommitRequestTopic;
+use wire::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use wire::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
+use super::offsets_to_commit::{AskedTopic, fill_in};
 use crate::{Broker, RequestContext};
 
 /// First version in which the error for a group that does not exist says so, and of member epochs.
@@ -29,7 +32,7 @@ pub async fn handle(
     let mut offsets = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        topics.push(split(&image, cx, topic, &mut offsets));
+        topics.push(split(&image, cx.version, topic, &mut offsets));
     }
     if !offsets.is_empty() {
         let commit = GroupRequest::Commit(CommitOffsets {
@@ -49,83 +52,26 @@ pub async fn handle(
             GroupReply::Commit(reply) => reply.errors,
             _ => Vec::new(),
         };
-        fill_in(&mut topics, errors);
+        let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        fill_in(partitions.map(|p| &mut p.error_code), errors);
     }
     OffsetCommitResponse { topics, ..Default::default() }
 }
 
-/// Stands in a response for a partition whose answer the coordinator gives.
-const UNANSWERED: i16 = i16::MIN;
-
 /// The response for one topic, with what can be committed put aside.
 fn split(
     image: &Image,
-    cx: &RequestContext,
+    version: i16,
     asked: OffsetCommitRequestTopic,
     offsets: &mut Vec<OffsetToCommit>,
 ) -> OffsetCommitResponseTopic {
-    let by_id = cx.version >= TOPIC_IDS;
-    let topic = match by_id {
-        true => image.topic_by_id(asked.topic_id),
-        false => image.topic(&asked.name),
-    };
-    let unknown = match by_id && topic.is_none() {
-        true => ErrorCode::UnknownTopicId,
-        false => ErrorCode::UnknownTopicOrPartition,
-    };
-    let mut partitions = Vec::with_capacity(asked.partitions.len());
-    for p in asked.partitions {
-        let known: Option<&Arc<Topic>> = topic.filter(|t| t.partition(p.partition_index).is_some());
-        let error_code = match known {
-            None => unknown.code(),
-            Some(topic) => {
-                offsets.push(OffsetToCommit {
-                    topic: topic.name.clone(),
-                    // The older versions mean whatever topic has the name.
-                    topic_id: if by_id { topic.id } else { TopicId::ZERO },
-                    partition: p.partition_index,
-                    offset: p.committed_offset,
-                    leader_epoch: p.committed_leader_epoch,
-                    metadata: p.committed_metadata.unwrap_or_default().into_arc(),
-                });
-                UNANSWERED
-            }
-        };
+    let topic = AskedTopic::of(image, version >= TOPIC_IDS, &asked.name, asked.topic_id);
+    let partition = |p: OffsetCommitRequestPartition| {
+        let position = (p.committed_offset, p.committed_leader_epoch);
         let partition_index = p.partition_index;
-        partitions.push(OffsetCommitResponsePartition { partition_index, error_code });
-    }
+        let error_code = topic.put(offsets, partition_index, position, p.committed_metadata);
+        OffsetCommitResponsePartition { partition_index, error_code }
+    };
+    let partitions = asked.partitions.into_iter().map(partition).collect();
     OffsetCommitResponseTopic { name: asked.name, topic_id: asked.topic_id, partitions }
-}
-
-/// Puts the coordinator's answers, which come in order, where they are missing.
-fn fill_in(topics: &mut [OffsetCommitResponseTopic], errors: Vec<ErrorCode>) {
-    let mut errors = errors.into_iter();
-    let missing =
-        topics.iter_mut().flat_map(|t| &mut t.partitions).filter(|p| p.error_code == UNANSWERED);
-    for partition in missing {
-        let error = errors.next().unwrap_or(ErrorCode::UnknownServerError);
-        partition.error_code = error.code();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_fill_the_gaps_in_order() {
-        let partition = |partition_index, error_code| OffsetCommitResponsePartition {
-            partition_index,
-            error_code,
-        };
-        let topic = |partitions| OffsetCommitResponseTopic { partitions, ..Default::default() };
-        let mut topics = [
-            topic(vec![partition(0, UNANSWERED), partition(1, 3)]),
-            topic(vec![partition(0, UNANSWERED)]),
-        ];
-        fill_in(&mut topics, vec![ErrorCode::None, ErrorCode::IllegalGeneration]);
-        let codes: Vec<i16> =
-            topics.iter().flat_map(|t| &t.partitions).map(|p| p.error_code).collect();
-        assert_eq!(codes, [0, 3, 22]);
-    }
 }

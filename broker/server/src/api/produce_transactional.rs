@@ -47,11 +47,7 @@ impl Begun {
 }
 
 fn support(version: i16) -> Support {
-    match version {
-        ADD.. => Support::Add,
-        ABORTABLE => Support::VerifyAbortable,
-        _ => Support::Verify,
-    }
+    Support::of(version, ABORTABLE, ADD)
 }
 
 /// The error is one of the whole request. `None`: nobody has to be asked.

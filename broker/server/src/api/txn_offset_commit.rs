@@ -4,20 +4,23 @@
 
 use std::sync::Arc;
 
-use base::{ErrorCode, TopicId};
+use base::ErrorCode;
 use commitlog::VerificationStart;
 use coordination::{OFFSETS_TOPIC, partition_of};
 use coordinator::{
     CommitOffsets, GroupReply, GroupRequest, OffsetToCommit, Transaction, TransactionalCommit,
 };
-use metadata::{Image, Topic};
+use metadata::Image;
 use wire::Str;
-use wire::messages::txn_offset_commit_request::TxnOffsetCommitRequestTopic;
+use wire::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use wire::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use wire::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 
+use super::offsets_to_commit::{AskedTopic, fill_in};
 use crate::peer::{Asked, Support};
 use crate::{Broker, RequestContext};
 
@@ -58,18 +61,16 @@ pub async fn handle(
         };
         let asked = (request.transactional_id, support(cx.version));
         let result = commit_verified(broker, &image, asked, transaction, commit).await;
-        let errors = result.unwrap_or_else(|code| vec![told(cx.version, code); count]);
-        fill_in(&mut topics, cx.version, errors);
+        let errors = result.unwrap_or_else(|code| vec![code; count]);
+        let partitions = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        let told = errors.into_iter().map(|code| told(cx.version, code));
+        fill_in(partitions.map(|p| &mut p.error_code), told);
     }
     TxnOffsetCommitResponse { topics, ..Default::default() }
 }
 
 fn support(version: i16) -> Support {
-    match version {
-        ADD.. => Support::Add,
-        ABORTABLE => Support::VerifyAbortable,
-        _ => Support::Verify,
-    }
+    Support::of(version, ABORTABLE, ADD)
 }
 
 /// One error per offset, or one for all of them.
@@ -132,9 +133,6 @@ fn told(version: i16, code: ErrorCode) -> ErrorCode {
     }
 }
 
-/// Stands in a response for a partition whose answer the coordinator gives.
-const UNANSWERED: i16 = i16::MIN;
-
 /// The response for one topic, with what can be committed put aside.
 fn split(
     image: &Image,
@@ -142,48 +140,15 @@ fn split(
     asked: TxnOffsetCommitRequestTopic,
     offsets: &mut Vec<OffsetToCommit>,
 ) -> TxnOffsetCommitResponseTopic {
-    let by_id = version >= TOPIC_IDS;
-    let topic = match by_id {
-        true => image.topic_by_id(asked.topic_id),
-        false => image.topic(&asked.name),
-    };
-    let unknown = match by_id && topic.is_none() {
-        true => ErrorCode::UnknownTopicId,
-        false => ErrorCode::UnknownTopicOrPartition,
-    };
-    let mut partitions = Vec::with_capacity(asked.partitions.len());
-    for p in asked.partitions {
-        let known: Option<&Arc<Topic>> = topic.filter(|t| t.partition(p.partition_index).is_some());
-        let error_code = match known {
-            None => unknown.code(),
-            Some(topic) => {
-                offsets.push(OffsetToCommit {
-                    topic: topic.name.clone(),
-                    // The older versions mean whatever topic has the name.
-                    topic_id: if by_id { topic.id } else { TopicId::ZERO },
-                    partition: p.partition_index,
-                    offset: p.committed_offset,
-                    leader_epoch: p.committed_leader_epoch,
-                    metadata: p.committed_metadata.unwrap_or_default().into_arc(),
-                });
-                UNANSWERED
-            }
-        };
+    let topic = AskedTopic::of(image, version >= TOPIC_IDS, &asked.name, asked.topic_id);
+    let partition = |p: TxnOffsetCommitRequestPartition| {
+        let position = (p.committed_offset, p.committed_leader_epoch);
         let partition_index = p.partition_index;
-        partitions.push(TxnOffsetCommitResponsePartition { partition_index, error_code });
-    }
+        let error_code = topic.put(offsets, partition_index, position, p.committed_metadata);
+        TxnOffsetCommitResponsePartition { partition_index, error_code }
+    };
+    let partitions = asked.partitions.into_iter().map(partition).collect();
     TxnOffsetCommitResponseTopic { name: asked.name, topic_id: asked.topic_id, partitions }
-}
-
-/// Puts the coordinator's answers, which come in order, where they are missing.
-fn fill_in(topics: &mut [TxnOffsetCommitResponseTopic], version: i16, errors: Vec<ErrorCode>) {
-    let mut errors = errors.into_iter();
-    let missing =
-        topics.iter_mut().flat_map(|t| &mut t.partitions).filter(|p| p.error_code == UNANSWERED);
-    for partition in missing {
-        let error = errors.next().unwrap_or(ErrorCode::UnknownServerError);
-        partition.error_code = told(version, error).code();
-    }
 }
 
 #[cfg(test)]

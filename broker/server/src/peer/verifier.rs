@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerId, ErrorCode, ProducerId};
+use coordination::{TRANSACTIONS_TOPIC, transaction_partition_of};
 use metadata::Image;
 use parking_lot::Mutex;
 use quorum::secret::Guard;
@@ -24,8 +25,6 @@ use wire::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
 
 use super::link::Link;
 
-/// The topic that transactions are kept in.
-const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 /// Version that brokers ask each other in.
 const VERSION: i16 = 5;
 /// Questions that may wait for one coordinator; beyond that producers have to try again.
@@ -45,6 +44,17 @@ pub enum Support {
     VerifyAbortable,
     /// Partitions are added by their first batch (`transaction.version` 2).
     Add,
+}
+
+impl Support {
+    /// `abortable`, `add`: the first versions of the request whose producers are such.
+    pub fn of(version: i16, abortable: i16, add: i16) -> Support {
+        match version {
+            _ if version >= add => Support::Add,
+            _ if version >= abortable => Support::VerifyAbortable,
+            _ => Support::Verify,
+        }
+    }
 }
 
 /// One question.
@@ -127,9 +137,7 @@ impl Verifier {
 
 /// The broker that coordinates the transactions of this id.
 fn coordinator(image: &Image, transactional_id: &str) -> Option<BrokerId> {
-    let topic = image.topic(TRANSACTIONS_TOPIC)?;
-    let count = i32::try_from(topic.partitions.len()).ok().filter(|count| *count > 0)?;
-    let partition = coordinator::partition_for(transactional_id, count);
+    let partition = transaction_partition_of(image, transactional_id)?;
     image.partition(TRANSACTIONS_TOPIC, partition)?.leader
 }
 
