@@ -9,6 +9,7 @@ use std::time::Duration;
 use base::ErrorCode;
 use base::topic_name::OFFSETS;
 use commitlog::TransactionMarker;
+use coordination::GroupCoordinator;
 use coordinator::TransactionEnd;
 use futures::future::join_all;
 use tokio::time::timeout;
@@ -43,7 +44,7 @@ pub async fn handle(
             }
         }
     }
-    let codes = appending.codes().await;
+    let codes = appending.codes(&broker.groups).await;
     response(request, codes.into_iter())
 }
 
@@ -94,7 +95,6 @@ struct Appending {
     wait: Arc<ProduceWait>,
     slots: Vec<Slot>,
     of_groups: Vec<(i32, TransactionEnd)>,
-    groups: Option<coordination::GroupCoordinator>,
 }
 
 impl Appending {
@@ -102,7 +102,7 @@ impl Appending {
         let topics = request.markers.iter().flat_map(|marker| &marker.topics);
         let count = topics.map(|topic| topic.partition_indexes.len()).sum();
         let (wait, slots) = (ProduceWait::new(count), Vec::with_capacity(count));
-        Appending { wait, slots, of_groups: Vec::new(), groups: None }
+        Appending { wait, slots, of_groups: Vec::new() }
     }
 
     async fn append(
@@ -116,7 +116,6 @@ impl Appending {
             Err(code) => Slot::Refused(code),
             // Its state and its log change together.
             Ok(_) if topic == OFFSETS => {
-                self.groups.get_or_insert_with(|| broker.groups.clone());
                 self.of_groups.push((index, end_of(marker)));
                 Slot::OfGroups(self.of_groups.len() - 1)
             }
@@ -135,17 +134,11 @@ impl Appending {
     }
 
     /// Waits for the commits.
-    async fn codes(mut self) -> Vec<ErrorCode> {
+    async fn codes(mut self, groups: &GroupCoordinator) -> Vec<ErrorCode> {
         self.wait.registered();
-        let ends = std::mem::take(&mut self.of_groups).into_iter().map(|(index, end)| {
-            let groups = self.groups.clone();
-            async move {
-                match groups {
-                    Some(groups) => leader_code(groups.end_transaction(index, end).await),
-                    None => ErrorCode::UnknownServerError,
-                }
-            }
-        });
+        let ends = std::mem::take(&mut self.of_groups)
+            .into_iter()
+            .map(async |(index, end)| leader_code(groups.end_transaction(index, end).await));
         let ends = timeout(COMMIT_TIMEOUT, join_all(ends));
         let commits = timeout(COMMIT_TIMEOUT, poll_fn(|cx| self.wait.poll(cx)));
         let (ends, committed) = futures::future::join(ends, commits).await;
