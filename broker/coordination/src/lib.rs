@@ -32,7 +32,6 @@ use process::shutdown::Shutdown;
 use storage::partition::Outbox;
 
 use errands::NoErrands;
-use mailbox::Mailbox;
 use memory::MemberMemory;
 use shards::Shards;
 
@@ -93,18 +92,7 @@ impl GroupCoordinator {
             // No coordinator is looked for: which one would it be?
             return request.refuse(ErrorCode::InvalidGroupId);
         }
-        let mailbox = match self.shard_of(image, &group) {
-            Ok(mailbox) => mailbox,
-            Err(error) => return request.refuse(error),
-        };
-        // What is said if the shard goes away with the request.
-        let gone = request.refuse(ErrorCode::NotCoordinator);
-        mailbox.ask(request).await.unwrap_or(gone)
-    }
-
-    fn shard_of(&self, image: &Image, group: &str) -> Result<Mailbox<GroupShard>, ErrorCode> {
-        let index = partition_of(image, group).ok_or(ErrorCode::NotCoordinator)?;
-        self.inner.shards.of(index)
+        self.inner.shards.call(partition_of(image, &group), request).await
     }
 
     /// Ends a producer's transaction in a partition of the topic: what it committed there counts or

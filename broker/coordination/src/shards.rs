@@ -146,6 +146,18 @@ impl<S: Shard> Shards<S> {
         }
     }
 
+    /// Asks the shard of a partition. `None`: the topic does not exist yet.
+    pub(crate) async fn call(&self, partition: Option<i32>, request: S::Request) -> S::Reply {
+        let partition = partition.ok_or(ErrorCode::NotCoordinator);
+        let mailbox = match partition.and_then(|partition| self.of(partition)) {
+            Ok(mailbox) => mailbox,
+            Err(error) => return S::refuse(&request, error),
+        };
+        // What is said if the shard goes away with the request.
+        let gone = S::refuse(&request, ErrorCode::NotCoordinator);
+        mailbox.ask(request).await.unwrap_or(gone)
+    }
+
     /// All shards here, and whether each is loaded.
     pub(crate) fn all(&self) -> Vec<(bool, Mailbox<S>)> {
         self.carry_out_posts();

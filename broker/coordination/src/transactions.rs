@@ -56,14 +56,7 @@ impl TransactionCoordinator {
     /// takes a new producer id is asked once more by the caller (`TxnReply::NeedsProducerId`).
     pub async fn call(&self, image: &Image, request: TxnRequest) -> TxnReply {
         let id = request.id().cloned().unwrap_or_else(|| "".into());
-        let index = transaction_partition_of(image, &id).ok_or(ErrorCode::NotCoordinator);
-        let mailbox = match index.and_then(|index| self.inner.shards.of(index)) {
-            Ok(mailbox) => mailbox,
-            Err(error) => return request.refuse(error),
-        };
-        // What is said if the shard goes away with the request.
-        let gone = request.refuse(ErrorCode::NotCoordinator);
-        mailbox.ask(request).await.unwrap_or(gone)
+        self.inner.shards.call(transaction_partition_of(image, &id), request).await
     }
 
     /// The transactional ids of all shards here.
