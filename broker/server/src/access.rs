@@ -16,6 +16,8 @@ pub enum Right {
     /// Anyone, but what the request says to come from a broker has to: its handler asks the
     /// [`Sender`], and answers a false claim with the code that Kafka has for it.
     ClaimsChecked,
+    /// Brokers: the handler refuses others with the code that Kafka has for it.
+    Brokers,
 }
 
 /// The table.
@@ -29,7 +31,7 @@ pub fn right(api: ApiKey) -> Right {
         // From version 4 on it comes from leaders.
         AddPartitionsToTxn => Right::ClaimsChecked,
         // Who may send it may end anybody's transaction.
-        WriteTxnMarkers => Right::ClaimsChecked,
+        WriteTxnMarkers => Right::Brokers,
         ApiVersions | Metadata | ListOffsets | SaslHandshake | SaslAuthenticate => Right::Anyone,
         OffsetCommit | OffsetFetch | FindCoordinator | JoinGroup | Heartbeat | LeaveGroup
         | SyncGroup | DescribeGroups | ListGroups | DeleteGroups | OffsetDelete => Right::Anyone,
@@ -97,6 +99,10 @@ impl Sender {
         self != Sender::Client
     }
 
+    pub fn may_send(self, api: ApiKey) -> bool {
+        right(api) != Right::Brokers || self.is_broker()
+    }
+
     /// The broker that a replica id stands for, `None` for a consumer's. A claim that is not proved
     /// is answered as Kafka answers those that lack the right to cluster actions.
     pub fn replica(self, claimed: i32) -> Result<Option<BrokerId>, ErrorCode> {
@@ -124,5 +130,12 @@ mod tests {
         assert_eq!(Sender::Broker(BrokerId(2)).replica(2), Ok(Some(BrokerId(2))));
         assert_eq!(Sender::Broker(BrokerId(2)).replica(3), refused);
         assert_eq!(Sender::SomeBroker.replica(3), Ok(Some(BrokerId(3))));
+    }
+
+    #[test]
+    fn what_brokers_say_among_each_other_is_for_brokers() {
+        assert!(!Sender::Client.may_send(ApiKey::WriteTxnMarkers));
+        assert!(Sender::Broker(BrokerId(1)).may_send(ApiKey::WriteTxnMarkers));
+        assert!(Sender::Client.may_send(ApiKey::Fetch));
     }
 }

@@ -13,6 +13,7 @@ use coordination::GroupCoordinator;
 use coordinator::TransactionEnd;
 use futures::future::join_all;
 use tokio::time::timeout;
+use wire::ApiKey;
 use wire::messages::write_txn_markers_request::WritableTxnMarker;
 use wire::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
@@ -33,7 +34,7 @@ pub async fn handle(
     cx: &RequestContext,
     request: WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
-    if !cx.sender.is_broker() {
+    if !cx.sender.may_send(ApiKey::WriteTxnMarkers) {
         return response(request, std::iter::repeat(ErrorCode::ClusterAuthorizationFailed));
     }
     let mut appending = Appending::new(&request);
