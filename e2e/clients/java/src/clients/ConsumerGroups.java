@@ -1,15 +1,10 @@
 package clients;
 
-import static clients.Cluster.equal;
-
-import java.io.BufferedReader;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.SubscriptionPattern;
@@ -44,17 +39,7 @@ final class ConsumerGroups {
             }
             Groups.settled(List.of(one), Groups.PARTITIONS);
             Process victim = Groups.spawn(cluster.bootstrap, topic, group, "consumer");
-            CompletableFuture.delayedExecutor(60, TimeUnit.SECONDS)
-                .execute(victim::destroyForcibly);
-            try (BufferedReader output = victim.inputReader()) {
-                String line = output.readLine();
-                while (line != null && !line.equals("3")) {
-                    line = output.readLine();
-                }
-                equal(line, "3", "partitions of the process to be killed");
-            } finally {
-                victim.destroyForcibly().waitFor();
-            }
+            Groups.killOnceItOwns(victim, "3");
             Groups.settled(List.of(one), Groups.PARTITIONS);
             Groups.send(cluster, topic, 120, 180);
             Cluster.eventually("records at the end", () -> got.size() == 180);

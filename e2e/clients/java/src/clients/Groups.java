@@ -149,20 +149,23 @@ final class Groups {
             try (Member one = new Member(cluster, topic, config(group, assignor), r -> { })) {
                 settled(List.of(one), PARTITIONS);
                 Process victim = spawn(cluster.bootstrap, topic, group, assignor);
-                // A process that never comes to own its share ends the wait by its own end.
-                CompletableFuture.delayedExecutor(60, TimeUnit.SECONDS)
-                    .execute(victim::destroyForcibly);
-                try (BufferedReader output = victim.inputReader()) {
-                    String line = output.readLine();
-                    while (line != null && !line.equals("3")) {
-                        line = output.readLine();
-                    }
-                    equal(line, "3", "partitions of the process to be killed");
-                } finally {
-                    victim.destroyForcibly().waitFor();
-                }
+                killOnceItOwns(victim, "3");
                 settled(List.of(one), PARTITIONS);
             }
+        }
+    }
+
+    /** A process that never comes to own its share ends the wait by its own end. */
+    static void killOnceItOwns(Process victim, String share) throws Exception {
+        CompletableFuture.delayedExecutor(60, TimeUnit.SECONDS).execute(victim::destroyForcibly);
+        try (BufferedReader output = victim.inputReader()) {
+            String line = output.readLine();
+            while (line != null && !line.equals(share)) {
+                line = output.readLine();
+            }
+            equal(line, share, "partitions of the process to be killed");
+        } finally {
+            victim.destroyForcibly().waitFor();
         }
     }
 
