@@ -14,10 +14,10 @@ use base::{BrokerId, ErrorCode, LeaderEpoch, ProducerId};
 use coordinator::txn::{Partitions, Producer, TransactionalId, TxnErrand, TxnRequest, TxnShard};
 use parking_lot::Mutex;
 use process::clock;
+use process::task::{Failed, Tasks};
+use process::time::sleep;
 use storage::Storage;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use crate::errands::{Errands, Giver};
 use outstanding::{Outstanding, Sent};
@@ -92,14 +92,14 @@ impl Errands<TxnShard> for MarkerSender {
 impl MarkerSender {
     /// Does what is given, for ever.
     pub(crate) async fn run(&self, storage: &Storage, outside: Arc<dyn Outside>) {
-        let mut tasks: JoinSet<Done> = JoinSet::new();
+        let mut tasks: Tasks<Done> = Tasks::new();
         let mut applied = storage.partitions.applied();
         loop {
             let wake_ms = self.begin(storage, &outside, &mut tasks);
             let pause = wake_ms.saturating_sub(clock::monotonic_ms()).max(0).unsigned_abs();
             tokio::select! {
                 () = self.posted.notified() => {}
-                Some(done) = tasks.join_next(), if !tasks.is_empty() => self.end(done),
+                Some(done) = tasks.join_next() => self.end(done),
                 // Leaders may have changed. That this broker ends is for the caller to see.
                 Ok(()) = applied.changed() => {}
                 () = sleep(Duration::from_millis(pause)), if wake_ms < i64::MAX => {}
@@ -108,12 +108,7 @@ impl MarkerSender {
     }
 
     /// Begins everything that is due; returns when something will be.
-    fn begin(
-        &self,
-        storage: &Storage,
-        outside: &Arc<dyn Outside>,
-        tasks: &mut JoinSet<Done>,
-    ) -> i64 {
+    fn begin(&self, storage: &Storage, outside: &Arc<dyn Outside>, tasks: &mut Tasks<Done>) -> i64 {
         let mut given = self.given.lock();
         let due = given.outstanding.due(&storage.image(), clock::monotonic_ms());
         let aborts = std::mem::take(&mut given.aborts);
@@ -140,7 +135,7 @@ impl MarkerSender {
         due.wake_ms
     }
 
-    fn end(&self, done: Result<Done, tokio::task::JoinError>) {
+    fn end(&self, done: Result<Done, Failed>) {
         match done {
             Ok(Done::Answered(sent, answer)) => {
                 let mut given = self.given.lock();
