@@ -294,12 +294,13 @@ fn build(
         throttles: Arc::default(),
     });
     let controller = ControllerClient::new(Arc::new(quorum.clone()), mailbox);
+    let peers = Arc::new(Peers::new(storage.clone(), guard.clone()));
     Ok(Arc::new(Broker {
         id: config.broker_id,
         shutdown,
         producer_ids: ProducerIds::new(storage.clone(), controller.clone()),
-        verifier: Verifier::new(storage.clone(), guard.clone()),
-        peers: Peers::new(storage.clone(), guard.clone()),
+        verifier: Verifier::new(storage.clone(), peers.clone()),
+        peers,
         controller,
         quorum,
         storage,

@@ -41,7 +41,7 @@ pub struct Broker {
     /// Asks coordinators of transactions.
     pub verifier: Verifier,
     /// Connections to other brokers.
-    pub peers: Peers,
+    pub peers: Arc<Peers>,
     pub fetch_sessions: FetchSessions,
     /// Of requests and replies.
     pub memory: Budget,

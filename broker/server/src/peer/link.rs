@@ -76,25 +76,6 @@ impl Link {
         Ok(Link { stream, buffer: BytesMut::new(), correlation_id: 0, client_id, frame_bytes_max })
     }
 
-    /// A proved connection to another broker.
-    pub(super) async fn to_broker(
-        storage: &Storage,
-        guard: &Guard,
-        purpose: &str,
-        broker: BrokerId,
-        (host, port): (&str, u16),
-        frame_bytes_max: usize,
-    ) -> Result<Link, LinkError> {
-        let own = storage.id;
-        let client_id = Str::from(format!("broker-{own}-{purpose}"));
-        let mut link = Link::connect(host, port, client_id, frame_bytes_max).await?;
-        let cluster_id = storage.image().cluster_id().to_string();
-        if let Some(prover) = Prover::new(guard, cluster_id, own, broker) {
-            link.prove(&prover).await?;
-        }
-        Ok(link)
-    }
-
     /// Proves to the leader that a broker asks, and has it prove the same.
     async fn prove(&mut self, prover: &Prover<'_>) -> Result<(), LinkError> {
         timeout(CONNECT_TIMEOUT, self.exchange_proofs(prover))
@@ -119,7 +100,7 @@ impl Link {
         Ok(prover.accepted(&answer)?)
     }
 
-    pub(super) async fn call<R: Request>(
+    async fn call<R: Request>(
         &mut self,
         request: &R,
         version: i16,
@@ -225,9 +206,14 @@ impl Dial for Leaders {
     type Link = Link;
 
     async fn connect(&self, leader: BrokerId, host: &str, port: u16) -> Result<Link, FetchError> {
-        let (storage, address) = (&self.storage, (host, port));
-        let most = FRAME_BYTES_MAX;
-        Ok(Link::to_broker(storage, &self.guard, "fetcher", leader, address, most).await?)
+        let own = self.storage.id;
+        let client_id = Str::from(format!("broker-{own}-fetcher"));
+        let mut link = Link::connect(host, port, client_id, FRAME_BYTES_MAX).await?;
+        let cluster_id = self.storage.image().cluster_id().to_string();
+        if let Some(prover) = Prover::new(&self.guard, cluster_id, own, leader) {
+            link.prove(&prover).await?;
+        }
+        Ok(link)
     }
 }
 

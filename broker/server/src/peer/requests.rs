@@ -10,11 +10,14 @@ use client::{Connection, Options};
 use parking_lot::Mutex;
 use quorum::secret::Guard;
 use storage::Storage;
+use tokio::time::timeout;
 use wire::{ApiKey, Request, Str};
 
 use super::proof::{self, Prover};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Largest answer.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// The way to other brokers.
 pub struct Peers {
@@ -29,8 +32,19 @@ impl Peers {
         Peers { storage, guard, kept: Mutex::default() }
     }
 
-    /// Asks a broker. The connection is made where none is kept, and dropped after an error.
+    /// Asks a broker. The connection is made where none is kept, or where the kept one has ended
+    /// since, and dropped after an error.
     pub async fn ask<R: Request>(
+        &self,
+        other: BrokerId,
+        request: &R,
+        version: i16,
+        limit: Duration,
+    ) -> anyhow::Result<R::Response> {
+        timeout(limit, self.ask_within(other, request, version, limit)).await?
+    }
+
+    async fn ask_within<R: Request>(
         &self,
         other: BrokerId,
         request: &R,
@@ -42,20 +56,20 @@ impl Peers {
         let kept = self.kept.lock().get(&key).cloned();
         let is_usable =
             |to: &str, connection: &Connection| to == address && !connection.is_closed();
-        let connection = match kept.filter(|(to, connection)| is_usable(to, connection)) {
-            Some((_, connection)) => connection,
-            None => {
-                let options = Options {
-                    client_id: Str::from(format!("broker-{}", self.storage.id)),
-                    connect_timeout: limit.min(CONNECT_TIMEOUT),
-                    request_timeout: limit,
-                    ..Options::default()
-                };
-                let connection = self.connect(other, &address, options).await?;
-                self.kept.lock().insert(key, (address, connection.clone()));
-                connection
-            }
+        if let Some((_, connection)) = kept.filter(|(to, connection)| is_usable(to, connection))
+            && let Ok(answer) = connection.call_within(request, version, limit).await
+        {
+            return Ok(answer);
+        }
+        let options = Options {
+            client_id: Str::from(format!("broker-{}", self.storage.id)),
+            connect_timeout: limit.min(CONNECT_TIMEOUT),
+            request_timeout: limit,
+            frame_bytes_max: ANSWER_BYTES_MAX,
+            ..Options::default()
         };
+        let connection = self.connect(other, &address, options).await?;
+        self.kept.lock().insert(key, (address, connection.clone()));
         let answer = connection.call_within(request, version, limit).await;
         if answer.is_err() {
             self.kept.lock().remove(&key);

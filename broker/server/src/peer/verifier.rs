@@ -13,7 +13,6 @@ use base::{BrokerId, ErrorCode, ProducerId};
 use coordination::{TRANSACTIONS_TOPIC, transaction_partition_of};
 use metadata::Image;
 use parking_lot::Mutex;
-use quorum::secret::Guard;
 use storage::Storage;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -23,7 +22,7 @@ use wire::messages::add_partitions_to_txn_request::{
 };
 use wire::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
 
-use super::link::Link;
+use super::requests::Peers;
 
 /// Version that brokers ask each other in.
 const VERSION: i16 = 5;
@@ -33,7 +32,6 @@ const WAITING_MAX: usize = 1024;
 const TOGETHER_MAX: usize = 256;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const IDLE_MAX: Duration = Duration::from_secs(60);
-const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// What the version of a producer's request says of its producer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,13 +76,13 @@ struct Waiting {
 /// Asks on behalf of this broker.
 pub struct Verifier {
     storage: Arc<Storage>,
-    guard: Guard,
+    peers: Arc<Peers>,
     tasks: Mutex<HashMap<BrokerId, mpsc::Sender<Waiting>>>,
 }
 
 impl Verifier {
-    pub fn new(storage: Arc<Storage>, guard: Guard) -> Verifier {
-        Verifier { storage, guard, tasks: Mutex::default() }
+    pub fn new(storage: Arc<Storage>, peers: Arc<Peers>) -> Verifier {
+        Verifier { storage, peers, tasks: Mutex::default() }
     }
 
     /// The coordinator's answer. The transaction before may just be ending, which is worth a moment
@@ -126,9 +124,8 @@ impl Verifier {
             return task.clone();
         }
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        let (storage, guard) = (self.storage.clone(), self.guard.clone());
-        let waiting = VecDeque::new();
-        let task = Task { storage, guard, coordinator, link: None, waiting };
+        let (peers, waiting) = (self.peers.clone(), VecDeque::new());
+        let task = Task { peers, coordinator, waiting };
         tokio::spawn(task.run(receiver));
         tasks.insert(coordinator, sender.clone());
         sender
@@ -142,10 +139,8 @@ fn coordinator(image: &Image, transactional_id: &str) -> Option<BrokerId> {
 }
 
 struct Task {
-    storage: Arc<Storage>,
-    guard: Guard,
+    peers: Arc<Peers>,
     coordinator: BrokerId,
-    link: Option<Link>,
     waiting: VecDeque<Waiting>,
 }
 
@@ -156,11 +151,8 @@ impl Task {
                 match timeout(IDLE_MAX, receiver.recv()).await {
                     Ok(Some(first)) => self.waiting.push_back(first),
                     Ok(None) => return,
-                    Err(_) => {
-                        // Who finds it closed begins another task; what came by then is answered.
-                        receiver.close();
-                        self.link = None;
-                    }
+                    // Who finds it closed begins another task; what came by then is answered.
+                    Err(_) => receiver.close(),
                 }
             }
             while self.waiting.len() < TOGETHER_MAX
@@ -186,50 +178,19 @@ impl Task {
         round.into()
     }
 
-    async fn answer(&mut self, round: Vec<Waiting>) {
+    async fn answer(&self, round: Vec<Waiting>) {
         let asked: Vec<&Asked> = round.iter().map(|waiting| &waiting.asked).collect();
-        let response = match timeout(ANSWER_TIMEOUT, self.call(&asked)).await {
-            Ok(Some(response)) => Some(response),
-            _ => {
-                self.link = None;
-                None
-            }
-        };
-        for Waiting { asked, answer } in round {
-            let _ = answer.send(match &response {
-                Some(response) => codes(&asked, response),
-                None => vec![ErrorCode::NetworkException; asked.partitions.len()],
-            });
-        }
-    }
-
-    async fn call(&mut self, asked: &[&Asked]) -> Option<AddPartitionsToTxnResponse> {
-        let request = request_of(asked);
-        // A connection of before may have been closed since.
-        if let Some(link) = &mut self.link
-            && let Ok(response) = link.call(&request, VERSION).await
-        {
-            return Some(response);
-        }
-        self.link = None;
-        let image = self.storage.image();
-        let listener = &self.storage.config.inter_broker_listener;
-        let endpoint = image.broker(self.coordinator)?.listener(listener)?;
-        let address = (&*endpoint.host, endpoint.port);
-        let (storage, guard, to) = (&self.storage, &self.guard, self.coordinator);
-        let made = Link::to_broker(storage, guard, "txn", to, address, FRAME_BYTES_MAX).await;
-        let answered = match made {
-            Ok(mut link) => {
-                let response = link.call(&request, VERSION).await;
-                self.link = Some(link);
-                response
-            }
-            Err(error) => Err(error),
-        };
-        let answered = answered.inspect_err(|error| {
+        let (to, request) = (self.coordinator, request_of(&asked));
+        let response = self.peers.ask(to, &request, VERSION, ANSWER_TIMEOUT).await;
+        let response = response.inspect_err(|error| {
             tracing::debug!(coordinator = %to, %error, "ask for transactions failed");
         });
-        answered.ok()
+        for Waiting { asked, answer } in round {
+            let _ = answer.send(match &response {
+                Ok(response) => codes(&asked, response),
+                Err(_) => vec![ErrorCode::NetworkException; asked.partitions.len()],
+            });
+        }
     }
 }
 
