@@ -5,12 +5,14 @@
 mod error_code;
 mod ids;
 pub mod limits;
+mod principal;
 #[cfg(feature = "serde")]
 mod serialized;
 pub mod topic_name;
 
 pub use error_code::ErrorCode;
 pub use ids::{BrokerId, ParseTopicIdError, TopicId, TopicPartition};
+pub use principal::{ParsePrincipalError, Principal};
 
 /// Offset of a record in a partition's log. The first record has offset 0.
 pub type Offset = i64;

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
+use base::Principal;
 use bytes::Bytes;
 use wire::header::{RequestHeader, ResponseHeader};
 use wire::messages::*;
@@ -34,11 +35,18 @@ pub struct Session {
     client_id: Arc<str>,
     /// Whether the other end is a broker.
     proving: Proving,
+    /// Who it speaks for.
+    principal: Principal,
 }
 
 impl Session {
     pub fn new(info: Arc<ConnectionInfo>) -> Session {
-        Session { info, client_id: "".into(), proving: Proving::default() }
+        let (client_id, proving) = ("".into(), Proving::default());
+        Session { info, client_id, proving, principal: Principal::anonymous() }
+    }
+
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 }
 
@@ -293,6 +301,7 @@ fn start_frame(
         client_id: session.client_id.clone(),
         listener: session.info.listener.clone(),
         peer: session.info.peer,
+        principal: session.principal.clone(),
         sender: Sender::of(is_of_brokers, &broker.guard, session.proving.proved()),
         received,
     };
@@ -367,7 +376,8 @@ fn unsupported_version(broker: &Broker, api: ApiKey, cx: &RequestContext) -> Sta
 
 /// A request that cannot be read: the connection ends, since the client's view of it is broken.
 pub fn malformed(cx: &RequestContext, error: &DecodeError) -> Started {
-    tracing::debug!(peer = %cx.peer, client = %cx.client_id, %error, "malformed request");
+    let (peer, principal, client) = (&cx.peer, &cx.principal, &cx.client_id);
+    tracing::debug!(%peer, %principal, %client, %error, "malformed request");
     Started::Done(Reply::Close("malformed request"))
 }
 

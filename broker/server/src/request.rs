@@ -1,8 +1,10 @@
 //! What a handler knows about the request besides its body.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
+
+use base::Principal;
 
 use crate::access::Sender;
 
@@ -17,8 +19,23 @@ pub struct RequestContext {
     /// Name of the listener that the client came in by (`PLAINTEXT`).
     pub listener: Arc<str>,
     pub peer: SocketAddr,
+    /// Who the connection speaks for: `User:ANONYMOUS` until somebody authenticates.
+    pub principal: Principal,
     /// A client, or a broker, as far as that is proved.
     pub sender: Sender,
     /// When the frame was complete.
     pub received: Instant,
+}
+
+impl RequestContext {
+    /// The host of the client, as rules for hosts mean it. An address of IPv4 is one, whichever
+    /// socket it came by.
+    pub fn host(&self) -> IpAddr {
+        self.peer.ip()
+    }
+
+    /// The host as Kafka describes members of groups: a slash before the address.
+    pub fn client_host(&self) -> Arc<str> {
+        format!("/{}", self.host()).into()
+    }
 }

@@ -80,7 +80,7 @@ fn to_core(cx: &RequestContext, request: ConsumerGroupHeartbeatRequest) -> Consu
         assignor: request.server_assignor.map(Str::into_arc),
         owned,
         client_id: cx.client_id.clone(),
-        client_host: format!("/{}", cx.peer.ip()).into(),
+        client_host: cx.client_host(),
         booking: Booking::default(),
     }
 }

@@ -65,7 +65,7 @@ fn to_core(cx: &RequestContext, request: JoinGroupRequest) -> JoinGroup {
         new_member_id: new_member_id(prefix),
         instance_id,
         client_id: cx.client_id.clone(),
-        client_host: format!("/{}", cx.peer.ip()).into(),
+        client_host: cx.client_host(),
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: match cx.version >= REBALANCE_TIMEOUT {
             true => request.rebalance_timeout_ms,

@@ -202,15 +202,16 @@ impl Connection {
     /// Serves until either side ends it.
     pub(super) async fn run(mut self) {
         let end = std::future::poll_fn(|cx| self.poll(cx)).await;
+        let (peer, principal) = (&self.info.peer, self.session.principal());
         match end {
             End::Input(InputError::Closed) | End::Idle | End::Shutdown => {
-                tracing::debug!(peer = %self.info.peer, reason = %end, "connection closed");
+                tracing::debug!(%peer, %principal, reason = %end, "connection closed");
             }
             End::Input(InputError::Io(_)) | End::Write(_) => {
-                tracing::debug!(peer = %self.info.peer, reason = %end, "connection lost");
+                tracing::debug!(%peer, %principal, reason = %end, "connection lost");
             }
             End::Input(InputError::Frame(_)) | End::Request(_) | End::Stalled | End::Unread => {
-                tracing::warn!(peer = %self.info.peer, reason = %end, "connection refused");
+                tracing::warn!(%peer, %principal, reason = %end, "connection refused");
             }
         }
     }
