@@ -122,7 +122,11 @@ impl LogDirs {
 
     /// The directory that a file or a partition's directory is in.
     fn of(&self, path: &Path) -> Option<&LogDir> {
-        self.dirs.iter().find(|dir| path.starts_with(&dir.path))
+        self.dirs.get(self.position(path)?)
+    }
+
+    fn position(&self, path: &Path) -> Option<usize> {
+        self.dirs.iter().position(|dir| path.starts_with(&dir.path))
     }
 
     /// The disk below this path failed: its directory is offline from now on.
@@ -188,27 +192,33 @@ impl LogDirs {
             }
         }
     }
+}
 
-    /// Whether a segment below `path` may grow by `bytes`.
-    fn admit(&self, path: &Path, bytes: usize, owner: Owner) -> io::Result<()> {
-        let Some(dir) = self.of(path) else { return Ok(()) };
+impl LogDir {
+    /// Whether a segment in it may grow by `bytes`.
+    fn admit(&self, bytes: usize, owner: Owner) -> io::Result<()> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let reserve = dir.reserve.load(Ordering::Relaxed);
+        let reserve = self.reserve.load(Ordering::Relaxed);
         let floor = match owner {
             Owner::Clients => reserve,
             Owner::Broker => reserve / 2,
         };
-        let left = dir.free.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes);
+        let left = self.free.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes);
         if left >= floor {
             return Ok(());
         }
-        dir.free.fetch_add(bytes, Ordering::Relaxed);
-        dir.filled();
+        self.free.fetch_add(bytes, Ordering::Relaxed);
+        self.filled();
         Err(io::ErrorKind::StorageFull.into())
     }
-}
 
-impl LogDir {
+    fn check(&self) -> io::Result<()> {
+        match self.failure.get() {
+            Some(_) => Err(io::Error::other("the log directory is offline")),
+            None => Ok(()),
+        }
+    }
+
     fn measured(&self, room: Room, reserve_bytes: u64) {
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let reserve = bytes(reserve_bytes.min(room.total_bytes / RESERVE_SHARE));

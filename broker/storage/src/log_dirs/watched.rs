@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base::topic_name;
 use commitlog::fs::{File, Fs, OpenDir, OpenMode, Room};
 
-use super::{LogDirs, Owner, Verdict, judge};
+use super::{LogDir, LogDirs, Owner, Verdict, judge};
 
 #[derive(Clone, Debug)]
 pub struct WatchedFs {
@@ -52,10 +52,7 @@ impl LogDirs {
     }
 
     fn check(&self, path: &Path) -> io::Result<()> {
-        match self.is_offline(path) {
-            true => Err(io::Error::other("the log directory is offline")),
-            false => Ok(()),
-        }
+        self.of(path).map_or(Ok(()), LogDir::check)
     }
 }
 
@@ -65,8 +62,9 @@ impl Fs for WatchedFs {
             self.dirs.check(path)?;
         }
         let file = self.dirs.heard(path, "open", self.fs.open(path, mode))?;
-        let segment = owner(path);
-        Ok(Arc::new(WatchedFile { file, path: path.into(), segment, dirs: self.dirs.clone() }))
+        let (segment, dir) = (owner(path), self.dirs.position(path));
+        let (path, dirs) = (path.into(), self.dirs.clone());
+        Ok(Arc::new(WatchedFile { file, path, segment, dirs, dir }))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -132,6 +130,8 @@ struct WatchedFile {
     /// Of a segment, whose it is.
     segment: Option<Owner>,
     dirs: Arc<LogDirs>,
+    /// Which of them the file is in: looked up once, for every write asks.
+    dir: Option<usize>,
 }
 
 /// Whose records a file holds, if it is a segment.
@@ -145,6 +145,14 @@ fn owner(path: &Path) -> Option<Owner> {
 }
 
 impl WatchedFile {
+    fn dir(&self) -> Option<&LogDir> {
+        self.dirs.dirs.get(self.dir?)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        self.dir().map_or(Ok(()), LogDir::check)
+    }
+
     fn heard<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
         self.dirs.heard(&self.path, what, result)
     }
@@ -160,10 +168,9 @@ impl File for WatchedFile {
     }
 
     fn write_all_at(&self, slices: &[IoSlice<'_>], pos: u64) -> io::Result<()> {
-        self.dirs.check(&self.path)?;
-        if let Some(owner) = self.segment {
-            let bytes = slices.iter().map(|slice| slice.len()).sum();
-            self.dirs.admit(&self.path, bytes, owner)?;
+        self.check()?;
+        if let (Some(owner), Some(dir)) = (self.segment, self.dir()) {
+            dir.admit(slices.iter().map(|slice| slice.len()).sum(), owner)?;
         }
         self.heard("write", self.file.write_all_at(slices, pos))
     }
@@ -173,12 +180,12 @@ impl File for WatchedFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.dirs.check(&self.path)?;
+        self.check()?;
         self.heard("cut", self.file.set_len(len))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.dirs.check(&self.path)?;
+        self.check()?;
         self.dirs.synced(&self.path, self.file.sync())
     }
 
