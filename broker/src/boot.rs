@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use base::TopicId;
 use commitlog::LogContext;
 use commitlog::fs::DiskFs;
-use config::{Config, Place, cluster_id_of};
+use config::{Config, Place, SecurityProtocol, cluster_id_of};
 use control::broker_session::{BrokerSession, Identity, Presence, Standing};
 use control::controller_client::ControllerClient;
 use control::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
@@ -34,6 +34,7 @@ use server::peer::requests::Peers;
 use server::peer::{Leaders, Verifier};
 use server::producer_ids::ProducerIds;
 use server::readiness::Startup;
+use server::security::{self, Gates};
 use server::suspects::{self, Suspects};
 use server::txn_outside::TxnOutside;
 use server::{Broker, http};
@@ -167,6 +168,7 @@ pub fn start(config: Arc<Config>) -> Result<Running> {
 /// Starts a broker whose place the file of a pod tells.
 fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let bound = Bound::bind(&config)?;
+    let gates = Gates::new(&config)?;
     let http_address = bound.http.as_ref().and_then(|socket| socket.local_addr().ok());
     let (startup, shutdown) = (Arc::new(Startup::default()), Shutdown::new());
     let (mut tasks, control) =
@@ -188,14 +190,20 @@ fn start_in(config: Arc<Config>, pod: Option<PodConfig>) -> Result<Running> {
     let dir_locks = std::mem::take(&mut loaded.locks);
 
     let (mailbox, inbox) = ControllerMailbox::new();
-    let guard = internal_secret::guard(&config)?;
+    let security = Security { guard: internal_secret::guard(&config)?, gates };
     let directory = metadata_directory(&config, &directory_ids);
-    let quorum =
-        match start_quorum(&config, &cluster_id, directory, &guard, bound.controller, &mailbox) {
-            Err(StartError::Unreadable(unreadable)) => wait_for_upgrade(&startup, unreadable),
-            started => started?,
-        };
-    let broker = build(config.clone(), guard, shutdown, quorum, mailbox, logs, loaded)?;
+    let quorum = match start_quorum(
+        &config,
+        &cluster_id,
+        directory,
+        &security,
+        bound.controller,
+        &mailbox,
+    ) {
+        Err(StartError::Unreadable(unreadable)) => wait_for_upgrade(&startup, unreadable),
+        started => started?,
+    };
+    let broker = build(config.clone(), security, shutdown, quorum, mailbox, logs, loaded)?;
     startup.finished(broker.clone());
     let identity = Identity {
         broker_id: config.broker_id,
@@ -268,9 +276,15 @@ fn serve_http(
     });
 }
 
+/// Whom this broker believes.
+struct Security {
+    guard: Guard,
+    gates: Gates,
+}
+
 fn build(
     config: Arc<Config>,
-    guard: Guard,
+    security: Security,
     shutdown: Shutdown,
     quorum: Quorum,
     mailbox: ControllerMailbox,
@@ -294,7 +308,8 @@ fn build(
         throttles: Arc::default(),
     });
     let controller = ControllerClient::new(Arc::new(quorum.clone()), mailbox);
-    let peers = Arc::new(Peers::new(storage.clone(), guard.clone()));
+    let Security { guard, gates } = security;
+    let peers = Arc::new(Peers::new(storage.clone(), guard.clone(), gates.brokers.clone()));
     Ok(Arc::new(Broker {
         id: config.broker_id,
         shutdown,
@@ -308,6 +323,7 @@ fn build(
         transactions,
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         suspects: Suspects::default(),
+        gates,
         places: Places::new(open_files::connections_max(), metrics.connections.clone()),
         memory: Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max),
         read_ahead: pool("read-ahead", config.net.io_threads)?,
@@ -325,7 +341,7 @@ fn start_quorum(
     config: &Config,
     cluster_id: &str,
     directory: TopicId,
-    guard: &Guard,
+    security: &Security,
     listener: TcpListener,
     mailbox: &ControllerMailbox,
 ) -> Result<Quorum, StartError> {
@@ -348,7 +364,8 @@ fn start_quorum(
     let dir = quorum::settle_dir(&config.metadata_log_dir).map_err(place)?;
     let mut quorum = QuorumConfig::new(config.broker_id, dir, advertised, voters);
     quorum.cluster_id = Some(cluster_id.to_owned());
-    quorum.guard = guard.clone();
+    quorum.guard = security.guard.clone();
+    (quorum.acceptor, quorum.connector) = security.gates.quorum.clone();
     quorum.may_begin = config.quorum.may_begin;
     let (heartbeat, election) = (config.quorum.heartbeat_ms, config.quorum.election_timeout_ms);
     if heartbeat > 0 && election > 0 {
@@ -386,12 +403,16 @@ fn cluster_id(config: &Config, loaded: &LoadedLogs) -> String {
 }
 
 /// What clients are told; a port of 0 is replaced by the one that was bound.
-fn presence(place: &Place, bound_ports: &[u16]) -> Presence {
+fn presence(config: &Config, place: &Place, bound_ports: &[u16]) -> Presence {
+    let protocol = |listener: &str| {
+        let security = config.security_of(listener);
+        security.map_or(SecurityProtocol::Plaintext, |security| security.protocol)
+    };
     let endpoint = |(told, bound): (&config::Endpoint, &u16)| Endpoint {
         name: told.name.as_str().into(),
         host: told.host.as_str().into(),
         port: if told.port == 0 { *bound } else { told.port },
-        security_protocol: "PLAINTEXT".into(),
+        security_protocol: protocol(&told.name).name().into(),
     };
     Presence {
         listeners: place.advertised.iter().zip(bound_ports).map(endpoint).collect(),
@@ -429,13 +450,14 @@ impl Running {
     ) -> (watch::Receiver<Presence>, bool) {
         let ports: Vec<u16> = bound.iter().map(|listener| listener.address.port()).collect();
         let Some(mut pod) = pod else {
-            return (watch::channel(presence(&Place::of(config), &ports)).1, false);
+            return (watch::channel(presence(config, &Place::of(config), &ports)).1, false);
         };
         let told = pod.look();
         let awaited = told.is_none() && pod.is_awaited();
         let place = told.unwrap_or_else(|| Place::of(config));
-        let (sender, receiver) = watch::channel(presence(&place, &ports));
-        let told = move |place: &Place| presence(place, &ports);
+        let (sender, receiver) = watch::channel(presence(config, &place, &ports));
+        let config = self.broker.config.clone();
+        let told = move |place: &Place| presence(&config, place, &ports);
         self.tasks.spawn(pod.follow(place, told, sender, self.broker.shutdown.clone()));
         (receiver, awaited)
     }
@@ -471,13 +493,15 @@ impl Running {
 
     fn start_data(&mut self, clients: Vec<BoundListener>) {
         let storage = self.broker.storage.clone();
-        let leaders = Arc::new(Leaders::new(storage.clone(), self.broker.guard.clone()));
+        let (guard, connector) = (self.broker.guard.clone(), self.broker.gates.brokers.clone());
+        let leaders = Arc::new(Leaders::new(storage.clone(), guard, connector));
         self.tasks.spawn(follower::run(storage, leaders));
         self.tasks.spawn(self.broker.groups.clone().run(self.broker.shutdown.clone()));
         let outside = Arc::new(TxnOutside(self.broker.clone()));
         let (storage, shutdown) = (self.broker.storage.clone(), self.broker.shutdown.clone());
         self.tasks.spawn(self.broker.transactions.clone().run(storage, outside, shutdown));
         self.tasks.spawn(suspects::run(self.broker.clone()));
+        self.tasks.spawn(security::watch(self.broker.clone()));
         for listener in clients {
             let broker = self.broker.clone();
             self.tasks.spawn(async move {

@@ -8,6 +8,7 @@ pub mod limits;
 mod principal;
 #[cfg(feature = "serde")]
 mod serialized;
+pub mod tls;
 pub mod topic_name;
 
 pub use error_code::ErrorCode;

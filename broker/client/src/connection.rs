@@ -10,10 +10,10 @@ use base::ErrorCode;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use transport::{Connector, ReadHalf, Stream, WriteHalf};
 use wire::frame::{self, Split};
 use wire::header::{RequestHeader, ResponseHeader};
 use wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
@@ -35,6 +35,8 @@ pub struct Options {
     pub in_flight_max: usize,
     /// Largest response accepted.
     pub frame_bytes_max: usize,
+    /// Plain or encrypted.
+    pub connector: Connector,
 }
 
 impl Default for Options {
@@ -45,6 +47,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(30),
             in_flight_max: 64,
             frame_bytes_max: 100 * 1024 * 1024,
+            connector: Connector::Plain,
         }
     }
 }
@@ -93,10 +96,15 @@ struct Pending {
 impl Connection {
     /// Connects without asking what the broker speaks.
     pub async fn connect(addr: &str, options: Options) -> Result<Connection, ClientError> {
-        let stream = match timeout(options.connect_timeout, TcpStream::connect(addr)).await {
+        let connecting = async {
+            let stream = TcpStream::connect(addr).await?;
+            stream.set_nodelay(true)?;
+            let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host);
+            options.connector.connect(stream, host).await
+        };
+        let stream = match timeout(options.connect_timeout, connecting).await {
             Err(_) => return Err(ClientError::ConnectTimeout { addr: addr.to_owned() }),
             Ok(connected) => connected
-                .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
                 .map_err(|source| ClientError::Connect { addr: addr.to_owned(), source })?,
         };
         Ok(Connection::from_stream(stream, options))
@@ -110,7 +118,7 @@ impl Connection {
     }
 
     /// Takes over a connected stream.
-    pub fn from_stream(stream: TcpStream, options: Options) -> Connection {
+    pub fn from_stream(stream: Stream, options: Options) -> Connection {
         let (read, write) = stream.into_split();
         let closed = Arc::new(OnceLock::new());
         let (outgoing, mut outgoing_rx) = mpsc::channel(options.in_flight_max.max(1));
@@ -275,7 +283,7 @@ impl Connection {
 
 /// Numbers and writes requests until the connection is dropped or the reader has ended.
 async fn write_requests(
-    mut stream: OwnedWriteHalf,
+    mut stream: WriteHalf,
     outgoing: &mut mpsc::Receiver<Outgoing>,
     pending: &mpsc::Sender<Pending>,
 ) -> Result<(), Closed> {
@@ -311,7 +319,7 @@ async fn write_requests(
 }
 
 async fn write_frame(
-    stream: &mut OwnedWriteHalf,
+    stream: &mut WriteHalf,
     header: &RequestHeader,
     body: Vec<Part>,
 ) -> Result<(), Closed> {
@@ -330,12 +338,13 @@ async fn write_frame(
             stream.write_all_buf(&mut bytes).await?;
         }
     }
+    stream.flush().await?;
     Ok(())
 }
 
 /// Hands responses to their calls until the connection fails, and returns why it did.
 async fn read_responses(
-    mut stream: OwnedReadHalf,
+    mut stream: ReadHalf,
     pending: &mut mpsc::Receiver<Pending>,
     frame_bytes_max: usize,
 ) -> Closed {
@@ -363,7 +372,7 @@ async fn read_responses(
 }
 
 async fn next_frame(
-    stream: &mut OwnedReadHalf,
+    stream: &mut ReadHalf,
     buffer: &mut BytesMut,
     frame_bytes_max: usize,
 ) -> Result<Bytes, Closed> {

@@ -2,16 +2,19 @@
 //! change while it runs is read where it is used, over `Config::explicit`. Keys are Kafka's
 //! keys with Kafka's defaults (`metadata::config::broker_key`); a key or value that is wrong is
 //! refused by name, a key that tunes something this broker does not have is accepted with a
-//! warning, and a key whose value would promise something the broker does not do (security, quotas)
+//! warning, and a key whose value would promise something the broker does not do (rights, quotas)
 //! is refused unless it has its default.
 
 mod cluster_id;
 mod error;
+mod jaas;
 mod listener;
+mod listeners;
 mod parse;
 mod pod;
 mod properties;
 mod sections;
+mod security;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -34,6 +37,7 @@ pub use sections::{
     Assignor, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig,
     ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
+pub use security::{ListenerSecurity, Mechanism, Password, SaslConfig, SecurityProtocol};
 
 /// Everything the process is told at its start. Never changes afterwards; what may change at run
 /// time lives in the metadata image.
@@ -42,6 +46,8 @@ pub struct Config {
     pub broker_id: BrokerId,
     /// Whether this broker may be a voter of the metadata quorum.
     pub is_controller: bool,
+    /// What each listener speaks, the internal one included.
+    pub security: Vec<ListenerSecurity>,
     /// Client listeners to bind.
     pub listeners: Vec<Endpoint>,
     /// What clients are told, one per client listener.
@@ -103,6 +109,11 @@ impl Config {
     /// Checks every key and value.
     pub fn from_properties(properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
         parse::config(properties)
+    }
+
+    /// What a listener speaks.
+    pub fn security_of(&self, listener: &str) -> Option<&ListenerSecurity> {
+        self.security.iter().find(|security| security.listener == listener)
     }
 
     /// The text of a key: set explicitly, or its default.

@@ -7,32 +7,34 @@ use std::str::FromStr;
 
 use base::BrokerId;
 use metadata::config::{
-    BrokerKey, KeyError, Support, broker_key, gone_broker_key, is_foreign_key, nearest_broker_key,
+    BrokerKey, KeyError, Kind, Support, broker_key, gone_broker_key, is_foreign_key,
+    nearest_broker_key,
 };
 use metadata::heartbeat_interval_ms_max;
 
 use super::Config;
 use super::error::ConfigError;
-use super::listener::{
-    Endpoint, Voter, parse_endpoints, parse_host_port, parse_protocol_map, parse_voters,
-};
+use super::listener::{Voter, parse_host_port, parse_voters};
+use super::listeners::Listeners;
 use super::sections::{
     Assignor, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig,
     ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
+use super::security;
 
 const MINUTE_MS: i64 = 60_000;
 /// The least silence that says anything: five of the shortest heartbeat intervals.
 const SILENCE_MS_MIN: i64 = 50;
 
 /// Explicit values over defaults, every value already checked against its kind.
-struct Values(BTreeMap<String, String>);
+pub(super) struct Values(pub(super) BTreeMap<String, String>);
 
 pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
     let Checked { without_effect, ignored } = check(&properties)?;
     settle_id(&mut properties)?;
     let values = Values(properties);
     let listeners = Listeners::parse(&values)?;
+    let security = security::parse(&values, &listeners)?;
     let log_dirs = values.log_dirs()?;
     let broker_id = BrokerId(values.required("node.id", "the id of this broker, 0 or more")?);
     let voters = parse_voters(&values.list("controller.quorum.voters"))
@@ -45,6 +47,7 @@ pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config,
     Ok(Config {
         broker_id,
         is_controller,
+        security,
         listeners: listeners.clients,
         advertised: listeners.advertised,
         inter_broker_listener: listeners.inter_broker,
@@ -134,7 +137,7 @@ pub(super) fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, C
         let suggestion = nearest_broker_key(name).map(owned);
         return Err(ConfigError::Unknown { key: owned(name), suggestion });
     };
-    let (key_name, value_text) = (owned(name), owned(value));
+    let (key_name, value_text) = (owned(name), shown(name, value));
     match key.validate(value) {
         Ok(()) => Ok(key),
         Err(KeyError::Invalid(problem)) => {
@@ -144,6 +147,12 @@ pub(super) fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, C
             Err(ConfigError::Unsupported { key: key_name, value: value_text, default })
         }
     }
+}
+
+/// A value as messages have it: passwords are in none.
+pub(super) fn shown(name: &str, value: &str) -> String {
+    let is_secret = broker_key(name).is_some_and(|key| key.kind == Kind::Password);
+    if is_secret { "[hidden]".to_owned() } else { value.to_owned() }
 }
 
 impl Values {
@@ -187,17 +196,17 @@ impl Values {
         Ok(SecretConfig { file, required })
     }
 
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         let default = broker_key(name).and_then(|key| key.default);
         self.0.get(name).map(String::as_str).or(default).map(str::to_owned)
     }
 
-    fn invalid(&self, name: &str, problem: String) -> ConfigError {
-        let value = self.text(name).unwrap_or_default();
+    pub(super) fn invalid(&self, name: &str, problem: String) -> ConfigError {
+        let value = shown(name, &self.text(name).unwrap_or_default());
         ConfigError::Invalid { key: name.to_owned(), value, problem }
     }
 
-    fn get<T: FromStr>(&self, name: &str) -> Result<T, ConfigError> {
+    pub(super) fn get<T: FromStr>(&self, name: &str) -> Result<T, ConfigError> {
         self.optional(name)?.ok_or_else(|| ConfigError::Missing {
             key: name.to_owned(),
             problem: "it has no default".to_owned(),
@@ -221,7 +230,7 @@ impl Values {
         }
     }
 
-    fn list(&self, name: &str) -> Vec<String> {
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
     }
@@ -458,128 +467,4 @@ impl Values {
         let heartbeat_interval_ms = heartbeat_ms.min(heartbeat_interval_ms_max(silence_ms));
         Ok(SessionConfig { heartbeat_interval_ms, grace_ms, silence_ms })
     }
-}
-
-struct Listeners {
-    clients: Vec<Endpoint>,
-    advertised: Vec<Endpoint>,
-    inter_broker: String,
-    controller: Endpoint,
-    controller_advertised: Endpoint,
-    /// Every interface is bound and nobody said by which name others find this node.
-    controller_unnamed: bool,
-}
-
-impl Listeners {
-    fn parse(values: &Values) -> Result<Listeners, ConfigError> {
-        let endpoints =
-            |name: &str| parse_endpoints(&values.list(name)).map_err(|p| values.invalid(name, p));
-        let all = endpoints("listeners")?;
-        let controller_names: Vec<String> =
-            values.list("controller.listener.names").iter().map(|n| n.to_uppercase()).collect();
-        let Some(controller_name) = controller_names.first() else {
-            let problem = "names the listener (in listeners) of the metadata quorum".to_owned();
-            return Err(ConfigError::Missing { key: "controller.listener.names".into(), problem });
-        };
-        Listeners::check_protocols(values, &all, &controller_names)?;
-        let (controllers, clients): (Vec<Endpoint>, Vec<Endpoint>) =
-            all.into_iter().partition(|e| controller_names.contains(&e.name));
-        let Some(controller) = controllers.into_iter().find(|e| e.name == *controller_name) else {
-            let problem = format!("lacks the controller listener {controller_name}");
-            return Err(values.invalid("listeners", problem));
-        };
-        if clients.is_empty() {
-            return Err(values.invalid("listeners", "needs a client listener".to_owned()));
-        }
-        let announced = endpoints("advertised.listeners")?;
-        let announce =
-            |bound: &Endpoint| {
-                announced.iter().find(|e| e.name == bound.name).cloned().unwrap_or_else(|| {
-                    Endpoint { host: reachable_host(&bound.host), ..bound.clone() }
-                })
-            };
-        let stranger = |e: &&Endpoint| {
-            e.name != controller.name && !clients.iter().any(|client| client.name == e.name)
-        };
-        if let Some(stranger) = announced.iter().find(stranger) {
-            let problem = format!("{} is not in listeners", stranger.name);
-            return Err(values.invalid("advertised.listeners", problem));
-        }
-        let inter_broker = Listeners::inter_broker(values, &clients)?;
-        let named = announced.iter().any(|e| e.name == controller.name);
-        Ok(Listeners {
-            controller_unnamed: !named && is_wildcard(&controller.host),
-            advertised: clients.iter().map(announce).collect(),
-            controller_advertised: announce(&controller),
-            clients,
-            inter_broker,
-            controller,
-        })
-    }
-
-    /// The list of voters has an address at which the others find a voter.
-    fn controller_address(&self, own: Option<&Voter>) -> Endpoint {
-        let guess = self.controller_advertised.clone();
-        match own.filter(|_| self.controller_unnamed) {
-            Some(voter) => Endpoint { host: voter.host.clone(), port: voter.port, ..guess },
-            None => guess,
-        }
-    }
-
-    fn inter_broker(values: &Values, clients: &[Endpoint]) -> Result<String, ConfigError> {
-        let name = "inter.broker.listener.name";
-        match values.text(name) {
-            None => {
-                let plaintext = clients.iter().find(|e| e.name == "PLAINTEXT");
-                Ok(plaintext.unwrap_or(&clients[0]).name.clone())
-            }
-            Some(text) => {
-                let wanted = text.to_uppercase();
-                if clients.iter().any(|e| e.name == wanted) {
-                    Ok(wanted)
-                } else {
-                    Err(values.invalid(name, "is not in listeners".to_owned()))
-                }
-            }
-        }
-    }
-
-    /// Only plaintext is spoken: a listener of another protocol, the quorum's own included, is
-    /// refused, not downgraded. Without a map the quorum's listener is plaintext, as in Kafka.
-    fn check_protocols(
-        values: &Values,
-        listeners: &[Endpoint],
-        controllers: &[String],
-    ) -> Result<(), ConfigError> {
-        let key = "listener.security.protocol.map";
-        let map = parse_protocol_map(&values.list(key)).map_err(|p| values.invalid(key, p))?;
-        for listener in listeners {
-            match map.iter().find(|(name, _)| *name == listener.name) {
-                Some((_, protocol)) if protocol == "PLAINTEXT" => {}
-                Some((name, protocol)) => {
-                    let problem = format!("listener {name}: {protocol} is not supported yet");
-                    return Err(values.invalid(key, problem));
-                }
-                None if controllers.contains(&listener.name) && !values.0.contains_key(key) => {}
-                None => {
-                    let problem = format!("has no protocol for listener {}", listener.name);
-                    return Err(values.invalid(key, problem));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn is_wildcard(host: &str) -> bool {
-    matches!(host, "" | "0.0.0.0" | "::")
-}
-
-/// What to tell others when only a wildcard is bound: the host name, as Kafka does.
-fn reachable_host(bound: &str) -> String {
-    if !is_wildcard(bound) {
-        return bound.to_owned();
-    }
-    let name = rustix::system::uname();
-    name.nodename().to_str().ok().filter(|n| !n.is_empty()).unwrap_or("localhost").to_owned()
 }

@@ -133,20 +133,8 @@ fn invalid_values_are_named() {
 #[test]
 fn what_would_promise_too_much_is_refused() {
     refused("authorizer.class.name=x.Y", "authorizer.class.name is not supported");
-    refused("ssl.client.auth=required", "ssl.client.auth");
-    refused(
-        "listener.security.protocol.map=PLAINTEXT:SSL,CONTROLLER:PLAINTEXT",
-        "listener PLAINTEXT: SSL is not supported",
-    );
-    refused(
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:SSL",
-        "listener CONTROLLER: SSL is not supported",
-    );
+    refused("delegation.token.secret.key=x", "delegation.token.secret.key is not supported");
     refused("listener.security.protocol.map=PLAINTEXT:PLAINTEXT", "no protocol for listener CONTR");
-    let named = MINIMAL.replace("CONTROLLER", "SASL_SSL");
-    let error = Config::from_properties(parse_properties(&named).unwrap()).unwrap_err();
-    assert!(error.to_string().contains("listener SASL_SSL: SASL_SSL is not supported"), "{error}");
-    assert!(parse("ssl.client.auth=none").is_ok(), "a default value promises nothing");
 }
 
 /// Whose secret each made for itself would never talk to each other.
@@ -276,4 +264,81 @@ fn overrides_win() {
         Some("4"),
         "the first file holds where the second is silent"
     );
+}
+
+mod security {
+    use base::tls::{ClientAuth, Pem};
+
+    use super::*;
+
+    const MAP: &str = "listeners=A://:1,B://:2,CONTROLLER://127.0.0.1:9093\n\
+        listener.security.protocol.map=A:SASL_SSL,B:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+        inter.broker.listener.name=B\n";
+    const TLS: &str = "ssl.keystore.type=PEM\nssl.keystore.location=/k.pem\n";
+    const USERS: &str = "listener.name.a.plain.sasl.jaas.config=\
+        org.apache.kafka.common.security.plain.PlainLoginModule required user_bob=\"s3cret\";\n";
+    const PLAIN: &str = "sasl.enabled.mechanisms=PLAIN\n";
+
+    fn with(extra: &str) -> Result<Config, ConfigError> {
+        parse(&format!("{MAP}{extra}"))
+    }
+
+    fn refused(extra: &[&str], names: &str) {
+        let message = with(&extra.concat()).unwrap_err().to_string();
+        assert!(message.contains(names), "{extra:?}: {message}");
+        assert!(!message.contains("s3cret"), "{message}");
+    }
+
+    #[test]
+    fn a_listener_has_its_own_keys_before_those_of_all() {
+        let own = "listener.name.a.ssl.keystore.location=/a.pem\n\
+            listener.name.a.ssl.client.auth=required\nlistener.name.a.ssl.truststore.type=PEM\n\
+            listener.name.a.ssl.truststore.location=/ca.pem\n\
+            connections.max.reauth.ms=5000\n";
+        let config = with(&[TLS, USERS, PLAIN, own].concat()).unwrap();
+        let a = config.security_of("A").unwrap();
+        let tls = a.tls.as_ref().unwrap();
+        let pem = Pem::File("/a.pem".into());
+        assert_eq!(tls.identity.as_ref().unwrap().chain, pem);
+        assert_eq!(tls.client_auth, ClientAuth::Required);
+        assert!(tls.tls12 && tls.tls13 && tls.verifies_names);
+        let sasl = a.sasl.as_ref().unwrap();
+        assert_eq!(sasl.mechanisms, [Mechanism::Plain]);
+        assert_eq!(sasl.reauth_ms_max[&Mechanism::Plain], 5000);
+        assert_eq!(sasl.users["bob"].expose(), "s3cret");
+        let b = config.security_of("B").unwrap();
+        assert_eq!((b.protocol, &b.tls, &b.sasl), (SecurityProtocol::Plaintext, &None, &None));
+        assert!(!format!("{:?}", config.security).contains("s3cret"));
+    }
+
+    #[test]
+    fn what_is_not_read_is_refused_with_what_converts_it() {
+        let jks = "ssl.keystore.location=/k.jks\n";
+        refused(&[jks, USERS, PLAIN], "keytool -importkeystore -srckeystore /k.jks");
+        let p12 = "ssl.keystore.location=/k.p12\nssl.keystore.type=PKCS12\n";
+        refused(&[p12, USERS, PLAIN], "openssl pkcs12 -nodes -in /k.p12");
+        let trust = "ssl.truststore.location=/t.jks\n";
+        refused(&[TLS, USERS, PLAIN, trust], "keytool -list -rfc -keystore /t.jks");
+        refused(&[TLS, "ssl.keystore.password=s3cret\n"], "ssl.keystore.password is not supported");
+    }
+
+    #[test]
+    fn what_a_listener_lacks_is_named() {
+        refused(&[USERS, PLAIN], "listener.name.a.ssl.keystore.location");
+        refused(&[TLS, USERS], "sasl.enabled.mechanisms: knows PLAIN");
+        refused(&[TLS, PLAIN], "listener.name.a.plain.sasl.jaas.config is required");
+        let auth = "ssl.client.auth=required\n";
+        assert!(with(&[TLS, USERS, PLAIN, auth].concat()).is_ok(), "SASL says who it is");
+        let auth = "listener.name.a.ssl.client.auth=required\n";
+        refused(&[TLS, USERS, PLAIN, auth], "listener.name.a.ssl.truststore.location");
+        let brokers = "inter.broker.listener.name=A\n";
+        refused(&[TLS, USERS, PLAIN, brokers], "listener.name.a.ssl.truststore.location");
+        let other = "listener.name.c.ssl.keystore.location=/x\n";
+        refused(&[TLS, USERS, PLAIN, other], "no listener is called c");
+        let map = "listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT,CONTROLLER:SASL_SSL\n";
+        refused(&[map], "listener CONTROLLER: SASL_SSL is not supported");
+        refused(&["sasl.jaas.config=s3cret\n"], "belongs to a listener");
+        let bad = "listener.name.a.plain.sasl.jaas.config=x required user_a=s3cret;\n";
+        refused(&[TLS, PLAIN, bad], "is no PlainLoginModule");
+    }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use base::{BrokerId, TopicId};
 use serde::{Deserialize, Serialize};
 
+use transport::{Acceptor, Connector};
+
 use crate::secret::Guard;
 
 /// The pause before what is to be committed is tried again that came before the first heartbeat's
@@ -138,6 +140,9 @@ pub struct QuorumConfig {
     pub advertised: NodeAddress,
     /// What other nodes have to prove.
     pub guard: Guard,
+    /// What the controller listener speaks, here and at other nodes.
+    pub acceptor: Acceptor,
+    pub connector: Connector,
     /// `controller.quorum.voters`: who begins a new cluster, and whom a node asks that does not
     /// know who leads. Who is a voter later on is told by the committed membership alone.
     pub voters: Vec<Voter>,
@@ -162,6 +167,8 @@ impl QuorumConfig {
             dir: dir.into(),
             advertised,
             guard: Guard::Open,
+            acceptor: Acceptor::Plain,
+            connector: Connector::Plain,
             voters,
             may_begin: true,
             timing: Timing::default(),

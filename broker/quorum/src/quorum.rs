@@ -284,6 +284,8 @@ fn identity(config: &QuorumConfig) -> Identity {
         cluster_id: config.cluster_id.clone(),
         directory: config.advertised.directory,
         guard: config.guard.clone(),
+        acceptor: config.acceptor.clone(),
+        connector: config.connector.clone(),
         incarnation: uuid::Uuid::new_v4().as_u64_pair().0,
     }
 }

@@ -7,8 +7,8 @@
 //! another connection, because the other end's nonce is new there, and neither end can send the
 //! other one's proof back, because the roles differ.
 //!
-//! What follows on the connection is neither signed nor encrypted. The secret keeps those out who
-//! can connect; who can read or change the traffic itself has to be kept off the network.
+//! What follows on the connection is not signed by it. The secret keeps those out who can connect;
+//! who can read or change the traffic itself is kept out by TLS below, or off the network.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};

@@ -20,6 +20,7 @@ use crate::peer::Verifier;
 use crate::peer::proof::Prover;
 use crate::peer::requests::Peers;
 use crate::producer_ids::ProducerIds;
+use crate::security::Gates;
 use crate::suspects::Suspects;
 
 pub struct Broker {
@@ -56,6 +57,8 @@ pub struct Broker {
     pub probes: BlockingPool,
     /// The same for answers that may be long: none of them holds up a probe.
     pub reports: BlockingPool,
+    /// Who may connect by which listener.
+    pub gates: Gates,
     /// For connections of clients and brokers.
     pub places: Arc<Places>,
     /// Brokers whose process has probably ended.

@@ -42,7 +42,7 @@ pub struct Session {
 impl Session {
     pub fn new(info: Arc<ConnectionInfo>) -> Session {
         let (client_id, proving) = ("".into(), Proving::default());
-        Session { info, client_id, proving, principal: Principal::anonymous() }
+        Session { principal: info.principal.clone(), info, client_id, proving }
     }
 
     pub fn principal(&self) -> &Principal {

@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerId, Offset};
-use client::{ClientError, Connection, Options};
 use coordinator::CommittedPosition;
 use futures::future::join_all;
-use metadata::Image;
 use prometheus::IntGaugeVec;
 use wire::Str;
 use wire::messages::ListOffsetsRequest;
@@ -20,6 +18,8 @@ use crate::Broker;
 
 /// Timestamp that asks ListOffsets for the high watermark.
 const LATEST: i64 = -1;
+/// Version of ListOffsets that brokers of all releases speak.
+const VERSION: i16 = 7;
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 type Key = (Arc<str>, i32);
@@ -84,7 +84,7 @@ async fn high_watermarks(
             remote.entry(leader).or_default().push(key);
         }
     }
-    let asked = remote.into_iter().map(|(leader, keys)| ask(broker, &image, leader, keys));
+    let asked = remote.into_iter().map(|(leader, keys)| ask(broker, leader, keys));
     for answer in join_all(asked).await {
         match answer {
             Ok(watermarks) => known.extend(watermarks),
@@ -96,17 +96,9 @@ async fn high_watermarks(
 
 async fn ask(
     broker: &Broker,
-    image: &Image,
     leader: BrokerId,
     keys: Vec<Key>,
-) -> Result<Vec<(Key, Offset)>, ClientError> {
-    let listener = &broker.config.inter_broker_listener;
-    let Some(endpoint) = image.broker(leader).and_then(|b| b.listener(listener)) else {
-        return Ok(Vec::new());
-    };
-    let address = format!("{}:{}", endpoint.host, endpoint.port);
-    let options =
-        Options { connect_timeout: TIMEOUT, request_timeout: TIMEOUT, ..Options::default() };
+) -> anyhow::Result<Vec<(Key, Offset)>> {
     let topics = keys.into_iter().map(|(topic, partition_index)| ListOffsetsTopic {
         name: Str::from(topic),
         partitions: vec![ListOffsetsPartition {
@@ -117,7 +109,7 @@ async fn ask(
     });
     let request =
         ListOffsetsRequest { replica_id: -1, topics: topics.collect(), ..Default::default() };
-    let response = Connection::open(&address, options).await?.call_newest(&request).await?;
+    let response = broker.peers.ask(leader, &request, VERSION, TIMEOUT).await?;
     let found = response.topics.into_iter().flat_map(|topic| {
         let name = topic.name.to_arc();
         let answered = topic.partitions.into_iter().filter(|p| p.error_code == 0);

@@ -13,6 +13,7 @@ pub mod peer;
 pub mod producer_ids;
 pub mod readiness;
 pub mod request;
+pub mod security;
 pub mod suspects;
 pub mod txn_outside;
 

@@ -17,12 +17,14 @@ const EDGES: &[(&str, &[&str])] = &[
     ("record", &["base"]),
     ("wire", &["base", "record"]),
     ("commitlog", &["base", "record"]),
-    ("client", &["base", "wire"]),
+    // One stream under everything that is connected.
+    ("transport", &["base"]),
+    ("client", &["base", "wire", "transport"]),
     ("replica", &["base"]),
     ("metadata", &["base"]),
     // Coordinators write `__consumer_offsets` in Kafka's schemas, which `wire` generates.
     ("coordinator", &["base", "record", "wire"]),
-    ("quorum", &["base", "metadata"]),
+    ("quorum", &["base", "metadata", "transport"]),
     ("crd", &[]),
     ("base2histogram", &[]),
     ("config", &["base", "metadata"]),
@@ -50,6 +52,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "server",
         &[
             "base",
+            "transport",
             "record",
             "wire",
             "commitlog",
@@ -71,6 +74,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "broker",
         &[
             "base",
+            "transport",
             "commitlog",
             "metadata",
             "quorum",
@@ -124,6 +128,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
             "dev",
             "broker",
             "sim",
+            "transport",
             "client",
             "quorum",
             "operator",
@@ -133,6 +138,8 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
         "cores and the log are driven, they do not run tasks",
     ),
     ("kafka-protocol", &["wire"], "an oracle for tests of the codec, not a second codec"),
+    ("rustls", &["transport"], "one package knows the TLS library"),
+    ("tokio-rustls", &["transport"], "one package knows the TLS library"),
     ("kube", &["crd", "operator", "kind-e2e"], "the broker knows no Kubernetes"),
 ];
 

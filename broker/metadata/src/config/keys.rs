@@ -7,6 +7,7 @@ use super::key::{BrokerKey, harmless, harmless_null, refused, refused_null, used
 use super::unbuilt::{INTERNAL, UNBUILT};
 
 const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
+const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
 const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
 
 /// Server, network and controller.
@@ -25,7 +26,7 @@ const SERVER: &[BrokerKey] = &[
     used_null("controller.listener.names", List),
     used("controller.quorum.voters", List, ""),
     used_null("inter.broker.listener.name", Text),
-    refused("security.inter.broker.protocol", Text, "PLAINTEXT"),
+    used("security.inter.broker.protocol", OneOf(PROTOCOLS), "PLAINTEXT"),
     // Kafka's own sample file has it. Where it names others, parsing refuses it: see there.
     harmless("controller.quorum.bootstrap.servers", List, ""),
     harmless("controller.quorum.auto.join.enable", Bool, "false"),
@@ -234,33 +235,36 @@ const GROUP: &[BrokerKey] = &[
     harmless("share.coordinator.state.topic.min.isr", Int(1), "2"),
 ];
 
-/// Security: refused until it is built, so that nobody believes to be protected.
+/// Security: what is not built yet is refused, so that nobody believes to be protected. Keys of TLS
+/// and SASL may be set for one listener; see [`scoped`].
 const SECURITY: &[BrokerKey] = &[
     refused("authorizer.class.name", Text, ""),
     refused("super.users", Text, ""),
-    refused("sasl.enabled.mechanisms", List, "GSSAPI"),
-    refused("sasl.mechanism.inter.broker.protocol", Text, "GSSAPI"),
-    refused("sasl.mechanism.controller.protocol", Text, "GSSAPI"),
-    refused_null("sasl.jaas.config", Password),
-    harmless("sasl.server.max.receive.size", Int(0), "524288"),
-    harmless("connections.max.reauth.ms", Long(0), "0"),
-    harmless("connection.failed.authentication.delay.ms", Int(0), "100"),
-    refused("ssl.client.auth", Text, "none"),
-    refused_null("ssl.keystore.location", Text),
+    used("sasl.enabled.mechanisms", List, "GSSAPI"),
+    // Brokers prove to each other that they have the secret of the cluster.
+    harmless("sasl.mechanism.inter.broker.protocol", Text, "GSSAPI"),
+    harmless("sasl.mechanism.controller.protocol", Text, "GSSAPI"),
+    // Parsing refuses it where it is of no listener.
+    used_null("sasl.jaas.config", Password),
+    used("sasl.server.max.receive.size", Int(1), "524288"),
+    used("connections.max.reauth.ms", Long(0), "0"),
+    used("connection.failed.authentication.delay.ms", Int(0), "100"),
+    used("ssl.client.auth", OneOf(&["required", "requested", "none"]), "none"),
+    used_null("ssl.keystore.location", Text),
     refused_null("ssl.keystore.password", Password),
-    refused_null("ssl.keystore.key", Password),
-    refused_null("ssl.keystore.certificate.chain", Password),
-    refused("ssl.keystore.type", Text, "JKS"),
+    used_null("ssl.keystore.key", Password),
+    used_null("ssl.keystore.certificate.chain", Password),
+    used("ssl.keystore.type", Text, "JKS"),
     refused_null("ssl.key.password", Password),
-    refused_null("ssl.truststore.location", Text),
+    used_null("ssl.truststore.location", Text),
     refused_null("ssl.truststore.password", Password),
-    refused_null("ssl.truststore.certificates", Password),
-    refused("ssl.truststore.type", Text, "JKS"),
-    refused("ssl.principal.mapping.rules", Text, "DEFAULT"),
+    used_null("ssl.truststore.certificates", Password),
+    used("ssl.truststore.type", Text, "JKS"),
+    used("ssl.principal.mapping.rules", Text, "DEFAULT"),
     harmless_null("principal.builder.class", Text),
-    harmless_null("ssl.endpoint.identification.algorithm", Text),
-    harmless_null("ssl.enabled.protocols", List),
-    harmless_null("ssl.protocol", Text),
+    used("ssl.endpoint.identification.algorithm", OneOf(&["https", ""]), "https"),
+    used("ssl.enabled.protocols", List, "TLSv1.2,TLSv1.3"),
+    harmless("ssl.protocol", Text, "TLSv1.3"),
     refused_null("delegation.token.secret.key", Password),
     harmless("delegation.token.max.lifetime.ms", Long(1), "604800000"),
     harmless("delegation.token.expiry.time.ms", Long(1), "86400000"),
@@ -316,8 +320,35 @@ pub fn broker_keys() -> impl Iterator<Item = &'static BrokerKey> {
 
 /// What is known of a key of the broker's configuration; `None`: a broker refuses to start with it.
 pub fn broker_key(name: &str) -> Option<&'static BrokerKey> {
+    let name = scoped(name).map_or(name, |scoped| scoped.key);
     broker_keys().find(|key| key.name == name)
 }
+
+/// A key for one listener, and perhaps for one mechanism of SASL on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Scoped<'a> {
+    /// In lower case, as Kafka has it in keys.
+    pub listener: &'a str,
+    pub mechanism: Option<&'a str>,
+    pub key: &'a str,
+}
+
+/// Reads `listener.name.LISTENER.KEY` and `listener.name.LISTENER.MECHANISM.KEY`; `None` for what
+/// is none, or is a key that stands for all listeners.
+pub fn scoped(name: &str) -> Option<Scoped<'_>> {
+    let (listener, rest) = name.strip_prefix("listener.name.")?.split_once('.')?;
+    if rest.starts_with("ssl.") || rest.starts_with("sasl.") || OF_LISTENERS.contains(&rest) {
+        return Some(Scoped { listener, mechanism: None, key: rest });
+    }
+    let (mechanism, key) = rest.split_once('.')?;
+    let is_known = OF_MECHANISMS.contains(&key);
+    is_known.then_some(Scoped { listener, mechanism: Some(mechanism), key })
+}
+
+/// Keys that may be set for one listener, beside those of TLS and SASL.
+const OF_LISTENERS: &[&str] = &["connections.max.reauth.ms", "principal.builder.class"];
+/// Keys that may be set for one mechanism of a listener.
+const OF_MECHANISMS: &[&str] = &["sasl.jaas.config", "connections.max.reauth.ms"];
 
 /// Whether Kafka does not describe the key unless it is set.
 pub fn is_internal_broker_key(name: &str) -> bool {

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
+use transport::{ReadHalf, Stream, WriteHalf};
 
 use super::frame::{self, Channel, Frame, PROTOCOL};
 use super::socket::{ConnectError, tune, write_frames};
@@ -50,11 +50,14 @@ impl Dialer {
         let found = found.map_err(|_| ConnectError::Timeout)?.map_err(ConnectError::Io)?;
         let found: Vec<SocketAddr> = found.collect();
         let connected = tokio::time::timeout(self.connect_timeout, async {
-            let mut stream = TcpStream::connect(&found[..]).await.map_err(|e| match e.kind() {
+            let stream = TcpStream::connect(&found[..]).await.map_err(|e| match e.kind() {
                 io::ErrorKind::ConnectionRefused => ConnectError::Refused,
                 _ => ConnectError::Io(e),
             })?;
             tune(&stream);
+            let connector = &self.identity.connector;
+            let stream = connector.connect(stream, &address.host).await;
+            let mut stream = stream.map_err(ConnectError::of_tls)?;
             let welcome =
                 handshake::introduce(&self.identity, node, address, channel, &mut stream).await?;
             Ok((stream, welcome))
@@ -103,7 +106,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl Connection {
-    fn start(stream: TcpStream, channel: Channel, incarnation: u64, protocol: u8) -> Connection {
+    fn start(stream: Stream, channel: Channel, incarnation: u64, protocol: u8) -> Connection {
         let (out, queue) = mpsc::channel(WRITE_QUEUE);
         let (closing, closed) = watch::channel(false);
         let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
@@ -189,7 +192,7 @@ fn log_end(ended: io::Result<()>) {
 }
 
 async fn read_answers(
-    reader: OwnedReadHalf,
+    reader: ReadHalf,
     channel: Channel,
     protocol: u8,
     pending: &Pending,
@@ -213,7 +216,7 @@ async fn read_answers(
 }
 
 async fn write_requests(
-    writer: OwnedWriteHalf,
+    writer: WriteHalf,
     protocol: u8,
     mut queue: mpsc::Receiver<Frame>,
 ) -> io::Result<()> {

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use base::TopicId;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
+use transport::Stream;
 
 use super::Identity;
 use super::frame::{self, Answer, Challenge, Channel, Hello, PROTOCOL, Verdict, Welcome};
@@ -67,7 +68,7 @@ pub(super) async fn introduce(
     node: NodeId,
     address: &NodeAddress,
     channel: Channel,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
 ) -> Result<Welcome, ConnectError> {
     let hello = Hello {
         from: identity.node,
@@ -80,7 +81,7 @@ pub(super) async fn introduce(
         nonce: identity.guard.secret().map(|_| Nonce::random()),
         protocol: PROTOCOL,
     };
-    frame::write_hello(stream, &hello).await.map_err(ConnectError::Closed)?;
+    say(stream, &hello).await.map_err(ConnectError::Closed)?;
     let welcome: Welcome = read(stream).await?;
     if let Some(reason) = welcome.refused {
         return Err(ConnectError::Unwelcome(reason));
@@ -99,7 +100,7 @@ pub(super) async fn introduce(
         return Err(unwelcome(format!("node {node} has another secret")));
     }
     let answer = Answer { proof: secret.prove(&said, Side::Client) };
-    frame::write_hello(stream, &answer).await.map_err(ConnectError::Closed)?;
+    say(stream, &answer).await.map_err(ConnectError::Closed)?;
     let verdict: Verdict = read(stream).await?;
     match verdict.refused {
         Some(reason) => Err(ConnectError::Unwelcome(reason)),
@@ -111,7 +112,12 @@ fn unwelcome(what: String) -> ConnectError {
     ConnectError::Unwelcome(format!("{what}: {HOW_TO}"))
 }
 
-async fn read<T: serde::de::DeserializeOwned>(stream: &mut TcpStream) -> Result<T, ConnectError> {
+async fn say<T: serde::Serialize>(stream: &mut Stream, message: &T) -> io::Result<()> {
+    frame::write_hello(stream, message).await?;
+    stream.flush().await
+}
+
+async fn read<T: serde::de::DeserializeOwned>(stream: &mut Stream) -> Result<T, ConnectError> {
     frame::read_hello(stream).await.map_err(|e| match e.kind() {
         io::ErrorKind::InvalidData => ConnectError::Io(e),
         _ => ConnectError::Closed(e),
@@ -122,7 +128,7 @@ async fn read<T: serde::de::DeserializeOwned>(stream: &mut TcpStream) -> Result<
 pub(super) async fn receive(
     identity: &Identity,
     handler: &dyn RequestHandler,
-    stream: &mut TcpStream,
+    stream: &mut Stream,
 ) -> io::Result<Option<Hello>> {
     let hello: Hello = frame::read_hello(stream).await?;
     let refused = refuse(identity, &hello)
@@ -137,24 +143,24 @@ pub(super) async fn receive(
     };
     if let Some(reason) = &welcome.refused {
         tell(&hello, reason);
-        frame::write_hello(stream, &welcome).await?;
+        say(stream, &welcome).await?;
         return Ok(None);
     }
     let (Some(secret), Some(nonce)) = (identity.guard.secret(), hello.nonce) else {
-        frame::write_hello(stream, &welcome).await?;
+        say(stream, &welcome).await?;
         return Ok(Some(hello));
     };
     let own = Nonce::random();
     let said = exchange(&hello, nonce, identity.directory, identity.incarnation, own);
     welcome.challenge = Some(Challenge { nonce: own, proof: secret.prove(&said, Side::Server) });
-    frame::write_hello(stream, &welcome).await?;
+    say(stream, &welcome).await?;
     let answer: Answer = frame::read_hello(stream).await?;
     let refused = judge(identity, secret, &said, &answer);
     if let Some(reason) = &refused {
         tell(&hello, reason);
     }
     let verdict = Verdict { refused };
-    frame::write_hello(stream, &verdict).await?;
+    say(stream, &verdict).await?;
     Ok(verdict.refused.is_none().then_some(hello))
 }
 

@@ -1,4 +1,4 @@
-//! The internal transport between brokers: small, over TCP, many requests at once per connection.
+//! The internal transport between brokers: small, over TCP or TLS, many requests at once per connection.
 //!
 //! It carries Raft's messages and, opaque, the requests to the active controller. Both ends learn
 //! at once when a connection breaks: a killed process closes its sockets, and that is the fastest
@@ -19,6 +19,7 @@ use std::collections::HashMap;
 
 use base::TopicId;
 use parking_lot::Mutex;
+use transport::{Acceptor, Connector};
 
 use crate::config::{NodeAddress, Voter};
 use crate::secret::Guard;
@@ -56,6 +57,9 @@ pub struct Identity {
     pub incarnation: u64,
     pub directory: TopicId,
     pub guard: Guard,
+    /// What lies under a connection, at either end.
+    pub acceptor: Acceptor,
+    pub connector: Connector,
 }
 
 impl Identity {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use base::TopicId;
 use bytes::Bytes;
 use tokio::io::BufReader;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use transport::{Patience, ReadHalf};
 
 use super::connections::{Connections, Place};
 use super::frame::{self, Channel, Frame, Hello, PROTOCOL};
@@ -24,6 +24,8 @@ use crate::types::NodeId;
 const IN_FLIGHT_MAX: usize = 64;
 const WRITE_QUEUE: usize = 64;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+const PATIENCE: Patience =
+    Patience { silence: Some(HANDSHAKE_TIMEOUT), handshake: HANDSHAKE_TIMEOUT };
 /// A connection without a request for so long is closed; whoever needs it dials again.
 const IDLE_MAX: Duration = Duration::from_secs(600);
 /// A request that has begun must come to its end: it holds memory.
@@ -102,8 +104,10 @@ impl Drop for ClosedOnDrop<'_> {
 }
 
 impl Server {
-    async fn connection(self: Arc<Server>, mut stream: TcpStream, place: &Place) -> io::Result<()> {
+    async fn connection(self: Arc<Server>, stream: TcpStream, place: &Place) -> io::Result<()> {
         tune(&stream);
+        let mut stream =
+            self.identity.acceptor.accept(stream, PATIENCE).await.map_err(io::Error::other)?;
         let receiving = handshake::receive(&self.identity, self.handler.as_ref(), &mut stream);
         let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, receiving).await;
         let Some(hello) = shaken.map_err(|_| io::ErrorKind::TimedOut)?? else { return Ok(()) };
@@ -127,7 +131,7 @@ impl Server {
 
     async fn read_requests(
         &self,
-        reader: OwnedReadHalf,
+        reader: ReadHalf,
         protocol: u8,
         peer: Peer,
         place: &Place,

@@ -4,8 +4,8 @@ use std::io;
 
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
+use transport::WriteHalf;
 
 use super::frame::{self, Frame};
 
@@ -26,8 +26,22 @@ pub enum ConnectError {
     /// The peer is alive and does not want this connection.
     #[error("{0}")]
     Unwelcome(String),
+    /// The certificate of either end is not believed by the other, or the peer speaks no TLS.
+    #[error("the TLS handshake failed: {0}")]
+    Tls(io::Error),
     #[error("{0}")]
     Io(io::Error),
+}
+
+impl ConnectError {
+    /// A process that ends closes what it has not accepted yet: that is no refusal.
+    pub(super) fn of_tls(error: io::Error) -> ConnectError {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionReset | UnexpectedEof => ConnectError::Closed(error),
+            _ => ConnectError::Tls(error),
+        }
+    }
 }
 
 /// Small frames must not wait for each other, and a dead host must not be waited for.
@@ -42,7 +56,7 @@ pub(super) fn tune(stream: &TcpStream) {
 
 /// Writes what comes, and flushes whenever nothing waits.
 pub(super) async fn write_frames(
-    writer: OwnedWriteHalf,
+    writer: WriteHalf,
     protocol: u8,
     queue: &mut mpsc::Receiver<Frame>,
 ) -> io::Result<()> {

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::tls::{ClientAuth, Pem, TlsIdentity, TlsSettings};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use transport::testing::Authority;
+use transport::{Acceptor, Connector};
 
 use super::*;
 use crate::api::{BoxFuture, CallError};
@@ -83,6 +86,8 @@ fn guarded(node: NodeId, cluster: Option<&str>, guard: Guard) -> Arc<Identity> {
         incarnation: 7,
         directory: TopicId([node as u8; 16]),
         guard,
+        acceptor: Acceptor::Plain,
+        connector: Connector::Plain,
     })
 }
 
@@ -367,4 +372,43 @@ async fn a_link_connects_again() {
     link.call(ECHO, Bytes::new(), TIMEOUT).await.ok();
     link.call(ECHO, Bytes::new(), TIMEOUT).await.unwrap();
     task.abort();
+}
+
+/// Mutual TLS, with a certificate of this authority.
+fn encrypted(node: NodeId, own: &Authority, trusted: &Authority) -> Arc<Identity> {
+    let text = |text: String| Pem::Text(text.into());
+    let both = text(own.issue("node", |_| {}));
+    let settings = TlsSettings {
+        identity: Some(TlsIdentity { chain: both.clone(), key: both }),
+        trust: Some(text(trusted.pem())),
+        client_auth: ClientAuth::Required,
+        tls12: true,
+        tls13: true,
+        verifies_names: true,
+    };
+    Arc::new(Identity {
+        acceptor: Acceptor::tls(settings.clone()).unwrap(),
+        connector: Connector::tls(settings).unwrap(),
+        ..(*identity(node, Some("c"))).clone()
+    })
+}
+
+#[tokio::test]
+async fn nodes_speak_tls_and_nobody_else_gets_to_the_handshake() {
+    let (ours, others) = (Authority::new("ours"), Authority::new("others"));
+    let server = server_of(encrypted(1, &ours, &ours)).await;
+    let dial = async |identity| {
+        dialer_of(identity).connect(1, &server.address, Channel::Raft).await.map(Arc::new)
+    };
+    let connection = dial(encrypted(2, &ours, &ours)).await.unwrap();
+    let payload = Bytes::from(vec![5; 1_000_000]);
+    assert_eq!(connection.call(ECHO, payload.clone(), TIMEOUT).await.unwrap(), payload);
+    for (stranger, why) in [
+        (encrypted(3, &others, &ours), "its certificate is another authority's"),
+        (encrypted(3, &ours, &others), "the server's is another authority's"),
+        (identity(3, Some("c")), "it speaks no TLS"),
+    ] {
+        assert!(dial(stranger).await.is_err(), "{why}");
+    }
+    assert_eq!(*server.handler.events.lock(), [("opened", 2)]);
 }

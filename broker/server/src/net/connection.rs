@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpStream;
+use base::Principal;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
+use transport::Stream;
 use wire::{ApiKey, Part};
 
 use super::budget::{Charge, Ledger};
@@ -53,6 +54,8 @@ const IDLE_CHECK: Duration = Duration::from_secs(10);
 pub struct ConnectionInfo {
     pub listener: Arc<str>,
     pub peer: SocketAddr,
+    /// Who the handshake proved it to be.
+    pub principal: Principal,
     /// Who is long unused goes first.
     pub occupant: Arc<Occupant>,
 }
@@ -143,7 +146,7 @@ enum End {
 
 pub(super) struct Connection {
     broker: Arc<Broker>,
-    stream: TcpStream,
+    stream: Stream,
     info: Arc<ConnectionInfo>,
     session: dispatch::Session,
     input: Input,
@@ -171,7 +174,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(
         broker: Arc<Broker>,
-        stream: TcpStream,
+        stream: Stream,
         info: ConnectionInfo,
         input: Input,
     ) -> Connection {
@@ -235,7 +238,7 @@ impl Connection {
     /// One round over replies, output and input. False: everything waits for something.
     fn step(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = self.take_replies(cx)?;
-        match self.output.poll_write(&self.stream, cx) {
+        match self.output.poll_write(&mut self.stream, cx) {
             Poll::Ready(Ok(0)) | Poll::Pending => {}
             Poll::Ready(Ok(written)) => {
                 self.broker.metrics.bytes_out.inc_by(written as u64);

@@ -11,8 +11,9 @@ use tokio::task::JoinSet;
 
 use super::connection::{Connection, ConnectionInfo};
 use super::input::Input;
-use super::places::Limits;
+use super::places::{Limits, Place};
 use crate::broker::Broker;
+use crate::security::Gate;
 use config::Endpoint;
 
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -76,6 +77,8 @@ fn canonical(peer: SocketAddr) -> SocketAddr {
 /// Accepts until the shutdown starts, then waits until the connections have sent what they owe.
 pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> {
     let listener = TcpListener::from_std(bound.socket)?;
+    let unknown = || io::Error::other(format!("listener {} has no protocol", bound.name));
+    let gate = broker.gates.of(&bound.name).ok_or_else(unknown)?;
     let config = &broker.config;
     let is_protected = config.listeners.len() > 1 && *bound.name == *config.inter_broker_listener;
     let mut connections = JoinSet::new();
@@ -102,22 +105,9 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
                     if let Err(error) = tune(&broker, &stream) {
                         tracing::debug!(%peer, %error, "set socket options");
                     }
-                    let info = ConnectionInfo {
-                        listener: bound.name.clone(),
-                        peer,
-                        occupant: place.occupant.clone(),
-                    };
-                    let frame_bytes_max = broker.config.net.request_bytes_max;
-                    let input = Input::new(frame_bytes_max, broker.memory.clone());
-                    let connection = Connection::new(broker.clone(), stream, info, input);
-                    connections.spawn(async move {
-                        tokio::select! {
-                            () = connection.run() => {}
-                            () = place.occupant.evicted() => {
-                                tracing::info!(%peer, "connection gives way to a broker's");
-                            }
-                        }
-                    });
+                    let (name, gate) = (bound.name.clone(), gate.clone());
+                    let serving = connect(broker.clone(), gate, name, stream, peer, place);
+                    connections.spawn(serving);
                 }
                 Err(error) => {
                     tracing::warn!(%error, listener = %bound.name, "accept connection");
@@ -131,6 +121,38 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
     drop(listener);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+/// One connection, from its handshake to its end.
+async fn connect(
+    broker: Arc<Broker>,
+    gate: Arc<Gate>,
+    listener: Arc<str>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+) {
+    let occupant = place.occupant.clone();
+    let serving = async {
+        let admitted = tokio::select! {
+            admitted = gate.admit(stream) => admitted,
+            () = broker.shutdown.connections_closing() => return,
+        };
+        let (stream, principal) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refused) => return gate.tell(peer, &refused),
+        };
+        let info = ConnectionInfo { listener, peer, principal, occupant };
+        let frame_bytes_max = broker.config.net.request_bytes_max;
+        let input = Input::new(frame_bytes_max, broker.memory.clone());
+        Connection::new(broker.clone(), stream, info, input).run().await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = place.occupant.evicted() => {
+            tracing::info!(%peer, "connection gives way to a broker's");
+        }
+    }
 }
 
 fn limits(broker: &Broker) -> Limits {

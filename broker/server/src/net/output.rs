@@ -1,6 +1,8 @@
 //! What a connection still has to write: encoded parts in order, gathered into few system calls,
-//! with file ranges sent by the kernel once they are in the page cache.
+//! with file ranges sent by the kernel once they are in the page cache. Where the connection is
+//! encrypted, this process reads them, a portion at a time.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, ErrorKind, IoSlice};
@@ -11,7 +13,9 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use commitlog::SegmentFile;
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use transport::{Stream, UNSENT_BYTES_MAX};
 use wire::Part;
 
 use super::sendfile;
@@ -23,6 +27,11 @@ const SLICES_MAX: usize = 64;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Of a cold range, this much is read at a time.
 const WARM_BYTES: usize = 4 << 20;
+
+thread_local! {
+    /// What is read of a file to be encrypted, until it is.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 struct FilePart {
     file: Arc<SegmentFile>,
@@ -54,6 +63,8 @@ pub struct Output {
     memory: usize,
     /// The peer has to read before more can be written.
     is_blocked: bool,
+    /// Encrypted and not sent yet, perhaps.
+    is_unflushed: bool,
     marks: VecDeque<Mark>,
     read_ahead: BlockingPool,
     warming: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -67,6 +78,7 @@ impl Output {
             written: 0,
             memory: 0,
             is_blocked: false,
+            is_unflushed: false,
             marks: VecDeque::new(),
             read_ahead,
             warming: None,
@@ -74,7 +86,7 @@ impl Output {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.pieces.is_empty() && !self.is_unflushed
     }
 
     /// Bytes queued and not written.
@@ -84,7 +96,7 @@ impl Output {
 
     /// Bytes of memory that are not written yet.
     pub fn memory(&self) -> usize {
-        self.memory
+        self.memory + if self.is_unflushed { UNSENT_BYTES_MAX } else { 0 }
     }
 
     /// Whether it is the peer that everything waits for.
@@ -124,6 +136,48 @@ impl Output {
 
     /// Writes once. Ready with the number of bytes, 0 when nothing was queued.
     pub fn poll_write(
+        &mut self,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match stream {
+            Stream::Plain(tcp) => self.poll_write_plain(tcp, cx),
+            tls => self.poll_write_encrypted(tls, cx),
+        }
+    }
+
+    /// Encrypts one portion, once the one before is sent: so much memory a slow peer holds, and so
+    /// long a network thread works for one connection.
+    fn poll_write_encrypted(
+        &mut self,
+        stream: &mut Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.is_unflushed {
+            let flushed = Pin::new(&mut *stream).poll_flush(cx);
+            self.is_blocked = flushed.is_pending();
+            ready!(flushed)?;
+            self.is_unflushed = false;
+        }
+        if self.pieces.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        ready!(self.poll_warm(cx));
+        let written = match self.pieces.front() {
+            Some(Piece::File(part)) => poll_encrypt_file(stream, part, cx),
+            _ => {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let (count, _) = self.gather(&mut slices);
+                Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count])
+            }
+        };
+        let written = ready!(written)?;
+        self.is_unflushed = true;
+        self.advance(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_plain(
         &mut self,
         stream: &TcpStream,
         cx: &mut Context<'_>,
@@ -184,6 +238,12 @@ impl Output {
 
     fn write_bytes(&self, stream: &TcpStream) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let (count, file_follows) = self.gather(&mut slices);
+        sendfile::write_some(stream, &slices[..count], file_follows)
+    }
+
+    /// The bytes at the front: how many slices, and whether a file range follows them.
+    fn gather<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> (usize, bool) {
         let mut count = 0;
         let mut file_follows = false;
         for piece in &self.pieces {
@@ -199,7 +259,7 @@ impl Output {
                 }
             }
         }
-        sendfile::write_some(stream, &slices[..count], file_follows)
+        (count, file_follows)
     }
 
     fn advance(&mut self, written: usize) {
@@ -232,14 +292,36 @@ impl Output {
     }
 }
 
+fn poll_encrypt_file(
+    stream: &mut Stream,
+    part: &FilePart,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let Some(fd) = part.file.as_fd() else { return Poll::Ready(Err(no_descriptor())) };
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(UNSENT_BYTES_MAX, 0);
+        let len = part.warm.min(UNSENT_BYTES_MAX);
+        match rustix::io::pread(fd, &mut scratch[..len], part.position)? {
+            0 => Poll::Ready(Err(truncated())),
+            read => Pin::new(stream).poll_write(cx, &scratch[..read]),
+        }
+    })
+}
+
+fn no_descriptor() -> io::Error {
+    io::Error::new(ErrorKind::Unsupported, "the segment has no descriptor")
+}
+
+/// The range was truncated away after the response was planned: the length prefix is out already,
+/// so the connection is of no more use.
+fn truncated() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the segment was truncated")
+}
+
 fn send_file(stream: &TcpStream, part: &FilePart) -> io::Result<usize> {
-    let Some(fd) = part.file.as_fd() else {
-        return Err(io::Error::new(ErrorKind::Unsupported, "the segment has no descriptor"));
-    };
+    let Some(fd) = part.file.as_fd() else { return Err(no_descriptor()) };
     match sendfile::send_some(stream, fd, part.position, part.warm)? {
-        // The range was truncated away after the response was planned: the length prefix is out
-        // already, so the connection is of no more use.
-        0 => Err(io::Error::new(ErrorKind::UnexpectedEof, "the segment was truncated")),
+        0 => Err(truncated()),
         sent => Ok(sent),
     }
 }

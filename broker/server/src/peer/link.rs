@@ -13,6 +13,7 @@ use storage::follower::{Dial, FetchError, FetchLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use transport::{Connector, Stream};
 use wire::frame;
 use wire::header::ResponseHeader;
 use wire::messages::{ApiVersionsRequest, FetchRequest, FetchResponse};
@@ -55,7 +56,7 @@ pub enum LinkError {
 }
 
 pub struct Link {
-    stream: TcpStream,
+    stream: Stream,
     buffer: BytesMut,
     correlation_id: i32,
     client_id: Str,
@@ -68,11 +69,15 @@ impl Link {
         port: u16,
         client_id: Str,
         frame_bytes_max: usize,
+        connector: &Connector,
     ) -> Result<Link, LinkError> {
-        let connecting = TcpStream::connect((host, port));
+        let connecting = async {
+            let stream = TcpStream::connect((host, port)).await?;
+            stream.set_nodelay(true)?;
+            connector.connect(stream, host).await
+        };
         let stream =
             timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| LinkError::ConnectTimeout)??;
-        stream.set_nodelay(true)?;
         Ok(Link { stream, buffer: BytesMut::new(), correlation_id: 0, client_id, frame_bytes_max })
     }
 
@@ -119,7 +124,7 @@ impl Link {
                 self.stream.write_all_buf(&mut bytes).await?;
             }
         }
-        Ok(())
+        Ok(self.stream.flush().await?)
     }
 
     fn receive_any<M: Message, T>(
@@ -194,11 +199,12 @@ impl From<LinkError> for FetchError {
 pub struct Leaders {
     storage: Arc<Storage>,
     guard: Guard,
+    connector: Connector,
 }
 
 impl Leaders {
-    pub fn new(storage: Arc<Storage>, guard: Guard) -> Leaders {
-        Leaders { storage, guard }
+    pub fn new(storage: Arc<Storage>, guard: Guard, connector: Connector) -> Leaders {
+        Leaders { storage, guard, connector }
     }
 }
 
@@ -208,7 +214,8 @@ impl Dial for Leaders {
     async fn connect(&self, leader: BrokerId, host: &str, port: u16) -> Result<Link, FetchError> {
         let own = self.storage.id;
         let client_id = Str::from(format!("broker-{own}-fetcher"));
-        let mut link = Link::connect(host, port, client_id, FRAME_BYTES_MAX).await?;
+        let mut link =
+            Link::connect(host, port, client_id, FRAME_BYTES_MAX, &self.connector).await?;
         let cluster_id = self.storage.image().cluster_id().to_string();
         if let Some(prover) = Prover::new(&self.guard, cluster_id, own, leader) {
             link.prove(&prover).await?;

@@ -15,7 +15,8 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 async fn connected() -> (Link, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let connecting = Link::connect("127.0.0.1", port, Str::from("test"), FRAME_BYTES_MAX);
+    let connecting =
+        Link::connect("127.0.0.1", port, Str::from("test"), FRAME_BYTES_MAX, &Connector::Plain);
     let (link, accepted) = tokio::join!(connecting, listener.accept());
     (link.unwrap(), accepted.unwrap().0)
 }
@@ -131,7 +132,8 @@ async fn a_leader_that_ends_or_lies_ends_the_wait() {
 async fn a_length_alone_takes_no_memory() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let connecting = Link::connect("127.0.0.1", port, Str::from("test"), i32::MAX as usize);
+    let connecting =
+        Link::connect("127.0.0.1", port, Str::from("test"), i32::MAX as usize, &Connector::Plain);
     let (link, accepted) = tokio::join!(connecting, listener.accept());
     let (mut link, mut leader) = (link.unwrap(), accepted.unwrap().0);
     leader.write_all(&i32::MAX.to_be_bytes()).await.unwrap();

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use quorum::secret::Guard;
 use storage::Storage;
 use tokio::time::timeout;
+use transport::Connector;
 use wire::{ApiKey, Request, Str};
 
 use super::proof::{self, Prover};
@@ -23,13 +24,14 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 pub struct Peers {
     storage: Arc<Storage>,
     guard: Guard,
+    connector: Connector,
     /// Connections that are kept, with the address that each is to.
     kept: Mutex<HashMap<(BrokerId, ApiKey), (String, Connection)>>,
 }
 
 impl Peers {
-    pub fn new(storage: Arc<Storage>, guard: Guard) -> Peers {
-        Peers { storage, guard, kept: Mutex::default() }
+    pub fn new(storage: Arc<Storage>, guard: Guard, connector: Connector) -> Peers {
+        Peers { storage, guard, connector, kept: Mutex::default() }
     }
 
     /// Asks a broker. The connection is made where none is kept, or where the kept one has ended
@@ -94,6 +96,7 @@ impl Peers {
         address: &str,
         options: Options,
     ) -> anyhow::Result<Connection> {
+        let options = Options { connector: self.connector.clone(), ..options };
         let connection = Connection::connect(address, options).await?;
         let (cluster_id, own) = (self.storage.image().cluster_id().to_string(), self.storage.id);
         if let Some(prover) = Prover::new(&self.guard, cluster_id, own, other) {
