@@ -15,14 +15,13 @@ use anyhow::{Context, Result};
 use base::TopicId;
 use commitlog::LogContext;
 use commitlog::fs::DiskFs;
-use config::{Config, Place, SecurityProtocol, cluster_id_of};
+use config::{Config, Place, cluster_id_of};
 use control::broker_session::{BrokerSession, Identity, Presence, Standing};
 use control::controller_client::ControllerClient;
 use control::controller_task::{ControllerInbox, ControllerMailbox, ControllerTask};
 use control::isr_task;
 use control::pod_config::PodConfig;
 use coordination::{GroupCoordinator, TransactionCoordinator};
-use metadata::Endpoint;
 use metadata::config::CORDONED_LOG_DIRS;
 use process::metrics::Metrics;
 use process::shutdown::{Shutdown, Signals};
@@ -34,10 +33,10 @@ use server::peer::requests::Peers;
 use server::peer::{Leaders, Verifier};
 use server::producer_ids::ProducerIds;
 use server::readiness::Startup;
-use server::security::{self, Gates};
+use server::security::Gates;
 use server::suspects::{self, Suspects};
 use server::txn_outside::TxnOutside;
-use server::{Broker, http};
+use server::{Broker, certificates, http};
 use storage::fetch::FetchSessions;
 use storage::log_dirs::{LogDirs, WatchedFs};
 use storage::partition::{self, DirLock, LoadedLogs, Outbox, Partitions};
@@ -47,6 +46,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::control_runtime::Control;
+use crate::presence::presence;
 use crate::{background, huge_pages, internal_secret, open_files};
 
 /// What looks for something on disk, beside those who read much: it must not wait for them.
@@ -402,24 +402,6 @@ fn cluster_id(config: &Config, loaded: &LoadedLogs) -> String {
     cluster_id_of(&voters.join(","))
 }
 
-/// What clients are told; a port of 0 is replaced by the one that was bound.
-fn presence(config: &Config, place: &Place, bound_ports: &[u16]) -> Presence {
-    let protocol = |listener: &str| {
-        let security = config.security_of(listener);
-        security.map_or(SecurityProtocol::Plaintext, |security| security.protocol)
-    };
-    let endpoint = |(told, bound): (&config::Endpoint, &u16)| Endpoint {
-        name: told.name.as_str().into(),
-        host: told.host.as_str().into(),
-        port: if told.port == 0 { *bound } else { told.port },
-        security_protocol: protocol(&told.name).name().into(),
-    };
-    Presence {
-        listeners: place.advertised.iter().zip(bound_ports).map(endpoint).collect(),
-        rack: place.rack.as_deref().map(Into::into),
-    }
-}
-
 /// Waits until an image was applied; false if the broker stops before.
 async fn has_metadata(broker: &Broker) -> bool {
     let mut applied = broker.storage.partitions.applied();
@@ -501,7 +483,7 @@ impl Running {
         let (storage, shutdown) = (self.broker.storage.clone(), self.broker.shutdown.clone());
         self.tasks.spawn(self.broker.transactions.clone().run(storage, outside, shutdown));
         self.tasks.spawn(suspects::run(self.broker.clone()));
-        self.tasks.spawn(security::watch(self.broker.clone()));
+        self.tasks.spawn(certificates::watch(self.broker.clone()));
         for listener in clients {
             let broker = self.broker.clone();
             self.tasks.spawn(async move {

@@ -11,3 +11,4 @@ mod control_runtime;
 mod huge_pages;
 mod internal_secret;
 mod open_files;
+mod presence;

@@ -19,6 +19,7 @@ mod security;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,14 +31,14 @@ use metadata::config::broker_key;
 
 pub use cluster_id::{cluster_id_of, internal_secret_file};
 pub use error::ConfigError;
-pub use listener::{Endpoint, Voter, parse_host_port};
+pub use listener::{Endpoint, SecurityProtocol, Voter, parse_host_port};
 pub use pod::Place;
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
     Assignor, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig,
     ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
-pub use security::{ListenerSecurity, Mechanism, Password, SaslConfig, SecurityProtocol};
+pub use security::{ListenerSecurity, Mechanism, Password, SaslConfig};
 
 /// Everything the process is told at its start. Never changes afterwards; what may change at run
 /// time lives in the metadata image.

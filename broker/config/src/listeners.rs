@@ -1,9 +1,8 @@
 //! The listeners of a broker: which there are, which one is whose, and what each speaks.
 
 use super::error::ConfigError;
-use super::listener::{Endpoint, Voter, parse_endpoints, parse_protocol_map};
-use super::parse::Values;
-use super::security::SecurityProtocol;
+use super::listener::{Endpoint, SecurityProtocol, Voter, parse_endpoints, parse_protocol_map};
+use super::values::Values;
 
 pub(super) struct Listeners {
     pub clients: Vec<Endpoint>,

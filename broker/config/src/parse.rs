@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use base::BrokerId;
 use metadata::config::{
-    BrokerKey, KeyError, Kind, Support, broker_key, gone_broker_key, is_foreign_key,
-    nearest_broker_key,
+    BrokerKey, KeyError, Support, broker_key, gone_broker_key, is_foreign_key, nearest_broker_key,
 };
 use metadata::heartbeat_interval_ms_max;
 
@@ -21,13 +19,11 @@ use super::sections::{
     ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
 use super::security;
+use super::values::{Values, shown};
 
 const MINUTE_MS: i64 = 60_000;
 /// The least silence that says anything: five of the shortest heartbeat intervals.
 const SILENCE_MS_MIN: i64 = 50;
-
-/// Explicit values over defaults, every value already checked against its kind.
-pub(super) struct Values(pub(super) BTreeMap<String, String>);
 
 pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config, ConfigError> {
     let Checked { without_effect, ignored } = check(&properties)?;
@@ -149,12 +145,6 @@ pub(super) fn check_key(name: &str, value: &str) -> Result<&'static BrokerKey, C
     }
 }
 
-/// A value as messages have it: passwords are in none.
-pub(super) fn shown(name: &str, value: &str) -> String {
-    let is_secret = broker_key(name).is_some_and(|key| key.kind == Kind::Password);
-    if is_secret { "[hidden]".to_owned() } else { value.to_owned() }
-}
-
 impl Values {
     /// A list of controllers tells no ids, so it cannot stand for `controller.quorum.voters`: each
     /// broker would begin a cluster of its own. Alone, as in Kafka's sample file, one may name
@@ -194,45 +184,6 @@ impl Values {
             return Err(ConfigError::Missing { key: KEY.to_owned(), problem: problem.to_owned() });
         }
         Ok(SecretConfig { file, required })
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        let default = broker_key(name).and_then(|key| key.default);
-        self.0.get(name).map(String::as_str).or(default).map(str::to_owned)
-    }
-
-    pub(super) fn invalid(&self, name: &str, problem: String) -> ConfigError {
-        let value = shown(name, &self.text(name).unwrap_or_default());
-        ConfigError::Invalid { key: name.to_owned(), value, problem }
-    }
-
-    pub(super) fn get<T: FromStr>(&self, name: &str) -> Result<T, ConfigError> {
-        self.optional(name)?.ok_or_else(|| ConfigError::Missing {
-            key: name.to_owned(),
-            problem: "it has no default".to_owned(),
-        })
-    }
-
-    fn required<T: FromStr>(&self, name: &str, problem: &str) -> Result<T, ConfigError> {
-        self.optional(name)?.ok_or_else(|| ConfigError::Missing {
-            key: name.to_owned(),
-            problem: problem.to_owned(),
-        })
-    }
-
-    fn optional<T: FromStr>(&self, name: &str) -> Result<Option<T>, ConfigError> {
-        match self.text(name) {
-            None => Ok(None),
-            Some(text) => match text.parse() {
-                Ok(value) => Ok(Some(value)),
-                Err(_) => Err(self.invalid(name, "out of range".to_owned())),
-            },
-        }
-    }
-
-    pub(super) fn list(&self, name: &str) -> Vec<String> {
-        let text = self.text(name).unwrap_or_default();
-        text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
     }
 
     fn log_dirs(&self) -> Result<Vec<PathBuf>, ConfigError> {

@@ -10,48 +10,9 @@ use metadata::config::scoped;
 
 use super::error::ConfigError;
 use super::jaas;
+use super::listener::SecurityProtocol;
 use super::listeners::Listeners;
-use super::parse::{Values, shown};
-
-/// `listener.security.protocol.map`
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SecurityProtocol {
-    Plaintext,
-    Ssl,
-    SaslPlaintext,
-    SaslSsl,
-}
-
-impl SecurityProtocol {
-    const ALL: [SecurityProtocol; 4] = [
-        SecurityProtocol::Plaintext,
-        SecurityProtocol::Ssl,
-        SecurityProtocol::SaslPlaintext,
-        SecurityProtocol::SaslSsl,
-    ];
-
-    pub fn from_name(name: &str) -> Option<SecurityProtocol> {
-        SecurityProtocol::ALL.into_iter().find(|protocol| protocol.name() == name)
-    }
-
-    /// Kafka's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            SecurityProtocol::Plaintext => "PLAINTEXT",
-            SecurityProtocol::Ssl => "SSL",
-            SecurityProtocol::SaslPlaintext => "SASL_PLAINTEXT",
-            SecurityProtocol::SaslSsl => "SASL_SSL",
-        }
-    }
-
-    pub fn is_tls(self) -> bool {
-        matches!(self, SecurityProtocol::Ssl | SecurityProtocol::SaslSsl)
-    }
-
-    pub fn is_sasl(self) -> bool {
-        matches!(self, SecurityProtocol::SaslPlaintext | SecurityProtocol::SaslSsl)
-    }
-}
+use super::values::{Values, shown};
 
 /// One listener.
 #[derive(Clone, PartialEq, Debug)]

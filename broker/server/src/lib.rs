@@ -5,6 +5,7 @@
 pub mod access;
 pub mod api;
 pub mod broker;
+pub mod certificates;
 pub mod dispatch;
 pub mod http;
 pub mod lag;

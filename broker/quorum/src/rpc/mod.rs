@@ -1,4 +1,5 @@
-//! The internal transport between brokers: small, over TCP or TLS, many requests at once per connection.
+//! The internal transport between brokers: small, over TCP or TLS, many requests at once per
+//! connection.
 //!
 //! It carries Raft's messages and, opaque, the requests to the active controller. Both ends learn
 //! at once when a connection breaks: a killed process closes its sockets, and that is the fastest

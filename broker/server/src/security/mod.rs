@@ -1,5 +1,5 @@
 //! Who may connect, and who that is: a gate per listener, with its certificates and the names that
-//! it gives. Certificates are looked at every second, and new connections use the new ones.
+//! it gives.
 
 mod rules;
 
@@ -12,8 +12,6 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use transport::{Acceptor, Connector, HandshakeError, Outcome, Patience, Stream, TlsError};
 
-use crate::Broker;
-
 pub use rules::{PrincipalRules, RulesError};
 
 /// From the first byte to the end of a handshake.
@@ -21,7 +19,6 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client may be silent before its handshake. Brokers keep silent connections to each
 /// other, by which they see a process end; those have the time of any idle connection.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two lines about refused connections.
 const SAY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -136,12 +133,12 @@ impl Gates {
         self.gates.iter().find(|gate| gate.listener == listener).cloned()
     }
 
-    fn has_tls(&self) -> bool {
+    pub fn has_tls(&self) -> bool {
         self.quorum.0.is_tls() || self.gates.iter().any(|gate| gate.acceptor.is_tls())
     }
 
     /// Looks at all files. Blocks on the disk.
-    fn refresh(&self) -> Vec<(String, Outcome)> {
+    pub fn refresh(&self) -> Vec<(String, Outcome)> {
         let of = |gate: &Arc<Gate>| (gate.listener.clone(), gate.acceptor.refresh());
         let accepting = self.gates.iter().map(of);
         let quorum = [self.quorum.0.refresh(), self.quorum.1.refresh()];
@@ -165,38 +162,5 @@ fn connector(config: &Config, listener: &str) -> Result<Connector, SecurityError
     match config.security_of(listener).and_then(|security| security.tls.clone()) {
         Some(settings) => Connector::tls(settings).map_err(tls),
         None => Ok(Connector::Plain),
-    }
-}
-
-/// Has new connections use the certificates that the files have now, until the broker stops.
-pub async fn watch(broker: Arc<Broker>) {
-    if !broker.gates.has_tls() {
-        return;
-    }
-    let mut look = tokio::time::interval(LOOK_INTERVAL);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // What was told last, so that a file that stays wrong is told once.
-    let mut told = None;
-    loop {
-        tokio::select! {
-            _ = look.tick() => {}
-            () = broker.shutdown.connections_closing() => return,
-        }
-        let looking = broker.clone();
-        let Some(outcomes) = broker.lookups.run(move || looking.gates.refresh()).await else {
-            return;
-        };
-        let mut problem = None;
-        for (listener, outcome) in outcomes {
-            match outcome {
-                Outcome::Unchanged => {}
-                Outcome::Reloaded => tracing::info!(%listener, "use the new certificates"),
-                Outcome::Failed(error) => problem = Some((listener, error.to_string())),
-            }
-        }
-        if let Some((listener, error)) = problem.as_ref().filter(|_| problem != told) {
-            tracing::error!(%listener, %error, "read changed certificates; the old ones stay");
-        }
-        told = problem;
     }
 }
