@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::{Broker, ConfigMap, Image, Partition, Topic};
 use crate::level;
-use crate::record::{ConfigResource, MetadataRecord};
+use crate::record::{AccessControlEntryRecord, ConfigResource, MetadataRecord};
 use crate::request::{ControllerRequest, ControllerResponse};
 
 /// Largest entry of the quorum's log and largest internal request.
@@ -138,6 +138,8 @@ struct Snapshot {
     features: Vec<(Arc<str>, i16)>,
     #[serde(default)]
     written_level: i16,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    acls: Vec<AccessControlEntryRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -155,6 +157,8 @@ impl Image {
             id: topic.id,
             partitions: topic.partitions.iter().cloned().collect(),
         });
+        let acls = self.acls.iter();
+        let acls = acls.map(|(id, acl)| AccessControlEntryRecord::of(id, (**acl).clone()));
         let snapshot = Snapshot {
             cluster_id: self.cluster_id.clone(),
             offset: self.offset,
@@ -167,6 +171,7 @@ impl Image {
             configs: self.configs.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             features: self.features.iter().map(|(k, v)| (k.clone(), *v)).collect(),
             written_level: self.written_level,
+            acls: acls.collect(),
         };
         let mut bytes = vec![0; SNAPSHOT_HEADER_BYTES];
         rmp_serde::encode::write_named(&mut bytes, &snapshot)
@@ -195,6 +200,10 @@ impl Image {
         for topic in snapshot.topics {
             let partitions = topic.partitions.into_iter().collect();
             image.restore_topic(Topic { name: topic.name, id: topic.id, partitions });
+        }
+        for acl in snapshot.acls {
+            let inserted = image.acls.insert(acl.id, Arc::new(acl.acl()));
+            inserted.map_err(|error| DecodeError::Inconsistent(error.to_string()))?;
         }
         image.validate_structure().map_err(DecodeError::Inconsistent)?;
         Ok(image)

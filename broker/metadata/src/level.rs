@@ -12,7 +12,9 @@ use crate::record::MetadataRecord;
 /// The feature's name.
 pub const BARNABAS_VERSION: &str = "barnabas.version";
 /// The highest level that this release knows. Level 0 stands for releases that had none.
-pub const LEVEL_MAX: i16 = 1;
+pub const LEVEL_MAX: i16 = 2;
+/// From this level on there are rules of access.
+pub(crate) const ACL_LEVEL: i16 = 2;
 
 /// The table of kinds: each one's stored name is that of its variant; the level allows it.
 macro_rules! kinds {
@@ -52,6 +54,8 @@ kinds! {
     FeatureLevel: 0,
     Controller: 0,
     BrokerLevel: 1,
+    AccessControlEntry: 2,
+    RemoveAccessControlEntry: 2,
 }
 
 /// Whether this release can read the kind.

@@ -40,9 +40,10 @@ pub use level::{BARNABAS_VERSION, LEVEL_MAX};
 pub use liveness::{Expired, Liveness, LivenessSettings, SessionId, heartbeat_interval_ms_max};
 pub use placement::{PlacementBroker, PlacementError, place};
 pub use record::{
-    BrokerLevelRecord, BrokerStateRecord, ConfigRecord, ConfigResource, ControllerRecord, Endpoint,
-    FeatureLevelRecord, LeaderChange, LeaderRecoveryState, MetadataRecord, PartitionChangeRecord,
-    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord,
+    AccessControlEntryRecord, BrokerLevelRecord, BrokerStateRecord, ConfigRecord, ConfigResource,
+    ControllerRecord, Endpoint, FeatureLevelRecord, LeaderChange, LeaderRecoveryState,
+    MetadataRecord, PartitionChangeRecord, PartitionRecord, ProducerIdsRecord,
+    RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord, TopicRecord,
     UnregisterBrokerRecord,
 };
 pub use request::*;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Acl, AclId, Operation, PatternType, Permission, ResourceType};
 use base::{BrokerEpoch, BrokerId, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,9 @@ pub enum MetadataRecord {
     Controller(ControllerRecord),
     /// What a broker can read. From level 1 of `barnabas.version` on.
     BrokerLevel(BrokerLevelRecord),
+    /// Rules of access. From level 2 of `barnabas.version` on.
+    AccessControlEntry(AccessControlEntryRecord),
+    RemoveAccessControlEntry(RemoveAccessControlEntryRecord),
 }
 
 /// Where clients (or brokers, or controllers) reach a broker.
@@ -221,4 +225,50 @@ pub struct ControllerRecord {
     /// anybody's file: leaders and controller must not disagree on it.
     #[serde(default)]
     pub min_insync_replicas: Option<i32>,
+}
+
+/// A new rule of access.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AccessControlEntryRecord {
+    pub id: AclId,
+    pub resource_type: ResourceType,
+    pub resource_name: Arc<str>,
+    pub pattern_type: PatternType,
+    pub principal: Arc<str>,
+    pub host: Arc<str>,
+    pub operation: Operation,
+    pub permission_type: Permission,
+}
+
+impl AccessControlEntryRecord {
+    pub fn of(id: AclId, acl: Acl) -> AccessControlEntryRecord {
+        AccessControlEntryRecord {
+            id,
+            resource_type: acl.resource_type,
+            resource_name: acl.resource_name,
+            pattern_type: acl.pattern_type,
+            principal: acl.principal,
+            host: acl.host,
+            operation: acl.operation,
+            permission_type: acl.permission_type,
+        }
+    }
+
+    pub fn acl(&self) -> Acl {
+        Acl {
+            resource_type: self.resource_type,
+            resource_name: self.resource_name.clone(),
+            pattern_type: self.pattern_type,
+            principal: self.principal.clone(),
+            host: self.host.clone(),
+            operation: self.operation,
+            permission_type: self.permission_type,
+        }
+    }
+}
+
+/// The rule is gone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemoveAccessControlEntryRecord {
+    pub id: AclId,
 }

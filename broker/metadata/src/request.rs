@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Acl, AclFilter};
 use base::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub enum ControllerRequest {
     ListPartitionReassignments(ListReassignmentsRequest),
     AllocateProducerIds(AllocateProducerIdsRequest),
     UpdateFeatures(UpdateFeaturesRequest),
+    CreateAcls(CreateAclsRequest),
+    DeleteAcls(DeleteAclsRequest),
 }
 
 impl ControllerRequest {
@@ -96,7 +99,9 @@ impl ControllerRequest {
             | ControllerRequest::AlterConfigs(_)
             | ControllerRequest::ListPartitionReassignments(_)
             | ControllerRequest::AllocateProducerIds(_)
-            | ControllerRequest::UpdateFeatures(_) => false,
+            | ControllerRequest::UpdateFeatures(_)
+            | ControllerRequest::CreateAcls(_)
+            | ControllerRequest::DeleteAcls(_) => false,
         }
     }
 }
@@ -119,6 +124,10 @@ pub enum ControllerResponse {
     ListPartitionReassignments(Vec<OngoingReassignment>),
     AllocateProducerIds(ProducerIdBlock),
     UpdateFeatures(Vec<FeatureResult>),
+    /// In the request's order.
+    CreateAcls(Vec<Result<(), ControllerError>>),
+    /// In the order of the filters: the rules that are gone.
+    DeleteAcls(Vec<Result<Vec<Acl>, ControllerError>>),
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -504,4 +513,14 @@ impl FeatureUpdate {
 pub struct FeatureResult {
     pub name: Arc<str>,
     pub result: Result<(), ControllerError>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct CreateAclsRequest {
+    pub acls: Vec<Acl>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct DeleteAclsRequest {
+    pub filters: Vec<AclFilter>,
 }

@@ -21,13 +21,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("transport", &["base"]),
     ("client", &["base", "wire", "transport"]),
     ("replica", &["base"]),
-    ("metadata", &["base"]),
+    ("authorizer", &["base"]),
+    // Access control lists are part of the metadata; whoever serves asks them.
+    ("metadata", &["base", "authorizer"]),
     // Coordinators write `__consumer_offsets` in Kafka's schemas, which `wire` generates.
     ("coordinator", &["base", "record", "wire"]),
     ("quorum", &["base", "metadata", "transport"]),
     ("crd", &[]),
     ("base2histogram", &[]),
-    ("config", &["base", "metadata"]),
+    ("config", &["base", "authorizer", "metadata"]),
     ("process", &["commitlog", "wire"]),
     (
         "storage",
@@ -53,6 +55,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &[
             "base",
             "transport",
+            "authorizer",
             "record",
             "wire",
             "commitlog",

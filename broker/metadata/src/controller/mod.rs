@@ -2,6 +2,7 @@
 //! response; the image changes only when the records are committed. What is not in the image is
 //! soft state that a successor does without: liveness and the time of the next rebalance.
 
+mod acls;
 mod brokers;
 mod change;
 mod configs;
@@ -150,6 +151,8 @@ impl Controller {
             Request::UpdateFeatures(r) => {
                 Ok(Response::UpdateFeatures(draft.update_features(supports, r)))
             }
+            Request::CreateAcls(r) => draft.create_acls(r, entropy).map(Response::CreateAcls),
+            Request::DeleteAcls(r) => draft.delete_acls(r).map(Response::DeleteAcls),
         };
         match response {
             Ok(response) if !validate_only => draft.outcome(image, response),

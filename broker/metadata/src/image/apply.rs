@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::AclSetError;
 use base::{BrokerEpoch, BrokerId, ProducerId, TopicId, TopicPartition};
 use imbl::Vector;
 
@@ -33,6 +34,8 @@ pub enum ApplyError {
     StaleProducerIds(ProducerId),
     #[error("records of the kind {0} are not allowed at this level of barnabas.version")]
     LevelTooLow(&'static str),
+    #[error(transparent)]
+    Acl(#[from] AclSetError),
 }
 
 impl Image {
@@ -107,6 +110,8 @@ impl Image {
                     .ok_or(ApplyError::UnknownBroker(r.broker_id))?;
                 Arc::make_mut(broker).supports = Some(r.supports);
             }
+            MetadataRecord::AccessControlEntry(r) => self.acls.insert(r.id, Arc::new(r.acl()))?,
+            MetadataRecord::RemoveAccessControlEntry(r) => drop(self.acls.remove(r.id)?),
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use authorizer::AclSet;
 use base::{
     BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, ProducerId, TopicId, TopicPartition,
 };
@@ -150,6 +151,7 @@ pub struct Image {
     pub(crate) topics: OrdMap<Arc<str>, Arc<Topic>>,
     pub(crate) configs: OrdMap<ConfigResource, ConfigMap>,
     pub(crate) features: OrdMap<Arc<str>, i16>,
+    pub(crate) acls: AclSet,
     pub(crate) written_level: i16,
     pub(crate) next_producer_id: ProducerId,
     pub(crate) next_broker_epoch: BrokerEpoch,
@@ -174,6 +176,7 @@ impl Image {
             topics: OrdMap::new(),
             configs: OrdMap::new(),
             features: OrdMap::new(),
+            acls: AclSet::default(),
             written_level: 0,
             next_producer_id: 0,
             next_broker_epoch: 1,
@@ -289,6 +292,11 @@ impl Image {
         self.features.iter().map(|(name, level)| (name, *level))
     }
 
+    /// The rules of access.
+    pub fn acls(&self) -> &AclSet {
+        &self.acls
+    }
+
     pub fn next_producer_id(&self) -> ProducerId {
         self.next_producer_id
     }
@@ -344,6 +352,7 @@ impl PartialEq for Image {
             && self.topics == other.topics
             && self.configs == other.configs
             && self.features == other.features
+            && self.acls == other.acls
             && self.written_level == other.written_level
             && self.next_producer_id == other.next_producer_id
             && self.next_broker_epoch == other.next_broker_epoch

@@ -12,6 +12,7 @@ impl Image {
     pub fn validate(&self) -> Result<(), String> {
         self.validate_structure()?;
         self.validate_brokers()?;
+        self.acls.validate()?;
         for topic in self.topics.values() {
             for (index, partition) in topic.partitions.iter().enumerate() {
                 let name = &topic.name;

@@ -1,6 +1,7 @@
 //! Tests of the controller: a world of one controller and its committed image, in which every
 //! request's records are committed at once and all invariants are checked after each.
 
+mod acls;
 mod brokers;
 mod configs;
 mod elections;
