@@ -28,6 +28,7 @@ use process::shutdown::{Shutdown, Signals};
 use process::{BlockingPool, logging};
 use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
+use server::authorize::Authorization;
 use server::net::{self, BoundListener, Budget, Places};
 use server::peer::requests::Peers;
 use server::peer::{Leaders, Verifier};
@@ -312,6 +313,7 @@ fn build(
     let peers = Arc::new(Peers::new(storage.clone(), guard.clone(), gates.brokers.clone()));
     Ok(Arc::new(Broker {
         id: config.broker_id,
+        authorization: config.authorizer.clone().map(|a| Arc::new(Authorization::new(a))),
         shutdown,
         producer_ids: ProducerIds::new(storage.clone(), controller.clone()),
         verifier: Verifier::new(storage.clone(), peers.clone()),

@@ -1,6 +1,7 @@
 //! Every API at every version that is advertised, with requests that succeed and requests that are
 //! refused: whatever is wrong, the client gets an answer that it can read, never a closed
-//! connection. Fields that an old version has no place for are the usual reason for one.
+//! connection. Fields that an old version has no place for are the usual reason for one. The same
+//! where rules of access let the client do nothing: then every API that needs something says so.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -39,6 +40,8 @@ struct Sweep {
     running: Running,
     connection: Connection,
     swept: BTreeSet<ApiKey>,
+    /// Those that told of a lack of rights.
+    denied: BTreeSet<ApiKey>,
     _dir: tempfile::TempDir,
 }
 
@@ -53,6 +56,8 @@ impl Sweep {
             ("transaction.state.log.min.isr", "1"),
             ("group.initial.rebalance.delay.ms", "0"),
             ("group.min.session.timeout.ms", "100"),
+            ("authorizer.class.name", support::AUTHORIZER),
+            ("allow.everyone.if.no.acl.found", "true"),
         ];
         let running = start(config_with(dir.path(), &more)).unwrap();
         let address = running.addresses[0].to_string();
@@ -69,17 +74,29 @@ impl Sweep {
             }
         };
         timeout(Duration::from_secs(20), ready).await.unwrap();
-        Sweep { running, connection, swept: BTreeSet::new(), _dir: dir }
+        Sweep { running, connection, swept: BTreeSet::new(), denied: BTreeSet::new(), _dir: dir }
     }
 
     /// Sends each request at every version that can say it.
-    async fn sweep<R: Request + std::fmt::Debug>(&mut self, requests: &[R]) {
+    async fn sweep<R>(&mut self, requests: &[R])
+    where
+        R: Request + std::fmt::Debug,
+        R::Response: std::fmt::Debug,
+    {
         let mut said = BTreeSet::new();
         for request in requests {
             for version in R::KEY.versions() {
                 match self.connection.call(request, version).await {
-                    Ok(_) => {
+                    Ok(response) => {
                         said.insert(version);
+                        let text = format!("{response:?}");
+                        let tells = |code: &ErrorCode| {
+                            text.contains(&format!("error_code: {},", code.code()))
+                                || text.contains(&format!("error_code: {} ", code.code()))
+                        };
+                        if DENIALS.iter().any(tells) {
+                            self.denied.insert(R::KEY);
+                        }
                     }
                     Err(ClientError::Encode(_)) => {}
                     Err(error) => panic!("{} v{version}: {error}\n{request:?}", R::KEY),
@@ -91,10 +108,38 @@ impl Sweep {
     }
 }
 
-/// A default and one that names a partition that exists and one that does not.
+const DENIALS: [ErrorCode; 4] = [
+    ErrorCode::TopicAuthorizationFailed,
+    ErrorCode::GroupAuthorizationFailed,
+    ErrorCode::ClusterAuthorizationFailed,
+    ErrorCode::TransactionalIdAuthorizationFailed,
+];
+
+/// What is left out of an answer, or refused to everybody that is no broker.
+const SILENT: [ApiKey; 3] = [ApiKey::ListGroups, ApiKey::ListTransactions, ApiKey::DescribeCluster];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_api_answers_at_every_version() {
-    let mut sweep = Sweep::start().await;
+    let sweep = Sweep::start().await;
+    sweep_all(sweep).await;
+}
+
+/// By the table of needs: an API whose handler asks nothing is found here.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_api_that_needs_something_refuses_it_at_every_version() {
+    let sweep = Sweep::start().await;
+    support::close(&sweep.running).await;
+    let denied = sweep_all(sweep).await;
+    for (api, _) in server::dispatch::served() {
+        let row = server::access::row(api);
+        let needs = !row.head.is_empty() || !row.each.is_empty();
+        let is_told = needs && !SILENT.contains(&api);
+        assert_eq!(denied.contains(&api), is_told, "{api}");
+    }
+}
+
+/// A default and one that names a partition that exists and one that does not.
+async fn sweep_all(mut sweep: Sweep) -> BTreeSet<ApiKey> {
     let id = sweep.running.broker.image().topic(TOPIC).unwrap().id;
     sweep.sweep(&[ApiVersionsRequest::default(), versions_request()]).await;
     sweep.sweep(&["PLAIN", "BARNABAS-BROKER"].map(handshake_request)).await;
@@ -108,9 +153,10 @@ async fn every_api_answers_at_every_version() {
     topics(&mut sweep).await;
     let served: BTreeSet<ApiKey> = server::dispatch::served().map(|(api, _)| api).collect();
     assert_eq!(sweep.swept, served, "every served API is swept, and no other");
-    let Sweep { running, connection, .. } = sweep;
+    let Sweep { running, connection, denied, .. } = sweep;
     drop(connection);
     running.stop().await.unwrap();
+    denied
 }
 
 fn handshake_request(mechanism: &str) -> SaslHandshakeRequest {
@@ -182,6 +228,7 @@ async fn records(sweep: &mut Sweep, id: base::TopicId) {
 
 async fn transactions(sweep: &mut Sweep) {
     use wire::messages::add_partitions_to_txn_request as a;
+    use wire::messages::{txn_offset_commit_request as o, write_txn_markers_request as w};
     let transactional =
         InitProducerIdRequest { transactional_id: Some("t".into()), ..Default::default() };
     let plain = InitProducerIdRequest { transactional_id: None, ..Default::default() };
@@ -208,8 +255,15 @@ async fn transactions(sweep: &mut Sweep) {
     sweep.sweep(&[AddOffsetsToTxnRequest::default(), offsets]).await;
     let end = EndTxnRequest { transactional_id: "t".into(), ..Default::default() };
     sweep.sweep(&[EndTxnRequest::default(), end]).await;
-    sweep.sweep(&[TxnOffsetCommitRequest::default()]).await;
-    sweep.sweep(&[WriteTxnMarkersRequest::default()]).await;
+    let partition = o::TxnOffsetCommitRequestPartition::default();
+    let topic =
+        o::TxnOffsetCommitRequestTopic { partitions: vec![partition], ..Default::default() };
+    let commit = TxnOffsetCommitRequest { topics: vec![topic], ..Default::default() };
+    sweep.sweep(&[TxnOffsetCommitRequest::default(), commit]).await;
+    let topic = w::WritableTxnMarkerTopic { name: UNKNOWN.into(), partition_indexes: vec![0] };
+    let marker = w::WritableTxnMarker { topics: vec![topic], ..Default::default() };
+    let markers = WriteTxnMarkersRequest { markers: vec![marker] };
+    sweep.sweep(&[WriteTxnMarkersRequest::default(), markers]).await;
 }
 
 async fn metadata(sweep: &mut Sweep) {

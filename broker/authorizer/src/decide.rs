@@ -2,8 +2,8 @@
 //! a rule that denies wins over all that allow; where no rule is about the resource,
 //! `allow.everyone.if.no.acl.found` decides; otherwise nobody may.
 
+use core::net::IpAddr;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::acl::{Operation, PatternType, ResourceType, WILDCARD};

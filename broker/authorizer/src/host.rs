@@ -1,6 +1,6 @@
 //! Hosts of rules: an address by its text, as Kafka compares it, or a range (`10.0.0.0/8`).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use crate::acl::WILDCARD;

@@ -5,6 +5,7 @@
 //! warning, and a key whose value would promise something the broker does not do (rights, quotas)
 //! is refused unless it has its default.
 
+mod authorization;
 mod cluster_id;
 mod error;
 mod jaas;
@@ -26,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use authorizer::Authorizer;
 use base::BrokerId;
 use metadata::config::broker_key;
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub session: SessionConfig,
     pub quorum: QuorumConfig,
     pub secret: SecretConfig,
+    /// Who may do what; `None`: everybody may do everything.
+    pub authorizer: Option<Authorizer>,
     /// What the file and the overrides set, as text.
     pub explicit: Arc<BTreeMap<String, String>>,
     /// Keys that are set without effect, for a warning at start.

@@ -131,8 +131,19 @@ fn invalid_values_are_named() {
 }
 
 #[test]
+fn there_is_one_authorizer() {
+    let standard = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    assert_eq!(parse("super.users=User:a").unwrap().authorizer, None, "nobody asks it");
+    let config = parse(&format!("{standard}\nsuper.users=User:a; User:CN=b,O=c")).unwrap();
+    let authorizer = config.authorizer.unwrap();
+    assert!(authorizer.is_super_user("User:CN=b,O=c") && !authorizer.is_super_user("User:b"));
+    refused("authorizer.class.name=x.Y", "there is no other authorizer than org.apache.kafka");
+    refused(&format!("{standard}\nsuper.users=alice"), "super.users: expected principals");
+    refused(&format!("{standard}\nallow.everyone.if.no.acl.found=1"), "expected true or false");
+}
+
+#[test]
 fn what_would_promise_too_much_is_refused() {
-    refused("authorizer.class.name=x.Y", "authorizer.class.name is not supported");
     refused("delegation.token.secret.key=x", "delegation.token.secret.key is not supported");
     refused("listener.security.protocol.map=PLAINTEXT:PLAINTEXT", "no protocol for listener CONTR");
 }

@@ -32,7 +32,7 @@ pub use config::{ConsumerConfig, GroupConfig};
 pub use consumer::assignor::Assignor;
 pub use consumer::request::{
     ConsumerHeartbeat, ConsumerHeartbeatReply, DescribedConsumer, DescribedConsumerGroup,
-    DescribedPartitions, TopicPartitionList,
+    DescribedPartitions, Sight, TopicPartitionList,
 };
 pub use consumer::value::{
     ClassicMetadata, ConsumerGroupState, ConsumerRecord, Current, GroupEpoch, MemberState,

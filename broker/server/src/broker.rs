@@ -15,6 +15,7 @@ use quorum::secret::Guard;
 use storage::Storage;
 use storage::fetch::FetchSessions;
 
+use crate::authorize::Authorization;
 use crate::net::{Budget, Places};
 use crate::peer::Verifier;
 use crate::peer::proof::Prover;
@@ -28,6 +29,8 @@ pub struct Broker {
     pub config: Arc<Config>,
     /// What other brokers have to prove.
     pub guard: Guard,
+    /// Says who may do what; `None`: everybody may do everything.
+    pub authorization: Option<Arc<Authorization>>,
     pub shutdown: Shutdown,
     pub metrics: Arc<Metrics>,
     /// The metadata quorum. For reading metadata use [`Broker::image`].

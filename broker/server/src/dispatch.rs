@@ -11,9 +11,10 @@ use wire::header::{RequestHeader, ResponseHeader};
 use wire::messages::*;
 use wire::{ApiKey, DecodeError, Message, Reader, Writer};
 
-use crate::access::Sender;
+use crate::access::{self, Sender};
 use crate::api;
 use crate::broker::Broker;
+use crate::guard::{Guarded, refusal};
 use crate::net::{ConnectionInfo, Input, Lent, Reply, Started};
 use crate::peer::proof::Proving;
 use crate::request::RequestContext;
@@ -65,6 +66,8 @@ enum Handler {
 /// itself.
 macro_rules! call {
     ($module:ident, $Request:ident) => {{
+        // Nothing is asked before it.
+        const _: () = assert!(access::row(<$Request as wire::Request>::KEY).head.is_empty());
         fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Started {
             let request = match $Request::decode(body, cx.version) {
                 Ok(request) => request,
@@ -80,15 +83,42 @@ macro_rules! call {
     }};
 }
 
+/// The same for an API whose needs are asked before its handler.
+macro_rules! guarded {
+    ($module:ident, $Request:ident) => {{
+        const _: () = assert!(!access::row(<$Request as wire::Request>::KEY).head.is_empty());
+        fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Started {
+            let request = match $Request::decode(body, cx.version) {
+                Ok(request) => request,
+                Err(error) => return malformed(&cx, &error),
+            };
+            let broker = broker.clone();
+            Started::Independent(Box::pin(async move {
+                let response = match refusal(&broker.permit(&cx), &request) {
+                    Some(refusal) => request.refuse(cx.version, &refusal),
+                    None => api::$module::handle(&broker, &cx, request).await,
+                };
+                reply(<$Request as wire::Request>::KEY, &cx, &response)
+            }))
+        }
+        Handler::Call(start)
+    }};
+}
+
 /// The table of APIs: an exhaustive match without a default arm.
 macro_rules! apis {
-    (served { $($api:ident $request:ident => $module:ident,)* } not served { $($not:ident,)* }) => {
+    (
+        served { $($api:ident $request:ident => $module:ident,)* }
+        guarded { $($guarded:ident $head:ident => $behind:ident,)* }
+        not served { $($not:ident,)* }
+    ) => {
         fn handler(api: ApiKey) -> Handler {
             match api {
                 ApiKey::Produce => Handler::Produce,
                 ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => Handler::Prove,
                 ApiKey::Fetch => Handler::Call(api::fetch::start),
                 $(ApiKey::$api => call!($module, $request),)*
+                $(ApiKey::$guarded => guarded!($behind, $head),)*
                 $(ApiKey::$not => Handler::NotServed,)*
             }
         }
@@ -100,29 +130,42 @@ apis! {
         ApiVersions ApiVersionsRequest => api_versions,
         ListOffsets ListOffsetsRequest => list_offsets,
         Metadata MetadataRequest => metadata,
-        OffsetCommit OffsetCommitRequest => offset_commit,
         OffsetFetch OffsetFetchRequest => offset_fetch,
         FindCoordinator FindCoordinatorRequest => find_coordinator,
-        JoinGroup JoinGroupRequest => join_group,
-        Heartbeat HeartbeatRequest => heartbeat,
-        LeaveGroup LeaveGroupRequest => leave_group,
-        SyncGroup SyncGroupRequest => sync_group,
         DescribeGroups DescribeGroupsRequest => describe_groups,
         ListGroups ListGroupsRequest => list_groups,
         DeleteGroups DeleteGroupsRequest => delete_groups,
-        OffsetDelete OffsetDeleteRequest => offset_delete,
         CreateTopics CreateTopicsRequest => create_topics,
         DeleteTopics DeleteTopicsRequest => delete_topics,
         DeleteRecords DeleteRecordsRequest => delete_records,
         CreatePartitions CreatePartitionsRequest => create_partitions,
-        InitProducerId InitProducerIdRequest => init_producer_id,
         AddPartitionsToTxn AddPartitionsToTxnRequest => add_partitions_to_txn,
-        AddOffsetsToTxn AddOffsetsToTxnRequest => add_offsets_to_txn,
-        EndTxn EndTxnRequest => end_txn,
         OffsetForLeaderEpoch OffsetForLeaderEpochRequest => offset_for_leader_epoch,
         DescribeConfigs DescribeConfigsRequest => describe_configs,
         AlterConfigs AlterConfigsRequest => alter_configs,
         IncrementalAlterConfigs IncrementalAlterConfigsRequest => incremental_alter_configs,
+        DescribeCluster DescribeClusterRequest => describe_cluster,
+        DescribeTopicPartitions DescribeTopicPartitionsRequest => describe_topic_partitions,
+        ConsumerGroupDescribe ConsumerGroupDescribeRequest => consumer_group_describe,
+        CreateDelegationToken CreateDelegationTokenRequest => create_delegation_token,
+        DescribeDelegationToken DescribeDelegationTokenRequest => describe_delegation_token,
+        DescribeProducers DescribeProducersRequest => describe_producers,
+        DescribeTransactions DescribeTransactionsRequest => describe_transactions,
+        ExpireDelegationToken ExpireDelegationTokenRequest => expire_delegation_token,
+        ListTransactions ListTransactionsRequest => list_transactions,
+        RenewDelegationToken RenewDelegationTokenRequest => renew_delegation_token,
+        WriteTxnMarkers WriteTxnMarkersRequest => write_txn_markers,
+    }
+    guarded {
+        OffsetCommit OffsetCommitRequest => offset_commit,
+        JoinGroup JoinGroupRequest => join_group,
+        Heartbeat HeartbeatRequest => heartbeat,
+        LeaveGroup LeaveGroupRequest => leave_group,
+        SyncGroup SyncGroupRequest => sync_group,
+        OffsetDelete OffsetDeleteRequest => offset_delete,
+        InitProducerId InitProducerIdRequest => init_producer_id,
+        AddOffsetsToTxn AddOffsetsToTxnRequest => add_offsets_to_txn,
+        EndTxn EndTxnRequest => end_txn,
         DescribeLogDirs DescribeLogDirsRequest => describe_log_dirs,
         ElectLeaders ElectLeadersRequest => elect_leaders,
         AlterPartitionReassignments AlterPartitionReassignmentsRequest
@@ -130,30 +173,19 @@ apis! {
         ListPartitionReassignments ListPartitionReassignmentsRequest
             => list_partition_reassignments,
         DescribeQuorum DescribeQuorumRequest => describe_quorum,
-        DescribeCluster DescribeClusterRequest => describe_cluster,
-        DescribeTopicPartitions DescribeTopicPartitionsRequest => describe_topic_partitions,
         UnregisterBroker UnregisterBrokerRequest => unregister_broker,
         AddRaftVoter AddRaftVoterRequest => add_raft_voter,
         RemoveRaftVoter RemoveRaftVoterRequest => remove_raft_voter,
-        ConsumerGroupDescribe ConsumerGroupDescribeRequest => consumer_group_describe,
         ConsumerGroupHeartbeat ConsumerGroupHeartbeatRequest => consumer_group_heartbeat,
         CreateAcls CreateAclsRequest => create_acls,
-        CreateDelegationToken CreateDelegationTokenRequest => create_delegation_token,
         DeleteAcls DeleteAclsRequest => delete_acls,
         DescribeAcls DescribeAclsRequest => describe_acls,
         DescribeClientQuotas DescribeClientQuotasRequest => describe_client_quotas,
-        DescribeDelegationToken DescribeDelegationTokenRequest => describe_delegation_token,
-        DescribeProducers DescribeProducersRequest => describe_producers,
-        DescribeTransactions DescribeTransactionsRequest => describe_transactions,
         DescribeUserScramCredentials DescribeUserScramCredentialsRequest
             => describe_user_scram_credentials,
-        ExpireDelegationToken ExpireDelegationTokenRequest => expire_delegation_token,
         ListConfigResources ListConfigResourcesRequest => list_config_resources,
-        ListTransactions ListTransactionsRequest => list_transactions,
-        RenewDelegationToken RenewDelegationTokenRequest => renew_delegation_token,
         UpdateFeatures UpdateFeaturesRequest => update_features,
         TxnOffsetCommit TxnOffsetCommitRequest => txn_offset_commit,
-        WriteTxnMarkers WriteTxnMarkersRequest => write_txn_markers,
     }
     not served {
         AlterReplicaLogDirs,
@@ -296,6 +328,7 @@ fn start_frame(
     let api = header.api_key;
     let is_of_brokers = *session.info.listener == *broker.config.inter_broker_listener;
     let cx = RequestContext {
+        api,
         version: header.api_version,
         correlation_id: header.correlation_id,
         client_id: session.client_id.clone(),

@@ -4,9 +4,11 @@
 
 pub mod access;
 pub mod api;
+pub mod authorize;
 pub mod broker;
 pub mod certificates;
 pub mod dispatch;
+pub mod guard;
 pub mod http;
 pub mod lag;
 pub mod net;

@@ -7,10 +7,12 @@ use std::time::Instant;
 use base::Principal;
 
 use crate::access::Sender;
+use wire::ApiKey;
 
 /// Context of one request. Cheap to clone: strings are shared with the connection.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
+    pub api: ApiKey,
     /// API version of the request.
     pub version: i16,
     pub correlation_id: i32,

@@ -6,12 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use authorizer::{
+    Acl, AclFilter, CLUSTER_NAME, Operation, PatternType, Permission, ResourceType, WILDCARD,
+};
 use base::{ErrorCode, TopicId};
 use broker::boot::{Running, start};
 use bytes::Bytes;
 use client::{Connection, Options};
 use config::Config;
 use config::testing::on_free_ports_with;
+use metadata::{ControllerRequest, ControllerResponse, CreateAclsRequest, DeleteAclsRequest};
 use record::{BatchBuilder, BatchOptions};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -22,10 +26,13 @@ use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::fetch_response::PartitionData;
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use wire::messages::*;
+use wire::messages::{
+    CreateTopicsRequest, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest,
+};
 
 pub const TOPIC: &str = "events";
 pub const FETCH: i16 = 12;
+pub const AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
 
 pub struct Rig {
     pub running: Running,
@@ -188,4 +195,65 @@ async fn topic_id(connection: &Connection) -> TopicId {
             _ => sleep(Duration::from_millis(20)).await,
         }
     }
+}
+
+/// A rule for everybody that connects without a name.
+pub fn rule(
+    resource_type: ResourceType,
+    name: &str,
+    operation: Operation,
+    permission_type: Permission,
+) -> Acl {
+    Acl {
+        resource_type,
+        resource_name: name.into(),
+        pattern_type: PatternType::Literal,
+        principal: "User:ANONYMOUS".into(),
+        host: "*".into(),
+        operation,
+        permission_type,
+    }
+}
+
+pub fn allow(resource_type: ResourceType, name: &str, operation: Operation) -> Acl {
+    rule(resource_type, name, operation, Permission::Allow)
+}
+
+/// New rules, on the broker's own authority; it knows them afterwards.
+pub async fn add_rules(running: &Running, acls: Vec<Acl>) {
+    let request = CreateAclsRequest { acls: acls.clone() };
+    let request = ControllerRequest::CreateAcls(request);
+    match running.broker.controller.request(request).await.unwrap() {
+        ControllerResponse::CreateAcls(results) => assert!(results.iter().all(Result::is_ok)),
+        other => panic!("{other:?}"),
+    }
+    let known = async {
+        while !acls.iter().all(|acl| running.broker.image().acls().contains(acl)) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), known).await.unwrap();
+}
+
+pub async fn remove_rules(running: &Running, filter: AclFilter) {
+    let request = DeleteAclsRequest { filters: vec![filter.clone()] };
+    let request = ControllerRequest::DeleteAcls(request);
+    running.broker.controller.request(request).await.unwrap();
+    let gone = async {
+        while running.broker.image().acls().matching(&filter).next().is_some() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), gone).await.unwrap();
+}
+
+/// Rules about every resource, and for somebody else: nobody here may do anything.
+pub async fn close(running: &Running) {
+    let acl = |&resource_type: &ResourceType| {
+        let is_cluster = resource_type == ResourceType::Cluster;
+        let name = if is_cluster { CLUSTER_NAME } else { WILDCARD };
+        let acl = allow(resource_type, name, Operation::All);
+        Acl { principal: "User:somebody".into(), ..acl }
+    };
+    add_rules(running, ResourceType::ALL_VALUES.iter().map(acl).collect()).await;
 }

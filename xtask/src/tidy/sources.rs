@@ -22,6 +22,7 @@ const CORES: &[&str] = &[
     "broker/record",
     "broker/wire",
     "broker/replica",
+    "broker/authorizer",
     "broker/metadata",
     "broker/coordinator",
     "operator/crd",

@@ -108,7 +108,7 @@ impl ConsumerGroup {
         let mut calls_for_epoch = has_subscription_changed;
         calls_for_epoch |= self.preferred_assignor(cx.config) != assignor;
         if calls_for_epoch || self.has_regexes() || request.regex.is_some() {
-            calls_for_epoch |= self.update_regexes(cx, &mut change);
+            calls_for_epoch |= self.update_regexes(cx, Some(&request.sight), &mut change);
         }
         self.update_epoch(cx, &mut change, calls_for_epoch);
         self.update_target(cx, &mut change);

@@ -126,7 +126,8 @@ impl ConsumerGroup {
 
     fn settle_after_removal(&mut self, cx: &Cx<'_>, change: &mut Change) {
         if self.has_regexes() {
-            self.update_regexes(cx, change);
+            // Who leaves asks for nothing, and nobody is there whose rights would count.
+            self.update_regexes(cx, None, change);
         }
         self.update_epoch(cx, change, true);
     }

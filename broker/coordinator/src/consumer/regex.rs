@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::ConsumerGroup;
 use super::change::Change;
+use super::request::Sight;
 use super::value::{ConsumerRecord, ResolvedRegex};
 use crate::group::Cx;
 
@@ -39,8 +40,14 @@ pub(super) fn compile(text: &str) -> Result<Regex, String> {
 
 impl ConsumerGroup {
     /// Writes down what new expressions stand for, forgets those that nobody has any more, and
-    /// looks all up again where topics have changed. True if any of it is news.
-    pub(super) fn update_regexes(&mut self, cx: &Cx<'_>, change: &mut Change) -> bool {
+    /// looks all up again where topics have changed: those that the asking member may know of. True
+    /// if any of it is news.
+    pub(super) fn update_regexes(
+        &mut self,
+        cx: &Cx<'_>,
+        sight: Option<&Sight>,
+        change: &mut Change,
+    ) -> bool {
         let wanted: BTreeSet<Arc<str>> =
             self.members.values().filter_map(|m| m.subscription.as_ref()?.regex.clone()).collect();
         let unused: Vec<Arc<str>> =
@@ -49,6 +56,7 @@ impl ConsumerGroup {
         for regex in unused {
             self.change(change, ConsumerRecord::Regex(regex, None));
         }
+        let Some(sight) = sight else { return is_news };
         let is_due = self.regexes_seen != cx.view.number
             && self.regexes_resolved_ms.is_none_or(|at| cx.now_ms - at >= RESOLVE_PAUSE_MS);
         let asked: Vec<Arc<str>> = wanted
@@ -56,7 +64,7 @@ impl ConsumerGroup {
             .filter(|regex| is_due || !self.regexes.contains_key(regex))
             .collect();
         if !asked.is_empty() {
-            for (regex, topics) in resolve(cx, asked) {
+            for (regex, topics) in resolve(cx, sight, asked) {
                 is_news |= self.note_resolved(cx, change, regex, topics);
             }
         }
@@ -98,7 +106,11 @@ struct Look {
 }
 
 /// One look through all topics.
-fn resolve(cx: &Cx<'_>, asked: Vec<Arc<str>>) -> Vec<(Arc<str>, BTreeSet<Arc<str>>)> {
+fn resolve(
+    cx: &Cx<'_>,
+    sight: &Sight,
+    asked: Vec<Arc<str>>,
+) -> Vec<(Arc<str>, BTreeSet<Arc<str>>)> {
     let look = |text: Arc<str>| {
         let regex = compile(&text).ok();
         Look { text, regex, topics: BTreeSet::new() }
@@ -106,8 +118,11 @@ fn resolve(cx: &Cx<'_>, asked: Vec<Arc<str>>) -> Vec<(Arc<str>, BTreeSet<Arc<str
     let mut looks: Vec<Look> = asked.into_iter().map(look).collect();
     if let Some(cluster) = &cx.view.cluster {
         cluster.for_each_topic(&mut |name| {
-            for look in &mut looks {
-                if look.regex.as_ref().is_some_and(|regex| regex.is_match(name)) {
+            let is_meant = |look: &&mut Look| look.regex.as_ref().is_some_and(|r| r.is_match(name));
+            // Asked of what an expression matches, not of every topic.
+            let mut meant = looks.iter_mut().filter(is_meant).peekable();
+            if meant.peek().is_some() && sight.sees(name) {
+                for look in meant {
                     look.topics.insert(name.clone());
                 }
             }

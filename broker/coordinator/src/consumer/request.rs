@@ -1,5 +1,6 @@
 //! Requests and replies of the consumer group protocol, without their versions.
 
+use std::fmt;
 use std::sync::Arc;
 
 use base::{ErrorCode, TopicId};
@@ -9,6 +10,37 @@ use crate::{Booking, GroupId, MemberId};
 
 /// Partitions of topics as a request or a reply lists them.
 pub type TopicPartitionList = Vec<(TopicId, Vec<i32>)>;
+
+/// The topics that somebody may know of; by default all. The caller knows the rules.
+#[derive(Clone, Default)]
+pub struct Sight(Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>);
+
+impl Sight {
+    pub fn of(sees: impl Fn(&str) -> bool + Send + Sync + 'static) -> Sight {
+        Sight(Some(Arc::new(sees)))
+    }
+
+    pub(crate) fn sees(&self, topic: &str) -> bool {
+        self.0.as_ref().is_none_or(|sees| sees(topic))
+    }
+}
+
+impl fmt::Debug for Sight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Sight(some)" } else { "Sight(all)" })
+    }
+}
+
+/// The same rules, not rules that say the same.
+impl PartialEq for Sight {
+    fn eq(&self, other: &Sight) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+}
 
 /// A heartbeat: what is `None` has not changed since the last one.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,6 +63,8 @@ pub struct ConsumerHeartbeat {
     pub owned: Option<TopicPartitionList>,
     pub client_id: Arc<str>,
     pub client_host: Arc<str>,
+    /// What an expression may stand for.
+    pub sight: Sight,
     /// What the member's memory is booked with.
     pub booking: Booking,
 }

@@ -52,6 +52,22 @@ fn a_regular_expression_is_looked_up_again_when_topics_come() {
 }
 
 #[test]
+fn a_regular_expression_stands_for_what_its_member_may_know_of() {
+    let mut w = World::new(&[("log-a", 2), ("log-b", 3)]);
+    let sight = Sight::of(|topic| topic == "log-a");
+    let mut a = Member { regex: Some("log-.*".into()), sight, ..Member::new("a", &[]) };
+    let mut b = Member::new("b", &["log-a"]);
+    w.settle(&mut [&mut a, &mut b]);
+    assert_eq!(sizes(&[&mut a, &mut b]), [1, 1]);
+    // Nobody looks again on behalf of somebody else.
+    w.create("log-c", 2);
+    w.advance(10_000);
+    w.heartbeat(b.leave_request(-1));
+    w.settle(&mut [&mut a]);
+    assert_eq!(a.owned.len(), 2);
+}
+
+#[test]
 fn a_member_that_subscribes_to_less_gives_up_the_rest() {
     let mut w = World::new(&[("t", 2), ("u", 2)]);
     let mut a = Member::new("a", &["t", "u"]);

@@ -209,6 +209,7 @@ pub struct Member {
     pub epoch: i32,
     pub topics: Vec<Arc<str>>,
     pub regex: Option<Arc<str>>,
+    pub sight: Sight,
     pub assignor: Option<Arc<str>>,
     pub owned: BTreeSet<(TopicId, i32)>,
     /// To be told of with the next heartbeat.
@@ -223,6 +224,7 @@ impl Member {
             epoch: 0,
             topics: topics.iter().map(|t| (*t).into()).collect(),
             regex: None,
+            sight: Sight::default(),
             assignor: None,
             owned: BTreeSet::new(),
             tells_owned: false,
@@ -249,6 +251,7 @@ impl Member {
             owned: None,
             client_id: "c".into(),
             client_host: "/127.0.0.1".into(),
+            sight: self.sight.clone(),
             booking: Booking::default(),
         }
     }

@@ -238,8 +238,9 @@ const GROUP: &[BrokerKey] = &[
 /// Security: what is not built yet is refused, so that nobody believes to be protected. Keys of TLS
 /// and SASL may be set for one listener; see [`scoped`].
 const SECURITY: &[BrokerKey] = &[
-    refused("authorizer.class.name", Text, ""),
-    refused("super.users", Text, ""),
+    used("authorizer.class.name", Text, ""),
+    used("super.users", Text, ""),
+    used("allow.everyone.if.no.acl.found", Bool, "false"),
     used("sasl.enabled.mechanisms", List, "GSSAPI"),
     // Brokers prove to each other that they have the secret of the cluster.
     harmless("sasl.mechanism.inter.broker.protocol", Text, "GSSAPI"),

@@ -189,7 +189,7 @@ fn broker_keys_check_values_as_the_broker_and_the_controller_do() {
     ] {
         assert!(matches!(check(name, value), Err(KeyError::Invalid(_))), "{name}={value}");
     }
-    let unsupported = check("authorizer.class.name", "x.Y");
+    let unsupported = check("sasl.kerberos.kinit.cmd", "/bin/x");
     assert!(matches!(unsupported, Err(KeyError::Unsupported { .. })));
 }
 

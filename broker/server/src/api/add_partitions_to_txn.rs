@@ -2,9 +2,10 @@
 //! them. Clients ask up to version 3, for one transaction; from version 4 on leaders ask, for
 //! several, and may only want to know whether partitions were added.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use coordinator::txn::{
     AddPartitions, Partitions, Producer, TxnReply, TxnRequest, VerifyPartitions,
@@ -44,7 +45,7 @@ pub async fn handle(
             topics: request.v3_and_below_topics,
         };
         return AddPartitionsToTxnResponse {
-            results_by_topic_v3_and_below: add(broker, cx.version, transaction).await.topic_results,
+            results_by_topic_v3_and_below: add(broker, cx, transaction).await.topic_results,
             ..Default::default()
         };
     }
@@ -54,7 +55,7 @@ pub async fn handle(
     }
     let transactions = request.transactions.into_iter();
     AddPartitionsToTxnResponse {
-        results_by_transaction: join_all(transactions.map(|t| add(broker, cx.version, t))).await,
+        results_by_transaction: join_all(transactions.map(|t| add(broker, cx, t))).await,
         ..Default::default()
     }
 }
@@ -62,13 +63,35 @@ pub async fn handle(
 /// All partitions of a transaction, or none.
 async fn add(
     broker: &Arc<Broker>,
-    version: i16,
+    cx: &RequestContext,
     transaction: AddPartitionsToTxnTransaction,
 ) -> AddPartitionsToTxnResult {
     let AddPartitionsToTxnTransaction { transactional_id, topics, .. } = &transaction;
-    let image = broker.image();
+    let (image, permit, version) = (broker.image(), broker.permit(cx), cx.version);
+    // Leaders ask for what their clients were allowed.
+    let may = |resource_type, name: &str| {
+        version >= BATCHED || permit.may(Operation::Write, resource_type, name)
+    };
+    let denied: BTreeSet<&str> = match may(ResourceType::TransactionalId, transactional_id) {
+        true => {
+            let names = topics.iter().map(|topic| topic.name.as_str());
+            names.filter(|name| !may(ResourceType::Topic, name)).collect()
+        }
+        false => {
+            let code = ErrorCode::TransactionalIdAuthorizationFailed;
+            let topic_results = results(topics, |_, _| code);
+            let transactional_id = transaction.transactional_id;
+            return AddPartitionsToTxnResult { transactional_id, topic_results };
+        }
+    };
     let topic_results = if transactional_id.is_empty() {
         results(topics, |_, _| ErrorCode::InvalidRequest)
+    } else if !denied.is_empty() {
+        results(topics, |topic, index| match image.partition(topic, index) {
+            _ if denied.contains(topic.as_str()) => ErrorCode::TopicAuthorizationFailed,
+            Some(_) => ErrorCode::OperationNotAttempted,
+            None => ErrorCode::UnknownTopicOrPartition,
+        })
     } else if topics.iter().any(|topic| unknown(&image, topic).next().is_some()) {
         results(topics, |topic, index| match image.partition(topic, index) {
             Some(_) => ErrorCode::OperationNotAttempted,

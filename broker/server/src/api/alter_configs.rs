@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::Operation;
 use metadata::{
     AlterConfigs, ConfigResource, ControllerError, ControllerRequest, ControllerResponse,
 };
@@ -9,17 +10,23 @@ use wire::messages::alter_configs_request::AlterConfigsResource;
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::configs::{Altered, alter, resource_from_wire};
+use super::configs::{Altered, alter, check, resource_from_wire};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
     let resources = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone()));
     let resources: Vec<_> = resources.collect();
-    let converted = request.resources.into_iter().map(convert).collect();
+    let permit = broker.permit(cx);
+    let converted = request.resources.into_iter().map(|resource| {
+        let (kind, name) = (resource.resource_type, &resource.resource_name);
+        check(&permit, Operation::AlterConfigs, kind, name)?;
+        convert(resource)
+    });
+    let converted = converted.collect();
     let validate_only = request.validate_only;
     let to_controller = |resources| {
         ControllerRequest::AlterConfigs(metadata::AlterConfigsRequest { resources, validate_only })

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{CLUSTER_NAME, Operation, ResourceType};
 use base::{BrokerId, ErrorCode};
 use metadata::config::{ConfigLayers, resolve, topic_configs as registry};
 use metadata::{
@@ -13,6 +14,7 @@ use wire::messages::create_topics_response::CreatableTopicConfigs;
 
 use super::forward::{forward, outcome};
 use crate::Broker;
+use crate::authorize::Permit;
 
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
@@ -37,6 +39,23 @@ pub(super) fn resource_from_wire(kind: i8, name: &Str) -> Result<ConfigResource,
         }
         _ => Err(invalid(format!("config resource type {kind} is unknown"))),
     }
+}
+
+/// Whether the sender may do that with the configs of a resource of the wire.
+pub(super) fn check(
+    permit: &Permit,
+    operation: Operation,
+    kind: i8,
+    name: &str,
+) -> Result<(), ControllerError> {
+    let (resource_type, name) = match kind {
+        TOPIC => (ResourceType::Topic, name),
+        GROUP => (ResourceType::Group, name),
+        BROKER | BROKER_LOGGER | CLIENT_METRICS => (ResourceType::Cluster, CLUSTER_NAME),
+        // Refused as an unknown type.
+        _ => return Ok(()),
+    };
+    permit.check(operation, resource_type, name).map_err(Into::into)
 }
 
 /// The answer for one resource, in the request's order.

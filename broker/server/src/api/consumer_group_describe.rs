@@ -1,7 +1,9 @@
 //! ConsumerGroupDescribe (key 69, KIP-848).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use coordinator::{DescribedConsumerGroup, GroupReply, GroupRequest};
 use futures::future::join_all;
@@ -12,7 +14,7 @@ use wire::messages::consumer_group_describe_response::{
 use wire::messages::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse};
 
 use super::consumer_group_heartbeat::FEATURE;
-use super::describe_groups::GROUP_OPERATIONS;
+use crate::authorize::Permit;
 use crate::{Broker, RequestContext};
 
 /// What a member speaks, as `MemberType` says it.
@@ -21,36 +23,60 @@ const CONSUMER: i8 = 1;
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _cx: &RequestContext,
+    cx: &RequestContext,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
     let operations = request.include_authorized_operations;
-    let image = broker.image();
+    let (image, permit) = (broker.image(), broker.permit(cx));
+    let permit = &permit;
     let is_supported = image.feature_level(FEATURE) >= 1;
     let groups = request.group_ids.into_iter().map(|id| {
         let image = image.clone();
+        let allowed = permit.check(Operation::Describe, ResourceType::Group, &id);
+        let operations = operations.then(|| permit.operations(ResourceType::Group, &id));
         async move {
             let error = |error| {
                 let message = Some(ErrorCode::message(error).to_owned());
                 DescribedConsumerGroup::error(id.to_arc(), error, message)
             };
             if !is_supported {
-                return to_wire(error(ErrorCode::UnsupportedVersion), false);
+                return to_wire(error(ErrorCode::UnsupportedVersion), None);
+            }
+            if let Err(code) = allowed {
+                return to_wire(DescribedConsumerGroup::error(id.to_arc(), code, None), None);
             }
             if id.is_empty() {
-                return to_wire(error(ErrorCode::InvalidGroupId), false);
+                return to_wire(error(ErrorCode::InvalidGroupId), None);
             }
             let request = GroupRequest::DescribeConsumer(id.to_arc());
             match broker.groups.call(&image, request).await {
-                GroupReply::DescribeConsumer(group) => to_wire(group, operations),
-                _ => to_wire(error(ErrorCode::UnknownServerError), false),
+                GroupReply::DescribeConsumer(group) => to_wire(seen(permit, group), operations),
+                _ => to_wire(error(ErrorCode::UnknownServerError), None),
             }
         }
     });
     ConsumerGroupDescribeResponse { groups: join_all(groups).await, ..Default::default() }
 }
 
-fn to_wire(group: DescribedConsumerGroup, operations: bool) -> DescribedGroup {
+/// The group, if the client may know of all its topics. As in Kafka, it is told nothing of it
+/// otherwise.
+fn seen(permit: &Permit, group: DescribedConsumerGroup) -> DescribedConsumerGroup {
+    let of_member = |m: &coordinator::DescribedConsumer| {
+        let subscribed = m.topics.iter().map(|topic| topic.to_string());
+        let assigned = m.assignment.iter().chain(&m.target).map(|t| t.topic.to_string());
+        subscribed.chain(assigned).collect::<Vec<_>>()
+    };
+    let topics: BTreeSet<String> = group.members.iter().flat_map(of_member).collect();
+    let sees = |topic: &String| permit.sees(Operation::Describe, ResourceType::Topic, topic);
+    if permit.is_open() || topics.iter().all(sees) {
+        return group;
+    }
+    let message = "The group has described topic(s) that the client is not authorized to describe.";
+    let code = ErrorCode::TopicAuthorizationFailed;
+    DescribedConsumerGroup::error(group.group, code, Some(message.to_owned()))
+}
+
+fn to_wire(group: DescribedConsumerGroup, operations: Option<i32>) -> DescribedGroup {
     if group.error.is_error() {
         return DescribedGroup {
             error_code: group.error.code(),
@@ -68,8 +94,8 @@ fn to_wire(group: DescribedConsumerGroup, operations: bool) -> DescribedGroup {
         members: group.members.into_iter().map(member).collect(),
         ..Default::default()
     };
-    if operations {
-        described.authorized_operations = GROUP_OPERATIONS;
+    if let Some(operations) = operations {
+        described.authorized_operations = operations;
     }
     described
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, TopicId};
 use coordinator::{
-    Booking, ConsumerHeartbeat, ConsumerHeartbeatReply, GroupReply, GroupRequest,
+    Booking, ConsumerHeartbeat, ConsumerHeartbeatReply, GroupReply, GroupRequest, Sight,
     TopicPartitionList,
 };
 use wire::Str;
@@ -47,11 +48,23 @@ pub async fn handle(
         let error = ErrorCode::GroupMaxSizeReached;
         return to_wire(ConsumerHeartbeatReply::error(error, Some(message)));
     };
-    let heartbeat = ConsumerHeartbeat { booking, ..to_core(cx, request) };
+    let sight = sight(broker, cx);
+    let heartbeat = ConsumerHeartbeat { booking, sight, ..to_core(cx, request) };
     let request = GroupRequest::ConsumerHeartbeat(Box::new(heartbeat));
     match broker.groups.call(&image, request).await {
         GroupReply::ConsumerHeartbeat(reply) => to_wire(reply),
         _ => to_wire(ConsumerHeartbeatReply::error(ErrorCode::UnknownServerError, None)),
+    }
+}
+
+/// An expression stands for the topics that its member may describe.
+fn sight(broker: &Broker, cx: &RequestContext) -> Sight {
+    let permit = broker.permit(cx);
+    match permit.is_open() {
+        true => Sight::default(),
+        false => {
+            Sight::of(move |topic| permit.sees(Operation::Describe, ResourceType::Topic, topic))
+        }
     }
 }
 
@@ -81,6 +94,7 @@ fn to_core(cx: &RequestContext, request: ConsumerGroupHeartbeatRequest) -> Consu
         owned,
         client_id: cx.client_id.clone(),
         client_host: cx.client_host(),
+        sight: Sight::default(),
         booking: Booking::default(),
     }
 }

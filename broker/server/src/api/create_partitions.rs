@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use base::BrokerId;
+use authorizer::{Operation, ResourceType};
+use base::{BrokerId, ErrorCode};
 use metadata::{ControllerRequest, ControllerResponse, GrowTopic, TopicResult};
 use wire::Str;
 use wire::messages::create_partitions_request::CreatePartitionsTopic;
@@ -14,11 +15,19 @@ use crate::{Broker, RequestContext};
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let validate_only = request.validate_only;
-    let topics: Vec<GrowTopic> = request.topics.into_iter().map(convert).collect();
+    let permit = broker.permit(cx);
+    let may_alter =
+        |t: &CreatePartitionsTopic| permit.may(Operation::Alter, ResourceType::Topic, &t.name);
+    let (topics, denied): (Vec<_>, Vec<_>) = request.topics.into_iter().partition(may_alter);
+    let denied = denied.into_iter().map(|topic| TopicResult {
+        name: topic.name.into_arc(),
+        result: Err(ErrorCode::TopicAuthorizationFailed.into()),
+    });
+    let topics: Vec<GrowTopic> = topics.into_iter().map(convert).collect();
     let wanted: Vec<(Arc<str>, i32)> = topics.iter().map(|t| (t.name.clone(), t.count)).collect();
     let take = |response| match response {
         ControllerResponse::CreatePartitions(results) => Some(results),
@@ -48,7 +57,7 @@ pub async fn handle(
         await_topics(broker, &grown).await;
     }
     CreatePartitionsResponse {
-        results: results.into_iter().map(answer).collect(),
+        results: results.into_iter().chain(denied).map(answer).collect(),
         ..Default::default()
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{BrokerId, ErrorCode};
 use metadata::{
     Assignment, ControllerError, ControllerRequest, ControllerResponse, CreateTopic,
@@ -23,6 +24,11 @@ pub async fn handle(
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let duplicates = duplicates(&request.topics);
+    let permit = broker.permit(cx);
+    let may_all = permit.sees_cluster(Operation::Create);
+    let may_create = |topic: &CreatableTopic| {
+        may_all || permit.may(Operation::Create, ResourceType::Topic, &topic.name)
+    };
     let (validate_only, mut results) = (request.validate_only, Vec::new());
     let mut topics = Vec::new();
     for topic in request.topics {
@@ -34,6 +40,8 @@ pub async fn handle(
             if !results.iter().any(|r: &CreatableTopicResult| r.name == topic.name) {
                 results.push(refused(topic.name, &error));
             }
+        } else if !may_create(&topic) {
+            results.push(refused(topic.name, &ErrorCode::TopicAuthorizationFailed.into()));
         } else {
             topics.push(convert(topic));
         }
@@ -103,6 +111,12 @@ fn answer(
     let name = Str::from(&result.name);
     match result.result {
         Err(error) => refused(name, &error),
+        Ok(created) if !may_describe_configs(broker, cx, &name) => CreatableTopicResult {
+            name,
+            topic_id: created.topic_id,
+            topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
+            ..Default::default()
+        },
         Ok(created) => CreatableTopicResult {
             configs: (cx.version >= 5).then(|| topic_configs(broker, &result.name)),
             name,
@@ -112,6 +126,10 @@ fn answer(
             ..Default::default()
         },
     }
+}
+
+fn may_describe_configs(broker: &Broker, cx: &RequestContext, topic: &str) -> bool {
+    broker.permit(cx).sees(Operation::DescribeConfigs, ResourceType::Topic, topic)
 }
 
 fn refused(name: Str, error: &ControllerError) -> CreatableTopicResult {

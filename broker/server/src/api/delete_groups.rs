@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use coordinator::{GroupReply, GroupRequest};
 use futures::future::join_all;
@@ -13,17 +14,21 @@ use crate::{Broker, RequestContext};
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _cx: &RequestContext,
+    cx: &RequestContext,
     request: DeleteGroupsRequest,
 ) -> DeleteGroupsResponse {
-    let image = broker.image();
+    let (image, permit) = (broker.image(), broker.permit(cx));
     let results = request.groups_names.into_iter().map(|group_id| {
         let image = image.clone();
+        let allowed = permit.check(Operation::Delete, ResourceType::Group, &group_id);
         async move {
             let request = GroupRequest::DeleteGroup(group_id.to_arc());
-            let error = match broker.groups.call(&image, request).await {
-                GroupReply::DeleteGroup(error) => error,
-                _ => ErrorCode::UnknownServerError,
+            let error = match allowed {
+                Err(code) => code,
+                Ok(()) => match broker.groups.call(&image, request).await {
+                    GroupReply::DeleteGroup(error) => error,
+                    _ => ErrorCode::UnknownServerError,
+                },
             };
             DeletableGroupResult {
                 group_id,

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, Offset, topic_name};
 use tokio::time::{Instant, sleep_until};
 use wire::messages::delete_records_response::{
@@ -28,9 +29,14 @@ pub async fn handle(
     let max_wait = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
     let deadline = Instant::from_std(cx.received) + max_wait;
     let mut deletions = Deletions::default();
+    let permit = broker.permit(cx);
     for topic in &request.topics {
+        let allowed = permit.check(Operation::Delete, ResourceType::Topic, &topic.name);
         for asked in &topic.partitions {
-            let deleted = delete(broker, &topic.name, asked.partition_index, asked.offset).await;
+            let deleted = match allowed {
+                Ok(()) => delete(broker, &topic.name, asked.partition_index, asked.offset).await,
+                Err(code) => Err(code),
+            };
             deletions.push(deleted);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, TopicId};
 use metadata::{ControllerError, ControllerRequest, ControllerResponse, TopicSelector};
 use wire::Str;
@@ -27,6 +28,10 @@ pub async fn handle(
         };
         return refuse_all(&topics, &error.into());
     }
+    let (topics, mut responses) = allowed(broker, cx, topics);
+    if topics.is_empty() {
+        return DeleteTopicsResponse { responses, ..Default::default() };
+    }
     let wanted = topics.clone();
     let take = |response| match response {
         ControllerResponse::DeleteTopics(results) => Some(results),
@@ -35,24 +40,66 @@ pub async fn handle(
     let request = ControllerRequest::DeleteTopics(metadata::DeleteTopicsRequest { topics });
     let results = match forward(broker, request, take).await {
         Ok(results) => results,
-        Err(error) => return refuse_all(&wanted, &error),
+        Err(error) => {
+            responses.extend(refuse_all(&wanted, &error).responses);
+            return DeleteTopicsResponse { responses, ..Default::default() };
+        }
     };
     let gone: Vec<TopicId> =
         results.iter().filter(|r| r.result.is_ok()).map(|r| r.topic_id).collect();
     await_image(broker, |image| gone.iter().all(|id| image.topic_by_id(*id).is_none())).await;
-    let responses = results
-        .into_iter()
-        .map(|r| {
-            let (error_code, error_message) = outcome(&r.result);
-            DeletableTopicResult {
-                name: r.name.as_ref().map(Str::from),
-                topic_id: r.topic_id,
-                error_code,
-                error_message,
-            }
-        })
-        .collect();
+    responses.extend(results.into_iter().map(|r| {
+        let (error_code, error_message) = outcome(&r.result);
+        DeletableTopicResult {
+            name: r.name.as_ref().map(Str::from),
+            topic_id: r.topic_id,
+            error_code,
+            error_message,
+        }
+    }));
     DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+/// The topics that the client may delete, and the answers for the others. Who may not describe a
+/// topic does not hear whether it exists.
+fn allowed(
+    broker: &Broker,
+    cx: &RequestContext,
+    topics: Vec<TopicSelector>,
+) -> (Vec<TopicSelector>, Vec<DeletableTopicResult>) {
+    let (image, permit) = (broker.image(), broker.permit(cx));
+    if permit.is_open() || permit.sees_cluster(Operation::Delete) {
+        return (topics, Vec::new());
+    }
+    let may = |operation, name: &str| permit.may(operation, ResourceType::Topic, name);
+    let (mut kept, mut denied) = (Vec::new(), Vec::new());
+    for selector in topics {
+        let (topic, name, topic_id) = match &selector {
+            TopicSelector::Name(name) => (image.topic(name), Some(name.clone()), TopicId::ZERO),
+            TopicSelector::Id(id) => {
+                let topic = image.topic_by_id(*id);
+                (topic, topic.map(|topic| topic.name.clone()), *id)
+            }
+        };
+        let describes = name.as_ref().is_some_and(|name| may(Operation::Describe, name));
+        let error = match &name {
+            None => ErrorCode::UnknownTopicId,
+            Some(name) if describes && may(Operation::Delete, name) => {
+                kept.push(selector);
+                continue;
+            }
+            Some(_) if describes && topic.is_none() => ErrorCode::UnknownTopicOrPartition,
+            Some(_) => ErrorCode::TopicAuthorizationFailed,
+        };
+        let is_told = describes || topic_id.is_zero();
+        denied.push(DeletableTopicResult {
+            name: name.filter(|_| is_told).map(Str::from),
+            topic_id,
+            error_code: error.code(),
+            error_message: Some(Str::from(error.message())),
+        });
+    }
+    (kept, denied)
 }
 
 /// The topics of the request; an error response where a topic has both name and id, or neither.

@@ -7,7 +7,7 @@ use wire::Str;
 use wire::messages::describe_cluster_response::DescribeClusterBroker;
 use wire::messages::{DescribeClusterRequest, DescribeClusterResponse};
 
-use super::topology::{CLUSTER_OPERATIONS, active_controller, controller_for};
+use super::topology::{active_controller, controller_for};
 use crate::{Broker, RequestContext};
 
 const ENDPOINT_BROKERS: i8 = 1;
@@ -51,7 +51,7 @@ pub async fn handle(
         })
         .collect();
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+        response.cluster_authorized_operations = broker.permit(cx).cluster_operations();
     }
     response
 }

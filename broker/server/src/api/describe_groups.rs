@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use coordinator::{GroupReply, GroupRequest};
 use futures::future::join_all;
@@ -14,20 +15,25 @@ use crate::{Broker, RequestContext};
 /// First version in which a group that does not exist is an error; before, it is a dead group.
 const UNKNOWN_IS_ERROR: i16 = 6;
 
-/// Operations that a group supports, as a bit set of `AclOperation` codes (read, delete, describe,
-/// describe and alter configs): without an authorizer everybody may do all of them.
-pub(super) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
-
 pub async fn handle(
     broker: &Arc<Broker>,
     cx: &RequestContext,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
     let operations = request.include_authorized_operations;
-    let image = broker.image();
+    let (image, permit) = (broker.image(), broker.permit(cx));
     let groups = request.groups.into_iter().map(|id| {
         let image = image.clone();
+        let allowed = permit.check(Operation::Describe, ResourceType::Group, &id);
+        let operations = operations.then(|| permit.operations(ResourceType::Group, &id));
         async move {
+            if let Err(code) = allowed {
+                return DescribedGroup {
+                    group_id: id,
+                    error_code: code.code(),
+                    ..Default::default()
+                };
+            }
             let reply = broker.groups.call(&image, GroupRequest::Describe(id.to_arc())).await;
             match reply {
                 GroupReply::Describe(group) => to_wire(cx, group, operations),
@@ -45,7 +51,7 @@ pub async fn handle(
 fn to_wire(
     cx: &RequestContext,
     group: coordinator::DescribedGroup,
-    operations: bool,
+    operations: Option<i32>,
 ) -> DescribedGroup {
     let unknown = group.error == ErrorCode::GroupIdNotFound;
     let error = match unknown && cx.version < UNKNOWN_IS_ERROR {
@@ -75,8 +81,10 @@ fn to_wire(
         members: group.members.into_iter().map(member).collect(),
         ..Default::default()
     };
-    if operations && !error.is_error() {
-        described.authorized_operations = GROUP_OPERATIONS;
+    if let Some(operations) = operations
+        && !error.is_error()
+    {
+        described.authorized_operations = operations;
     }
     described
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, topic_name};
 use wire::Str;
 use wire::messages::describe_producers_response::{
@@ -13,25 +14,29 @@ use crate::{Broker, RequestContext};
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
+    let permit = broker.permit(cx);
+    let read = |topic: &str| permit.check(Operation::Read, ResourceType::Topic, topic);
     let topics = request.topics.into_iter().map(|topic| TopicResponse {
         partitions: topic
             .partition_indexes
             .into_iter()
-            .map(|index| match producers(broker, &topic.name, index) {
-                Ok(active_producers) => PartitionResponse {
-                    partition_index: index,
-                    active_producers,
-                    ..Default::default()
-                },
-                Err(code) => PartitionResponse {
-                    partition_index: index,
-                    error_code: code.code(),
-                    error_message: Some(Str::from(code.message())),
-                    ..Default::default()
-                },
+            .map(|index| {
+                match read(&topic.name).and_then(|()| producers(broker, &topic.name, index)) {
+                    Ok(active_producers) => PartitionResponse {
+                        partition_index: index,
+                        active_producers,
+                        ..Default::default()
+                    },
+                    Err(code) => PartitionResponse {
+                        partition_index: index,
+                        error_code: code.code(),
+                        error_message: Some(Str::from(code.message())),
+                        ..Default::default()
+                    },
+                }
             })
             .collect(),
         name: topic.name,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use metadata::{Image, Topic};
 use wire::Str;
@@ -11,7 +12,8 @@ use wire::messages::describe_topic_partitions_response as response;
 use wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
 use super::forward::ids;
-use super::topology::{TOPIC_OPERATIONS, leader_on, offline_replicas};
+use super::topology::{leader_on, offline_replicas};
+use crate::authorize::Permit;
 use crate::suspects::Suspects;
 use crate::{Broker, RequestContext};
 
@@ -22,81 +24,103 @@ pub async fn handle(
 ) -> DescribeTopicPartitionsResponse {
     let limit = broker.config.net.partitions_per_request_max;
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, limit);
-    page(&broker.image(), &broker.suspects, &cx.listener, request, limit)
+    let (image, permit) = (broker.image(), broker.permit(cx));
+    let view =
+        View { image: &image, suspects: &broker.suspects, listener: &cx.listener, permit: &permit };
+    view.page(request, limit)
 }
 
-fn page(
-    image: &Image,
-    suspects: &Suspects,
-    listener: &str,
-    request: DescribeTopicPartitionsRequest,
-    limit: usize,
-) -> DescribeTopicPartitionsResponse {
-    let cursor = request.cursor.unwrap_or(Cursor { topic_name: Str::from(""), partition_index: 0 });
-    let mut names: Vec<Str> = request.topics.into_iter().map(|t| t.name).collect();
-    if names.is_empty() {
-        names = image.topics_from(&cursor.topic_name).map(|t| Str::from(&t.name)).collect();
-    }
-    names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-    names.dedup();
-    names.retain(|name| name.as_str() >= cursor.topic_name.as_str());
-
-    let (mut out, mut room) = (DescribeTopicPartitionsResponse::default(), limit);
-    for name in names {
-        let Some(topic) = image.topic(&name) else {
-            out.topics.push(response::DescribeTopicPartitionsResponseTopic {
-                error_code: ErrorCode::UnknownTopicOrPartition.code(),
-                name: Some(name),
-                ..Default::default()
-            });
-            continue;
-        };
-        let first = match name == cursor.topic_name {
-            true => usize::try_from(cursor.partition_index).unwrap_or(0),
-            false => 0,
-        };
-        let last = topic.partitions.len().min(first.saturating_add(room));
-        if last > first || topic.partitions.is_empty() {
-            out.topics.push(describe(image, suspects, topic, listener, first..last));
-            room -= last - first;
-        }
-        if last < topic.partitions.len() {
-            let next = first.max(last) as i32;
-            out.next_cursor = Some(response::Cursor { topic_name: name, partition_index: next });
-            break;
-        }
-    }
-    out
+/// What one client sees of the cluster.
+struct View<'a> {
+    image: &'a Image,
+    suspects: &'a Suspects,
+    listener: &'a str,
+    permit: &'a Permit,
 }
 
-fn describe(
-    image: &Image,
-    suspects: &Suspects,
-    topic: &Topic,
-    listener: &str,
-    range: std::ops::Range<usize>,
-) -> response::DescribeTopicPartitionsResponseTopic {
-    let partitions = topic.partitions.iter().enumerate().skip(range.start).take(range.len());
-    let partition = |(index, p): (usize, &Arc<metadata::Partition>)| {
-        let leader = leader_on(image, suspects, p, listener);
-        response::DescribeTopicPartitionsResponsePartition {
-            error_code: leader.err().unwrap_or(ErrorCode::None).code(),
-            partition_index: index as i32,
-            leader_id: leader.map_or(-1, |id| id.0),
-            leader_epoch: p.leader_epoch,
-            replica_nodes: ids(&p.replicas),
-            isr_nodes: ids(&p.isr),
-            eligible_leader_replicas: Some(ids(&p.elr)),
-            last_known_elr: Some(ids(&p.last_known_elr)),
-            offline_replicas: offline_replicas(image, p),
+impl View<'_> {
+    fn page(
+        &self,
+        request: DescribeTopicPartitionsRequest,
+        limit: usize,
+    ) -> DescribeTopicPartitionsResponse {
+        let (image, permit) = (self.image, self.permit);
+        let (describe, resource) = (Operation::Describe, ResourceType::Topic);
+        let cursor =
+            request.cursor.unwrap_or(Cursor { topic_name: Str::from(""), partition_index: 0 });
+        let mut names: Vec<Str> = request.topics.into_iter().map(|t| t.name).collect();
+        if names.is_empty() {
+            let topics = image.topics_from(&cursor.topic_name);
+            let seen = topics.filter(|t| permit.sees(describe, resource, &t.name));
+            names = seen.map(|t| Str::from(&t.name)).collect();
         }
-    };
-    response::DescribeTopicPartitionsResponseTopic {
-        name: Some(Str::from(&topic.name)),
-        topic_id: topic.id,
-        is_internal: topic.is_internal(),
-        partitions: partitions.map(partition).collect(),
-        topic_authorized_operations: TOPIC_OPERATIONS,
-        ..Default::default()
+        names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        names.dedup();
+        names.retain(|name| name.as_str() >= cursor.topic_name.as_str());
+
+        let (mut out, mut room) = (DescribeTopicPartitionsResponse::default(), limit);
+        for name in names {
+            let topic = match permit.check(describe, resource, &name) {
+                Ok(()) => image.topic(&name).ok_or(ErrorCode::UnknownTopicOrPartition),
+                Err(code) => Err(code),
+            };
+            let topic = match topic {
+                Ok(topic) => topic,
+                Err(code) => {
+                    out.topics.push(response::DescribeTopicPartitionsResponseTopic {
+                        error_code: code.code(),
+                        name: Some(name),
+                        ..Default::default()
+                    });
+                    continue;
+                }
+            };
+            let first = match name == cursor.topic_name {
+                true => usize::try_from(cursor.partition_index).unwrap_or(0),
+                false => 0,
+            };
+            let last = topic.partitions.len().min(first.saturating_add(room));
+            if last > first || topic.partitions.is_empty() {
+                out.topics.push(self.describe(topic, first..last));
+                room -= last - first;
+            }
+            if last < topic.partitions.len() {
+                let next = first.max(last) as i32;
+                out.next_cursor =
+                    Some(response::Cursor { topic_name: name, partition_index: next });
+                break;
+            }
+        }
+        out
+    }
+
+    fn describe(
+        &self,
+        topic: &Topic,
+        range: std::ops::Range<usize>,
+    ) -> response::DescribeTopicPartitionsResponseTopic {
+        let partitions = topic.partitions.iter().enumerate().skip(range.start).take(range.len());
+        let partition = |(index, p): (usize, &Arc<metadata::Partition>)| {
+            let leader = leader_on(self.image, self.suspects, p, self.listener);
+            response::DescribeTopicPartitionsResponsePartition {
+                error_code: leader.err().unwrap_or(ErrorCode::None).code(),
+                partition_index: index as i32,
+                leader_id: leader.map_or(-1, |id| id.0),
+                leader_epoch: p.leader_epoch,
+                replica_nodes: ids(&p.replicas),
+                isr_nodes: ids(&p.isr),
+                eligible_leader_replicas: Some(ids(&p.elr)),
+                last_known_elr: Some(ids(&p.last_known_elr)),
+                offline_replicas: offline_replicas(self.image, p),
+            }
+        };
+        response::DescribeTopicPartitionsResponseTopic {
+            name: Some(Str::from(&topic.name)),
+            topic_id: topic.id,
+            is_internal: topic.is_internal(),
+            partitions: partitions.map(partition).collect(),
+            topic_authorized_operations: self.permit.operations(ResourceType::Topic, &topic.name),
+            ..Default::default()
+        }
     }
 }

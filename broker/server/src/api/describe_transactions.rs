@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use coordinator::txn::{DescribedTransaction, TxnReply, TxnRequest};
 use wire::Str;
@@ -9,17 +10,24 @@ use wire::messages::describe_transactions_response::{TopicData, TransactionState
 use wire::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
 
 use super::transactions::ask;
+use crate::authorize::Permit;
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: DescribeTransactionsRequest,
 ) -> DescribeTransactionsResponse {
     let mut transaction_states = Vec::with_capacity(request.transactional_ids.len());
+    let permit = broker.permit(cx);
     for id in request.transactional_ids {
-        let state = match describe(broker, &id).await {
-            Ok(described) => to_wire(id, described),
+        let allowed = permit.check(Operation::Describe, ResourceType::TransactionalId, &id);
+        let described = match allowed {
+            Ok(()) => describe(broker, &id).await,
+            Err(code) => Err(code),
+        };
+        let state = match described {
+            Ok(described) => to_wire(&permit, id, described),
             Err(error) => TransactionState {
                 error_code: error.code(),
                 transactional_id: id,
@@ -41,8 +49,14 @@ async fn describe(broker: &Arc<Broker>, id: &Str) -> Result<DescribedTransaction
     }
 }
 
-fn to_wire(transactional_id: Str, described: DescribedTransaction) -> TransactionState {
-    let topics = described.partitions.into_iter().map(|(topic, indexes)| TopicData {
+fn to_wire(
+    permit: &Permit,
+    transactional_id: Str,
+    described: DescribedTransaction,
+) -> TransactionState {
+    let sees = |topic: &str| permit.sees(Operation::Describe, ResourceType::Topic, topic);
+    let partitions = described.partitions.into_iter().filter(|(topic, _)| sees(topic));
+    let topics = partitions.map(|(topic, indexes)| TopicData {
         topic: topic.into(),
         partitions: indexes.into_iter().collect(),
     });

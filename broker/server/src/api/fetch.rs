@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use storage::fetch::{Fetch, FetchServer, Reader as Fetcher, refused};
 use wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint};
@@ -31,11 +32,16 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest
         Ok(fetcher) => fetcher,
         Err(code) => return reply(ApiKey::Fetch, cx, &refused(request, code)),
     };
+    let permit = broker.permit(cx);
+    let is_follower = fetcher.is_follower();
+    let may_read =
+        |topic: &str| is_follower || permit.may(Operation::Read, ResourceType::Topic, topic);
     let server = FetchServer {
         storage: &broker.storage,
         sessions: &broker.fetch_sessions,
         reads: &broker.read_ahead,
         is_memory_scarce: &|| broker.memory.is_scarce(),
+        may_read: (!permit.is_open()).then_some(&may_read),
     };
     let fetch = Fetch::received(fetcher, cx.version, request, cx.received);
     let mut response = server.serve(fetch).await;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use metadata::{
     ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image, Partition,
@@ -43,6 +44,14 @@ impl Kind {
         }
     }
 
+    /// What an id is to rules of access.
+    fn resource_type(self) -> ResourceType {
+        match self {
+            Kind::Group => ResourceType::Group,
+            Kind::Transaction => ResourceType::TransactionalId,
+        }
+    }
+
     /// The partition that an id belongs to.
     fn partition<'a>(self, image: &'a Image, id: &str) -> Option<&'a Partition> {
         let index = match self {
@@ -76,8 +85,12 @@ pub async fn handle(
         partitions.any(leads)
     })
     .await;
-    let answer = |key: Str| match kind {
-        Some(kind) => find(&image, suspects, cx, kind, key),
+    let permit = broker.permit(cx);
+    let allowed =
+        |kind: Kind, key: &str| permit.check(Operation::Describe, kind.resource_type(), key).err();
+    let answer = |key: Str| match kind.map(|kind| (kind, allowed(kind, &key))) {
+        Some((_, Some(code))) => no_coordinator(key, code, code.message()),
+        Some((kind, None)) => find(&image, suspects, cx, kind, key),
         None => no_coordinator(key, ErrorCode::InvalidRequest, "the key type is not served"),
     };
     let coordinators: Vec<Coordinator> = keys.into_iter().map(answer).collect();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use coordinator::ListFilter;
 use wire::Str;
 use wire::messages::list_groups_response::ListedGroup;
@@ -11,17 +12,22 @@ use crate::{Broker, RequestContext};
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _cx: &RequestContext,
+    cx: &RequestContext,
     request: ListGroupsRequest,
 ) -> ListGroupsResponse {
     let filter = ListFilter {
         states: request.states_filter.into_iter().map(Str::into_arc).collect(),
         types: request.types_filter.into_iter().map(Str::into_arc).collect(),
     };
+    let permit = broker.permit(cx);
+    let sees_all = permit.sees_cluster(Operation::Describe);
+    let sees = |group: &coordinator::ListedGroup| {
+        sees_all || permit.sees(Operation::Describe, ResourceType::Group, &group.group)
+    };
     match broker.groups.list(filter).await {
         Err(error) => ListGroupsResponse { error_code: error.code(), ..Default::default() },
         Ok(groups) => ListGroupsResponse {
-            groups: groups.into_iter().map(to_wire).collect(),
+            groups: groups.into_iter().filter(sees).map(to_wire).collect(),
             ..Default::default()
         },
     }

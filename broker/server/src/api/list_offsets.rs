@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, LeaderEpoch, Offset};
 use replica::Isolation;
 use wire::Str;
@@ -49,11 +50,15 @@ pub async fn handle(
     };
     let repeated = repeated(&request.topics);
     let mut topics = Vec::with_capacity(request.topics.len());
+    let permit = broker.permit(cx);
     for topic in request.topics {
+        let allowed = permit.check(Operation::Describe, ResourceType::Topic, &topic.name);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let twice = repeated.contains(&(topic.name.clone(), asked.partition_index));
-            let answer = match broker.storage.partitions.find(&topic.name, asked.partition_index) {
+            let hosted = || broker.storage.partitions.find(&topic.name, asked.partition_index);
+            let answer = match allowed.and_then(|()| hosted()) {
+                Err(code) if allowed.is_err() => Err(code),
                 _ if twice => Err(ErrorCode::InvalidRequest),
                 _ if !is_timestamp(cx.version, asked.timestamp) => {
                     Err(ErrorCode::UnsupportedVersion)

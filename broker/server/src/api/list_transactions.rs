@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use coordinator::txn::{TxnFilter, TxnState};
 use regex::{Regex, RegexBuilder};
@@ -17,7 +18,7 @@ const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: ListTransactionsRequest,
 ) -> ListTransactionsResponse {
     let Ok(pattern) = pattern(request.transactional_id_pattern.as_deref()) else {
@@ -45,7 +46,10 @@ pub async fn handle(
         }
     };
     let is_wanted = |id: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
-    let listed = listed.into_iter().filter(|t| !is_none_wanted && is_wanted(&t.id));
+    let permit = broker.permit(cx);
+    let sees = |id: &str| permit.sees(Operation::Describe, ResourceType::TransactionalId, id);
+    let listed = listed.into_iter();
+    let listed = listed.filter(|t| !is_none_wanted && is_wanted(&t.id) && sees(&t.id));
     let transaction_states = listed
         .map(|transaction| TransactionState {
             transactional_id: transaction.id.into(),

@@ -1,8 +1,10 @@
 //! Metadata (key 3): brokers, topics and partitions from this broker's image. A topic that does not
 //! exist is created where the client and `auto.create.topics.enable` allow it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, TopicId, topic_name};
 use metadata::{
     ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image, Topic,
@@ -17,9 +19,9 @@ use wire::messages::{MetadataRequest, MetadataResponse};
 use super::find_coordinator::{Kind, ensure_topic};
 use super::forward::{await_topics, forward, ids};
 use super::topology::{
-    CLUSTER_OPERATIONS, TOPIC_OPERATIONS, active_controller, alive_on, controller_for,
-    has_suspect_leader, leader_on, offline_replicas,
+    active_controller, alive_on, controller_for, has_suspect_leader, leader_on, offline_replicas,
 };
+use crate::authorize::Permit;
 use crate::suspects::{Suspects, settled_image};
 use crate::{Broker, RequestContext};
 use coordination::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
@@ -34,15 +36,20 @@ pub async fn handle(
 ) -> MetadataResponse {
     // Before version 4 the client could not say no.
     let may_create = cx.version < 4 || request.allow_auto_topic_creation;
+    let permit = broker.permit(cx);
+    let mut uncreated = BTreeSet::new();
     if may_create && broker.config.topic.auto_create {
         let wanted = request.topics.as_deref().unwrap_or_default();
+        uncreated = not_to_create(&broker.image(), &permit, wanted);
         for (topic, kind) in [(OFFSETS_TOPIC, Kind::Group), (TRANSACTIONS_TOPIC, Kind::Transaction)]
         {
-            if wanted.iter().any(|wanted| wanted.name.as_deref() == Some(topic)) {
+            let is_topic = |wanted: &MetadataRequestTopic| wanted.name.as_deref() == Some(topic);
+            let describes = permit.sees(Operation::Describe, ResourceType::Topic, topic);
+            if wanted.iter().any(is_topic) && describes && !uncreated.contains(topic) {
                 ensure_topic(broker, kind).await;
             }
         }
-        create_missing(broker, wanted).await;
+        create_missing(broker, &permit, wanted, &uncreated).await;
     }
     let (suspects, wanted) = (&broker.suspects, request.topics.as_deref());
     let image = settled_image(broker, |image| {
@@ -53,16 +60,19 @@ pub async fn handle(
         brokers: brokers(&image, &cx.listener),
         cluster_id: Some(Str::from(image.cluster_id())),
         controller_id: controller_for(&image, active_controller(broker), &cx.listener),
-        topics: topics(&image, suspects, cx, &request),
+        topics: Vec::new(),
         ..Default::default()
     };
+    let view = View { image: &image, suspects, cx, permit: &permit, uncreated: &uncreated };
+    response.topics = view.topics(&request);
     if request.include_topic_authorized_operations {
         for topic in response.topics.iter_mut().filter(|t| t.error_code == 0) {
-            topic.topic_authorized_operations = TOPIC_OPERATIONS;
+            let name = topic.name.as_deref().unwrap_or_default();
+            topic.topic_authorized_operations = permit.operations(ResourceType::Topic, name);
         }
     }
     if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = CLUSTER_OPERATIONS;
+        response.cluster_authorized_operations = permit.cluster_operations();
     }
     response
 }
@@ -102,95 +112,131 @@ fn name_of(wanted: &MetadataRequestTopic) -> Option<&Str> {
     wanted.name.as_ref().filter(|_| wanted.topic_id.is_zero())
 }
 
-fn topics(
-    image: &Image,
-    suspects: &Suspects,
-    cx: &RequestContext,
-    request: &MetadataRequest,
-) -> Vec<MetadataResponseTopic> {
-    match &request.topics {
-        // Version 0 has no null: there an empty list asks for all.
-        None => image.topics().map(|t| describe(image, suspects, t, cx)).collect(),
-        Some(named) if named.is_empty() && cx.version == 0 => {
-            image.topics().map(|t| describe(image, suspects, t, cx)).collect()
-        }
-        Some(named) => named.iter().map(|wanted| find(image, suspects, wanted, cx)).collect(),
+/// The missing topics that the client may describe, and not create.
+fn not_to_create(image: &Image, permit: &Permit, wanted: &[MetadataRequestTopic]) -> BTreeSet<Str> {
+    if permit.is_open() || permit.sees_cluster(Operation::Create) {
+        return BTreeSet::new();
     }
+    let missing = wanted.iter().filter_map(name_of).filter(|name| image.topic(name).is_none());
+    let may = |operation, name: &str| permit.sees(operation, ResourceType::Topic, name);
+    let missing = missing.filter(|name| {
+        may(Operation::Describe, name) && !permit.may(Operation::Create, ResourceType::Topic, name)
+    });
+    missing.cloned().collect()
 }
 
-fn find(
-    image: &Image,
-    suspects: &Suspects,
-    wanted: &MetadataRequestTopic,
-    cx: &RequestContext,
-) -> MetadataResponseTopic {
-    let missing = |name: Option<Str>, topic_id: TopicId, error: ErrorCode| MetadataResponseTopic {
-        error_code: error.code(),
-        name,
-        topic_id,
-        ..Default::default()
-    };
-    match name_of(wanted) {
-        Some(name) => match image.topic(name) {
-            Some(topic) => describe(image, suspects, topic, cx),
-            None if topic_name::check(name).is_err() => {
-                missing(Some(name.clone()), TopicId::ZERO, ErrorCode::InvalidTopicException)
+/// What one client sees of the topics.
+struct View<'a> {
+    image: &'a Image,
+    suspects: &'a Suspects,
+    cx: &'a RequestContext,
+    permit: &'a Permit,
+    /// Missing topics that it may not create.
+    uncreated: &'a BTreeSet<Str>,
+}
+
+impl View<'_> {
+    fn topics(&self, request: &MetadataRequest) -> Vec<MetadataResponseTopic> {
+        match &request.topics {
+            // Version 0 has no null: there an empty list asks for all.
+            Some(named) if !(named.is_empty() && self.cx.version == 0) => {
+                named.iter().map(|wanted| self.find(wanted)).collect()
             }
-            None => missing(Some(name.clone()), TopicId::ZERO, ErrorCode::UnknownTopicOrPartition),
-        },
-        None => match image.topic_by_id(wanted.topic_id) {
-            Some(topic) => describe(image, suspects, topic, cx),
+            _ => {
+                let sees = |t: &&Arc<Topic>| {
+                    self.permit.sees(Operation::Describe, ResourceType::Topic, &t.name)
+                };
+                self.image.topics().filter(sees).map(|topic| self.describe(topic)).collect()
+            }
+        }
+    }
+
+    fn may_describe(&self, name: &str) -> bool {
+        self.permit.may(Operation::Describe, ResourceType::Topic, name)
+    }
+
+    fn find(&self, wanted: &MetadataRequestTopic) -> MetadataResponseTopic {
+        let (image, cx) = (self.image, self.cx);
+        let denied = ErrorCode::TopicAuthorizationFailed;
+        let missing = |name: Option<Str>, topic_id: TopicId, error: ErrorCode| {
+            MetadataResponseTopic { error_code: error.code(), name, topic_id, ..Default::default() }
+        };
+        match name_of(wanted) {
+            // Whether it exists is not told.
+            Some(name) if !self.may_describe(name) => {
+                missing(Some(name.clone()), TopicId::ZERO, denied)
+            }
+            Some(name) => match image.topic(name) {
+                Some(topic) => self.describe(topic),
+                None if self.uncreated.contains(name) => MetadataResponseTopic {
+                    is_internal: topic_name::is_internal(name),
+                    ..missing(Some(name.clone()), TopicId::ZERO, denied)
+                },
+                None if topic_name::check(name).is_err() => {
+                    missing(Some(name.clone()), TopicId::ZERO, ErrorCode::InvalidTopicException)
+                }
+                None => {
+                    missing(Some(name.clone()), TopicId::ZERO, ErrorCode::UnknownTopicOrPartition)
+                }
+            },
             None => {
                 // Before version 12 the name cannot be null.
-                let name = (cx.version < 12).then(|| Str::from(""));
-                missing(name, wanted.topic_id, ErrorCode::UnknownTopicId)
+                let name = || (cx.version < 12).then(|| Str::from(""));
+                match image.topic_by_id(wanted.topic_id) {
+                    Some(topic) if self.may_describe(&topic.name) => self.describe(topic),
+                    // An id is no secret, and tells no name.
+                    Some(_) => missing(name(), wanted.topic_id, denied),
+                    None => missing(name(), wanted.topic_id, ErrorCode::UnknownTopicId),
+                }
             }
-        },
-    }
-}
-
-fn describe(
-    image: &Image,
-    suspects: &Suspects,
-    topic: &Topic,
-    cx: &RequestContext,
-) -> MetadataResponseTopic {
-    let partition = |(index, partition): (usize, &Arc<metadata::Partition>)| {
-        let leader = leader_on(image, suspects, partition, &cx.listener);
-        let error = match leader {
-            Ok(_) => ErrorCode::None,
-            // Version 5 and older do not know the newer code.
-            Err(ErrorCode::ListenerNotFound) if cx.version < 6 => ErrorCode::LeaderNotAvailable,
-            Err(error) => error,
-        };
-        MetadataResponsePartition {
-            error_code: error.code(),
-            partition_index: index as i32,
-            leader_id: leader.map_or(-1, |id| id.0),
-            leader_epoch: partition.leader_epoch,
-            replica_nodes: ids(&partition.replicas),
-            isr_nodes: ids(&partition.isr),
-            offline_replicas: offline_replicas(image, partition),
         }
-    };
-    MetadataResponseTopic {
-        name: Some(Str::from(&topic.name)),
-        topic_id: topic.id,
-        is_internal: topic.is_internal(),
-        partitions: topic.partitions.iter().enumerate().map(partition).collect(),
-        ..Default::default()
+    }
+
+    fn describe(&self, topic: &Topic) -> MetadataResponseTopic {
+        let View { image, suspects, cx, .. } = *self;
+        let partition = |(index, partition): (usize, &Arc<metadata::Partition>)| {
+            let leader = leader_on(image, suspects, partition, &cx.listener);
+            let error = match leader {
+                Ok(_) => ErrorCode::None,
+                // Version 5 and older do not know the newer code.
+                Err(ErrorCode::ListenerNotFound) if cx.version < 6 => ErrorCode::LeaderNotAvailable,
+                Err(error) => error,
+            };
+            MetadataResponsePartition {
+                error_code: error.code(),
+                partition_index: index as i32,
+                leader_id: leader.map_or(-1, |id| id.0),
+                leader_epoch: partition.leader_epoch,
+                replica_nodes: ids(&partition.replicas),
+                isr_nodes: ids(&partition.isr),
+                offline_replicas: offline_replicas(image, partition),
+            }
+        };
+        MetadataResponseTopic {
+            name: Some(Str::from(&topic.name)),
+            topic_id: topic.id,
+            is_internal: topic.is_internal(),
+            partitions: topic.partitions.iter().enumerate().map(partition).collect(),
+            ..Default::default()
+        }
     }
 }
 
 /// Creates what is named and missing, with the cluster's defaults. Failures are not reported here:
 /// the topic stays missing and the client asks again.
-async fn create_missing(broker: &Arc<Broker>, wanted: &[MetadataRequestTopic]) {
+async fn create_missing(
+    broker: &Arc<Broker>,
+    permit: &Permit,
+    wanted: &[MetadataRequestTopic],
+    uncreated: &BTreeSet<Str>,
+) {
     let image = broker.image();
     let names: Vec<Arc<str>> = wanted
         .iter()
         .filter_map(|t| t.name.as_ref())
         .filter(|name| image.topic(name).is_none() && topic_name::check_new(name).is_ok())
-        .filter(|name| !topic_name::is_internal(name))
+        .filter(|name| !topic_name::is_internal(name) && !uncreated.contains(*name))
+        .filter(|name| permit.sees(Operation::Describe, ResourceType::Topic, name))
         .take(AUTO_CREATED_MAX)
         .map(Str::to_arc)
         .collect();

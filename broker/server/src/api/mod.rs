@@ -35,6 +35,7 @@ pub mod expire_delegation_token;
 pub mod fetch;
 pub mod find_coordinator;
 mod forward;
+mod guarded;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;

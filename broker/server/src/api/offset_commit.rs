@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use coordinator::{CommitOffsets, GroupReply, GroupRequest, OffsetToCommit};
 use metadata::Image;
@@ -28,11 +29,12 @@ pub async fn handle(
     cx: &RequestContext,
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
-    let image = broker.image();
+    let (image, permit) = (broker.image(), broker.permit(cx));
+    let may_read = |topic: &str| permit.may(Operation::Read, ResourceType::Topic, topic);
     let mut offsets = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        topics.push(split(&image, cx.version, topic, &mut offsets));
+        topics.push(split(&image, cx.version, topic, &mut offsets, &may_read));
     }
     if !offsets.is_empty() {
         let commit = GroupRequest::Commit(CommitOffsets {
@@ -64,8 +66,9 @@ fn split(
     version: i16,
     asked: OffsetCommitRequestTopic,
     offsets: &mut Vec<OffsetToCommit>,
+    may_read: &dyn Fn(&str) -> bool,
 ) -> OffsetCommitResponseTopic {
-    let topic = AskedTopic::of(image, version >= TOPIC_IDS, &asked.name, asked.topic_id);
+    let topic = AskedTopic::of(image, version >= TOPIC_IDS, &asked.name, asked.topic_id, may_read);
     let partition = |p: OffsetCommitRequestPartition| {
         let position = (p.committed_offset, p.committed_leader_epoch);
         let partition_index = p.partition_index;

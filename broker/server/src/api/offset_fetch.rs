@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, TopicId};
 use coordinator::{FetchOffsets, FetchReply, FetchTopic, FetchedTopic, GroupReply, GroupRequest};
 use futures::future::join_all;
@@ -17,6 +18,7 @@ use wire::messages::offset_fetch_response::{
 };
 use wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
+use crate::authorize::Permit;
 use crate::{Broker, RequestContext};
 
 /// First versions: of an error for the whole response, of several groups, of topic ids.
@@ -29,24 +31,48 @@ pub async fn handle(
     cx: &RequestContext,
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
-    let image = broker.image();
+    let (image, permit) = (broker.image(), broker.permit(cx));
+    let asking = Asking { broker, cx, image: &image, permit: &permit };
     let stable = request.require_stable;
     if cx.version < BATCHED {
         let group = request.group_id.into_arc();
-        return single(broker, cx, &image, group, request.topics, stable).await;
+        return single(&asking, group, request.topics, stable).await;
     }
-    let groups = request.groups.into_iter().map(|g| one_of_many(broker, cx, &image, g, stable));
+    let groups = request.groups.into_iter().map(|g| one_of_many(&asking, g, stable));
     OffsetFetchResponse { groups: join_all(groups).await, ..Default::default() }
 }
 
+/// A request, and what its sender may do.
+struct Asking<'a> {
+    broker: &'a Arc<Broker>,
+    cx: &'a RequestContext,
+    image: &'a Image,
+    permit: &'a Permit,
+}
+
+impl Asking<'_> {
+    fn may_describe(&self, topic: &str) -> bool {
+        self.permit.may(Operation::Describe, ResourceType::Topic, topic)
+    }
+
+    /// The same for the topics of a group, of which the others are not told.
+    fn sees(&self, topic: &str) -> bool {
+        self.permit.sees(Operation::Describe, ResourceType::Topic, topic)
+    }
+}
+
 async fn fetch(
-    broker: &Arc<Broker>,
-    image: &Image,
+    asking: &Asking<'_>,
     group: Arc<str>,
     topics: Option<Vec<FetchTopic>>,
     (member_id, member_epoch): (Option<Arc<str>>, i32),
     require_stable: bool,
 ) -> FetchReply {
+    let allowed = asking.permit.check(Operation::Describe, ResourceType::Group, &group);
+    if let Err(error) = allowed {
+        return FetchReply { error, topics: Vec::new() };
+    }
+    let lists_all = topics.is_none();
     let request = GroupRequest::Fetch(FetchOffsets {
         group,
         topics,
@@ -54,20 +80,29 @@ async fn fetch(
         member_epoch,
         require_stable,
     });
-    match broker.groups.call(image, request).await {
-        GroupReply::Fetch(reply) => reply,
+    match asking.broker.groups.call(asking.image, request).await {
+        GroupReply::Fetch(mut reply) => {
+            reply.topics.retain(|t| !lists_all || asking.sees(&t.topic));
+            reply
+        }
         _ => FetchReply { error: ErrorCode::UnknownServerError, topics: Vec::new() },
     }
 }
 
 async fn single(
-    broker: &Arc<Broker>,
-    cx: &RequestContext,
-    image: &Image,
+    asking: &Asking<'_>,
     group: Arc<str>,
     topics: Option<Vec<OffsetFetchRequestTopic>>,
     require_stable: bool,
 ) -> OffsetFetchResponse {
+    let (topics, denied) = match topics {
+        None => (None, Vec::new()),
+        Some(topics) => {
+            let (topics, denied): (Vec<_>, Vec<_>) =
+                topics.into_iter().partition(|t| asking.may_describe(&t.name));
+            (Some(topics), denied)
+        }
+    };
     let wanted = topics.as_ref().map(|topics| {
         let topic = |t: &OffsetFetchRequestTopic| FetchTopic {
             topic: t.name.to_arc(),
@@ -76,10 +111,11 @@ async fn single(
         };
         topics.iter().map(topic).collect()
     });
-    let reply = fetch(broker, image, group, wanted, (None, -1), require_stable).await;
-    if reply.error.is_error() && cx.version < TOP_LEVEL_ERROR {
+    let reply = fetch(asking, group, wanted, (None, -1), require_stable).await;
+    if reply.error.is_error() && asking.cx.version < TOP_LEVEL_ERROR {
         // There the error is told of every partition.
-        let topics = topics.unwrap_or_default().into_iter().map(|t| failed(t, reply.error));
+        let topics = topics.unwrap_or_default().into_iter().chain(denied);
+        let topics = topics.map(|t| failed(t, reply.error));
         return OffsetFetchResponse { topics: topics.collect(), ..Default::default() };
     }
     let topic = |t: FetchedTopic| OffsetFetchResponseTopic {
@@ -96,11 +132,12 @@ async fn single(
             })
             .collect(),
     };
-    OffsetFetchResponse {
-        error_code: reply.error.code(),
-        topics: reply.topics.into_iter().map(topic).collect(),
-        ..Default::default()
+    let mut topics: Vec<_> = reply.topics.into_iter().map(topic).collect();
+    if !reply.error.is_error() {
+        let code = ErrorCode::TopicAuthorizationFailed;
+        topics.extend(denied.into_iter().map(|topic| failed(topic, code)));
     }
+    OffsetFetchResponse { error_code: reply.error.code(), topics, ..Default::default() }
 }
 
 fn failed(topic: OffsetFetchRequestTopic, error: ErrorCode) -> OffsetFetchResponseTopic {
@@ -116,27 +153,26 @@ fn failed(topic: OffsetFetchRequestTopic, error: ErrorCode) -> OffsetFetchRespon
 }
 
 async fn one_of_many(
-    broker: &Arc<Broker>,
-    cx: &RequestContext,
-    image: &Image,
+    asking: &Asking<'_>,
     asked: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
-    let by_id = cx.version >= TOPIC_IDS;
+    let (by_id, image) = (asking.cx.version >= TOPIC_IDS, asking.image);
     let mut unknown = Vec::new();
     let wanted = asked.topics.map(|topics| {
         let mut wanted = Vec::with_capacity(topics.len());
         for topic in topics {
             match resolve(image, by_id, &topic) {
-                Some(found) => wanted.push(found),
-                None => unknown.push(unknown_topic(topic)),
+                Some(found) if asking.may_describe(&found.topic) => wanted.push(found),
+                Some(_) => unknown.push(untold(topic, ErrorCode::TopicAuthorizationFailed)),
+                None => unknown.push(untold(topic, ErrorCode::UnknownTopicId)),
             }
         }
         wanted
     });
     let group = asked.group_id.to_arc();
     let member = (asked.member_id.map(Str::into_arc), asked.member_epoch);
-    let reply = fetch(broker, image, group, wanted, member, require_stable).await;
+    let reply = fetch(asking, group, wanted, member, require_stable).await;
     let mut topics: Vec<_> =
         reply.topics.into_iter().filter_map(|t| to_wire(image, by_id, t)).collect();
     if !reply.error.is_error() {
@@ -154,13 +190,14 @@ fn resolve(image: &Image, by_id: bool, asked: &OffsetFetchRequestTopics) -> Opti
     Some(FetchTopic { topic, topic_id: asked.topic_id, partitions })
 }
 
-fn unknown_topic(asked: OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+/// A topic of which nothing but an error is told.
+fn untold(asked: OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
     let partition = |partition_index| OffsetFetchResponsePartitions {
         partition_index,
         committed_offset: -1,
         committed_leader_epoch: -1,
         metadata: Some(Str::default()),
-        error_code: ErrorCode::UnknownTopicId.code(),
+        error_code: code.code(),
     };
     OffsetFetchResponseTopics {
         name: asked.name,

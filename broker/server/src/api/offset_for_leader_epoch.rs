@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use replica::EpochEnd;
 use wire::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
@@ -20,8 +21,13 @@ pub async fn handle(
     request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
     let refused = cx.sender.replica(request.replica_id).err();
+    // A broker that nobody asks to prove it is one, too.
+    let is_replica = request.replica_id >= 0 && cx.sender.is_broker();
+    let permit = broker.permit(cx);
+    let describe = |topic: &str| permit.check(Operation::Describe, ResourceType::Topic, topic);
     let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| match refused {
+        let denied = if is_replica { None } else { describe(&topic.topic).err() };
+        let partitions = topic.partitions.iter().map(|asked| match refused.or(denied) {
             Some(code) => end_offset(asked, Err(code)),
             None => look_up(broker, &topic.topic, asked),
         });

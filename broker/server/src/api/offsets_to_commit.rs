@@ -20,15 +20,26 @@ pub(super) struct AskedTopic<'a> {
 
 impl<'a> AskedTopic<'a> {
     /// The newer versions name topics by id; the older ones mean whatever topic has the name.
-    pub(super) fn of(image: &'a Image, by_id: bool, name: &str, id: TopicId) -> AskedTopic<'a> {
+    /// Of a topic that the client may not read, nothing else is told.
+    pub(super) fn of(
+        image: &'a Image,
+        by_id: bool,
+        name: &str,
+        id: TopicId,
+        may_read: &dyn Fn(&str) -> bool,
+    ) -> AskedTopic<'a> {
         let topic = match by_id {
             true => image.topic_by_id(id),
             false => image.topic(name),
         };
+        let asked_name = if by_id { topic.map(|topic| &*topic.name) } else { Some(name) };
+        let denied = asked_name.is_some_and(|name| !may_read(name));
         let unknown = match by_id && topic.is_none() {
+            _ if denied => ErrorCode::TopicAuthorizationFailed,
             true => ErrorCode::UnknownTopicId,
             false => ErrorCode::UnknownTopicOrPartition,
         };
+        let topic = topic.filter(|_| !denied);
         AskedTopic { topic, id: if by_id { id } else { TopicId::ZERO }, unknown }
     }
 

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, topic_name};
 use commitlog::{Effort, VerificationGuard};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -18,6 +19,7 @@ use wire::{ApiKey, Reader, Str};
 
 use super::leader_hint::LeaderHints;
 use super::produce_transactional::{Verified, check};
+use crate::authorize::Permit;
 use crate::broker::Broker;
 use crate::dispatch::{Begun, malformed, reply};
 use crate::net::{Reply, Started};
@@ -48,8 +50,9 @@ pub fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Sta
         Ok(request) => request,
         Err(error) => return malformed(&cx, &error),
     };
-    let checked = check(broker, cx.version, &request);
-    let mut appending = Appending::new(cx, request);
+    let permit = broker.permit(&cx);
+    let checked = check(broker, &permit, cx.version, &request);
+    let mut appending = Appending::new(cx, permit, request);
     match checked {
         Ok(None) => {}
         Err(code) => appending.refused = appending.refused.or(Some(code)),
@@ -75,6 +78,7 @@ struct Slot {
 /// A request whose batches are being appended, in their order.
 struct Appending {
     cx: RequestContext,
+    permit: Permit,
     acks: i16,
     timeout: Duration,
     refused: Option<ErrorCode>,
@@ -83,11 +87,30 @@ struct Appending {
     topics: std::vec::IntoIter<TopicProduceData>,
     /// The partitions of the last topic in `pending` that are still to come.
     partitions: std::vec::IntoIter<PartitionProduceData>,
+    /// Why that topic is not written to.
+    denied: Option<ErrorCode>,
     pending: Pending,
 }
 
+/// Why a topic is not written to; nothing where it does not exist.
+pub(super) fn denied(
+    broker: &Broker,
+    permit: &Permit,
+    version: i16,
+    topic: &TopicProduceData,
+) -> Option<ErrorCode> {
+    if permit.is_open() {
+        return None;
+    }
+    let check = |name: &str| permit.check(Operation::Write, ResourceType::Topic, name).err();
+    match version {
+        13.. => broker.image().topic_by_id(topic.topic_id).and_then(|topic| check(&topic.name)),
+        _ => check(&topic.name),
+    }
+}
+
 impl Appending {
-    fn new(cx: RequestContext, request: ProduceRequest) -> Appending {
+    fn new(cx: RequestContext, permit: Permit, request: ProduceRequest) -> Appending {
         let count = request.topic_data.iter().map(|topic| topic.partition_data.len()).sum();
         let wait = (request.acks == -1).then(|| ProduceWait::new(count));
         let pending = Pending {
@@ -97,19 +120,21 @@ impl Appending {
         };
         Appending {
             cx,
+            permit,
             acks: request.acks,
             timeout: Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into()),
             refused: refused_as_a_whole(&request),
             verified: Verified::new(),
             topics: request.topic_data.into_iter(),
             partitions: Vec::new().into_iter(),
+            denied: None,
             pending,
         }
     }
 
     /// Appends what is left. What takes too long here goes on where it may.
     fn go_on(mut self, broker: &Arc<Broker>, mut effort: Effort) -> Started {
-        while self.has_more() {
+        while self.has_more(broker) {
             if !self.append(broker, &mut effort) {
                 let (broker, this) = (broker.clone(), Box::new(self));
                 return Started::Long(Box::new(move || Begun {
@@ -122,9 +147,10 @@ impl Appending {
     }
 
     /// Whether there is a batch in front of `partitions`.
-    fn has_more(&mut self) -> bool {
+    fn has_more(&mut self, broker: &Broker) -> bool {
         while self.partitions.as_slice().is_empty() {
             let Some(topic) = self.topics.next() else { return false };
+            self.denied = denied(broker, &self.permit, self.cx.version, &topic);
             self.pending.topics.push(TopicProduceResponse {
                 name: topic.name,
                 topic_id: topic.topic_id,
@@ -142,7 +168,7 @@ impl Appending {
         let next = self.partitions.as_slice().first();
         let (Some(topic), Some(next)) = (topics.last_mut(), next) else { return true };
         let (index, records) = (next.index, next.records.as_deref().unwrap_or_default());
-        let found = match self.refused {
+        let found = match self.refused.or(self.denied) {
             Some(code) => Err(code),
             None if cx.version >= 13 => broker.storage.partitions.find_by_id(topic.topic_id, index),
             None => broker.storage.partitions.find(&topic.name, index),

@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, topic_name};
 use commitlog::{VerificationGuard, VerificationStart};
 use record::BatchHeader;
 use wire::messages::ProduceRequest;
 
+use super::produce::denied;
+use crate::authorize::Permit;
 use crate::broker::Broker;
 use crate::peer::{Asked, Support};
 use storage::partition::{Partition, ProduceError};
@@ -53,6 +56,7 @@ fn support(version: i16) -> Support {
 /// The error is one of the whole request. `None`: nobody has to be asked.
 pub(super) fn check(
     broker: &Broker,
+    permit: &Permit,
     version: i16,
     request: &ProduceRequest,
 ) -> Result<Option<Asking>, ErrorCode> {
@@ -70,6 +74,7 @@ pub(super) fn check(
     let Some(transactional_id) = request.transactional_id.clone() else {
         return Err(ErrorCode::TransactionalIdAuthorizationFailed);
     };
+    permit.check(Operation::Write, ResourceType::TransactionalId, &transactional_id)?;
     let batches = batches.iter().filter(|(_, _, _, header)| header.has_producer_id());
     let producers = batches.clone().map(|(_, _, _, h)| (h.producer_id, h.producer_epoch));
     let Some((producer_id, epoch)) = producers.clone().next() else { return Ok(None) };
@@ -79,6 +84,10 @@ pub(super) fn check(
     let support = support(version);
     let (mut partitions, mut begun) = (Vec::new(), Vec::new());
     for (place, topic, index, header) in batches {
+        // Said when the batch is to be appended; until then nobody hears of it.
+        if denied(broker, permit, version, topic).is_some() {
+            continue;
+        }
         let hosted = match version {
             13.. => broker.storage.partitions.find_by_id(topic.topic_id, *index),
             _ => broker.storage.partitions.find(&topic.name, *index),

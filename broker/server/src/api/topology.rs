@@ -5,14 +5,6 @@ use crate::suspects::Suspects;
 use base::{BrokerId, ErrorCode};
 use metadata::{Broker as BrokerImage, Endpoint, Image, Partition, Topic};
 
-/// Operations that a topic supports, as a bit set of `AclOperation` codes: without an authorizer
-/// everybody may do all of them.
-pub(super) const TOPIC_OPERATIONS: i32 =
-    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
-/// The same for the cluster.
-pub(super) const CLUSTER_OPERATIONS: i32 =
-    1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
-
 /// Brokers that serve clients on the listener, with their address there.
 pub(super) fn alive_on<'a>(
     image: &'a Image,

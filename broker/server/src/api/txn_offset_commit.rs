@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
 use commitlog::VerificationStart;
 use coordination::{OFFSETS_TOPIC, partition_of};
@@ -36,11 +37,12 @@ pub async fn handle(
     cx: &RequestContext,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let image = broker.image();
+    let (image, permit) = (broker.image(), broker.permit(cx));
+    let may_read = |topic: &str| permit.may(Operation::Read, ResourceType::Topic, topic);
     let mut offsets = Vec::new();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        topics.push(split(&image, cx.version, topic, &mut offsets));
+        topics.push(split(&image, cx.version, topic, &mut offsets, &may_read));
     }
     let count = offsets.len();
     if count > 0 {
@@ -139,8 +141,9 @@ fn split(
     version: i16,
     asked: TxnOffsetCommitRequestTopic,
     offsets: &mut Vec<OffsetToCommit>,
+    may_read: &dyn Fn(&str) -> bool,
 ) -> TxnOffsetCommitResponseTopic {
-    let topic = AskedTopic::of(image, version >= TOPIC_IDS, &asked.name, asked.topic_id);
+    let topic = AskedTopic::of(image, version >= TOPIC_IDS, &asked.name, asked.topic_id, may_read);
     let partition = |p: TxnOffsetCommitRequestPartition| {
         let position = (p.committed_offset, p.committed_leader_epoch);
         let partition_index = p.partition_index;

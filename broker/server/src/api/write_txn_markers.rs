@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use authorizer::Operation;
 use base::ErrorCode;
 use base::topic_name::OFFSETS;
 use commitlog::TransactionMarker;
@@ -34,7 +35,7 @@ pub async fn handle(
     cx: &RequestContext,
     request: WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
-    if !cx.sender.may_send(ApiKey::WriteTxnMarkers) {
+    if !may_end_transactions(broker, cx) {
         return response(request, std::iter::repeat(ErrorCode::ClusterAuthorizationFailed));
     }
     let mut appending = Appending::new(&request);
@@ -47,6 +48,16 @@ pub async fn handle(
     }
     let codes = appending.codes(&broker.groups).await;
     response(request, codes.into_iter())
+}
+
+/// Brokers may, and whom the rules let act as one or alter the cluster.
+fn may_end_transactions(broker: &Broker, cx: &RequestContext) -> bool {
+    let permit = broker.permit(cx);
+    let is_ruled = broker.authorization.is_some();
+    cx.sender.may_send(ApiKey::WriteTxnMarkers)
+        || is_ruled
+            && (permit.sees_cluster(Operation::ClusterAction)
+                || permit.may_cluster(Operation::Alter))
 }
 
 /// A code for each partition, in the order of the request.

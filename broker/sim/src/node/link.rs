@@ -269,6 +269,7 @@ impl Serving {
         request: FetchRequest,
     ) -> Option<FetchResponse> {
         let server = FetchServer {
+            may_read: None,
             storage: &self.storage,
             sessions: &self.sessions,
             reads: &self.reads,

@@ -30,7 +30,12 @@ pub struct FetchServer<'a> {
     pub reads: &'a BlockingPool,
     /// While memory is scarce, records are sent from their files however few they are.
     pub is_memory_scarce: &'a (dyn Fn() -> bool + Send + Sync),
+    /// Whether the client may read a topic; `None`: it may read all.
+    pub may_read: Option<MayRead<'a>>,
 }
+
+/// Asked of a topic by its name.
+pub type MayRead<'a> = &'a (dyn Fn(&str) -> bool + Send + Sync);
 
 /// One request, and who sent it.
 #[derive(Debug)]
@@ -58,8 +63,8 @@ impl FetchServer<'_> {
         let limits = Limits::of(replica.consumer_fetch_bytes_max, &reader, &request);
         let max_wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
         let deadline = now() + max_wait.saturating_sub(age);
-        let partitions = &self.storage.partitions;
-        let opened = self.sessions.open(partitions, version, reader.is_follower(), request);
+        let opened =
+            self.sessions.open(&self.storage.partitions, version, reader.is_follower(), request);
         let Opened { id, kind, mut session } = match opened {
             Ok(opened) => opened,
             Err((id, code)) => return error(id, code),
@@ -81,7 +86,7 @@ impl FetchServer<'_> {
             let is_over = loop {
                 let news = poll_fn(|cx| session.poll_news(cx));
                 let Ok(news) = timeout_at(wake, news).await else { break wake == deadline };
-                if round.weigh(partitions, &reader, &limits, &mut session, &news) {
+                if round.weigh(self.sight(), &reader, &limits, &mut session, &news) {
                     break false;
                 }
             };

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use wire::messages::FetchRequest;
 use wire::{FileRange, Records};
 
-use super::FetchServer;
 use super::want::{SessionState, Want};
+use super::{FetchServer, MayRead};
 use crate::Storage;
 use crate::partition::{Partition, Partitions, Registration};
 use crate::throttles::Side;
@@ -107,7 +107,7 @@ impl Reader {
         matches!(self, Reader::Consumer { isolation: Isolation::ReadCommitted })
     }
 
-    pub(super) fn is_follower(&self) -> bool {
+    pub fn is_follower(&self) -> bool {
         matches!(self, Reader::Follower { .. })
     }
 
@@ -158,15 +158,18 @@ impl Reader {
     /// look. Registers for its news.
     fn plan_at(
         &self,
-        partitions: &Partitions,
+        sight: Sight<'_>,
         session: &mut SessionState,
         index: u32,
     ) -> Option<Result<(Arc<Partition>, ReadPlan), Found>> {
         if matches!(session.want.get(index as usize)?, Some(want) if want.hosted.is_err()) {
-            session.find_replica(partitions, index);
+            session.find_replica(sight.partitions, index);
         }
         let wait = session.wait().clone();
         let want = session.want[index as usize].as_mut()?;
+        if !sight.is_readable(want) {
+            return Some(Err(Found::error(index, ErrorCode::TopicAuthorizationFailed)));
+        }
         let partition = match &want.hosted {
             Ok(partition) => partition.clone(),
             Err(code) => return Some(Err(Found::error(index, *code))),
@@ -203,6 +206,31 @@ impl Reader {
                 };
                 partition.plan_consumer(&fetch, registration)
             }
+        }
+    }
+}
+
+/// What of this broker's partitions a client may look at.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub(super) partitions: &'a Partitions,
+    pub(super) may_read: Option<MayRead<'a>>,
+}
+
+impl FetchServer<'_> {
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight { partitions: &self.storage.partitions, may_read: self.may_read }
+    }
+}
+
+impl Sight<'_> {
+    /// Whether the client may read what it wants. Of a topic that it names by an id, and that is
+    /// not here, it is told that alone.
+    fn is_readable(&self, want: &Want) -> bool {
+        let Some(may_read) = self.may_read else { return true };
+        match &want.hosted {
+            Ok(partition) => may_read(&partition.id.topic),
+            Err(_) => want.topic.is_empty() || may_read(&want.topic),
         }
     }
 }
@@ -265,8 +293,7 @@ impl Round {
         session: &mut SessionState,
         index: u32,
     ) -> Option<Found> {
-        let partitions = &server.storage.partitions;
-        let (partition, plan) = match reader.plan_at(partitions, session, index)? {
+        let (partition, plan) = match reader.plan_at(server.sight(), session, index)? {
             Ok(planned) => planned,
             Err(refused) => return Some(refused),
         };
@@ -311,7 +338,7 @@ impl Round {
     /// is enough by now, or something else to tell: a look is worth it.
     pub(super) fn weigh(
         &mut self,
-        partitions: &Partitions,
+        sight: Sight<'_>,
         reader: &Reader,
         limits: &Limits,
         session: &mut SessionState,
@@ -321,7 +348,7 @@ impl Round {
             self.weights = self.found.iter().map(|f| (f.index, f.records.len())).collect();
         }
         for &index in news {
-            let (partition, plan) = match reader.plan_at(partitions, session, index) {
+            let (partition, plan) = match reader.plan_at(sight, session, index) {
                 None => continue,
                 Some(Ok(planned)) if planned.1.diverging.is_none() => planned,
                 Some(_) => return true,

@@ -20,10 +20,14 @@ fn named(topic_id: TopicId, epoch: i32) -> Update {
     }
 }
 
+fn sight<'a>(rig: &'a Rig, may_read: Option<MayRead<'a>>) -> Sight<'a> {
+    Sight { partitions: &rig.partitions, may_read }
+}
+
 /// The code that the follower is told for its partition.
 fn answered(rig: &Rig, reader: &Reader, session: &mut SessionState) -> ErrorCode {
     let index = session.take_dirty()[0];
-    match reader.plan_at(&rig.partitions, session, index).unwrap() {
+    match reader.plan_at(sight(rig, None), session, index).unwrap() {
         Ok(_) => ErrorCode::None,
         Err(refused) => refused.code,
     }
@@ -86,7 +90,7 @@ fn what_is_not_enough_yet_is_counted_and_not_read() {
     let limits = Limits { bytes_min: 10 * size, bytes_max: 1 << 20 };
     let mut round = Round::default();
     let mut weigh = |news: &[u32], session: &mut SessionState| {
-        round.weigh(&rig.partitions, &reader, &limits, session, news)
+        round.weigh(sight(&rig, None), &reader, &limits, session, news)
     };
     assert!(!weigh(&[0], &mut session), "registers with an idle partition");
     let partition = rig.partitions.find("t", 0).unwrap();
@@ -116,4 +120,45 @@ fn positions_are_noted_once_for_what_a_request_names() {
     assert_eq!(session.untold().count(), 0);
     session.begin_response();
     assert_eq!(session.untold().count(), 1);
+}
+
+/// A rule that goes away stops a session that was let in, and one that comes back lets it go on.
+#[test]
+fn a_client_reads_what_it_may_at_that_moment() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign(ME, 1);
+    let reader = Reader::Consumer { isolation: Isolation::ReadUncommitted };
+    let mut session = SessionState::new();
+    session.update(&rig.partitions, named(TOPIC_ID, 1));
+    let mut code = |may_read: bool| {
+        let asked = |topic: &str| {
+            assert_eq!(topic, "t");
+            may_read
+        };
+        match reader.plan_at(sight(&rig, Some(&asked)), &mut session, 0).unwrap() {
+            Ok(_) => ErrorCode::None,
+            Err(refused) => refused.code,
+        }
+    };
+    let told = [true, false, true].map(&mut code);
+    let denied = ErrorCode::TopicAuthorizationFailed;
+    assert_eq!(told, [ErrorCode::None, denied, ErrorCode::None]);
+}
+
+/// Whoever asks by a name hears nothing of whether the topic exists.
+#[test]
+fn a_name_that_is_not_here_is_asked_about_too() {
+    let rig = Rig::new(i64::MAX);
+    let reader = Reader::Consumer { isolation: Isolation::ReadUncommitted };
+    let mut session = SessionState::new();
+    let by_name = WantKey { topic: "secret".into(), topic_id: TopicId::ZERO, number: 0 };
+    session.update(&rig.partitions, Update { key: by_name, ..named(TOPIC_ID, 1) });
+    session.update(&rig.partitions, named(TopicId([7; 16]), 1));
+    let nothing = |_: &str| false;
+    let mut code = |index| {
+        let planned = reader.plan_at(sight(&rig, Some(&nothing)), &mut session, index).unwrap();
+        planned.err().unwrap().code
+    };
+    assert_eq!(code(0), ErrorCode::TopicAuthorizationFailed);
+    assert_eq!(code(1), ErrorCode::UnknownTopicId);
 }

@@ -6,6 +6,7 @@ mod others;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use authorizer::Operation;
 use base::{BrokerId, ErrorCode, topic_name};
 use metadata::config::{
     BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, TopicConfigDef, broker_key,
@@ -20,7 +21,7 @@ use wire::messages::describe_configs_response::{
 };
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 
-use super::configs::{BROKER_LOGGER, resource_from_wire};
+use super::configs::{BROKER_LOGGER, check, resource_from_wire};
 use crate::{Broker, RequestContext};
 
 const TYPE_STRING: i8 = 2;
@@ -35,21 +36,23 @@ struct Details {
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    _: &RequestContext,
+    cx: &RequestContext,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let details = Details {
         synonyms: request.include_synonyms,
         documentation: request.include_documentation,
     };
-    let image = broker.image();
+    let (image, permit) = (broker.image(), broker.permit(cx));
     let results = request
         .resources
         .into_iter()
         .map(|resource| {
             let (resource_type, resource_name) =
                 (resource.resource_type, resource.resource_name.clone());
-            match describe(broker, &image, resource, details) {
+            let operation = Operation::DescribeConfigs;
+            let allowed = check(&permit, operation, resource_type, &resource_name);
+            match allowed.and_then(|()| describe(broker, &image, resource, details)) {
                 Ok(configs) => DescribeConfigsResult {
                     resource_type,
                     resource_name,
