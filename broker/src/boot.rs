@@ -28,7 +28,7 @@ use process::shutdown::{Shutdown, Signals};
 use process::{BlockingPool, logging};
 use quorum::secret::Guard;
 use quorum::{NodeAddress, Quorum, QuorumConfig, StartError, Timing, Unreadable, Voter};
-use server::authorize::Authorization;
+use server::authorization::Authorization;
 use server::net::{self, BoundListener, Budget, Places};
 use server::peer::requests::Peers;
 use server::peer::{Leaders, Verifier};

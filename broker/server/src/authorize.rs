@@ -3,32 +3,18 @@
 
 use std::sync::Arc;
 
-use authorizer::{Authorizer, CLUSTER_NAME, Operation, Requester, ResourceType, Sampler, Verdict};
+use authorizer::{CLUSTER_NAME, Operation, Requester, ResourceType, Verdict};
 use base::ErrorCode;
 use metadata::Image;
-use parking_lot::Mutex;
 use process::clock;
 use wire::ApiKey;
 
 use crate::access::{self, Sender};
+use crate::authorization::Authorization;
 use crate::{Broker, RequestContext};
 
-/// Denials that are told per second; the others are counted.
-const DENIALS_TOLD_MAX: u32 = 10;
 /// What is told of a resource's name.
 const NAME_BYTES_TOLD_MAX: usize = 256;
-
-/// The authorizer of a broker.
-pub struct Authorization {
-    authorizer: Authorizer,
-    denials: Mutex<Sampler>,
-}
-
-impl Authorization {
-    pub fn new(authorizer: Authorizer) -> Authorization {
-        Authorization { authorizer, denials: Mutex::new(Sampler::new(DENIALS_TOLD_MAX)) }
-    }
-}
 
 /// What one request's sender may do.
 pub struct Permit(Option<Asking>);

@@ -15,7 +15,7 @@ use quorum::secret::Guard;
 use storage::Storage;
 use storage::fetch::FetchSessions;
 
-use crate::authorize::Authorization;
+use crate::authorization::Authorization;
 use crate::net::{Budget, Places};
 use crate::peer::Verifier;
 use crate::peer::proof::Prover;

@@ -1,5 +1,6 @@
 //! What a request needs as a whole, asked in one place before its handler. The table
-//! (`access::row`) says which APIs have such needs; `dispatch` holds them to it when it is compiled.
+//! (`access::row`) says which APIs have such needs. `dispatch` holds them to it when it is
+//! compiled.
 
 use authorizer::{CLUSTER_NAME, Operation, ResourceType};
 use base::ErrorCode;

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod api;
+pub mod authorization;
 pub mod authorize;
 pub mod broker;
 pub mod certificates;

@@ -13,7 +13,9 @@ pub type TopicPartitionList = Vec<(TopicId, Vec<i32>)>;
 
 /// The topics that somebody may know of; by default all. The caller knows the rules.
 #[derive(Clone, Default)]
-pub struct Sight(Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>);
+pub struct Sight(Option<Arc<Sees>>);
+
+type Sees = dyn Fn(&str) -> bool + Send + Sync;
 
 impl Sight {
     pub fn of(sees: impl Fn(&str) -> bool + Send + Sync + 'static) -> Sight {

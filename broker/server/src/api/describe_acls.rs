@@ -1,5 +1,5 @@
-//! DescribeAcls (key 29): the rules of access, from this broker's image. Without an authorizer there
-//! are none to tell of: clients (MirrorMaker, consoles) turn off what needs rules then.
+//! DescribeAcls (key 29): the rules of access, from this broker's image. Without an authorizer
+//! there are none to tell of: clients (MirrorMaker, consoles) turn off what needs rules then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
