@@ -138,6 +138,11 @@ impl Attributes {
         self.0 & Self::CONTROL != 0
     }
 
+    pub fn with_delete_horizon(self, on: bool) -> Attributes {
+        let without = self.0 & !Self::DELETE_HORIZON;
+        Attributes(if on { without | Self::DELETE_HORIZON } else { without })
+    }
+
     /// The base timestamp is the expiry of the batch's tombstones, not a record's time.
     pub fn has_delete_horizon(self) -> bool {
         self.0 & Self::DELETE_HORIZON != 0
@@ -263,6 +268,11 @@ impl BatchHeader {
 
     pub fn is_control(&self) -> bool {
         self.attributes.is_control()
+    }
+
+    /// From when on the batch's tombstones, or its marker, may go; `None` where nobody said so.
+    pub fn delete_horizon(&self) -> Option<TimestampMs> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     pub fn compression(&self) -> Result<Compression, BatchError> {

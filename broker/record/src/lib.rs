@@ -7,6 +7,7 @@ mod compression;
 mod control;
 pub mod crc;
 mod record;
+mod retain;
 mod validate;
 pub mod varint;
 mod walk;
@@ -19,6 +20,7 @@ pub use builder::{BatchBuilder, BatchOptions, HeaderRef};
 pub use compression::{Compression, Decompressor, LimitExceeded, compress, decompress};
 pub use control::{ControlRecord, ControlType, end_transaction_marker};
 pub use record::{Record, RecordError, RecordHeaders, Records, records};
+pub use retain::{retain, without_records};
 pub use validate::{
     DECOMPRESSED_BYTES_MAX, Effort, Invalid, InvalidRecord, Origin, Rules, TargetCompression,
     Verdict, validate, validate_bytes, validate_header, validate_within,

@@ -86,8 +86,22 @@ pub fn records<'a>(batch: &Batch<'a>, limit: usize) -> Result<Records<'a>, Recor
     })
 }
 
+/// A record, and how it is stored.
+pub(crate) struct Framed<'a> {
+    pub record: Record<'a>,
+    /// All of it, with the length in front.
+    pub bytes: &'a [u8],
+    pub attributes: u8,
+    /// From the offset delta on.
+    pub tail: &'a [u8],
+}
+
 impl Records<'_> {
     pub fn iter(&self) -> impl Iterator<Item = Result<Record<'_>, RecordError>> {
+        self.framed().map(|framed| framed.map(|framed| framed.record))
+    }
+
+    pub(crate) fn framed(&self) -> impl Iterator<Item = Result<Framed<'_>, RecordError>> {
         let mut rest: &[u8] = &self.data;
         let mut left = self.count.max(0);
         std::iter::from_fn(move || {
@@ -100,11 +114,14 @@ impl Records<'_> {
         })
     }
 
-    fn parse<'a>(&'a self, rest: &mut &'a [u8]) -> Result<Record<'a>, RecordError> {
+    fn parse<'a>(&'a self, rest: &mut &'a [u8]) -> Result<Framed<'a>, RecordError> {
+        let whole = *rest;
         let mut body = take_sized(rest)?;
-        let (_attributes, tail) = body.split_first().ok_or(RecordError("empty record"))?;
+        let bytes = &whole[..whole.len() - rest.len()];
+        let (&attributes, tail) = body.split_first().ok_or(RecordError("empty record"))?;
         body = tail;
         let timestamp_delta = take_i64(&mut body)?;
+        let tail = body;
         let offset_delta = take_i32(&mut body)?;
         let key = take_bytes(&mut body)?;
         let value = take_bytes(&mut body)?;
@@ -112,16 +129,16 @@ impl Records<'_> {
         let header_count =
             u32::try_from(header_count).map_err(|_| RecordError("negative header count"))?;
         check_headers(header_count, body)?;
-        Ok(Record {
+        let timestamp = self.base_timestamp.wrapping_add(timestamp_delta);
+        let record = Record {
             offset: self.base_offset.saturating_add(i64::from(offset_delta)),
-            timestamp: self
-                .append_time
-                .unwrap_or_else(|| self.base_timestamp.wrapping_add(timestamp_delta)),
+            timestamp: self.append_time.unwrap_or(timestamp),
             key,
             value,
             header_count,
             headers: body,
-        })
+        };
+        Ok(Framed { record, bytes, attributes, tail })
     }
 }
 
