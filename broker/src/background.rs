@@ -1,7 +1,8 @@
 //! Work that waits for the disk or comes by the clock, on threads of its own: one for time, which
 //! waits for no disk and no partition, so that a slow one cannot keep a lagging follower in an ISR;
-//! one for checkpoints and flushes; one for retention and deletions, which may take long; and a few
-//! each for the syncs that appends wait for (`flush.messages`) and for the logs of new partitions.
+//! one for checkpoints and flushes; one for retention and deletions, which may take long; those of
+//! the log cleaner (`log.cleaner.threads`); and a few each for the syncs that appends wait for
+//! (`flush.messages`) and for the logs of new partitions.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -39,6 +40,10 @@ pub fn start(broker: &Arc<Broker>) -> std::io::Result<Vec<JoinHandle<()>>> {
             partition::run_log_dirs(&broker.storage.partitions, &broker.shutdown)
         })?,
     ];
+    let cleaner = &broker.config.log.cleaner;
+    for _ in 0..if cleaner.enable { cleaner.threads } else { 0 } {
+        threads.push(spawn("cleaner", run_cleaner)?);
+    }
     for _ in 0..SYNC_THREADS {
         threads.push(spawn("sync", |broker| broker.storage.partitions.outbox().syncs.run())?);
     }
@@ -109,9 +114,26 @@ fn run_checkpoints(broker: &Broker) {
         if recovery_points.is_due(now) {
             kinds.extend([OffsetCheckpoint::RecoveryPoint, OffsetCheckpoint::LogStart]);
         }
+        if broker.storage.partitions.cleaned_was_cut() {
+            kinds.push(OffsetCheckpoint::Cleaner);
+        }
         if let Err(error) = broker.storage.partitions.write_checkpoints(&kinds) {
             tracing::error!(%error, "write checkpoints");
             broker.metrics.errors.with_label_values(&["checkpoint"]).inc();
+        }
+    }
+}
+
+fn run_cleaner(broker: &Broker) {
+    let partitions = &broker.storage.partitions;
+    let must_stop = || broker.shutdown.is_closing();
+    while !must_stop() {
+        if partitions.clean_dirtiest(&must_stop) {
+            continue;
+        }
+        let begun = Instant::now();
+        while !must_stop() && begun.elapsed() < partitions.cleaner_backoff() {
+            thread::park_timeout(STEP);
         }
     }
 }

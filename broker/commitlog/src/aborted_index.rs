@@ -26,7 +26,7 @@ pub(crate) struct AbortedTxn {
 }
 
 impl AbortedTxn {
-    fn encode(&self) -> [u8; ENTRY_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut out = [0; ENTRY_BYTES];
         out[..2].copy_from_slice(&VERSION.to_be_bytes());
         let fields =
@@ -68,6 +68,11 @@ impl AbortedIndex {
 
     pub fn file(&self) -> &Arc<LazyFile> {
         &self.file
+    }
+
+    /// Takes over a file that was written whole.
+    pub fn adopt(&self, count: usize) {
+        self.count.store(count, Ordering::Release);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -262,7 +262,7 @@ impl Log {
             _ => 0,
         };
         size + header.size() as u64 > limit
-            || age > config.segment_ms.saturating_sub(config.segment_jitter_ms)
+            || age > config.segment_ms_max().saturating_sub(config.segment_jitter_ms)
             || header.last_offset() - self.active.base_offset > i64::from(i32::MAX)
             || (self.active.index.count() + 1) * 8 > index_bytes
             || (self.active.time_index.count() + 1) * 12 > index_bytes
@@ -276,7 +276,7 @@ impl Log {
             Some(first) if first >= 0 => now_ms.saturating_sub(first),
             _ => now_ms.saturating_sub(self.roll.created_ms),
         };
-        let due = age > config.segment_ms.saturating_sub(config.segment_jitter_ms);
+        let due = age > config.segment_ms_max().saturating_sub(config.segment_jitter_ms);
         if due && self.active.size() > 0 {
             self.roll(now_ms)?;
             return Ok(true);

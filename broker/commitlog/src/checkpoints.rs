@@ -32,6 +32,7 @@ pub struct Position {
     pub recovery_point: Offset,
     pub log_start: Offset,
     pub high_watermark: Offset,
+    pub cleaned: Offset,
 }
 
 impl Position {
@@ -41,8 +42,7 @@ impl Position {
             OffsetCheckpoint::HighWatermark => Some(self.high_watermark),
             // As in Kafka: only where the log file names do not say it.
             OffsetCheckpoint::LogStart => Some(self.log_start).filter(|start| *start > 0),
-            // There is no cleaner yet. What Kafka's left is of no use once ids change.
-            OffsetCheckpoint::Cleaner => None,
+            OffsetCheckpoint::Cleaner => Some(self.cleaned).filter(|offset| *offset > 0),
         }
     }
 }
@@ -187,6 +187,7 @@ mod tests {
             recovery_point: offset,
             log_start: offset,
             high_watermark: offset,
+            cleaned: offset,
         }
     }
 
@@ -206,7 +207,7 @@ mod tests {
         let fs = fs();
         let mut writer = CheckpointWriter::default();
         writer.write(&fs, Path::new(LOGS), &[], &[at(1, 7)]).unwrap();
-        assert_eq!(read(&fs, 1), [Some(7); 3]);
+        assert_eq!(read(&fs, 1), [Some(7); 4]);
         assert!(read(&fs, 2).is_empty());
     }
 

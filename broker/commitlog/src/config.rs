@@ -23,6 +23,11 @@ pub struct LogConfig {
     pub max_message_bytes: u32,
     /// Of one record in a compressed batch.
     pub max_decompressed_message_bytes: i32,
+    pub delete_retention_ms: i64,
+    /// `min.cleanable.dirty.ratio` in millionths.
+    pub min_cleanable_ratio_ppm: u32,
+    pub min_compaction_lag_ms: i64,
+    pub max_compaction_lag_ms: i64,
     /// `cleanup.policy` contains `delete` / `compact`.
     pub delete: bool,
     pub compact: bool,
@@ -39,6 +44,15 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// Age at which the active segment is closed: a compacted log must not keep records out of the
+    /// cleaner's reach for longer than `max.compaction.lag.ms`.
+    pub(crate) fn segment_ms_max(&self) -> i64 {
+        match self.compact && self.max_compaction_lag_ms > 0 {
+            true => self.segment_ms.min(self.max_compaction_lag_ms),
+            false => self.segment_ms,
+        }
+    }
+
     /// Kafka's defaults (4.4), which a topic's overrides then change.
     pub fn kafka_defaults() -> LogConfig {
         const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
@@ -53,6 +67,10 @@ impl LogConfig {
             file_delete_delay_ms: 60_000,
             max_message_bytes: 1_048_588,
             max_decompressed_message_bytes: i32::MAX - 8,
+            delete_retention_ms: 86_400_000,
+            min_cleanable_ratio_ppm: 500_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
             delete: true,
             compact: false,
             compression: TargetCompression::Producer,

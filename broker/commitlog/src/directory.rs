@@ -188,7 +188,7 @@ pub fn remove(fs: &dyn Fs, dir: &Path) -> Result<(), LogError> {
 
 /// Whether only a log of a partition has files of such names.
 fn is_of_a_log(name: &str) -> bool {
-    let name = name.strip_suffix(format::DELETED).unwrap_or(name);
+    let name = format::original_name(name);
     let name = name.strip_suffix(".tmp").unwrap_or(name);
     let is_data = matches!(format::classify(name), Entry::Data(..));
     is_data || name == EPOCHS || name == PARTITION_METADATA

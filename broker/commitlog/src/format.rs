@@ -3,8 +3,8 @@
 use base::Offset;
 
 pub(crate) const DELETED: &str = ".deleted";
-const CLEANED: &str = ".cleaned";
-const SWAP: &str = ".swap";
+pub(crate) const CLEANED: &str = ".cleaned";
+pub(crate) const SWAP: &str = ".swap";
 
 /// The kinds of files named after an offset.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +64,25 @@ pub(crate) fn classify(name: &str) -> Entry {
     }
 }
 
+/// A rewrite of a segment that did not come into the log.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(CLEANED) || name.ends_with(SWAP)
+}
+
+/// The name that a file had before it was deleted, replaced, or before it was whole.
+pub(crate) fn original_name(name: &str) -> &str {
+    for suffix in [CLEANED, SWAP] {
+        if let Some(name) = name.strip_suffix(suffix) {
+            return name;
+        }
+    }
+    let Some(name) = name.strip_suffix(DELETED) else { return name };
+    match name.rsplit_once('.') {
+        Some((rest, number)) if number.parse::<u64>().is_ok() => rest,
+        _ => name,
+    }
+}
+
 /// The name without `.swap`.
 pub(crate) fn swapped_name(name: &str) -> &str {
     name.strip_suffix(SWAP).unwrap_or(name)
@@ -82,5 +101,9 @@ mod tests {
         assert_eq!(classify("00000000000000000042.log.swap"), Entry::Swap);
         assert_eq!(classify("leader-epoch-checkpoint"), Entry::Other);
         assert_eq!(classify("-0000000000000000042.log"), Entry::Other);
+        for ending in [".deleted", ".7.deleted", ".cleaned", ".swap"] {
+            let name = format!("00000000000000000042.index{ending}");
+            assert_eq!(original_name(&name), "00000000000000000042.index");
+        }
     }
 }

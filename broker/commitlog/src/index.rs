@@ -322,6 +322,11 @@ impl<E: Entry> Index<E> {
         Ok(true)
     }
 
+    /// Takes over a file that was written whole.
+    pub fn adopt(&self, count: usize, last: Option<E>) {
+        *self.state.write() = State { written: count, tail_start: count, tail: Vec::new(), last };
+    }
+
     /// As `load`, but checks every entry against its predecessor: for files that were never
     /// synced. Entries from the first bad one on are dropped; whether any was is returned.
     pub fn load_checked(

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use base::Offset;
 
+use crate::clean::redo::redo;
 use crate::format::{self, Entry, Suffix};
 use crate::producer_state::ProducerState;
 use crate::{LoadState, LogContext, LogError, checkpoint, producer_snapshot};
@@ -35,20 +36,18 @@ pub(crate) fn list(context: &LogContext, dir: &Path) -> Result<Files, LogError> 
         fs.remove_file(&path).map_err(|e| LogError::io("remove", &path, e))
     };
     let mut files = Files::default();
-    let mut names = fs.list(dir).map_err(|e| LogError::io("list", dir, e))?;
-    for name in &mut names {
-        match format::classify(name) {
-            Entry::Leftover => remove(name)?,
-            Entry::Swap => {
-                let original = format::swapped_name(name).to_owned();
-                let (from, to) = (dir.join(&*name), dir.join(&original));
-                fs.rename(&from, &to).map_err(|e| LogError::io("rename", &to, e))?;
-                *name = original;
-            }
-            Entry::Data(..) | Entry::Other => {}
+    let names = || fs.list(dir).map_err(|e| LogError::io("list", dir, e));
+    let mut listed = names()?;
+    for name in &listed {
+        if format::classify(name) == Entry::Leftover {
+            remove(name)?;
         }
     }
-    let entries: Vec<(&String, Offset, Suffix)> = names
+    if redo(fs, dir, &listed)? {
+        files.findings.push("finished a cleaning that was cut short".to_owned());
+    }
+    listed = names()?;
+    let entries: Vec<(&String, Offset, Suffix)> = listed
         .iter()
         .filter_map(|name| match format::classify(name) {
             Entry::Data(offset, suffix) => Some((name, offset, suffix)),

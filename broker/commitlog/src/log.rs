@@ -31,6 +31,8 @@ pub struct LoadState {
     pub recovery_point: Offset,
     /// 0 if unknown.
     pub log_start: Offset,
+    /// Everything below was cleaned by keys. 0 if unknown.
+    pub cleaned: Offset,
 }
 
 /// What opening a log had to do.
@@ -132,6 +134,10 @@ pub struct Log {
     pub(crate) verifications: Verifications,
     pub(crate) snapshots: Snapshots,
     pub(crate) deletions: Vec<DeletedFiles>,
+    /// Everything below was cleaned by keys; at most the end.
+    pub(crate) cleaned: Offset,
+    /// Counts segments that took the place of others.
+    pub(crate) replacements: u32,
     /// Counts truncations. Flush work holds the lock while it writes snapshots, so that none of
     /// a history that was cut off reaches the directory.
     pub(crate) history: Arc<Mutex<u64>>,
@@ -142,7 +148,7 @@ pub struct Log {
 }
 
 // Tens of thousands of idle partitions: their cost is a few of these.
-const _: () = assert!(size_of::<Log>() <= 768 && size_of::<Segment>() <= 512);
+const _: () = assert!(size_of::<Log>() <= 784 && size_of::<Segment>() <= 512);
 
 /// What decides when the active segment is full.
 #[derive(Clone, Copy, Debug)]

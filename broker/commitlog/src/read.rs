@@ -21,6 +21,8 @@ pub struct FetchSlice {
     pub len: usize,
     /// Base offset of the first batch: at or below the offset asked for.
     pub base_offset: Offset,
+    /// The log's segments as they were: others may have taken their place since.
+    segments: Arc<Vec<Arc<Segment>>>,
 }
 
 /// An aborted transaction that overlaps a read, for the fetch response.
@@ -104,7 +106,8 @@ impl LogReader {
                 .open(&segment.log, context)
                 .map_err(|e| read_error(e, "open", &segment.log))?;
             let base_offset = first.base_offset;
-            return Ok(Some(FetchSlice { file, position: first.position, len, base_offset }));
+            let (position, segments) = (first.position, segments.clone());
+            return Ok(Some(FetchSlice { file, position, len, base_offset, segments }));
         }
         Ok(None)
     }
@@ -147,8 +150,7 @@ impl LogReader {
         access: Access,
     ) -> Result<Vec<AbortedTransaction>, ReadError> {
         let context = &self.shared.context;
-        let segments = self.shared.segments();
-        let segments = &segments[segment_at(&segments, slice.base_offset)..];
+        let segments = &slice.segments[segment_at(&slice.segments, slice.base_offset)..];
         if segments.iter().all(|segment| segment.aborted.is_empty()) {
             return Ok(Vec::new());
         }

@@ -160,6 +160,9 @@ impl Log {
             verifications: Verifications::default(),
             snapshots: Snapshots { on_disk, pending: Vec::new() },
             deletions: Vec::new(),
+            // Beyond the end it speaks of what was lost.
+            cleaned: if state.cleaned <= end { state.cleaned } else { 0 },
+            replacements: 0,
             history: Arc::new(Mutex::new(0)),
             truncations: 0,
             is_torn: false,

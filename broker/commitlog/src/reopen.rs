@@ -76,6 +76,7 @@ impl Log {
             clean_shutdown: false,
             recovery_point: self.recovery_point,
             log_start: self.start_offset(),
+            cleaned: self.cleaned,
         };
         Some(ReopenWork {
             context: self.context.clone(),
@@ -101,6 +102,8 @@ impl Log {
             shared: self.shared.clone(),
             history: self.history.clone(),
             truncations: self.truncations,
+            // Old readers may still open what was replaced before.
+            replacements: self.replacements,
             config: self.config.clone(),
             // Their guards are never given out twice.
             verifications,

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use base::{Offset, TimestampMs};
 
 use crate::access::{Access, into_log_error};
-use crate::format::{Entry, Suffix, classify};
+use crate::format::{Entry, Suffix, classify, is_unfinished};
 use crate::log::{DeletedFiles, Log, RollState, TruncateInfo, create_log_file};
 use crate::producer_state::ProducerState;
 use crate::recovery::{remove_segment, sync_dir};
@@ -191,6 +191,7 @@ impl Log {
         self.truncations = *history;
         self.recovery_point = self.recovery_point.min(end);
         self.synced = self.synced.min(end);
+        self.cleaned = self.cleaned.min(end);
         self.epochs_version += u64::from(self.epochs.truncate_from_end(end));
         self.snapshots.pending.retain(|(offset, _)| *offset <= snapshots_up_to);
         self.snapshots.on_disk.retain(|offset| *offset <= snapshots_up_to);
@@ -202,6 +203,12 @@ impl Log {
                 && offset > snapshots_up_to
             {
                 producer_snapshot::remove(&*self.context.fs, &self.dir, offset)?;
+            }
+            // A cleaning of what is cut must not come back behind the cut.
+            if is_unfinished(&name) {
+                let path = self.dir.join(&name);
+                let removed = self.context.fs.remove_file(&path);
+                removed.map_err(|e| LogError::io("remove", &path, e))?;
             }
         }
         drop(history);

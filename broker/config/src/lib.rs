@@ -37,8 +37,8 @@ pub use listener::{Endpoint, SecurityProtocol, Voter, parse_host_port};
 pub use pod::Place;
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
-    Assignor, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig,
-    ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
+    Assignor, CleanerConfig, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig,
+    QuorumConfig, ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
 pub use security::{ListenerSecurity, Mechanism, Password, SaslConfig};
 

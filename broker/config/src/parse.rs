@@ -15,8 +15,8 @@ use super::error::ConfigError;
 use super::listener::{Voter, parse_host_port, parse_voters};
 use super::listeners::Listeners;
 use super::sections::{
-    Assignor, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig, QuorumConfig,
-    ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
+    Assignor, CleanerConfig, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig,
+    QuorumConfig, ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
 };
 use super::security;
 use super::values::{Values, shown};
@@ -268,6 +268,15 @@ impl Values {
             transaction_retry_ms: self.get("add.partitions.to.txn.retry.backoff.ms")?,
             transaction_retry_ms_max: self.get("add.partitions.to.txn.retry.backoff.max.ms")?,
             reserve_bytes: self.get("barnabas.log.dir.reserve.bytes")?,
+            cleaner: CleanerConfig {
+                enable: self.get("log.cleaner.enable")?,
+                threads: self.get("log.cleaner.threads")?,
+                dedupe_bytes: self.get("log.cleaner.dedupe.buffer.size")?,
+                load_factor: self.get("log.cleaner.io.buffer.load.factor")?,
+                io_bytes: self.get("log.cleaner.io.buffer.size")?,
+                io_bytes_per_second_max: self.get("log.cleaner.io.max.bytes.per.second")?,
+                backoff_ms: self.get("log.cleaner.backoff.ms")?,
+            },
         })
     }
 

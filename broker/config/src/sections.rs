@@ -38,6 +38,21 @@ pub struct LogConfig {
     pub transaction_retry_ms_max: u64,
     /// Room on the volume of each log directory that records of clients leave free.
     pub reserve_bytes: u64,
+    pub cleaner: CleanerConfig,
+}
+
+/// The log cleaner (`log.cleaner.*`).
+#[derive(Clone, PartialEq, Debug)]
+pub struct CleanerConfig {
+    pub enable: bool,
+    pub threads: usize,
+    /// Memory of all threads for keys, and the share of it that is used.
+    pub dedupe_bytes: u64,
+    pub load_factor: f64,
+    /// Memory of all threads for reading and writing.
+    pub io_bytes: u64,
+    pub io_bytes_per_second_max: f64,
+    pub backoff_ms: u64,
 }
 
 /// Topic creation and elections.

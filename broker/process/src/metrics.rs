@@ -51,6 +51,43 @@ impl ApiMetrics {
     }
 }
 
+/// What the log cleaner does.
+#[derive(Debug)]
+pub struct CleanerMetrics {
+    pub max_dirty_percent: IntGauge,
+    pub bytes_read: IntCounter,
+    pub bytes_written: IntCounter,
+    pub cleanings: IntCounter,
+    /// Logs that it failed on and leaves alone, by topic and partition.
+    pub uncleanable: IntGaugeVec,
+    pub uncleanable_count: IntGauge,
+}
+
+impl CleanerMetrics {
+    fn new(m: &Maker<'_>) -> Result<CleanerMetrics, prometheus::Error> {
+        Ok(CleanerMetrics {
+            max_dirty_percent: m.gauge(
+                "cleaner_max_dirty_percent",
+                "Largest share of a compacted log that was not cleaned yet, in percent",
+            )?,
+            bytes_read: m
+                .counter("cleaner_bytes_read_total", "Bytes of batches that the cleaner read")?,
+            bytes_written: m
+                .counter("cleaner_bytes_written_total", "Bytes that the cleaner wrote anew")?,
+            cleanings: m.counter("cleaner_cleanings_total", "Cleanings of a log")?,
+            uncleanable: m.gauges(
+                "cleaner_uncleanable",
+                "1 for a log that the cleaner failed on and leaves alone",
+                &["topic", "partition"],
+            )?,
+            uncleanable_count: m.gauge(
+                "cleaner_uncleanable_partitions",
+                "Logs that the cleaner failed on and leaves alone",
+            )?,
+        })
+    }
+}
+
 /// Everything that `/metrics` shows.
 #[derive(Debug)]
 pub struct Metrics {
@@ -83,6 +120,7 @@ pub struct Metrics {
     /// Lag of each group by topic and partition.
     pub group_lag: IntGaugeVec,
     pub group_lag_omitted: IntGauge,
+    pub cleaner: CleanerMetrics,
     pub errors: IntCounterVec,
 }
 
@@ -143,6 +181,7 @@ impl Metrics {
                 "consumer_lag_omitted",
                 "Committed positions without a series of consumer_lag, as there are too many",
             )?,
+            cleaner: CleanerMetrics::new(&m)?,
             errors: m.counters("errors_total", "Errors by kind", &["kind"])?,
             registry,
         })

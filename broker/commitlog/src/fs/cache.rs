@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -168,6 +168,10 @@ impl SegmentFile {
     }
 }
 
+/// States of a file.
+const LIVE: u32 = 0;
+const DELETED: u32 = 1;
+
 /// One file of a segment, open or not. Its path is made from the segment's base offset when it is
 /// needed: an idle file costs no string.
 #[derive(Debug)]
@@ -175,7 +179,8 @@ pub(crate) struct LazyFile {
     dir: Arc<Path>,
     base_offset: AtomicI64,
     suffix: Suffix,
-    deleted: AtomicBool,
+    /// [`LIVE`], [`DELETED`], or one more than the number of the replacement.
+    state: AtomicU32,
     used: AtomicBool,
     open: Mutex<Option<Arc<SegmentFile>>>,
 }
@@ -186,7 +191,7 @@ impl LazyFile {
             dir: dir.clone(),
             base_offset: AtomicI64::new(base_offset),
             suffix,
-            deleted: AtomicBool::new(false),
+            state: AtomicU32::new(LIVE),
             used: AtomicBool::new(false),
             open: Mutex::new(None),
         })
@@ -195,8 +200,10 @@ impl LazyFile {
     pub fn path(&self) -> PathBuf {
         let base_offset = self.base_offset.load(Ordering::Relaxed);
         let mut name = format::file_name(base_offset, self.suffix);
-        if self.deleted.load(Ordering::Relaxed) {
-            name.push_str(format::DELETED);
+        match self.state.load(Ordering::Relaxed) {
+            LIVE => {}
+            DELETED => name.push_str(format::DELETED),
+            replaced => name.push_str(&format!(".{}{}", replaced - DELETED, format::DELETED)),
         }
         self.dir.join(name)
     }
@@ -282,9 +289,19 @@ impl LazyFile {
 
     /// Renames to `.deleted`. An open handle stays valid. A missing file is fine.
     pub fn rename_deleted(&self, fs: &dyn Fs) -> io::Result<Option<PathBuf>> {
+        self.rename_to(fs, DELETED)
+    }
+
+    /// As `rename_deleted`, for a file that another one takes the place of. Its new name has the
+    /// number of the replacement: whoever opens it later must not find a still older one's.
+    pub fn rename_replaced(&self, fs: &dyn Fs, number: u32) -> io::Result<Option<PathBuf>> {
+        self.rename_to(fs, DELETED.saturating_add(number.max(1)))
+    }
+
+    fn rename_to(&self, fs: &dyn Fs, state: u32) -> io::Result<Option<PathBuf>> {
         let open = self.open.lock();
         let from = self.path();
-        self.deleted.store(true, Ordering::Relaxed);
+        self.state.store(state, Ordering::Relaxed);
         let to = self.path();
         let result = fs.rename(&from, &to);
         drop(open);

@@ -84,7 +84,7 @@ fn torn_index_entries_below_the_recovery_point_are_not_trusted() {
         let end = log.end_offset();
         drop(log);
         fs.crash(&mut (seed + 1));
-        let state = LoadState { clean_shutdown: false, recovery_point: end, log_start: 0 };
+        let state = LoadState { recovery_point: end, ..LoadState::default() };
         let log = open_with(&fs, config(), state).0;
         assert_eq!(log.end_offset(), end, "seed {seed}");
         for offset in 0..end {
@@ -113,7 +113,7 @@ fn an_epoch_beyond_the_recovery_point_is_not_believed() {
     log.retention(NOW, 50).unwrap();
     drop(log);
     fs.kill();
-    let state = LoadState { clean_shutdown: false, recovery_point: 10, log_start: 45 };
+    let state = LoadState { recovery_point: 10, log_start: 45, ..LoadState::default() };
     let (log, report) = open_with(&fs, config(), state);
     assert_eq!((log.start_offset(), log.end_offset()), (45, 50), "{report:?}");
     assert_eq!(log.latest_epoch(), Some(1));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod append;
+mod clean;
 mod disk;
 mod maintenance;
 mod model;
@@ -62,7 +63,7 @@ pub fn open(fs: &MemFs) -> Log {
 }
 
 pub fn reopen(fs: &MemFs, clean: bool, recovery_point: Offset) -> (Log, RecoveryReport) {
-    let state = LoadState { clean_shutdown: clean, recovery_point, log_start: 0 };
+    let state = LoadState { clean_shutdown: clean, recovery_point, ..LoadState::default() };
     open_with(fs, config(), state)
 }
 

@@ -125,6 +125,7 @@ impl World {
             clean_shutdown: clean,
             recovery_point: self.saved_recovery_point,
             log_start: self.log.start_offset(),
+            cleaned: 0,
         };
         self.log = open_with(&self.fs, small(), state).0;
         let end = self.log.end_offset();

@@ -191,7 +191,7 @@ fn h_leftovers_are_removed_and_orphans_too() {
     fs.rename(&path(first), &path("00000000000000000000.log.swap")).unwrap();
     let (log, report) = reopen(&fs, true, 120);
     assert_eq!(contents(&log, 0), expected(0, 120));
-    assert_eq!(report.findings.len(), 1, "{report:?}");
+    assert_eq!(report.findings.len(), 2, "{report:?}");
     for suffix in [".deleted", ".cleaned", "777.index", ".tmp", ".swap"] {
         assert_eq!(files(&fs, suffix), Vec::<String>::new());
     }
@@ -201,7 +201,7 @@ fn h_leftovers_are_removed_and_orphans_too() {
 fn i_a_log_that_ends_below_its_start_begins_anew() {
     let fs = mem_fs();
     closed(&fs);
-    let state = LoadState { clean_shutdown: true, recovery_point: 120, log_start: 500 };
+    let state = LoadState { clean_shutdown: true, recovery_point: 120, log_start: 500, cleaned: 0 };
     let (mut log, report) = open_with(&fs, config(), state);
     assert_eq!((log.start_offset(), log.end_offset()), (500, 500));
     assert!(!report.findings.is_empty());

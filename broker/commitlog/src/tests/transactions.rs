@@ -271,7 +271,7 @@ impl World {
         let log = &self.logs[at];
         let (recovery_point, log_start) = (log.recovery_point(), log.start_offset());
         self.fs[at].kill();
-        let state = LoadState { recovery_point, log_start, clean_shutdown: false };
+        let state = LoadState { recovery_point, log_start, ..LoadState::default() };
         self.logs[at] = open_with(&self.fs[at], small(), state).0;
         self.reloaded_at[at] = self.logs[at].end_offset();
         let high_watermark = self.high_watermark;

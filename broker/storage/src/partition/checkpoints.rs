@@ -124,11 +124,7 @@ impl Partitions {
         for loaded in self.loaded.lock().logs.values_mut() {
             loaded.log.close()?;
         }
-        self.write_checkpoints(&[
-            OffsetCheckpoint::RecoveryPoint,
-            OffsetCheckpoint::LogStart,
-            OffsetCheckpoint::HighWatermark,
-        ])?;
+        self.write_checkpoints(&OffsetCheckpoint::ALL)?;
         let is_whole =
             |dir: &&PathBuf| !self.dirs.is_offline(dir) && !self.offline.has_unopened(dir);
         for dir in self.config.log_dirs.iter().filter(is_whole) {

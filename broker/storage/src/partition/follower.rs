@@ -2,6 +2,7 @@
 //! where the leader's log diverges.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use commitlog::{Log, LogError};
@@ -91,6 +92,7 @@ impl Partition {
         }
         self.follow(answer, |state, step| {
             let before = log_end(state.log());
+            let cleaned = state.log().cleaned_offset();
             match step {
                 FollowerStep::Truncate { to } => {
                     let cut = state.mutate_log(|log| log.truncate_to(to))?;
@@ -112,6 +114,9 @@ impl Partition {
                 FollowerStep::Stale | FollowerStep::Append { .. } | FollowerStep::Backoff(_) => {
                     return Ok(FollowerProgress::Continue { bytes: 0, in_sync: false });
                 }
+            }
+            if state.log().cleaned_offset() < cleaned {
+                self.outbox.cleaned_was_cut.store(true, Ordering::Release);
             }
             if log_end(state.log()) == before {
                 // Asking again at once would lead to the same answer, for ever.

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::Partition;
+use super::cleaner::Cleaner;
 use super::load::LoadedLogs;
 use super::making_jobs::Making;
 use super::offline_replicas::Offline;
@@ -57,6 +58,7 @@ pub struct Partitions {
     pub(super) has_unread_dir: bool,
     /// Replicas whose log cannot be used.
     pub(super) offline: Offline,
+    pub(super) cleaner: Cleaner,
     /// What the checkpoint files say.
     pub(super) written: Mutex<Written>,
     index: RwLock<Index>,
@@ -85,6 +87,7 @@ impl Partitions {
             loaded: Mutex::new(loaded),
             deleted_dirs: Mutex::new(Vec::new()),
             making: Making::default(),
+            cleaner: Cleaner::default(),
             written: Mutex::default(),
             index: RwLock::default(),
             told: ArcSwap::from_pointee(Image::new("")),

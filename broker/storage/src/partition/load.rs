@@ -173,7 +173,7 @@ fn read_dir(
     Ok(DirRead { found, marker, is_bound })
 }
 
-fn with_cause(error: &LogError) -> String {
+pub(super) fn with_cause(error: &LogError) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
@@ -370,6 +370,7 @@ fn open_one(
         clean_shutdown: found.clean_shutdown,
         recovery_point: of(OffsetCheckpoint::RecoveryPoint),
         log_start: of(OffsetCheckpoint::LogStart),
+        cleaned: of(OffsetCheckpoint::Cleaner),
     };
     let high_watermark = of(OffsetCheckpoint::HighWatermark);
     let now_ms = clock::wall_ms();
@@ -394,5 +395,6 @@ pub(super) fn position(log: &Log, topic_id: TopicId, high_watermark: Offset) -> 
         recovery_point: log.recovery_point(),
         log_start: log.start_offset(),
         high_watermark,
+        cleaned: log.cleaned_offset(),
     }
 }

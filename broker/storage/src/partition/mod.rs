@@ -4,6 +4,7 @@
 
 mod apply;
 mod checkpoints;
+mod cleaner;
 mod commits;
 mod coordinator_posts;
 mod dirs;

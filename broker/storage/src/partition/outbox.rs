@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use base::{BrokerId, LeaderEpoch, TopicPartition};
 use parking_lot::Mutex;
@@ -100,14 +101,24 @@ pub struct Outbox {
     pub syncs: SyncQueue,
     pub coordinators: CoordinatorPosts,
     pub metrics: Arc<Metrics>,
+    /// A log was cut below what was cleaned: the checkpoint says too much.
+    pub(super) cleaned_was_cut: AtomicBool,
     pub(super) observer: Option<Arc<dyn Observer>>,
 }
 
 impl Outbox {
     pub fn new(metrics: Arc<Metrics>) -> Outbox {
         let (fetch_orders, isr_proposals, syncs, coordinators) = Default::default();
-        let observer = None;
-        Outbox { fetch_orders, isr_proposals, syncs, coordinators, metrics, observer }
+        let (observer, cleaned_was_cut) = (None, AtomicBool::new(false));
+        Outbox {
+            fetch_orders,
+            isr_proposals,
+            syncs,
+            coordinators,
+            metrics,
+            cleaned_was_cut,
+            observer,
+        }
     }
 
     /// The same, with somebody who looks at what becomes of partitions.

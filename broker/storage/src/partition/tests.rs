@@ -1,6 +1,7 @@
 //! One hosted partition over the file system in memory, which loses power.
 #![allow(clippy::unwrap_used)]
 
+mod cleaner;
 mod torn;
 mod transactions;
 
