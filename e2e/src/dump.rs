@@ -54,6 +54,15 @@ pub fn sealed_have_indexes(data: &Path) -> Result<bool> {
 /// Runs the tool over every file; returns how many there were. The records of groups are decoded,
 /// too, and there must be some.
 pub fn check(data: &Path) -> Result<usize> {
+    check_but(data, &[])
+}
+
+/// As `check`, where the log cleaner left gaps between offsets, which the tool names.
+pub fn check_cleaned(data: &Path) -> Result<usize> {
+    check_but(data, &["is followed by"])
+}
+
+fn check_but(data: &Path, but: &[&str]) -> Result<usize> {
     let files = files(data)?;
     ensure!(!files.is_empty(), "no files in {}", data.display());
     let of_groups = |file: &&PathBuf| {
@@ -61,9 +70,9 @@ pub fn check(data: &Path) -> Result<usize> {
         dir.is_some_and(|dir| dir.starts_with("__consumer_offsets-"))
     };
     let (groups, others): (Vec<&PathBuf>, Vec<&PathBuf>) = files.iter().partition(of_groups);
-    judge(&others, "--deep-iteration")?;
+    judge(&others, "--deep-iteration", but)?;
     // It looks into batches as well, and prints what is in the records.
-    let said = judge(&groups, "--offsets-decoder")?;
+    let said = judge(&groups, "--offsets-decoder", but)?;
     let decoded = said.contains(r#""group":"#);
     ensure!(decoded, "no record of a group in {}\n{}", data.display(), last(&said));
     Ok(files.len())
@@ -71,7 +80,7 @@ pub fn check(data: &Path) -> Result<usize> {
 
 /// Runs the tool in one of its modes over files, none of which it may find fault with; returns what
 /// it said.
-fn judge(files: &[&PathBuf], mode: &str) -> Result<String> {
+fn judge(files: &[&PathBuf], mode: &str, but: &[&str]) -> Result<String> {
     let mut all = String::new();
     for chunk in files.chunks(200) {
         let list: Vec<String> = chunk.iter().map(|file| file.display().to_string()).collect();
@@ -79,7 +88,10 @@ fn judge(files: &[&PathBuf], mode: &str) -> Result<String> {
         let said = tool("org.apache.kafka.tools.DumpLogSegments", &args, "")?;
         ensure!(said.success, "dump-log failed\n{}\n{}", last(&said.out), said.err);
         let text = said.out.lines().chain(said.err.lines());
-        let bad: Vec<&str> = text.filter(|line| complains(line)).take(20).collect();
+        let bad: Vec<&str> = text
+            .filter(|line| complains(line) && !but.iter().any(|sign| line.contains(sign)))
+            .take(20)
+            .collect();
         ensure!(bad.is_empty(), "dump-log complains:\n{}", bad.join("\n"));
         for file in &list {
             ensure!(said.out.contains(file.as_str()), "dump-log passed over {file}");

@@ -45,7 +45,7 @@ fn compacted_topics_shrink_to_their_keys() {
 fn check(cluster: &mut Cluster) -> Result<()> {
     clients::python_scenarios_named(cluster, "compaction", &["read-again"])?;
     for id in cluster.ids() {
-        println!("broker {id}: {} files", dump::check(&cluster.data_dir(id))?);
+        println!("broker {id}: {} files", dump::check_cleaned(&cluster.data_dir(id))?);
         let series = metrics::scrape(&cluster.http(id))?;
         let failed = series.value("barnabas_cleaner_uncleanable_partitions")?;
         ensure!(failed == 0.0, "broker {id} cannot clean {failed} logs");
