@@ -325,6 +325,7 @@ fn build(
         transactions,
         fetch_sessions: FetchSessions::new(config.replica.fetch_sessions_max, metrics.clone()),
         suspects: Suspects::default(),
+        strangers: internal_secret::strangers(&guard),
         gates,
         places: Places::new(open_files::connections_max(), metrics.connections.clone()),
         memory: Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max),

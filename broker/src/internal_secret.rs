@@ -5,6 +5,7 @@
 use anyhow::{Context, Result};
 use config::{Config, internal_secret_file};
 use quorum::secret::{Guard, Secret};
+use server::security::sasl::Unknown;
 
 pub(crate) fn guard(config: &Config) -> Result<Guard> {
     let secret = match &config.secret.file {
@@ -30,4 +31,15 @@ fn open() -> Guard {
          controller listener can change this cluster"
     );
     Guard::Open
+}
+
+/// All brokers with the same secret tell a stranger the same.
+pub(crate) fn strangers(guard: &Guard) -> Unknown {
+    let random = || [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()];
+    let key = guard.secret().map(|secret| secret.derive(b"scram strangers"));
+    Unknown::new(key.unwrap_or_else(|| {
+        let mut key = [0; 32];
+        key.copy_from_slice(&random().concat());
+        key
+    }))
 }

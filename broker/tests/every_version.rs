@@ -470,10 +470,11 @@ async fn quorum(sweep: &mut Sweep) {
 
 /// What there is to ask of features that are not there.
 async fn absent(sweep: &mut Sweep) {
-    use wire::messages::{create_acls_request as c, delete_acls_request as d};
     use wire::messages::{
-        describe_producers_request as p, describe_user_scram_credentials_request as u,
+        alter_user_scram_credentials_request as a, describe_producers_request as p,
+        describe_user_scram_credentials_request as u,
     };
+    use wire::messages::{create_acls_request as c, delete_acls_request as d};
     sweep.sweep(&[DescribeAclsRequest::default()]).await;
     let creations = vec![c::AclCreation::default()];
     sweep.sweep(&[CreateAclsRequest::default(), CreateAclsRequest { creations }]).await;
@@ -483,6 +484,12 @@ async fn absent(sweep: &mut Sweep) {
     let users = Some(vec![u::UserName { name: "somebody".into() }]);
     let named = DescribeUserScramCredentialsRequest { users };
     sweep.sweep(&[DescribeUserScramCredentialsRequest::default(), named]).await;
+    let upsertion =
+        a::ScramCredentialUpsertion { name: "somebody".into(), mechanism: 1, ..Default::default() };
+    let deletion = a::ScramCredentialDeletion { name: "nobody".into(), mechanism: 9 };
+    let altered =
+        AlterUserScramCredentialsRequest { deletions: vec![deletion], upsertions: vec![upsertion] };
+    sweep.sweep(&[AlterUserScramCredentialsRequest::default(), altered]).await;
     sweep.sweep(&[CreateDelegationTokenRequest::default()]).await;
     sweep.sweep(&[RenewDelegationTokenRequest::default()]).await;
     sweep.sweep(&[ExpireDelegationTokenRequest::default()]).await;

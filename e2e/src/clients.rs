@@ -93,6 +93,13 @@ pub fn python_scenarios(cluster: &mut Cluster, module: &str) -> Result<()> {
     scenarios(cluster, &mut python(module)?)
 }
 
+/// One record there and back through TLS and SASL, by kafka-python and by franz-go.
+pub fn secure_clients() -> Result<[(&'static str, Command); 2]> {
+    let mut go = Command::new(setup::go()?);
+    go.arg("secure");
+    Ok([("kafka-python", python("secure")?), ("franz-go", go)])
+}
+
 fn python(module: &str) -> Result<Command> {
     let mut command = Command::new(setup::python()?);
     // Nothing may be written next to the sources.

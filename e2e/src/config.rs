@@ -35,6 +35,8 @@ pub struct ClusterConfig {
     pub voters: usize,
     /// Whether brokers follow a file that tells where they are.
     pub pod_config: bool,
+    /// More listeners of the first broker, by their names and ports.
+    pub listeners: Vec<(String, u16)>,
     /// Keys set on every broker, over the harness's own.
     pub properties: BTreeMap<String, String>,
 }
@@ -48,12 +50,19 @@ impl ClusterConfig {
             links: false,
             voters: brokers,
             pod_config: false,
+            listeners: Vec::new(),
             properties: BTreeMap::new(),
         }
     }
 
     pub fn set(mut self, key: &str, value: impl ToString) -> ClusterConfig {
         self.properties.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    /// Another listener, of a cluster of one broker.
+    pub fn listener(mut self, name: &str, port: u16) -> ClusterConfig {
+        self.listeners.push((name.to_owned(), port));
         self
     }
 
@@ -108,15 +117,19 @@ pub fn properties(config: &ClusterConfig, all: &[Addresses], id: usize, dir: &Pa
         .take(config.voters)
         .map(|(i, a)| format!("{}@127.0.0.1:{}", i + 1, a.controller_advertised))
         .collect();
-    let listeners = [
+    let mut listeners = vec![
         format!("PLAINTEXT://127.0.0.1:{}", own.client),
         format!("REPLICATION://127.0.0.1:{}", own.replication),
         format!("CONTROLLER://127.0.0.1:{}", own.controller),
     ];
-    let advertised = [
+    let mut advertised = vec![
         format!("PLAINTEXT://127.0.0.1:{}", own.client),
         format!("REPLICATION://127.0.0.1:{}", own.replication_advertised),
     ];
+    for (name, port) in config.listeners.iter().filter(|_| id == 1) {
+        listeners.push(format!("{name}://127.0.0.1:{port}"));
+        advertised.push(format!("{name}://127.0.0.1:{port}"));
+    }
     let map = "PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT";
     let replication = config.replication().to_string();
     let mut keys = BTreeMap::new();

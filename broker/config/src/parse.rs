@@ -251,6 +251,7 @@ impl Values {
             listen_backlog: self.get("socket.listen.backlog.size")?,
             idle_ms_max: u64::try_from(idle_ms).ok(),
             connections_max: self.get("max.connections")?,
+            failed_auth_delay_ms: self.get("connection.failed.authentication.delay.ms")?,
             connections_per_ip_max: self.get("max.connections.per.ip")?,
             partitions_per_request_max: self.get("max.request.partition.size.limit")?,
             io_threads: self.get("num.io.threads")?,

@@ -14,6 +14,8 @@ pub struct NetConfig {
     /// `None`: idle connections stay.
     pub idle_ms_max: Option<u64>,
     pub connections_max: usize,
+    /// Before a client hears that it did not authenticate.
+    pub failed_auth_delay_ms: u64,
     pub connections_per_ip_max: usize,
     pub partitions_per_request_max: usize,
     /// Threads that read for consumers and followers what is not in the page cache.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use base::tls::{ClientAuth, Pem, TlsIdentity, TlsSettings};
+use metadata::ScramMechanism;
 use metadata::config::scoped;
 
 use super::error::ConfigError;
@@ -39,6 +40,15 @@ impl Mechanism {
 
     pub fn from_name(name: &str) -> Option<Mechanism> {
         Mechanism::ALL.into_iter().find(|mechanism| mechanism.name() == name)
+    }
+
+    /// `None`: it is not one of SCRAM.
+    pub fn scram(self) -> Option<ScramMechanism> {
+        match self {
+            Mechanism::Plain => None,
+            Mechanism::ScramSha256 => Some(ScramMechanism::Sha256),
+            Mechanism::ScramSha512 => Some(ScramMechanism::Sha512),
+        }
     }
 
     pub fn name(self) -> &'static str {

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::{Broker, ConfigMap, Image, Partition, Topic};
 use crate::level;
-use crate::record::{AccessControlEntryRecord, ConfigResource, MetadataRecord};
+use crate::record::{
+    AccessControlEntryRecord, ConfigResource, MetadataRecord, UserScramCredentialRecord,
+};
 use crate::request::{ControllerRequest, ControllerResponse};
 
 /// Largest entry of the quorum's log and largest internal request.
@@ -140,6 +142,8 @@ struct Snapshot {
     written_level: i16,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     acls: Vec<AccessControlEntryRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scram: Vec<UserScramCredentialRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -159,6 +163,13 @@ impl Image {
         });
         let acls = self.acls.iter();
         let acls = acls.map(|(id, acl)| AccessControlEntryRecord::of(id, (**acl).clone()));
+        let scram = self.scram.users().flat_map(|(name, all)| {
+            all.iter().map(|(mechanism, credential)| UserScramCredentialRecord {
+                name: name.clone(),
+                mechanism: *mechanism,
+                credential: credential.clone(),
+            })
+        });
         let snapshot = Snapshot {
             cluster_id: self.cluster_id.clone(),
             offset: self.offset,
@@ -172,6 +183,7 @@ impl Image {
             features: self.features.iter().map(|(k, v)| (k.clone(), *v)).collect(),
             written_level: self.written_level,
             acls: acls.collect(),
+            scram: scram.collect(),
         };
         let mut bytes = vec![0; SNAPSHOT_HEADER_BYTES];
         rmp_serde::encode::write_named(&mut bytes, &snapshot)
@@ -204,6 +216,9 @@ impl Image {
         for acl in snapshot.acls {
             let inserted = image.acls.insert(acl.id, Arc::new(acl.acl()));
             inserted.map_err(|error| DecodeError::Inconsistent(error.to_string()))?;
+        }
+        for r in snapshot.scram {
+            image.scram.insert(r.name, r.mechanism, r.credential);
         }
         image.validate_structure().map_err(DecodeError::Inconsistent)?;
         Ok(image)

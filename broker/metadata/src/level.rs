@@ -15,6 +15,8 @@ pub const BARNABAS_VERSION: &str = "barnabas.version";
 pub const LEVEL_MAX: i16 = 2;
 /// From this level on there are rules of access.
 pub(crate) const ACL_LEVEL: i16 = 2;
+/// From this level on there are credentials of SCRAM.
+pub(crate) const SCRAM_LEVEL: i16 = 2;
 
 /// The table of kinds: each one's stored name is that of its variant; the level allows it.
 macro_rules! kinds {
@@ -56,6 +58,8 @@ kinds! {
     BrokerLevel: 1,
     AccessControlEntry: 2,
     RemoveAccessControlEntry: 2,
+    UserScramCredential: 2,
+    RemoveUserScramCredential: 2,
 }
 
 /// Whether this release can read the kind.

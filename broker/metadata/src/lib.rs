@@ -25,6 +25,7 @@ mod placement;
 mod record;
 mod request;
 pub mod risk;
+mod scram;
 
 pub use codec::{
     DecodeError, RECORDS_BYTES_MAX, decode_records, decode_request, decode_response,
@@ -43,7 +44,9 @@ pub use record::{
     AccessControlEntryRecord, BrokerLevelRecord, BrokerStateRecord, ConfigRecord, ConfigResource,
     ControllerRecord, Endpoint, FeatureLevelRecord, LeaderChange, LeaderRecoveryState,
     MetadataRecord, PartitionChangeRecord, PartitionRecord, ProducerIdsRecord,
-    RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord, TopicRecord,
-    UnregisterBrokerRecord,
+    RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord,
+    RemoveUserScramCredentialRecord, TopicRecord, UnregisterBrokerRecord,
+    UserScramCredentialRecord,
 };
 pub use request::*;
+pub use scram::{ScramCredential, ScramCredentials, ScramMechanism, UserCredentials};

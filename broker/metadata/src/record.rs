@@ -8,6 +8,8 @@ use authorizer::{Acl, AclId, Operation, PatternType, Permission, ResourceType};
 use base::{BrokerEpoch, BrokerId, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
+use crate::scram::{ScramCredential, ScramMechanism};
+
 /// One change of the cluster's metadata.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum MetadataRecord {
@@ -31,6 +33,9 @@ pub enum MetadataRecord {
     /// Rules of access. From level 2 of `barnabas.version` on.
     AccessControlEntry(AccessControlEntryRecord),
     RemoveAccessControlEntry(RemoveAccessControlEntryRecord),
+    /// A credential of SCRAM. From level 2 of `barnabas.version` on.
+    UserScramCredential(UserScramCredentialRecord),
+    RemoveUserScramCredential(RemoveUserScramCredentialRecord),
 }
 
 /// Where clients (or brokers, or controllers) reach a broker.
@@ -271,4 +276,19 @@ impl AccessControlEntryRecord {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RemoveAccessControlEntryRecord {
     pub id: AclId,
+}
+
+/// A user's credential for one mechanism of SCRAM; it takes the place of the one before.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct UserScramCredentialRecord {
+    pub name: Arc<str>,
+    pub mechanism: ScramMechanism,
+    pub credential: ScramCredential,
+}
+
+/// The user has no credential for the mechanism any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RemoveUserScramCredentialRecord {
+    pub name: Arc<str>,
+    pub mechanism: ScramMechanism,
 }

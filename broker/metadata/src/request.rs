@@ -8,6 +8,7 @@ use base::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, PartitionEpoch, Produc
 use serde::{Deserialize, Serialize};
 
 use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState, nothing};
+use crate::scram::ScramCredential;
 
 /// An error code with the sentence a person needs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -54,6 +55,7 @@ pub enum ControllerRequest {
     UpdateFeatures(UpdateFeaturesRequest),
     CreateAcls(CreateAclsRequest),
     DeleteAcls(DeleteAclsRequest),
+    AlterScramCredentials(AlterScramCredentialsRequest),
 }
 
 impl ControllerRequest {
@@ -101,7 +103,8 @@ impl ControllerRequest {
             | ControllerRequest::AllocateProducerIds(_)
             | ControllerRequest::UpdateFeatures(_)
             | ControllerRequest::CreateAcls(_)
-            | ControllerRequest::DeleteAcls(_) => false,
+            | ControllerRequest::DeleteAcls(_)
+            | ControllerRequest::AlterScramCredentials(_) => false,
         }
     }
 }
@@ -128,6 +131,7 @@ pub enum ControllerResponse {
     CreateAcls(Vec<Result<(), ControllerError>>),
     /// In the order of the filters: the rules that are gone.
     DeleteAcls(Vec<Result<Vec<Acl>, ControllerError>>),
+    AlterScramCredentials(Vec<ScramResult>),
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -523,4 +527,31 @@ pub struct CreateAclsRequest {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct DeleteAclsRequest {
     pub filters: Vec<AclFilter>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AlterScramCredentialsRequest {
+    pub deletions: Vec<ScramDeletion>,
+    pub upsertions: Vec<ScramUpsertion>,
+}
+
+/// The mechanism is Kafka's number, which may be none.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ScramDeletion {
+    pub user: Arc<str>,
+    pub mechanism: i8,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ScramUpsertion {
+    pub user: Arc<str>,
+    pub mechanism: i8,
+    pub credential: ScramCredential,
+}
+
+/// Of one user, whatever was asked for it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ScramResult {
+    pub user: Arc<str>,
+    pub result: Result<(), ControllerError>,
 }

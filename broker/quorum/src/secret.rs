@@ -26,6 +26,7 @@ const BYTES_MIN: usize = 16;
 const BYTES_MAX: usize = 4096;
 /// First in what is signed: other uses of the same secret sign something else.
 const DOMAIN: &[u8] = b"barnabas internal 1";
+const DERIVED: &[u8] = b"barnabas derived 1";
 const FOR_OTHERS: u32 = 0o007;
 
 /// Why there is no secret.
@@ -83,6 +84,14 @@ impl Secret {
             tracing::info!(path = %path.display(), "made the secret of the internal listener");
         }
         Secret::read(path)
+    }
+
+    /// A key for another purpose, from which nobody finds the secret: the same on all brokers.
+    pub fn derive(&self, purpose: &[u8]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(DERIVED);
+        mac.update(purpose);
+        mac.finalize().into_bytes().into()
     }
 
     fn sign(&self, exchange: &Exchange<'_>, by: Side) -> Hmac<Sha256> {

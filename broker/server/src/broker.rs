@@ -22,6 +22,7 @@ use crate::peer::proof::Prover;
 use crate::peer::requests::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::security::Gates;
+use crate::security::sasl::Unknown;
 use crate::suspects::Suspects;
 
 pub struct Broker {
@@ -62,6 +63,8 @@ pub struct Broker {
     pub reports: BlockingPool,
     /// Who may connect by which listener.
     pub gates: Gates,
+    /// Makes those whom SCRAM does not know look like users.
+    pub strangers: Unknown,
     /// For connections of clients and brokers.
     pub places: Arc<Places>,
     /// Brokers whose process has probably ended.

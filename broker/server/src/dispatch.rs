@@ -5,19 +5,19 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
-use base::Principal;
 use bytes::Bytes;
-use wire::header::{RequestHeader, ResponseHeader};
+use wire::header::RequestHeader;
 use wire::messages::*;
-use wire::{ApiKey, DecodeError, Message, Reader, Writer};
+use wire::{ApiKey, Reader};
 
-use crate::access::{self, Sender};
+use crate::access;
+pub use crate::answer::{malformed, reply};
 use crate::api;
 use crate::broker::Broker;
 use crate::guard::{Guarded, refusal};
-use crate::net::{ConnectionInfo, Input, Lent, Reply, Started};
-use crate::peer::proof::Proving;
+use crate::net::{Begun, Input, Lent, Reply, Started};
 use crate::request::RequestContext;
+use crate::session::Session;
 use process::metrics::{UNKNOWN_API, api_index};
 
 /// Frames up to this size are copied: whoever keeps a part of one must not keep the buffer.
@@ -28,28 +28,6 @@ const SHORT_BYTES_MAX: usize = 1 << 20;
 /// do. Only one that was made to take more does.
 const DECODED_BYTES_FREE: usize = 4 << 20;
 const DECODED_FACTOR: usize = 8;
-
-/// What dispatch remembers of a connection.
-pub struct Session {
-    info: Arc<ConnectionInfo>,
-    /// The client id of the last request: most requests repeat it.
-    client_id: Arc<str>,
-    /// Whether the other end is a broker.
-    proving: Proving,
-    /// Who it speaks for.
-    principal: Principal,
-}
-
-impl Session {
-    pub fn new(info: Arc<ConnectionInfo>) -> Session {
-        let (client_id, proving) = ("".into(), Proving::default());
-        Session { principal: info.principal.clone(), info, client_id, proving }
-    }
-
-    pub fn principal(&self) -> &Principal {
-        &self.principal
-    }
-}
 
 type Call = fn(&Arc<Broker>, RequestContext, &mut Reader) -> Started;
 
@@ -181,6 +159,7 @@ apis! {
         DeleteAcls DeleteAclsRequest => delete_acls,
         DescribeAcls DescribeAclsRequest => describe_acls,
         DescribeClientQuotas DescribeClientQuotasRequest => describe_client_quotas,
+        AlterUserScramCredentials AlterUserScramCredentialsRequest => alter_user_scram_credentials,
         DescribeUserScramCredentials DescribeUserScramCredentialsRequest
             => describe_user_scram_credentials,
         ListConfigResources ListConfigResourcesRequest => list_config_resources,
@@ -190,7 +169,6 @@ apis! {
     not served {
         AlterReplicaLogDirs,
         AlterClientQuotas,
-        AlterUserScramCredentials,
         GetTelemetrySubscriptions,
         PushTelemetry,
         ShareGroupHeartbeat,
@@ -212,33 +190,6 @@ pub fn served() -> impl Iterator<Item = (ApiKey, RangeInclusive<i16>)> {
     ApiKey::all()
         .filter(|&api| !matches!(handler(api), Handler::NotServed))
         .map(|api| (api, api.advertised_versions()))
-}
-
-/// A handler that was started, and about what memory its request takes beside the frame.
-pub struct Begun {
-    pub started: Started,
-    pub decoded: usize,
-}
-
-impl Begun {
-    fn refused(reason: &'static str) -> Begun {
-        Begun { started: Started::Done(Reply::Close(reason)), decoded: 0 }
-    }
-
-    /// What is left to be done keeps the frame's memory, and its share of the budget.
-    fn keeping(self, memory: Lent) -> Begun {
-        let started = match self.started {
-            Started::Long(work) => Started::Long(Box::new(move || work().keeping(memory))),
-            Started::Held(work) => {
-                Started::Held(Box::pin(async move { work.await.keeping(memory) }))
-            }
-            done => {
-                drop(memory);
-                done
-            }
-        };
-        Begun { started, ..self }
-    }
 }
 
 /// A frame that is handed over with its buffer.
@@ -266,16 +217,21 @@ pub fn start(
     if input.key() == Some(ApiKey::Produce.code()) {
         return start_produce(broker, session, input, length, received);
     }
-    if length <= COPIED_BYTES_MAX {
+    let frame = if length <= COPIED_BYTES_MAX {
         // Others may keep parts of the frame for long: they get their own small copy.
         let frame = Bytes::copy_from_slice(&input.buffer()[body]);
         input.consume(length);
-        return start_frame(broker, session, frame, received);
+        frame
+    } else {
+        let whole = std::mem::take(input.buffer()).freeze();
+        let memory = input.replace(&whole[body.end..]);
+        Bytes::from_owner(Handed { frame: whole.slice(body), _memory: memory })
+    };
+    let begun = start_frame(broker, session, frame, received);
+    if session.is_newly_known() {
+        input.allow(broker.config.net.request_bytes_max);
     }
-    let whole = std::mem::take(input.buffer()).freeze();
-    let memory = input.replace(&whole[body.end..]);
-    let frame = Bytes::from_owner(Handed { frame: whole.slice(body), _memory: memory });
-    start_frame(broker, session, frame, received)
+    begun
 }
 
 /// The log takes the records out of the connection's buffer: they are copied once, into the page
@@ -317,34 +273,22 @@ fn start_frame(
     let header = match RequestHeader::decode(&mut body) {
         Ok(header) => header,
         Err(error) => {
-            tracing::debug!(peer = %session.info.peer, %error, "request header");
+            tracing::debug!(peer = %session.info().peer, %error, "request header");
             return (UNKNOWN_API, Begun::refused("malformed request header"));
         }
     };
-    let client_id = header.client_id.as_deref().unwrap_or_default();
-    if *session.client_id != *client_id {
-        session.client_id = client_id.into();
-    }
     let api = header.api_key;
-    let is_of_brokers = *session.info.listener == *broker.config.inter_broker_listener;
-    let cx = RequestContext {
-        api,
-        version: header.api_version,
-        correlation_id: header.correlation_id,
-        client_id: session.client_id.clone(),
-        listener: session.info.listener.clone(),
-        peer: session.info.peer,
-        principal: session.principal.clone(),
-        sender: Sender::of(is_of_brokers, &broker.guard, session.proving.proved()),
-        received,
-    };
+    let cx = session.context(broker, &header, received);
+    if let Err(reason) = session.permits(api) {
+        return (api_index(api), Begun::refused(reason));
+    }
     let call: Call = match handler(api) {
         _ if !api.supports(cx.version) => {
             let started = unsupported_version(broker, api, &cx);
             return (api_index(api), Begun { started, decoded: 0 });
         }
         Handler::Prove => {
-            let started = prove(broker, session, api, &cx, &mut body);
+            let started = session.authenticate(broker, api, &cx, &mut body);
             return (api_index(api), Begun { started, decoded: 0 });
         }
         Handler::NotServed => return (api_index(api), Begun::refused("API is not served")),
@@ -369,34 +313,6 @@ fn begin(broker: &Arc<Broker>, call: Call, cx: RequestContext, mut body: Reader)
     Begun { started, decoded: body.memory() }
 }
 
-/// The other end says that it is a broker, and has to prove it.
-fn prove(
-    broker: &Broker,
-    session: &mut Session,
-    api: ApiKey,
-    cx: &RequestContext,
-    body: &mut Reader,
-) -> Started {
-    let is_asked = *cx.listener == *broker.config.inter_broker_listener;
-    let secret = broker.guard.secret().filter(|_| is_asked);
-    let proving = &mut session.proving;
-    let reply = match api {
-        ApiKey::SaslHandshake => SaslHandshakeRequest::decode(body, cx.version)
-            .map(|request| reply(api, cx, &proving.handshake(secret, &request))),
-        _ => SaslAuthenticateRequest::decode(body, cx.version).map(|request| {
-            let (image, id) = (broker.image(), broker.id);
-            let answer = proving.authenticate(secret, image.cluster_id(), id, &request);
-            if answer.error_code != 0 {
-                let error = answer.error_message.as_deref().unwrap_or_default();
-                // Anybody can send one; a broker tells of it itself.
-                tracing::debug!(peer = %cx.peer, error, "a proof is refused");
-            }
-            reply(api, cx, &answer)
-        }),
-    };
-    reply.map_or_else(|error| malformed(cx, &error), Started::Done)
-}
-
 /// ApiVersions from the future is answered in version 0, with what we speak; everything else was
 /// sent against what we said.
 fn unsupported_version(broker: &Broker, api: ApiKey, cx: &RequestContext) -> Started {
@@ -405,25 +321,4 @@ fn unsupported_version(broker: &Broker, api: ApiKey, cx: &RequestContext) -> Sta
     }
     let response = api::api_versions::unsupported(broker);
     Started::Done(reply(api, &RequestContext { version: 0, ..cx.clone() }, &response))
-}
-
-/// A request that cannot be read: the connection ends, since the client's view of it is broken.
-pub fn malformed(cx: &RequestContext, error: &DecodeError) -> Started {
-    let (peer, principal, client) = (&cx.peer, &cx.principal, &cx.client_id);
-    tracing::debug!(%peer, %principal, %client, %error, "malformed request");
-    Started::Done(Reply::Close("malformed request"))
-}
-
-/// Encodes a response as a frame.
-pub fn reply<R: Message>(api: ApiKey, cx: &RequestContext, response: &R) -> Reply {
-    let mut w = Writer::frame();
-    let header = ResponseHeader { correlation_id: cx.correlation_id };
-    header.encode(&mut w, api.response_header_version(cx.version));
-    match response.encode(&mut w, cx.version).and_then(|()| w.finish_frame()) {
-        Ok(parts) => Reply::Parts(parts),
-        Err(error) => {
-            tracing::error!(%api, version = cx.version, %error, "encode response");
-            Reply::Close("response could not be encoded")
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! client.
 
 pub mod access;
+mod answer;
 pub mod api;
 pub mod authorization;
 pub mod authorize;
@@ -18,6 +19,7 @@ pub mod producer_ids;
 pub mod readiness;
 pub mod request;
 pub mod security;
+mod session;
 pub mod suspects;
 pub mod txn_outside;
 

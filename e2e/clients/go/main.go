@@ -3,6 +3,7 @@
 //	clients scenarios BOOTSTRAP REPLICATION [NAME...]   one PASS or FAIL line each
 //	clients verify BOOTSTRAP TOPIC FILE                 reads all of it and compares
 //	clients member BOOTSTRAP TOPIC GROUP                a group member, made to be killed
+//	clients secure BOOTSTRAP CA MECHANISM USER PASSWORD TOPIC   one record through TLS and SASL
 //	clients gaps CLIENT BOOTSTRAP TOPIC N RATE FILE     a load with a client's default settings
 package main
 
@@ -25,6 +26,8 @@ func main() {
 		err = verify(args)
 	case "gaps":
 		err = gaps(args)
+	case "secure":
+		err = secure(args)
 	case "member":
 		err = memberProcess(args)
 	default:

@@ -112,7 +112,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("plan", &["base", "crd", "metadata"]),
     ("build", &["base", "crd", "metadata"]),
     ("operator", &["base", "crd", "plan", "build", "metadata", "client", "wire"]),
-    ("e2e", &["base", "record", "wire", "client", "crd"]),
+    ("e2e", &["base", "record", "wire", "client", "transport", "crd"]),
     ("kind-e2e", &["crd"]),
     ("xtask", &[]),
 ];

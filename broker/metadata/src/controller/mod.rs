@@ -13,6 +13,7 @@ mod features;
 mod isr;
 mod partitions;
 mod reassign;
+mod scram;
 mod settings;
 mod stops;
 mod supported;
@@ -153,6 +154,9 @@ impl Controller {
             }
             Request::CreateAcls(r) => draft.create_acls(r, entropy).map(Response::CreateAcls),
             Request::DeleteAcls(r) => draft.delete_acls(r).map(Response::DeleteAcls),
+            Request::AlterScramCredentials(r) => {
+                draft.alter_scram_credentials(r).map(Response::AlterScramCredentials)
+            }
         };
         match response {
             Ok(response) if !validate_only => draft.outcome(image, response),

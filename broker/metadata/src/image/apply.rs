@@ -32,6 +32,8 @@ pub enum ApplyError {
     StaleBrokerEpoch(BrokerEpoch),
     #[error("producer ids below {0} were assigned before")]
     StaleProducerIds(ProducerId),
+    #[error("user {0} has no such credential")]
+    UnknownCredential(Arc<str>),
     #[error("records of the kind {0} are not allowed at this level of barnabas.version")]
     LevelTooLow(&'static str),
     #[error(transparent)]
@@ -112,6 +114,14 @@ impl Image {
             }
             MetadataRecord::AccessControlEntry(r) => self.acls.insert(r.id, Arc::new(r.acl()))?,
             MetadataRecord::RemoveAccessControlEntry(r) => drop(self.acls.remove(r.id)?),
+            MetadataRecord::UserScramCredential(r) => {
+                self.scram.insert(r.name.clone(), r.mechanism, r.credential.clone());
+            }
+            MetadataRecord::RemoveUserScramCredential(r) => {
+                if !self.scram.remove(&r.name, r.mechanism) {
+                    return Err(ApplyError::UnknownCredential(r.name.clone()));
+                }
+            }
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{CORDONED_LOG_DIRS, is_cordoned};
 use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState, nothing};
+use crate::scram::ScramCredentials;
 
 pub use apply::ApplyError;
 
@@ -152,6 +153,7 @@ pub struct Image {
     pub(crate) configs: OrdMap<ConfigResource, ConfigMap>,
     pub(crate) features: OrdMap<Arc<str>, i16>,
     pub(crate) acls: AclSet,
+    pub(crate) scram: ScramCredentials,
     pub(crate) written_level: i16,
     pub(crate) next_producer_id: ProducerId,
     pub(crate) next_broker_epoch: BrokerEpoch,
@@ -177,6 +179,7 @@ impl Image {
             configs: OrdMap::new(),
             features: OrdMap::new(),
             acls: AclSet::default(),
+            scram: ScramCredentials::default(),
             written_level: 0,
             next_producer_id: 0,
             next_broker_epoch: 1,
@@ -297,6 +300,11 @@ impl Image {
         &self.acls
     }
 
+    /// What users of SCRAM authenticate by.
+    pub fn scram_credentials(&self) -> &ScramCredentials {
+        &self.scram
+    }
+
     pub fn next_producer_id(&self) -> ProducerId {
         self.next_producer_id
     }
@@ -353,6 +361,7 @@ impl PartialEq for Image {
             && self.configs == other.configs
             && self.features == other.features
             && self.acls == other.acls
+            && self.scram == other.scram
             && self.written_level == other.written_level
             && self.next_producer_id == other.next_producer_id
             && self.next_broker_epoch == other.next_broker_epoch

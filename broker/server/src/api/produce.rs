@@ -21,8 +21,8 @@ use super::leader_hint::LeaderHints;
 use super::produce_transactional::{Verified, check};
 use crate::authorize::Permit;
 use crate::broker::Broker;
-use crate::dispatch::{Begun, malformed, reply};
-use crate::net::{Reply, Started};
+use crate::dispatch::{malformed, reply};
+use crate::net::{Begun, Reply, Started};
 use crate::request::RequestContext;
 use storage::partition::{Appended, Partition, ProduceError, ProduceWait, Ticket};
 

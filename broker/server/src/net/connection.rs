@@ -12,13 +12,11 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use base::Principal;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use transport::Stream;
@@ -27,9 +25,10 @@ use wire::{ApiKey, Part};
 use super::budget::{Charge, Ledger};
 use super::input::{BUFFER_BYTES_MIN, Input, InputError};
 use super::output::Output;
-use super::places::Occupant;
+use super::started::{Begun, ConnectionInfo, Reply, ReplyFuture, Started};
 use crate::broker::Broker;
-use crate::dispatch::{self, Begun};
+use crate::dispatch;
+use crate::session::Session;
 use process::metrics::api_index;
 
 /// Unanswered requests of one connection. Kafka's clients send 5 at most unless told otherwise.
@@ -47,49 +46,9 @@ const WORK_MAX: Duration = Duration::from_millis(5);
 const UNREAD_MAX_SCARCE: Duration = Duration::from_secs(30);
 /// Steps of one poll before other tasks of the worker get their turn.
 const STEPS_MAX: usize = 64;
+/// How long a connection may be nobody's where clients authenticate.
+const UNKNOWN_MAX: Duration = Duration::from_secs(30);
 const IDLE_CHECK: Duration = Duration::from_secs(10);
-
-/// What does not change while a connection lives.
-#[derive(Debug)]
-pub struct ConnectionInfo {
-    pub listener: Arc<str>,
-    pub peer: SocketAddr,
-    /// Who the handshake proved it to be.
-    pub principal: Principal,
-    /// Who is long unused goes first.
-    pub occupant: Arc<Occupant>,
-}
-
-/// What a handler wants to be sent.
-#[derive(Debug)]
-pub enum Reply {
-    Parts(Vec<Part>),
-    /// Produce with acks=0: nothing is sent.
-    Silent,
-    /// The connection must end: the request was malformed, or nothing sensible can be answered.
-    Close(&'static str),
-}
-
-/// What ends with a handler that was started.
-pub type BeginFuture = Pin<Box<dyn Future<Output = Begun> + Send>>;
-
-pub type ReplyFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
-
-/// A handler that was started.
-pub enum Started {
-    Done(Reply),
-    /// Polled once now, then only while it is the oldest unanswered request: it must hold nothing
-    /// that others wait for.
-    Later(ReplyFuture),
-    /// Polled once now, then as a task of its own.
-    Independent(ReplyFuture),
-    /// Work that must not be done on a network thread. What it begins is polled when it is done,
-    /// and until then nothing else of the connection is started.
-    Long(Box<dyn FnOnce() -> Begun + Send>),
-    /// What waits for somebody else before it begins. Nothing else of the connection is started
-    /// meanwhile.
-    Held(BeginFuture),
-}
 
 /// A request whose handler is not started yet.
 struct Starting {
@@ -134,6 +93,11 @@ enum End {
     Write(std::io::Error),
     #[error("{0}")]
     Request(&'static str),
+    /// The answer told why.
+    #[error("not authenticated")]
+    Unauthenticated,
+    #[error("nobody authenticated in time")]
+    Unknown,
     #[error("idle")]
     Idle,
     #[error("a large request comes too slowly")]
@@ -148,7 +112,7 @@ pub(super) struct Connection {
     broker: Arc<Broker>,
     stream: Stream,
     info: Arc<ConnectionInfo>,
-    session: dispatch::Session,
+    session: Session,
     input: Input,
     replies: VecDeque<Slot>,
     /// The sum over `replies`.
@@ -169,6 +133,9 @@ pub(super) struct Connection {
     idle_check: Pin<Box<Sleep>>,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     stopping: bool,
+    /// The last answer is in the output.
+    ending: bool,
+    opened: Instant,
 }
 
 impl Connection {
@@ -181,7 +148,7 @@ impl Connection {
         let info = Arc::new(info);
         let signal = broker.shutdown.clone();
         Connection {
-            session: dispatch::Session::new(info.clone()),
+            session: Session::new(info.clone()),
             charge: Charge::new(broker.memory.others.clone()),
             starting: None,
             waiting: None,
@@ -199,6 +166,8 @@ impl Connection {
             idle_check: Box::pin(tokio::time::sleep(IDLE_CHECK)),
             shutdown: Box::pin(async move { signal.connections_closing().await }),
             stopping: false,
+            ending: false,
+            opened: Instant::now(),
         }
     }
 
@@ -207,7 +176,11 @@ impl Connection {
         let end = std::future::poll_fn(|cx| self.poll(cx)).await;
         let (peer, principal) = (&self.info.peer, self.session.principal());
         match end {
-            End::Input(InputError::Closed) | End::Idle | End::Shutdown => {
+            End::Input(InputError::Closed)
+            | End::Idle
+            | End::Shutdown
+            | End::Unauthenticated
+            | End::Unknown => {
                 tracing::debug!(%peer, %principal, reason = %end, "connection closed");
             }
             End::Input(InputError::Io(_)) | End::Write(_) => {
@@ -249,6 +222,12 @@ impl Connection {
         }
         progress |= self.go_on_starting(cx);
         self.book();
+        if self.ending {
+            return match self.output.is_empty() {
+                true => Err(End::Unauthenticated),
+                false => Ok(progress | self.check_idle(cx)?),
+            };
+        }
         if self.stopping {
             if self.is_idle() && self.output.is_empty() {
                 return Err(End::Shutdown);
@@ -299,7 +278,7 @@ impl Connection {
     /// Moves finished replies from the head of the queue to the output.
     fn take_replies(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut progress = false;
-        while self.output.pending() < UNSENT_BYTES_MAX {
+        while self.output.pending() < UNSENT_BYTES_MAX && !self.ending {
             let Some(slot) = self.replies.front_mut() else { break };
             if let State::Waiting(future) = &mut slot.state {
                 match future.as_mut().poll(cx) {
@@ -316,6 +295,10 @@ impl Connection {
             self.broker.metrics.api(api).waited(started.elapsed());
             match reply {
                 Reply::Parts(parts) => self.output.push(parts, api).map_err(End::Write)?,
+                Reply::Last(parts) => {
+                    self.output.push(parts, api).map_err(End::Write)?;
+                    self.ending = true;
+                }
                 Reply::Silent => {}
                 Reply::Close(reason) => return Err(End::Request(reason)),
             }
@@ -428,6 +411,10 @@ impl Connection {
         }
         self.idle_check.as_mut().reset(tokio::time::Instant::now() + IDLE_CHECK);
         let idle = self.last_activity.elapsed();
+        let is_late = self.opened.elapsed() > UNKNOWN_MAX;
+        if is_late && self.session.awaits_authentication() && !self.info.gate.is_of_brokers {
+            return Err(End::Unknown);
+        }
         if idle >= IDLE_CHECK {
             self.input.release();
         }

@@ -83,6 +83,11 @@ impl Input {
         }
     }
 
+    /// Another limit for frames that have not begun: the client is known now.
+    pub fn allow(&mut self, frame_bytes_max: usize) {
+        self.frame_bytes_max = frame_bytes_max;
+    }
+
     /// Length of the complete frame (without prefix) at the front, if there is one.
     pub fn frame(&self) -> Result<Option<usize>, FrameError> {
         let length = self.announced()?;

@@ -9,9 +9,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::connection::{Connection, ConnectionInfo};
+use super::connection::Connection;
 use super::input::Input;
 use super::places::{Limits, Place};
+use super::started::ConnectionInfo;
 use crate::broker::Broker;
 use crate::security::Gate;
 use config::Endpoint;
@@ -142,8 +143,10 @@ async fn connect(
             Ok(admitted) => admitted,
             Err(refused) => return gate.tell(peer, &refused),
         };
-        let info = ConnectionInfo { listener, peer, principal, occupant };
-        let frame_bytes_max = broker.config.net.request_bytes_max;
+        // Who is not known yet has little to say.
+        let unknown = gate.sasl.as_ref().map(|sasl| sasl.request_bytes_max);
+        let frame_bytes_max = unknown.unwrap_or(broker.config.net.request_bytes_max);
+        let info = ConnectionInfo { listener, gate, peer, principal, occupant };
         let input = Input::new(frame_bytes_max, broker.memory.clone());
         Connection::new(broker.clone(), stream, info, input).run().await;
     };

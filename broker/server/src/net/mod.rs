@@ -8,9 +8,10 @@ mod listener;
 mod output;
 mod places;
 mod sendfile;
+mod started;
 
 pub use budget::Budget;
-pub use connection::{BeginFuture, ConnectionInfo, Reply, ReplyFuture, Started};
 pub use input::{Input, Lent};
 pub use listener::{BoundListener, bind, bind_any, serve};
 pub use places::Places;
+pub use started::{BeginFuture, Begun, ConnectionInfo, Reply, ReplyFuture, Started};

@@ -144,6 +144,11 @@ pub enum Proving {
 }
 
 impl Proving {
+    /// A proof has begun.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self, Proving::Asked | Proving::Challenged { .. })
+    }
+
     pub fn proved(&self) -> Option<BrokerId> {
         match self {
             Proving::Proved(id) => Some(*id),

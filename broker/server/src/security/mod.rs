@@ -2,12 +2,13 @@
 //! it gives.
 
 mod rules;
+pub mod sasl;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::Principal;
-use config::{Config, ListenerSecurity};
+use config::{Config, ListenerSecurity, SaslConfig};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use transport::{Acceptor, Connector, HandshakeError, Outcome, Patience, Stream, TlsError};
@@ -31,8 +32,6 @@ pub enum SecurityError {
     Rules { listener: String, error: RulesError },
     #[error("listener {0} has no protocol")]
     Unknown(String),
-    #[error("listener {0}: SASL is not supported yet")]
-    Sasl(String),
 }
 
 /// Why a connection is not served.
@@ -44,6 +43,9 @@ pub enum Refused {
     Subject,
     #[error("no rule of ssl.principal.mapping.rules has a name for {0:?}")]
     NoName(String),
+    /// What the client was told.
+    #[error("authentication failed: {0}")]
+    Unauthenticated(String),
 }
 
 /// The way in by one listener.
@@ -53,6 +55,10 @@ pub struct Gate {
     acceptor: Acceptor,
     rules: PrincipalRules,
     patience: Patience,
+    /// How clients authenticate after the handshake, if they have to.
+    pub sasl: Option<SaslConfig>,
+    /// Brokers keep silent connections to each other there.
+    pub is_of_brokers: bool,
 }
 
 impl Gate {
@@ -62,14 +68,12 @@ impl Gate {
         idle_max: Option<Duration>,
     ) -> Result<Gate, SecurityError> {
         let (listener, acceptor) = (security.listener.clone(), acceptor(security)?);
-        if security.protocol.is_sasl() {
-            return Err(SecurityError::Sasl(listener));
-        }
         let rules = PrincipalRules::parse(&security.principal_rules)
             .map_err(|error| SecurityError::Rules { listener: listener.clone(), error })?;
         let silence = if is_of_brokers { idle_max } else { Some(SILENCE_MAX) };
         let patience = Patience { silence, handshake: HANDSHAKE_MAX };
-        Ok(Gate { listener, acceptor, rules, patience })
+        let sasl = security.sasl.clone();
+        Ok(Gate { listener, acceptor, rules, patience, sasl, is_of_brokers })
     }
 
     /// Shakes hands, and finds out who came. The time is bounded.
@@ -77,6 +81,8 @@ impl Gate {
         let stream = self.acceptor.accept(tcp, self.patience).await?;
         let principal = match stream.peer_name().map_err(|_| Refused::Subject)? {
             None => Principal::anonymous(),
+            // Another name will come.
+            Some(_) if self.sasl.is_some() => Principal::anonymous(),
             Some(subject) => match self.rules.apply(&subject) {
                 Some(name) => Principal::user(name),
                 None => return Err(Refused::NoName(subject)),

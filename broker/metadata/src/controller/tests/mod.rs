@@ -11,6 +11,7 @@ mod offline;
 mod property;
 mod reassign;
 mod scale;
+mod scram;
 mod stops;
 mod topics;
 

@@ -11,7 +11,7 @@ use base::{BrokerId, ErrorCode, topic_name};
 use metadata::config::{
     BrokerKey, ConfigLayers, ConfigSource, Kind, Synonym, TopicConfigDef, broker_key,
     broker_key_doc, broker_keys, dynamic_broker_config, internal_topic_configs,
-    is_internal_broker_key, resolve, topic_configs,
+    is_internal_broker_key, resolve, scoped, topic_configs,
 };
 use metadata::{ConfigMap, ConfigResource, ControllerError, Image};
 use wire::Str;
@@ -212,7 +212,28 @@ fn broker_configs(
     let altered_only = altered_only.into_iter();
     let altered_only =
         altered_only.map(|(name, (value, source))| altered(name, value, source, details));
-    known.chain(altered_only).collect()
+    let of_listeners = explicit.iter();
+    let of_listeners = of_listeners.filter_map(|(name, value)| of_listener(name, value, details));
+    known.chain(altered_only).chain(of_listeners).collect()
+}
+
+/// A key that the file has for one listener. Passwords are told to nobody.
+fn of_listener(name: &str, value: &str, details: Details) -> Option<DescribeConfigsResourceResult> {
+    scoped(name)?;
+    let key = broker_key(name)?;
+    let is_sensitive = key.kind == Kind::Password;
+    let source = ConfigSource::StaticBroker;
+    let synonym = Synonym { name: name.to_owned(), value: value.to_owned(), source };
+    Some(DescribeConfigsResourceResult {
+        name: Str::from(name),
+        value: (!is_sensitive).then(|| Str::from(value)),
+        read_only: true,
+        config_source: source.code(),
+        is_sensitive,
+        synonyms: if is_sensitive { Vec::new() } else { synonyms(vec![synonym], details) },
+        config_type: kind_code(key.kind),
+        documentation: details.documentation.then(|| Str::from(broker_key_doc(key.name))),
+    })
 }
 
 fn broker_config(

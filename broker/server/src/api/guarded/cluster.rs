@@ -1,8 +1,11 @@
 //! Of requests that are about the cluster.
 
+use std::collections::BTreeSet;
+
 use wire::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
+use wire::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult;
 use wire::messages::create_acls_response::AclCreationResult;
 use wire::messages::delete_acls_response::DeleteAclsFilterResult;
 use wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
@@ -131,5 +134,20 @@ impl Guarded for AlterPartitionReassignmentsRequest {
             responses: topics.collect(),
             ..Default::default()
         }
+    }
+}
+
+impl Guarded for AlterUserScramCredentialsRequest {
+    fn refuse(&self, _: i16, refusal: &Refusal) -> AlterUserScramCredentialsResponse {
+        let deletions = self.deletions.iter().map(|deletion| &deletion.name);
+        let names = deletions.chain(self.upsertions.iter().map(|upsertion| &upsertion.name));
+        let names: BTreeSet<&wire::Str> = names.collect();
+        let result = |user: &wire::Str| AlterUserScramCredentialsResult {
+            user: user.clone(),
+            error_code: refusal.code.code(),
+            error_message: refusal.text(),
+        };
+        let results = names.into_iter().map(result).collect();
+        AlterUserScramCredentialsResponse { results, ..Default::default() }
     }
 }
