@@ -182,3 +182,69 @@ fn a_reader_of_what_was_replaced_is_told_of_its_aborted_transactions() {
         assert_eq!((told(), bytes_of(&slice)), (before.clone(), bytes.clone()));
     }
 }
+
+#[test]
+fn what_is_dirty_for_too_long_is_due() {
+    let config = LogConfig { max_compaction_lag_ms: 60_000, ..config_of(0) };
+    let mut world = World::new(1, config);
+    for _ in 0..60 {
+        world.append_keys(&[1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+    world.roll();
+    while world.clean(false) {}
+    // Most of the log is clean: distinct keys that stay.
+    for key in 0..100 {
+        world.append_keys(&[key]);
+    }
+    world.roll();
+    while world.clean(false) {}
+    world.append_keys(&[1]);
+    world.advance(50_000);
+    assert!(!world.log.roll_if_needed(world.now).unwrap());
+    world.advance(20_000);
+    assert!(world.log.roll_if_needed(world.now).unwrap(), "the lag closes segments, too");
+    world.flush();
+    let work = world.log.clean_work(i64::MAX, world.now).unwrap();
+    assert!(work.dirt().ratio() < 0.5 && work.is_due(world.now).unwrap());
+    assert!(!work.is_due(world.now - 30_000).unwrap());
+}
+
+#[test]
+fn records_without_a_key_go_with_the_first_cleaning() {
+    let mut world = World::new(1, LogConfig { compact: false, ..config_of(0) });
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    builder.append(NOW, None, Some(b"no key"), &[]);
+    let bytes = builder.finish();
+    for _ in 0..30 {
+        world.log.append_as_leader(&bytes, 1, Origin::Client, NOW).unwrap();
+    }
+    world.log.update_config(Arc::new(config_of(0)));
+    let refused = world.log.append_as_leader(&bytes, 1, Origin::Client, NOW).unwrap_err();
+    assert_eq!(refused.code(), base::ErrorCode::InvalidRecord);
+    world.append_keys(&[1]);
+    world.roll();
+    world.append_keys(&[2]);
+    world.clean(false);
+    assert_eq!(world.committed().iter().map(|r| r.0).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn a_log_may_be_cleaned_and_deleted() {
+    let config = LogConfig { delete: true, retention_bytes: 1500, ..config_of(0) };
+    let mut world = World::new(1, config);
+    for key in 0..100 {
+        world.append_keys(&[key]);
+    }
+    world.roll();
+    while world.clean(false) {}
+    let end = world.log.end_offset();
+    assert!(world.log.retention(world.now, end).unwrap() > 0);
+    let start = world.log.start_offset();
+    assert!(start > 0 && world.log.size() < 3000);
+    world.append_keys(&[99]);
+    world.roll();
+    while world.clean(false) {}
+    let keys: Vec<u8> = world.committed().iter().map(|r| r.0).collect();
+    let expected: Vec<u8> = (start as u8..99).chain([99]).collect();
+    assert_eq!(keys, expected);
+}

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use base::{ErrorCode, TopicId};
 use coordinator::*;
 
+use crate::cleaning::{Stored, cleaned, ends};
+
 pub const GROUP: &str = "g";
 pub const SESSION_MS: i64 = 45_000;
 pub const REBALANCE_MS: i32 = 60_000;
@@ -158,10 +160,20 @@ impl World {
 
     /// The shard that another broker makes of the log, as bytes.
     pub fn replayed(&self) -> GroupShard {
-        let mut shard = GroupShard::new(self.config.clone());
-        for (_, record) in &self.log {
-            let (key, value) = record.encode().unwrap();
-            shard.load(key, value).unwrap();
+        let log: Vec<Stored> = self.log.iter().map(|(_, r)| r.encode().unwrap()).collect();
+        let load = |log: &[Stored]| {
+            let mut shard = GroupShard::new(self.config.clone());
+            for (key, value) in log {
+                shard.load(key.clone(), value.clone()).unwrap();
+            }
+            shard
+        };
+        let shard = load(&log);
+        for end in ends(log.len()) {
+            for cleaned in cleaned(&log, end) {
+                let found = load(&cleaned).persistent_view();
+                assert_eq!(found, shard.persistent_view(), "cleaned up to {end}");
+            }
         }
         shard
     }

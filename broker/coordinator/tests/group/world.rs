@@ -8,6 +8,8 @@ use base::{ErrorCode, TopicId};
 use bytes::Bytes;
 use coordinator::*;
 
+use crate::cleaning::{Stored, cleaned, ends};
+
 pub const SESSION_MS: i32 = 10_000;
 pub const REBALANCE_MS: i32 = 60_000;
 pub const INITIAL_DELAY_MS: i64 = 3_000;
@@ -129,10 +131,33 @@ impl World {
         self.shard.start(self.now_ms, &mut Vec::new());
     }
 
-    /// A shard that was loaded from the log, through Kafka's bytes.
+    /// A shard that was loaded from the log, through Kafka's bytes; as it is, and cleaned.
     pub fn replayed(&self) -> GroupShard {
+        let shard = self.loaded(None);
+        let is_plain = |(_, record): &&(AppendId, GroupRecord)| {
+            use GroupRecord::{PendingOffset, TransactionEnd};
+            !matches!(record, PendingOffset { .. } | TransactionEnd(_))
+        };
+        let plain = self.log.iter().take_while(is_plain).count();
+        for end in ends(plain) {
+            let found = self.loaded(Some(end)).persistent_view();
+            assert_eq!(found, shard.persistent_view(), "cleaned up to {end}");
+        }
+        shard
+    }
+
+    /// What the cleaner left of the log, or all of it.
+    fn loaded(&self, cleaned_up_to: Option<usize>) -> GroupShard {
         let mut shard = GroupShard::new(self.config.clone());
-        for (_, record) in &self.log {
+        let end = cleaned_up_to.unwrap_or(0);
+        let stored: Vec<Stored> =
+            self.log[..end].iter().map(|(_, r)| r.encode().unwrap()).collect();
+        let [_, left] = cleaned(&stored, end);
+        for (key, value) in left {
+            let record = GroupRecord::decode(key, value).unwrap().expect("a kind that we keep");
+            shard.replay(record);
+        }
+        for (_, record) in &self.log[end..] {
             if let GroupRecord::TransactionEnd(end) = record {
                 shard.load_end(end.producer_id, end.commit);
                 continue;

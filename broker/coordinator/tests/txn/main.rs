@@ -1,6 +1,8 @@
 //! Tests of the transaction coordinator's core, through its public face only.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/cleaning.rs"]
+mod cleaning;
 mod ends;
 mod failover;
 mod producers;

@@ -8,6 +8,8 @@ use base::ErrorCode;
 use coordinator::txn::*;
 use coordinator::{AppendId, EffectOf, Shard, ShardEffect, Ticket};
 
+use crate::cleaning::{Stored, cleaned, ends};
+
 /// What is added to the shard's time for wall time.
 pub const WALL_MS: i64 = 1_000_000;
 pub const TIMEOUT_MS: i32 = 60_000;
@@ -181,10 +183,20 @@ impl World {
 
     /// A shard that was loaded from what is committed, through Kafka's bytes.
     pub fn replayed(&self) -> TxnShard {
-        let mut shard = TxnShard::new(self.config.clone());
-        for (_, record) in &self.log[..self.committed] {
-            let (key, value) = TxnShard::encode(record).unwrap();
-            shard.load(key, value).unwrap();
+        let log = &self.log[..self.committed];
+        let log: Vec<Stored> = log.iter().map(|(_, r)| TxnShard::encode(r).unwrap()).collect();
+        let load = |log: &[Stored]| {
+            let mut shard = TxnShard::new(self.config.clone());
+            for (key, value) in log {
+                shard.load(key.clone(), value.clone()).unwrap();
+            }
+            shard
+        };
+        let shard = load(&log);
+        for end in ends(log.len()) {
+            for cleaned in cleaned(&log, end) {
+                assert_eq!(view(&load(&cleaned)), view(&shard), "cleaned up to {end}");
+            }
         }
         shard
     }
@@ -285,4 +297,9 @@ pub fn committed(producer: Producer) -> Transaction {
         updated_ms: WALL_MS,
         version: 2,
     }
+}
+
+/// What a shard knows of transactions.
+fn view(shard: &TxnShard) -> String {
+    format!("{:?}", shard.transactions().collect::<Vec<_>>())
 }

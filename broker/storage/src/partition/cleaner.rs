@@ -22,6 +22,8 @@ use process::{clock, random};
 
 /// Longest pause of a throttled cleaning before it looks whether to stop.
 const PAUSE_MS_MAX: i64 = 100;
+/// Bytes after which a cleaning looks at its rate.
+const PACE_BYTES: u64 = 64 * 1024;
 /// Largest memory for keys of one thread, as in Kafka.
 const MAP_BYTES_MAX: u64 = i32::MAX as u64;
 const IO_BYTES_MIN: u64 = 4096;
@@ -31,6 +33,8 @@ type Key = (TopicPartition, TopicId);
 /// What the cleaner's threads share.
 #[derive(Debug, Default)]
 pub struct Cleaner {
+    /// One thread at a time looks for the dirtiest log.
+    choosing: Mutex<()>,
     logs: Mutex<Logs>,
     throttle: Mutex<Throttle>,
 }
@@ -96,6 +100,7 @@ impl Partitions {
 
     /// The dirtiest log of those that are due, which no other thread takes until it is told so.
     fn take_dirtiest(&self) -> Option<Candidate> {
+        let _choosing = self.cleaner.choosing.lock();
         let now_ms = clock::expiry_ms();
         let mut dirtiest: Option<Candidate> = None;
         let mut largest = 0.0f64;
@@ -127,8 +132,8 @@ impl Partitions {
         let percent = (largest * 100.0).round() as i64;
         self.outbox.metrics.cleaner.max_dirty_percent.set(percent);
         let candidate = dirtiest?;
-        let is_first = self.cleaner.logs.lock().in_progress.insert(key_of(&candidate.partition));
-        is_first.then_some(candidate)
+        self.cleaner.logs.lock().in_progress.insert(key_of(&candidate.partition));
+        Some(candidate)
     }
 
     fn clean(
@@ -139,7 +144,12 @@ impl Partitions {
     ) -> Result<CleanStats, CleanError> {
         partition.look(|state| state.log().note_producers(&mut work));
         let limits = self.limits();
-        let mut pace = |bytes| self.pace(bytes, must_stop);
+        let mut moved = 0;
+        let mut pace = |bytes| {
+            moved += bytes;
+            let is_much = moved >= PACE_BYTES;
+            !must_stop() && (!is_much || self.pace(std::mem::take(&mut moved), must_stop))
+        };
         let mut cleaning = work.begin(limits, &mut pace)?;
         while let Some(group) = cleaning.next_group(&mut pace)? {
             let swapped = partition.with(|state| match state.is_closed() {
