@@ -63,7 +63,9 @@ pub const fn row(api: ApiKey) -> Row {
         // passed on by another broker.
         Produce => Row::of(ClaimsChecked, NOTHING, &[(Write, Topic), (Write, TransactionalId)]),
         Fetch => Row::of(ClaimsChecked, NOTHING, &[(Read, Topic)]),
-        OffsetForLeaderEpoch => Row::of(ClaimsChecked, NOTHING, &[(Describe, Topic)]),
+        OffsetForLeaderEpoch => {
+            Row::of(ClaimsChecked, NOTHING, &[(ClusterAction, Cluster), (Describe, Topic)])
+        }
         DescribeQuorum => Row::of(ClaimsChecked, &[(Describe, Cluster)], NOTHING),
         AddRaftVoter | RemoveRaftVoter => Row::of(ClaimsChecked, &[(Alter, Cluster)], NOTHING),
         // From version 4 on it comes from leaders.

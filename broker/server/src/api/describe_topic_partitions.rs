@@ -67,11 +67,15 @@ impl View<'_> {
             let topic = match topic {
                 Ok(topic) => topic,
                 Err(code) => {
-                    out.topics.push(response::DescribeTopicPartitionsResponseTopic {
+                    let mut told = response::DescribeTopicPartitionsResponseTopic {
                         error_code: code.code(),
-                        name: Some(name),
                         ..Default::default()
-                    });
+                    };
+                    if code == ErrorCode::UnknownTopicOrPartition {
+                        told.topic_authorized_operations = permit.operations(resource, &name);
+                    }
+                    told.name = Some(name);
+                    out.topics.push(told);
                     continue;
                 }
             };

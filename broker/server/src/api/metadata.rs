@@ -66,8 +66,14 @@ pub async fn handle(
     let view = View { image: &image, suspects, cx, permit: &permit, uncreated: &uncreated };
     response.topics = view.topics(&request);
     if request.include_topic_authorized_operations {
-        for topic in response.topics.iter_mut().filter(|t| t.error_code == 0) {
-            let name = topic.name.as_deref().unwrap_or_default();
+        // Of a topic that is missing, too, but not of one that is none of the client's business.
+        let is_told = |topic: &&mut MetadataResponseTopic| {
+            topic.error_code != ErrorCode::TopicAuthorizationFailed.code()
+        };
+        for topic in response.topics.iter_mut().filter(is_told) {
+            let Some(name) = topic.name.as_deref().filter(|name| !name.is_empty()) else {
+                continue;
+            };
             topic.topic_authorized_operations = permit.operations(ResourceType::Topic, name);
         }
     }

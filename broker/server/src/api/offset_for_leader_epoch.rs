@@ -24,6 +24,7 @@ pub async fn handle(
     // A broker that nobody asks to prove it is one, too.
     let is_replica = request.replica_id >= 0 && cx.sender.is_broker();
     let permit = broker.permit(cx);
+    let is_replica = is_replica || permit.sees_cluster(Operation::ClusterAction);
     let describe = |topic: &str| permit.check(Operation::Describe, ResourceType::Topic, topic);
     let topics = request.topics.into_iter().map(|topic| {
         let denied = if is_replica { None } else { describe(&topic.topic).err() };

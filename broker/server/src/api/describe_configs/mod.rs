@@ -83,7 +83,8 @@ fn describe(
         BROKER_LOGGER => others::loggers(broker, name)?,
         kind => described(broker, image, &resource_from_wire(kind, name)?, details)?,
     };
-    if let Some(wanted) = &resource.configuration_keys {
+    // None named means all, as a list that is absent.
+    if let Some(wanted) = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty()) {
         configs.retain(|config| wanted.contains(&config.name));
     }
     Ok(configs)
