@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use base::BrokerId;
 use metadata::config::{
-    BrokerKey, KeyError, Support, broker_key, gone_broker_key, is_foreign_key, nearest_broker_key,
+    BrokerKey, KeyError, RACK_AWARE_SELECTOR, Support, broker_key, gone_broker_key, is_foreign_key,
+    nearest_broker_key,
 };
 use metadata::heartbeat_interval_ms_max;
 
@@ -305,6 +306,9 @@ impl Values {
             hw_checkpoint_interval_ms: self.get("replica.high.watermark.checkpoint.interval.ms")?,
             consumer_fetch_bytes_max: self.get("fetch.max.bytes")?,
             fetch_sessions_max: self.get("max.incremental.fetch.session.cache.slots")?,
+            rack_aware_reads: self
+                .text("replica.selector.class")
+                .is_some_and(|class| class == RACK_AWARE_SELECTOR),
         })
     }
 

@@ -82,6 +82,8 @@ pub struct ReplicaConfig {
     /// Limit of a consumer's fetch response.
     pub consumer_fetch_bytes_max: i32,
     pub fetch_sessions_max: usize,
+    /// Consumers read from the replica in their rack (KIP-392).
+    pub rack_aware_reads: bool,
 }
 
 /// Groups.

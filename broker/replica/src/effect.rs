@@ -31,7 +31,8 @@ pub enum Effect {
     /// Readers bounded by high watermark or last stable offset look again (or must be answered
     /// with an error, after a change of role).
     WakeConsumers,
-    /// Followers in a long poll look again: the log end moved or the role changed.
+    /// Followers in a long poll look again: the log end moved or the role changed, or, where
+    /// consumers read from them, the high watermark did.
     WakeFollowers,
     /// A follower's log start moved: deletions that wait for all replicas look again.
     LowWatermark,

@@ -41,6 +41,8 @@ pub struct Settings {
     pub min_insync_replicas: usize,
     /// `replica.lag.time.max.ms`.
     pub lag_time_max_ms: i64,
+    /// Consumers read from followers (KIP-392): a leader tells them at once how much is committed.
+    pub tells_commits: bool,
 }
 
 /// Everything that happens to a replica and needs no answer of its own. (What needs one is a
@@ -141,6 +143,8 @@ pub struct ConsumerFetch {
     /// Epoch of the last batch the consumer saw; -1: unchecked (KIP-320).
     pub last_fetched_epoch: LeaderEpoch,
     pub isolation: Isolation,
+    /// A follower may answer, too (KIP-392, from version 11 on).
+    pub any_replica: bool,
 }
 
 /// The leader's answer to a fetch of this follower, without its records.

@@ -5,7 +5,7 @@ use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 
 use crate::effect::{Effect, ReadPlan};
 use crate::event::{ConsumerFetch, EpochEnd, EpochLookup, FollowerFetch, Isolation};
-use crate::partition::Partition;
+use crate::partition::{Partition, Role};
 
 impl Partition {
     /// A follower's fetch: checks it, notes its position (which may move the high watermark and
@@ -68,18 +68,28 @@ impl Partition {
         self.plan(fetch.fetch_offset, fetch.last_fetched_epoch, self.log.end, lookup)
     }
 
-    /// A consumer's fetch: only the leader answers.
+    /// A consumer's fetch: the leader answers, and a follower up to its own high watermark where
+    /// the consumer takes that (KIP-392).
     pub fn consumer_fetch(
         &self,
         fetch: &ConsumerFetch,
         lookup: EpochLookup<'_>,
     ) -> Result<ReadPlan, ErrorCode> {
-        self.check_leader(fetch.current_leader_epoch)?;
+        self.check_epoch(fetch.current_leader_epoch)?;
+        match self.role() {
+            Role::Leader => {}
+            Role::Follower { .. } if fetch.any_replica => {}
+            Role::Follower { .. } | Role::Idle => return Err(ErrorCode::NotLeaderOrFollower),
+        }
         let max_offset = match fetch.isolation {
             Isolation::ReadUncommitted => self.high_watermark,
             Isolation::ReadCommitted => self.last_stable_offset(),
         };
-        self.plan(fetch.fetch_offset, fetch.last_fetched_epoch, max_offset, lookup)
+        // What a follower has beyond its high watermark may be of a history that it gives up: a
+        // difference there says nothing of the consumer.
+        let is_beyond = !self.is_leader() && fetch.fetch_offset > self.high_watermark;
+        let last_fetched_epoch = if is_beyond { -1 } else { fetch.last_fetched_epoch };
+        self.plan(fetch.fetch_offset, last_fetched_epoch, max_offset, lookup)
     }
 
     fn plan(
@@ -139,6 +149,11 @@ impl Partition {
     /// Leader and epoch check of ListOffsets, OffsetForLeaderEpoch, DeleteRecords
     /// (`current_leader_epoch` -1: unchecked).
     pub fn check_leader(&self, current_leader_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
+        self.check_epoch(current_leader_epoch)?;
+        if self.is_leader() { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
+    }
+
+    fn check_epoch(&self, current_leader_epoch: LeaderEpoch) -> Result<(), ErrorCode> {
         if current_leader_epoch >= 0 {
             if current_leader_epoch < self.leader_epoch {
                 return Err(ErrorCode::FencedLeaderEpoch);
@@ -147,7 +162,7 @@ impl Partition {
                 return Err(ErrorCode::UnknownLeaderEpoch);
             }
         }
-        if self.is_leader() { Ok(()) } else { Err(ErrorCode::NotLeaderOrFollower) }
+        Ok(())
     }
 
     /// Below which offset the answer to a lookup by timestamp must lie, and the error for one that

@@ -52,6 +52,9 @@ impl Partition {
         if bound > self.high_watermark {
             self.high_watermark = bound;
             effects.push(Effect::HighWatermark(bound));
+            if self.settings.tells_commits {
+                effects.push(Effect::WakeFollowers);
+            }
         }
     }
 

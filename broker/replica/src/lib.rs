@@ -16,6 +16,7 @@ mod leader;
 mod leader_state;
 mod offline;
 mod partition;
+mod selector;
 mod torn;
 mod validate;
 mod waiters;

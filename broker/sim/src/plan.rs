@@ -94,6 +94,8 @@ pub struct Plan {
     pub impostor_every_ms: i64,
     /// `retention.bytes` of the data topic, -1 for none; with it, records are deleted by request.
     pub retention_bytes: i64,
+    /// Consumers are sent to a replica near them (KIP-392).
+    pub rack_aware_reads: bool,
 }
 
 impl Plan {
@@ -119,6 +121,8 @@ impl Plan {
             retention_bytes: *rng.pick(&[-1, -1, 4_000]),
             quiet_ms: 0,
             impostor_every_ms: *rng.pick(&[0, 400]),
+            // Draws nothing: the other half of the seeds runs as without it.
+            rack_aware_reads: rng.clone().chance(500),
         };
         // Longer than a follower may lag.
         plan.quiet_ms = *rng.pick(&[0, plan.lag_time_max_ms * 3 / 2]);

@@ -78,6 +78,7 @@ impl Kind {
                 _ => Err("expected a number".to_owned()),
             },
             Kind::OneOf(words) if !words.contains(&text) => {
+                let words: Vec<&str> = words.iter().copied().filter(|w| !w.is_empty()).collect();
                 Err(format!("expected one of {}", words.join(", ")))
             }
             Kind::OneOf(_) | Kind::Text | Kind::List | Kind::Password => Ok(()),

@@ -8,6 +8,11 @@ use super::unbuilt::{INTERNAL, UNBUILT};
 
 const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
+/// Who says which replica a consumer reads from. Without one, and with the second, it is the leader.
+const SELECTORS: &[&str] =
+    &[RACK_AWARE_SELECTOR, "org.apache.kafka.common.replica.LeaderSelector", ""];
+/// The value of `replica.selector.class` by which consumers read from the replica in their rack.
+pub const RACK_AWARE_SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 const TIMESTAMP: &[&str] = &["CreateTime", "LogAppendTime"];
 
 /// Server, network and controller.
@@ -167,7 +172,7 @@ const LOG: &[BrokerKey] = &[
     used("replica.fetch.min.bytes", Int(0), "1"),
     used("replica.fetch.backoff.ms", Int(0), "1000"),
     used("replica.high.watermark.checkpoint.interval.ms", Long(1), "5000"),
-    refused_null("replica.selector.class", Text),
+    used_null("replica.selector.class", OneOf(SELECTORS)),
     harmless("follower.fetch.last.tiered.offset.enable", Bool, "false"),
     used("fetch.max.bytes", Int(1024), "57671680"),
     used("max.incremental.fetch.session.cache.slots", Int(0), "1000"),

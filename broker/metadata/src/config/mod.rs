@@ -24,8 +24,8 @@ pub use docs::broker_key_doc;
 pub use gone::gone_broker_key;
 pub use key::{BrokerKey, KeyError, Kind, Support};
 pub use keys::{
-    Scoped, broker_key, broker_keys, is_foreign_key, is_internal_broker_key, nearest_broker_key,
-    scoped,
+    RACK_AWARE_SELECTOR, Scoped, broker_key, broker_keys, is_foreign_key, is_internal_broker_key,
+    nearest_broker_key, scoped,
 };
 pub use registry::{internal_topic_configs, topic_configs};
 pub use resolve::{ConfigLayers, ConfigSource, Resolved, Synonym, resolve};

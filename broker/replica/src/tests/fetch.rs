@@ -8,6 +8,7 @@ fn consumer(fetch_offset: Offset) -> ConsumerFetch {
         fetch_offset,
         last_fetched_epoch: -1,
         isolation: Isolation::ReadUncommitted,
+        any_replica: true,
     }
 }
 

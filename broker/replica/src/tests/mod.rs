@@ -7,6 +7,7 @@ mod isr;
 mod leader;
 mod offline;
 mod random;
+mod selector;
 
 use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch};
 
@@ -33,7 +34,7 @@ pub(super) fn log(start: Offset, end: Offset) -> LogOffsets {
 }
 
 pub(super) fn settings(min_insync_replicas: usize) -> Settings {
-    Settings { min_insync_replicas, lag_time_max_ms: LAG_MS }
+    Settings { min_insync_replicas, lag_time_max_ms: LAG_MS, tells_commits: false }
 }
 
 pub(super) fn end_of(

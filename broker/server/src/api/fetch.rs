@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use authorizer::{Operation, ResourceType};
-use base::ErrorCode;
+use base::{BrokerId, ErrorCode};
 use storage::fetch::{Fetch, FetchServer, Reader as Fetcher, refused};
 use wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint};
 use wire::messages::{FetchRequest, FetchResponse};
@@ -62,8 +62,25 @@ fn fetcher(
     };
     Ok(match cx.sender.replica(id)? {
         Some(id) => Fetcher::follower(&broker.image(), id, epoch),
-        None => Fetcher::consumer(request.isolation_level),
+        None => {
+            // As in Kafka, whoever can say where it is takes any replica, with a selector or not.
+            let any_replica = cx.version >= 11;
+            let near = brokers_near(broker, cx, &request.rack_id);
+            Fetcher::consumer_near(request.isolation_level, any_replica, near)
+        }
     })
+}
+
+/// The brokers that a consumer in this rack may be sent to; none without a selector.
+fn brokers_near(broker: &Broker, cx: &RequestContext, rack: &str) -> Vec<BrokerId> {
+    if rack.is_empty() || !broker.config.replica.rack_aware_reads {
+        return Vec::new();
+    }
+    let image = broker.image();
+    let is_near = |b: &&Arc<metadata::Broker>| {
+        b.rack.as_deref() == Some(rack) && b.is_active() && b.listener(&cx.listener).is_some()
+    };
+    image.brokers().filter(is_near).map(|b| b.id).collect()
 }
 
 /// KIP-951. Versions 12 to 15 name the leader, but have no place for its address.

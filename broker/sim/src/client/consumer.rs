@@ -1,5 +1,6 @@
-//! A consumer that reads one partition from the start. What it sees must be the committed history,
-//! without a gap and never beyond the high watermark that it is told.
+//! A consumer that reads one partition from the start, from the replica that the leader names. What
+//! it sees must be the committed history, without a gap and never beyond the high watermark that it
+//! is told.
 
 use base::{ErrorCode, Offset};
 use replica::{ConsumerFetch, Isolation};
@@ -18,6 +19,8 @@ pub(crate) struct Consumer {
     /// Epoch of the last batch that was read.
     last_epoch: i32,
     leader: Option<usize>,
+    /// Where the leader sent it.
+    preferred: Option<usize>,
     /// The newest leader epoch it heard of; older metadata is not believed (KIP-320).
     leader_epoch: i32,
     request: Option<(u64, i64)>,
@@ -28,7 +31,20 @@ const REQUEST_TIMEOUT_MS: i64 = 400;
 
 impl Consumer {
     pub(crate) fn new(tp: Tp) -> Consumer {
-        Consumer { tp, position: 0, last_epoch: -1, leader: None, leader_epoch: -1, request: None }
+        Consumer {
+            tp,
+            position: 0,
+            last_epoch: -1,
+            leader: None,
+            preferred: None,
+            leader_epoch: -1,
+            request: None,
+        }
+    }
+
+    /// It asks for metadata before it goes on.
+    fn lost(&mut self) {
+        (self.leader, self.preferred) = (None, None);
     }
 
     pub(crate) fn partition(&self) -> Tp {
@@ -57,7 +73,7 @@ impl World {
             if now - sent < REQUEST_TIMEOUT_MS {
                 return;
             }
-            consumer.leader = None;
+            consumer.lost();
         }
         consumer.request = None;
         if consumer.leader.is_none() {
@@ -71,14 +87,16 @@ impl World {
         }
         let Some(consumer) = self.consumer(client) else { return };
         let Some(leader) = consumer.leader else { return };
+        let replica = consumer.preferred.unwrap_or(leader);
         consumer.request = Some((id, now));
         let fetch = ConsumerFetch {
             current_leader_epoch: consumer.leader_epoch,
             fetch_offset: consumer.position,
             last_fetched_epoch: consumer.last_epoch,
             isolation: Isolation::ReadUncommitted,
+            any_replica: true,
         };
-        self.send_request(client, leader, Body::Consume { id, tp, fetch });
+        self.send_request(client, replica, Body::Consume { id, tp, fetch });
     }
 
     pub(crate) fn consumed(&mut self, client: usize, id: u64, data: PartitionData) {
@@ -89,11 +107,18 @@ impl World {
         consumer.request = None;
         let (tp, position) = (consumer.tp, consumer.position);
         match ErrorCode::from_i16(data.error_code) {
+            Some(ErrorCode::None) if data.preferred_read_replica >= 0 => {
+                consumer.preferred = Some(data.preferred_read_replica as usize);
+            }
             Some(ErrorCode::None) => self.read_by_consumer(client, tp, position, data),
+            // It may be behind: the leader knows.
+            Some(ErrorCode::OffsetOutOfRange) if consumer.preferred.is_some() => {
+                consumer.preferred = None;
+            }
             Some(ErrorCode::OffsetOutOfRange) => {
                 self.out_of_range(client, tp, data.log_start_offset, position);
             }
-            _ => consumer.leader = None,
+            _ => consumer.lost(),
         }
     }
 

@@ -121,6 +121,7 @@ pub(crate) fn config(node: usize, plan: &Plan) -> Arc<Config> {
     config.replica.fetch_response_bytes_max = 1_500;
     config.replica.fetch_wait_ms_max = 200;
     config.replica.fetch_backoff_ms = 100;
+    config.replica.rack_aware_reads = plan.rack_aware_reads;
     config.topic.replication_factor = plan.replication_factor as i16;
     config.topic.imbalance_check_ms = 3_000;
     config.group.initial_rebalance_delay_ms = 100;

@@ -16,7 +16,7 @@ use wire::messages::fetch_response::PartitionData;
 
 use crate::message::{Addr, Body, Tp};
 use crate::plan::Mutation;
-use crate::world::World;
+use crate::world::{World, node_id};
 
 use super::Post;
 
@@ -112,8 +112,16 @@ impl World {
             }],
             ..FetchRequest::default()
         };
+        // Every client is near one broker.
+        let near = match from.0 {
+            Addr::Client(client) if self.plan.rack_aware_reads => {
+                vec![node_id(client % self.nodes.len())]
+            }
+            _ => Vec::new(),
+        };
+        let reader = Reader::consumer_near(0, fetch.any_replica, near);
         self.spawn_now(n, async move {
-            let response = server.serve(Reader::consumer(0), request).await;
+            let response = server.serve(reader, request).await;
             let found = response.and_then(|response| {
                 response.responses.into_iter().next()?.partitions.into_iter().next()
             });

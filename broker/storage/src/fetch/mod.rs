@@ -20,7 +20,7 @@ pub use response::refused;
 pub use round::Reader;
 use round::{Limits, Round};
 pub use session::FetchSessions;
-use session::Opened;
+use session::{Kind, Opened};
 
 /// What fetches are served with.
 pub struct FetchServer<'a> {
@@ -60,7 +60,7 @@ impl FetchServer<'_> {
     pub async fn serve(&self, fetch: Fetch) -> FetchResponse {
         let Fetch { reader, version, request, age } = fetch;
         let replica = &self.storage.config.replica;
-        let limits = Limits::of(replica.consumer_fetch_bytes_max, &reader, &request);
+        let mut limits = Limits::of(replica.consumer_fetch_bytes_max, &reader, &request);
         let max_wait = Duration::from_millis(request.max_wait_ms.max(0).unsigned_abs().into());
         let deadline = now() + max_wait.saturating_sub(age);
         let opened =
@@ -69,6 +69,8 @@ impl FetchServer<'_> {
             Ok(opened) => opened,
             Err((id, code)) => return error(id, code),
         };
+        limits.tells_commits =
+            replica.rack_aware_reads && reader.is_follower() && kind == Kind::Incremental;
         reader.note_positions(&mut session);
         let mut round = Round::default();
         loop {

@@ -48,6 +48,7 @@ pub(super) fn build(
         let is_news = note_told(want, high_watermark, found.log_start);
         let has_content =
             !found.records.is_empty() || found.code.is_error() || found.diverging.is_some();
+        let has_content = has_content || found.preferred.is_some();
         if kind == Kind::Full || is_news || has_content {
             response.push(want, partition_data(found));
         }
@@ -92,7 +93,7 @@ fn partition_data(found: &Found) -> PartitionData {
         last_stable_offset: found.last_stable,
         log_start_offset: found.log_start,
         aborted_transactions: found.aborted.as_ref().map(|all| all.iter().map(aborted).collect()),
-        preferred_read_replica: -1,
+        preferred_read_replica: found.preferred.map_or(-1, |id| id.0),
         records: found.records.clone(),
         ..PartitionData::default()
     };

@@ -28,10 +28,20 @@ const COPY_BYTES_MAX: usize = 16 * 1024;
 const COPIES_BYTES_MAX: usize = 1 << 20;
 
 /// Who fetches.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Reader {
-    Consumer { isolation: Isolation },
-    Follower { id: BrokerId, epoch: i64, eligible: bool },
+    Consumer {
+        isolation: Isolation,
+        /// It takes answers of followers (KIP-392).
+        any_replica: bool,
+        /// The brokers in its rack, where it should be sent to one; empty elsewhere.
+        near: Vec<BrokerId>,
+    },
+    Follower {
+        id: BrokerId,
+        epoch: i64,
+        eligible: bool,
+    },
 }
 
 /// Limits of one response.
@@ -39,6 +49,9 @@ pub enum Reader {
 pub(super) struct Limits {
     pub(super) bytes_min: usize,
     pub(super) bytes_max: usize,
+    /// A high watermark that a follower does not know is told at once. Only in sessions: they know
+    /// what they told.
+    pub(super) tells_commits: bool,
 }
 
 /// What was found for one partition.
@@ -52,6 +65,8 @@ pub(super) struct Found {
     pub(super) diverging: Option<EpochEnd>,
     pub(super) aborted: Option<Vec<AbortedTransaction>>,
     pub(super) records: Records,
+    /// Where the consumer should read instead.
+    pub(super) preferred: Option<BrokerId>,
     /// There is more, for which there is no room now.
     is_held: bool,
 }
@@ -82,19 +97,23 @@ impl Limits {
             asked.min(consumer_bytes_max.max(0) as usize)
         };
         let bytes_min = request.min_bytes.max(0) as usize;
-        Limits { bytes_min: bytes_min.min(bytes_max.max(1)), bytes_max }
+        Limits { bytes_min: bytes_min.min(bytes_max.max(1)), bytes_max, tells_commits: false }
     }
 }
 
 impl Reader {
-    /// A consumer, with the isolation level of its request.
+    /// A consumer of the leader, with the isolation level of its request.
     pub fn consumer(isolation_level: i8) -> Reader {
-        Reader::Consumer {
-            isolation: match isolation_level {
-                1 => Isolation::ReadCommitted,
-                _ => Isolation::ReadUncommitted,
-            },
-        }
+        Reader::consumer_near(isolation_level, false, Vec::new())
+    }
+
+    /// A consumer that may read from followers, and is sent to one of these if there are any.
+    pub fn consumer_near(isolation_level: i8, any_replica: bool, near: Vec<BrokerId>) -> Reader {
+        let isolation = match isolation_level {
+            1 => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        };
+        Reader::Consumer { isolation, any_replica, near }
     }
 
     /// A broker that proved to be this one, in a registration; -1 if it does not say in which.
@@ -104,7 +123,7 @@ impl Reader {
     }
 
     fn is_committed(&self) -> bool {
-        matches!(self, Reader::Consumer { isolation: Isolation::ReadCommitted })
+        matches!(self, Reader::Consumer { isolation: Isolation::ReadCommitted, .. })
     }
 
     pub fn is_follower(&self) -> bool {
@@ -154,6 +173,16 @@ impl Reader {
         (side.names(&partition.id) && !partition.is_in_sync(id)).then_some(side)
     }
 
+    /// The replica that the consumer should read from instead of this one.
+    fn preferred(&self, partition: &Partition, offset: Offset) -> Option<BrokerId> {
+        match self {
+            Reader::Consumer { near, .. } if !near.is_empty() => {
+                partition.preferred_read_replica(near, offset)
+            }
+            _ => None,
+        }
+    }
+
     /// What may be read of one partition, whose replica may have come or changed since the last
     /// look. Registers for its news.
     fn plan_at(
@@ -197,12 +226,13 @@ impl Reader {
             Reader::Follower { .. } => {
                 partition.plan_follower(&self.follower_fetch(want), registration)
             }
-            Reader::Consumer { isolation } => {
+            Reader::Consumer { isolation, any_replica, .. } => {
                 let fetch = ConsumerFetch {
                     current_leader_epoch: want.current_leader_epoch,
                     fetch_offset: want.fetch_offset,
                     last_fetched_epoch: want.last_fetched_epoch,
                     isolation,
+                    any_replica,
                 };
                 partition.plan_consumer(&fetch, registration)
             }
@@ -264,10 +294,11 @@ impl Round {
         let mut served = Vec::new();
         for index in session.take_dirty() {
             let left = limits.bytes_max.saturating_sub(self.bytes);
-            let Some(found) = self.look_at(server, reader, left, session, index).await else {
+            let Some(found) = self.look_at(server, reader, limits, session, index).await else {
                 continue;
             };
-            if found.code.is_error() || found.diverging.is_some() {
+            let is_redirected = found.preferred.is_some();
+            if found.code.is_error() || found.diverging.is_some() || is_redirected {
                 self.is_urgent = true;
                 session.mark(index);
             } else if !found.records.is_empty() {
@@ -289,16 +320,22 @@ impl Round {
         &mut self,
         server: &FetchServer<'_>,
         reader: &Reader,
-        left: usize,
+        limits: &Limits,
         session: &mut SessionState,
         index: u32,
     ) -> Option<Found> {
+        let left = limits.bytes_max.saturating_sub(self.bytes);
         let (partition, plan) = match reader.plan_at(server.sight(), session, index)? {
             Ok(planned) => planned,
             Err(refused) => return Some(refused),
         };
         let want = session.want[index as usize].as_ref()?;
         let mut found = Found::of_plan(index, &plan);
+        self.is_urgent |= limits.tells_commits && want.told_high_watermark < plan.high_watermark;
+        found.preferred = reader.preferred(&partition, plan.from);
+        if found.preferred.is_some() {
+            return Some(found);
+        }
         if plan.diverging.is_some() || plan.max_offset <= plan.from || left == 0 && self.bytes > 0 {
             return Some(found);
         }
@@ -355,6 +392,9 @@ impl Round {
             };
             let there = partition.reader().bytes_between(plan.from, plan.max_offset);
             let Some(Some(want)) = session.want.get(index as usize) else { continue };
+            if limits.tells_commits && want.told_high_watermark < plan.high_watermark {
+                return true;
+            }
             let there = usize::try_from(there).unwrap_or(usize::MAX).min(want.bytes_max);
             self.weights.insert(index, there);
             if there > 0 {
@@ -381,7 +421,7 @@ impl Round {
             if let Ok(partition) = &want.hosted {
                 let high_watermark = partition.register(reader.is_follower(), &wait, found.index);
                 let (seen, now) = match reader {
-                    Reader::Consumer { isolation: Isolation::ReadCommitted } => {
+                    Reader::Consumer { isolation: Isolation::ReadCommitted, .. } => {
                         (found.last_stable, partition.offsets().last_stable)
                     }
                     // A follower sees the log end, which is not kept here: its fetches never wait
@@ -408,6 +448,7 @@ impl Found {
             diverging: None,
             aborted: None,
             records: Records::empty(),
+            preferred: None,
             is_held: false,
         }
     }

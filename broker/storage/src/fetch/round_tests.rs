@@ -3,6 +3,7 @@
 
 use base::TopicId;
 use futures::FutureExt;
+use replica::Settings;
 use wire::Str;
 
 use super::super::want::{Update, WantKey};
@@ -83,11 +84,11 @@ fn look_for_news(session: &mut SessionState) -> Vec<u32> {
 fn what_is_not_enough_yet_is_counted_and_not_read() {
     let rig = Rig::new(i64::MAX);
     rig.assign(ME, 1);
-    let reader = Reader::Consumer { isolation: Isolation::ReadUncommitted };
+    let reader = Reader::consumer(0);
     let mut session = SessionState::new();
     session.update(&rig.partitions, named(TOPIC_ID, 1));
     let size = batch().len();
-    let limits = Limits { bytes_min: 10 * size, bytes_max: 1 << 20 };
+    let limits = Limits { bytes_min: 10 * size, bytes_max: 1 << 20, tells_commits: false };
     let mut round = Round::default();
     let mut weigh = |news: &[u32], session: &mut SessionState| {
         round.weigh(sight(&rig, None), &reader, &limits, session, news)
@@ -127,7 +128,7 @@ fn positions_are_noted_once_for_what_a_request_names() {
 fn a_client_reads_what_it_may_at_that_moment() {
     let rig = Rig::new(i64::MAX);
     rig.assign(ME, 1);
-    let reader = Reader::Consumer { isolation: Isolation::ReadUncommitted };
+    let reader = Reader::consumer(0);
     let mut session = SessionState::new();
     session.update(&rig.partitions, named(TOPIC_ID, 1));
     let mut code = |may_read: bool| {
@@ -149,7 +150,7 @@ fn a_client_reads_what_it_may_at_that_moment() {
 #[test]
 fn a_name_that_is_not_here_is_asked_about_too() {
     let rig = Rig::new(i64::MAX);
-    let reader = Reader::Consumer { isolation: Isolation::ReadUncommitted };
+    let reader = Reader::consumer(0);
     let mut session = SessionState::new();
     let by_name = WantKey { topic: "secret".into(), topic_id: TopicId::ZERO, number: 0 };
     session.update(&rig.partitions, Update { key: by_name, ..named(TOPIC_ID, 1) });
@@ -161,4 +162,46 @@ fn a_name_that_is_not_here_is_asked_about_too() {
     };
     assert_eq!(code(0), ErrorCode::TopicAuthorizationFailed);
     assert_eq!(code(1), ErrorCode::UnknownTopicId);
+}
+
+/// A follower that serves consumers is answered when more is committed, and not before.
+#[test]
+fn a_waiting_follower_hears_of_commits_where_consumers_read_from_it() {
+    let rig = Rig::new(i64::MAX);
+    rig.set(Settings { min_insync_replicas: 1, lag_time_max_ms: 30_000, tells_commits: true });
+    rig.assign_in(ME, 1, &[ME, OTHER]);
+    rig.partition.append(&batch(), 1, None).unwrap();
+    let reader = Reader::Follower { id: OTHER, epoch: 1, eligible: true };
+    let mut session = SessionState::new();
+    // It has all, but the leader does not know that yet.
+    session.update(&rig.partitions, Update { fetch_offset: 1, ..named(TOPIC_ID, 1) });
+    session.want[0].as_mut().unwrap().told_high_watermark = 0;
+    let limits = Limits { bytes_min: 1, bytes_max: 1 << 20, tells_commits: true };
+    let mut round = Round::default();
+    assert!(!round.weigh(sight(&rig, None), &reader, &limits, &mut session, &[]));
+    rig.partition.register(true, session.wait(), 0);
+    assert_eq!(look_for_news(&mut session), [] as [u32; 0]);
+    reader.note_positions(&mut session);
+    assert_eq!(look_for_news(&mut session), [0], "the leader committed it");
+    assert!(round.weigh(sight(&rig, None), &reader, &limits, &mut session, &[0]));
+    session.want[0].as_mut().unwrap().told_high_watermark = 1;
+    assert!(!round.weigh(sight(&rig, None), &reader, &limits, &mut session, &[0]), "told once");
+}
+
+#[test]
+fn a_consumer_is_sent_to_the_replica_near_it_that_has_the_offset() {
+    let rig = Rig::new(i64::MAX);
+    rig.assign_in(ME, 1, &[ME, OTHER]);
+    rig.partition.append(&batch(), 1, None).unwrap();
+    let near = Reader::consumer_near(0, true, vec![OTHER]);
+    assert_eq!(near.preferred(&rig.partition, 0), None, "nothing is known of it");
+    let follower = Reader::Follower { id: OTHER, epoch: 1, eligible: true };
+    let mut session = SessionState::new();
+    session.update(&rig.partitions, Update { log_start: 0, ..named(TOPIC_ID, 1) });
+    follower.note_positions(&mut session);
+    assert_eq!(near.preferred(&rig.partition, 0), Some(OTHER));
+    assert_eq!(near.preferred(&rig.partition, 1), None, "it lacks that");
+    assert_eq!(Reader::consumer(0).preferred(&rig.partition, 0), None, "no rack");
+    let leader = Reader::consumer_near(0, true, vec![ME, OTHER]);
+    assert_eq!(leader.preferred(&rig.partition, 0), None, "the leader is as near");
 }

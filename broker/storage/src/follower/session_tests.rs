@@ -12,6 +12,7 @@ const CONFIG: ReplicaConfig = ReplicaConfig {
     hw_checkpoint_interval_ms: 5000,
     consumer_fetch_bytes_max: 50 << 20,
     fetch_sessions_max: 1000,
+    rack_aware_reads: false,
 };
 const ME: Fetcher = Fetcher { broker: BrokerId(2), epoch: 7 };
 const BACKOFF_MS: i64 = 1000;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use base::{ErrorCode, LeaderEpoch, Offset, topic_name};
+use base::{BrokerId, ErrorCode, LeaderEpoch, Offset, topic_name};
 use commitlog::{
     AppendError, AppendInfo, Effort, InvalidRecord, LogReader, Origin, ProducerSnapshotEntry,
     TimestampOffset, TransactionMarker, Validated, VerificationGuard, VerificationStart,
@@ -227,6 +227,12 @@ impl Partition {
             }
             plan
         })
+    }
+
+    /// The follower that a consumer at this offset should go to; `None`: it may stay.
+    pub fn preferred_read_replica(&self, near: &[BrokerId], offset: Offset) -> Option<BrokerId> {
+        let (now_ms, is_near) = (clock::monotonic_ms(), |id| near.contains(&id));
+        self.look(|state| state.core().preferred_read_replica(now_ms, offset, &is_near))
     }
 
     /// A fetch of a follower: notes its position and says what it may read.

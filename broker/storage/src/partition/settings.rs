@@ -64,6 +64,7 @@ fn from_layers(
     let replica = Settings {
         min_insync_replicas: usize::try_from(topic.min_insync_replicas).unwrap_or(1),
         lag_time_max_ms: config.replica.lag_time_ms_max,
+        tells_commits: config.replica.rack_aware_reads,
     };
     let log = LogConfig {
         segment_bytes: topic.segment_bytes.unsigned_abs(),

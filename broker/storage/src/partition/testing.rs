@@ -50,11 +50,17 @@ impl Rig {
         let context = LogContext::new(Arc::new(fs.clone()), 8);
         let loaded = LoadedLogs::default();
         let partitions = Partitions::new(config, context, outbox.clone(), loaded);
-        let settings = Settings { min_insync_replicas: 1, lag_time_max_ms: 30_000 };
+        let settings =
+            Settings { min_insync_replicas: 1, lag_time_max_ms: 30_000, tells_commits: false };
         let log = open(&fs, flush_messages);
         let partition = Partition::new(ME, TOPIC_ID, log, settings, 0, outbox);
         partitions.insert(partition.clone());
         Rig { fs, partitions, partition }
+    }
+
+    /// Other settings from now on.
+    pub fn set(&self, settings: Settings) {
+        self.partition.on(Event::Settings(settings));
     }
 
     pub fn assign(&self, leader: BrokerId, epoch: i32) {

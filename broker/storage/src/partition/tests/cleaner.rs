@@ -24,7 +24,8 @@ fn compacted(rig: &Rig, topic: &str, records: i64) -> Arc<Partition> {
     let dir = Path::new(LOGS).join(format!("{topic}-0"));
     let (id, state) = (TopicPartition::new(topic, 0), LoadState::default());
     let (log, _) = Log::open(&context, &dir, id, Arc::new(config), state, 0).unwrap();
-    let settings = Settings { min_insync_replicas: 1, lag_time_max_ms: 30_000 };
+    let settings =
+        Settings { min_insync_replicas: 1, lag_time_max_ms: 30_000, tells_commits: false };
     let topic_id = TopicId([topic.as_bytes()[0]; 16]);
     let outbox = rig.partitions.outbox().clone();
     let partition = Partition::new(ME, topic_id, log, settings, 0, outbox);

@@ -70,6 +70,7 @@ fn a_transaction_begins_with_a_guard_and_ends_when_its_marker_is_committed() {
         fetch_offset: 0,
         last_fetched_epoch: -1,
         isolation: Isolation::ReadCommitted,
+        any_replica: false,
     };
     assert_eq!(rig.partition.plan_consumer(&fetch, None).unwrap().max_offset, 0);
 
