@@ -285,7 +285,7 @@ struct Security {
 
 fn build(
     config: Arc<Config>,
-    security: Security,
+    Security { guard, gates }: Security,
     shutdown: Shutdown,
     quorum: Quorum,
     mailbox: ControllerMailbox,
@@ -309,7 +309,6 @@ fn build(
         throttles: Arc::default(),
     });
     let controller = ControllerClient::new(Arc::new(quorum.clone()), mailbox);
-    let Security { guard, gates } = security;
     let peers = Arc::new(Peers::new(storage.clone(), guard.clone(), gates.brokers.clone()));
     Ok(Arc::new(Broker {
         id: config.broker_id,
@@ -327,6 +326,7 @@ fn build(
         suspects: Suspects::default(),
         strangers: internal_secret::strangers(&guard),
         gates,
+        quotas: server::quotas::Quotas::new(&config.quotas, metrics.clone()),
         places: Places::new(open_files::connections_max(), metrics.connections.clone()),
         memory: Budget::new(config.net.request_memory_bytes, config.net.request_bytes_max),
         read_ahead: pool("read-ahead", config.net.io_threads)?,

@@ -470,6 +470,7 @@ async fn quorum(sweep: &mut Sweep) {
 
 /// What there is to ask of features that are not there.
 async fn absent(sweep: &mut Sweep) {
+    use wire::messages::alter_client_quotas_request as q;
     use wire::messages::{
         alter_user_scram_credentials_request as a, describe_producers_request as p,
         describe_user_scram_credentials_request as u,
@@ -481,6 +482,11 @@ async fn absent(sweep: &mut Sweep) {
     let filters = vec![d::DeleteAclsFilter::default()];
     sweep.sweep(&[DeleteAclsRequest::default(), DeleteAclsRequest { filters }]).await;
     sweep.sweep(&[DescribeClientQuotasRequest::default()]).await;
+    let entity = vec![q::EntityData { entity_type: "client-id".into(), entity_name: None }];
+    let op = q::OpData { key: "producer_byte_rate".into(), value: 1e12, remove: false };
+    let entries = vec![q::EntryData { entity, ops: vec![op] }];
+    let altered = AlterClientQuotasRequest { entries, validate_only: false };
+    sweep.sweep(&[AlterClientQuotasRequest::default(), altered]).await;
     let users = Some(vec![u::UserName { name: "somebody".into() }]);
     let named = DescribeUserScramCredentialsRequest { users };
     sweep.sweep(&[DescribeUserScramCredentialsRequest::default(), named]).await;

@@ -1,15 +1,17 @@
-//! Consumers that read from the replica in their rack (KIP-392), with librdkafka: kcat is told its
-//! rack, and the brokers' metrics say who served it.
+//! Consumers that read from the replica in their rack (KIP-392), with the Java client: it is told
+//! its rack, and the brokers' metrics say who served it. librdkafka does the same, but stays with a
+//! preferred replica that died for five minutes.
 
 use std::fs::{self, File};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::clients::kcat;
-use e2e::{Cluster, ClusterConfig, metrics, setup, wait, with_cluster};
+use e2e::clients::{java_command, kcat};
+use e2e::{Cluster, ClusterConfig, metrics, wait, with_cluster};
 
 const TOPIC: &str = "near";
+const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
 const PATIENCE: Duration = Duration::from_secs(60);
 const SELECTOR: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 /// Of each round of records.
@@ -50,8 +52,8 @@ fn run(cluster: &mut Cluster) -> Result<()> {
 
     cluster.kill(near)?;
     produce(cluster, 2 * COUNT)?;
-    let offsets = reader.finish()?;
-    ensure!(offsets == (0..3 * COUNT).collect::<Vec<_>>(), "{offsets:?}");
+    let read = reader.finish()?;
+    ensure!(read == (0..3 * COUNT).collect::<Vec<_>>(), "{read:?}");
     cluster.start_broker(near)?;
     cluster.wait_broker(near)
 }
@@ -74,7 +76,7 @@ fn leader_and_another(cluster: &Cluster) -> Result<(usize, usize)> {
     Ok((leader, other))
 }
 
-/// A running kcat that writes the offsets of what it reads to a file.
+/// A running consumer that writes what it reads to a file.
 struct Reader {
     child: Child,
     out: std::path::PathBuf,
@@ -82,26 +84,31 @@ struct Reader {
 
 impl Reader {
     fn start(cluster: &Cluster, near: usize, count: usize) -> Result<Reader> {
-        setup::packages()?;
-        let out = cluster.dir().join("offsets");
+        let out = cluster.dir().join("read");
         let (bootstrap, count) = (cluster.bootstrap(), count.to_string());
         let rack = format!("client.rack=rack-{near}");
-        let mut command = Command::new("kcat");
-        command.args(["-C", "-b", &bootstrap, "-t", TOPIC, "-p", "0", "-o", "beginning", "-u"]);
-        command.args(["-c", &count, "-q", "-f", "%o\n", "-X", &rack]);
-        command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(Stdio::null());
-        Ok(Reader { child: command.spawn().context("start kcat")?, out })
+        let mut command = java_command()?;
+        command.args([CONSUMER, "--bootstrap-server", &bootstrap, "--topic", TOPIC]);
+        command.args(["--partition", "0", "--offset", "earliest", "--max-messages", &count]);
+        command.args(["--command-property", &rack]);
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(&out)?)
+            .stderr(File::create(cluster.dir().join("read.err"))?);
+        Ok(Reader { child: command.spawn().context("start the consumer")?, out })
     }
 
     fn read(&self) -> Result<Vec<usize>> {
         let text = fs::read_to_string(&self.out)?;
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(|line| Ok(line.parse()?)).collect()
+        let number = |line: &str| Ok(line.strip_prefix("record ").context("a record")?.parse()?);
+        whole.lines().map(number).collect()
     }
 
     fn finish(&mut self) -> Result<Vec<usize>> {
-        let ended = wait::until("the end of kcat", PATIENCE, || Ok(self.child.try_wait()?))?;
-        ensure!(ended.success(), "kcat ended with {ended}");
+        let ended =
+            wait::until("the end of the consumer", PATIENCE, || Ok(self.child.try_wait()?))?;
+        ensure!(ended.success(), "the consumer ended with {ended}");
         self.read()
     }
 }

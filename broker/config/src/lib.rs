@@ -38,7 +38,8 @@ pub use pod::Place;
 pub use properties::{PropertiesError, parse as parse_properties};
 pub use sections::{
     Assignor, CleanerConfig, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig,
-    QuorumConfig, ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
+    QuorumConfig, QuotaConfig, ReplicaConfig, SecretConfig, SessionConfig, TopicConfig,
+    TransactionConfig,
 };
 pub use security::{ListenerSecurity, Mechanism, Password, SaslConfig};
 
@@ -73,6 +74,7 @@ pub struct Config {
     /// Series of consumer lag that the metrics may have.
     pub lag_series_max: usize,
     pub net: NetConfig,
+    pub quotas: QuotaConfig,
     pub log: LogConfig,
     pub topic: TopicConfig,
     pub replica: ReplicaConfig,

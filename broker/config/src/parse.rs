@@ -17,7 +17,8 @@ use super::listener::{Voter, parse_host_port, parse_voters};
 use super::listeners::Listeners;
 use super::sections::{
     Assignor, CleanerConfig, ConsumerGroupConfig, GroupConfig, LogConfig, NetConfig, OffsetsConfig,
-    QuorumConfig, ReplicaConfig, SecretConfig, SessionConfig, TopicConfig, TransactionConfig,
+    QuorumConfig, QuotaConfig, ReplicaConfig, SecretConfig, SessionConfig, TopicConfig,
+    TransactionConfig,
 };
 use super::security;
 use super::values::{Values, shown};
@@ -62,6 +63,12 @@ pub(super) fn config(mut properties: BTreeMap<String, String>) -> Result<Config,
         http_listener: values.http_listener()?,
         lag_series_max: values.get("barnabas.metrics.lag.series.max")?,
         net: values.net()?,
+        quotas: QuotaConfig {
+            samples: values.get("quota.window.num")?,
+            sample_seconds: values.get("quota.window.size.seconds")?,
+            controller_samples: values.get("controller.quota.window.num")?,
+            controller_sample_seconds: values.get("controller.quota.window.size.seconds")?,
+        },
         log: values.log()?,
         topic: values.topic()?,
         replica: values.replica()?,

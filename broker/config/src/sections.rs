@@ -24,6 +24,16 @@ pub struct NetConfig {
     pub suspect_wait_ms: u64,
 }
 
+/// Over which times the use of clients is measured.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QuotaConfig {
+    pub samples: usize,
+    pub sample_seconds: i64,
+    /// The same for changes of metadata.
+    pub controller_samples: usize,
+    pub controller_sample_seconds: i64,
+}
+
 /// Logs, beside what topics say themselves: those settings, with the broker keys below them, are
 /// resolved from the metadata (`partition::settings`).
 #[derive(Clone, PartialEq, Debug)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::{Broker, ConfigMap, Image, Partition, Topic};
 use crate::level;
+use crate::quota::{QuotaEntity, QuotaValues};
 use crate::record::{
     AccessControlEntryRecord, ConfigResource, MetadataRecord, UserScramCredentialRecord,
 };
@@ -144,6 +145,8 @@ struct Snapshot {
     acls: Vec<AccessControlEntryRecord>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     scram: Vec<UserScramCredentialRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    quotas: Vec<(QuotaEntity, QuotaValues)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -184,6 +187,7 @@ impl Image {
             written_level: self.written_level,
             acls: acls.collect(),
             scram: scram.collect(),
+            quotas: self.quotas.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         };
         let mut bytes = vec![0; SNAPSHOT_HEADER_BYTES];
         rmp_serde::encode::write_named(&mut bytes, &snapshot)
@@ -209,6 +213,7 @@ impl Image {
         image.configs = snapshot.configs.into_iter().collect();
         image.features = snapshot.features.into_iter().collect();
         image.written_level = snapshot.written_level;
+        image.quotas = snapshot.quotas.into_iter().collect();
         for topic in snapshot.topics {
             let partitions = topic.partitions.into_iter().collect();
             image.restore_topic(Topic { name: topic.name, id: topic.id, partitions });

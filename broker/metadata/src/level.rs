@@ -60,6 +60,7 @@ kinds! {
     RemoveAccessControlEntry: 2,
     UserScramCredential: 2,
     RemoveUserScramCredential: 2,
+    ClientQuota: 2,
 }
 
 /// Whether this release can read the kind.

@@ -22,6 +22,7 @@ mod image;
 mod level;
 mod liveness;
 mod placement;
+pub mod quota;
 mod record;
 mod request;
 pub mod risk;
@@ -41,9 +42,9 @@ pub use level::{BARNABAS_VERSION, LEVEL_MAX};
 pub use liveness::{Expired, Liveness, LivenessSettings, SessionId, heartbeat_interval_ms_max};
 pub use placement::{PlacementBroker, PlacementError, place};
 pub use record::{
-    AccessControlEntryRecord, BrokerLevelRecord, BrokerStateRecord, ConfigRecord, ConfigResource,
-    ControllerRecord, Endpoint, FeatureLevelRecord, LeaderChange, LeaderRecoveryState,
-    MetadataRecord, PartitionChangeRecord, PartitionRecord, ProducerIdsRecord,
+    AccessControlEntryRecord, BrokerLevelRecord, BrokerStateRecord, ClientQuotaRecord,
+    ConfigRecord, ConfigResource, ControllerRecord, Endpoint, FeatureLevelRecord, LeaderChange,
+    LeaderRecoveryState, MetadataRecord, PartitionChangeRecord, PartitionRecord, ProducerIdsRecord,
     RegisterBrokerRecord, RemoveAccessControlEntryRecord, RemoveTopicRecord,
     RemoveUserScramCredentialRecord, TopicRecord, UnregisterBrokerRecord,
     UserScramCredentialRecord,

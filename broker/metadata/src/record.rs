@@ -8,6 +8,7 @@ use authorizer::{Acl, AclId, Operation, PatternType, Permission, ResourceType};
 use base::{BrokerEpoch, BrokerId, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
+use crate::quota::QuotaEntity;
 use crate::scram::{ScramCredential, ScramMechanism};
 
 /// One change of the cluster's metadata.
@@ -36,6 +37,8 @@ pub enum MetadataRecord {
     /// A credential of SCRAM. From level 2 of `barnabas.version` on.
     UserScramCredential(UserScramCredentialRecord),
     RemoveUserScramCredential(RemoveUserScramCredentialRecord),
+    /// A quota of clients. From level 2 of `barnabas.version` on.
+    ClientQuota(ClientQuotaRecord),
 }
 
 /// Where clients (or brokers, or controllers) reach a broker.
@@ -204,6 +207,14 @@ pub struct ConfigRecord {
     pub resource: ConfigResource,
     pub name: Arc<str>,
     pub value: Option<Arc<str>>,
+}
+
+/// A quota was set, or removed where the value is absent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ClientQuotaRecord {
+    pub entity: QuotaEntity,
+    pub key: Arc<str>,
+    pub value: Option<f64>,
 }
 
 /// All producer ids below `next_producer_id` are handed out.

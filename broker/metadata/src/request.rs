@@ -56,6 +56,7 @@ pub enum ControllerRequest {
     CreateAcls(CreateAclsRequest),
     DeleteAcls(DeleteAclsRequest),
     AlterScramCredentials(AlterScramCredentialsRequest),
+    AlterClientQuotas(AlterClientQuotasRequest),
 }
 
 impl ControllerRequest {
@@ -78,6 +79,7 @@ impl ControllerRequest {
             ControllerRequest::IncrementalAlterConfigs(r) => r.validate_only,
             ControllerRequest::AlterConfigs(r) => r.validate_only,
             ControllerRequest::UpdateFeatures(r) => r.validate_only,
+            ControllerRequest::AlterClientQuotas(r) => r.validate_only,
             _ => false,
         }
     }
@@ -104,7 +106,8 @@ impl ControllerRequest {
             | ControllerRequest::UpdateFeatures(_)
             | ControllerRequest::CreateAcls(_)
             | ControllerRequest::DeleteAcls(_)
-            | ControllerRequest::AlterScramCredentials(_) => false,
+            | ControllerRequest::AlterScramCredentials(_)
+            | ControllerRequest::AlterClientQuotas(_) => false,
         }
     }
 }
@@ -132,6 +135,7 @@ pub enum ControllerResponse {
     /// In the order of the filters: the rules that are gone.
     DeleteAcls(Vec<Result<Vec<Acl>, ControllerError>>),
     AlterScramCredentials(Vec<ScramResult>),
+    AlterClientQuotas(Vec<QuotaResult>),
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -398,6 +402,34 @@ pub struct AlterConfigs {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ConfigResult {
     pub resource: ConfigResource,
+    pub result: Result<(), ControllerError>,
+}
+
+/// Types and names of an entity of quotas, as the client gave them: `user`, `client-id`, `ip`.
+pub type QuotaParts = Vec<(Arc<str>, Option<Arc<str>>)>;
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AlterClientQuotasRequest {
+    pub entries: Vec<AlterQuotas>,
+    pub validate_only: bool,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AlterQuotas {
+    pub entity: QuotaParts,
+    pub ops: Vec<QuotaOp>,
+}
+
+/// A limit to set, or to remove where there is no value.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QuotaOp {
+    pub key: Arc<str>,
+    pub value: Option<f64>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct QuotaResult {
+    pub entity: QuotaParts,
     pub result: Result<(), ControllerError>,
 }
 

@@ -122,6 +122,9 @@ pub struct Metrics {
     pub group_lag_omitted: IntGauge,
     pub cleaner: CleanerMetrics,
     pub errors: IntCounterVec,
+    /// Answers that told their client to pause, by the quota that did.
+    pub quota_throttled: IntCounterVec,
+    pub quota_throttle_ms: IntCounterVec,
 }
 
 impl Metrics {
@@ -182,6 +185,16 @@ impl Metrics {
                 "Committed positions without a series of consumer_lag, as there are too many",
             )?,
             cleaner: CleanerMetrics::new(&m)?,
+            quota_throttled: m.counters(
+                "quota_throttled_total",
+                "Times that a client had to pause for a quota",
+                &["quota"],
+            )?,
+            quota_throttle_ms: m.counters(
+                "quota_throttle_milliseconds_total",
+                "Sum of those pauses",
+                &["quota"],
+            )?,
             errors: m.counters("errors_total", "Errors by kind", &["kind"])?,
             registry,
         })

@@ -8,8 +8,8 @@ use crate::partition::Partition;
 
 impl Partition {
     /// The follower that a consumer at `fetch_offset` should go to, by the rule of Kafka's
-    /// `RackAwareReplicaSelector`; `None` where it should stay here. `is_near`: the broker is alive,
-    /// in the rack of the consumer and reachable for it.
+    /// `RackAwareReplicaSelector`; `None` where it should stay here. `is_near`: the broker is
+    /// alive, in the rack of the consumer and reachable for it.
     ///
     /// Only members of the ISR that have the offset come into question: one that lags would be
     /// chosen again and again while its readers fall behind. The one furthest ahead is taken, then

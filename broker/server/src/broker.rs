@@ -21,6 +21,7 @@ use crate::peer::Verifier;
 use crate::peer::proof::Prover;
 use crate::peer::requests::Peers;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::Quotas;
 use crate::security::Gates;
 use crate::security::sasl::Unknown;
 use crate::suspects::Suspects;
@@ -67,6 +68,8 @@ pub struct Broker {
     pub strangers: Unknown,
     /// For connections of clients and brokers.
     pub places: Arc<Places>,
+    /// What clients used, and may use.
+    pub quotas: Quotas,
     /// Brokers whose process has probably ended.
     pub suspects: Suspects,
 }

@@ -11,11 +11,12 @@ use wire::messages::*;
 use wire::{ApiKey, Reader};
 
 use crate::access;
-pub use crate::answer::{malformed, reply};
+pub use crate::answer::{answer, malformed, reply};
 use crate::api;
 use crate::broker::Broker;
 use crate::guard::{Guarded, refusal};
 use crate::net::{Begun, Input, Lent, Reply, Started};
+use crate::quotas::Used;
 use crate::request::RequestContext;
 use crate::session::Session;
 use process::metrics::{UNKNOWN_API, api_index};
@@ -54,7 +55,7 @@ macro_rules! call {
             let broker = broker.clone();
             Started::Independent(Box::pin(async move {
                 let response = api::$module::handle(&broker, &cx, request).await;
-                reply(<$Request as wire::Request>::KEY, &cx, &response)
+                answer(&broker, <$Request as wire::Request>::KEY, &cx, response, Used::Nothing)
             }))
         }
         Handler::Call(start)
@@ -76,7 +77,7 @@ macro_rules! guarded {
                     Some(refusal) => request.refuse(cx.version, &refusal),
                     None => api::$module::handle(&broker, &cx, request).await,
                 };
-                reply(<$Request as wire::Request>::KEY, &cx, &response)
+                answer(&broker, <$Request as wire::Request>::KEY, &cx, response, Used::Nothing)
             }))
         }
         Handler::Call(start)
@@ -158,6 +159,7 @@ apis! {
         CreateAcls CreateAclsRequest => create_acls,
         DeleteAcls DeleteAclsRequest => delete_acls,
         DescribeAcls DescribeAclsRequest => describe_acls,
+        AlterClientQuotas AlterClientQuotasRequest => alter_client_quotas,
         DescribeClientQuotas DescribeClientQuotasRequest => describe_client_quotas,
         AlterUserScramCredentials AlterUserScramCredentialsRequest => alter_user_scram_credentials,
         DescribeUserScramCredentials DescribeUserScramCredentialsRequest
@@ -168,7 +170,6 @@ apis! {
     }
     not served {
         AlterReplicaLogDirs,
-        AlterClientQuotas,
         GetTelemetrySubscriptions,
         PushTelemetry,
         ShareGroupHeartbeat,
@@ -278,7 +279,7 @@ fn start_frame(
         }
     };
     let api = header.api_key;
-    let cx = session.context(broker, &header, received);
+    let cx = session.context(broker, &header, length, received);
     if let Err(reason) = session.permits(api) {
         return (api_index(api), Begun::refused(reason));
     }

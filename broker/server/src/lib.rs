@@ -16,6 +16,7 @@ pub mod lag;
 pub mod net;
 pub mod peer;
 pub mod producer_ids;
+pub mod quotas;
 pub mod readiness;
 pub mod request;
 pub mod security;

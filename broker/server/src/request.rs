@@ -9,6 +9,13 @@ use base::Principal;
 use crate::access::Sender;
 use wire::ApiKey;
 
+/// Whose use of the broker is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Client<'a> {
+    pub user: &'a Arc<str>,
+    pub client_id: &'a Arc<str>,
+}
+
 /// Context of one request. Cheap to clone: strings are shared with the connection.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
@@ -25,11 +32,18 @@ pub struct RequestContext {
     pub principal: Principal,
     /// A client, or a broker, as far as that is proved.
     pub sender: Sender,
+    /// The length of the frame.
+    pub bytes: usize,
     /// When the frame was complete.
     pub received: Instant,
 }
 
 impl RequestContext {
+    /// Whose use of the broker is measured.
+    pub fn client(&self) -> Client<'_> {
+        Client { user: &self.principal.name, client_id: &self.client_id }
+    }
+
     /// The host of the client, as rules for hosts mean it. An address of IPv4 is one, whichever
     /// socket it came by.
     pub fn host(&self) -> IpAddr {

@@ -16,7 +16,7 @@ use crate::answer::{malformed, reply};
 use crate::broker::Broker;
 use crate::net::{ConnectionInfo, Reply, Started};
 use crate::peer::proof::{MECHANISM, Proving};
-use crate::request::RequestContext;
+use crate::request::{Client, RequestContext};
 use crate::security::Refused;
 use crate::security::sasl::{Answer, Sasl, World};
 
@@ -68,10 +68,21 @@ impl Session {
         }
     }
 
+    /// Whom its last request came from.
+    pub fn client(&self) -> Client<'_> {
+        Client { user: &self.principal().name, client_id: &self.client_id }
+    }
+
+    /// The other end proved to be a broker.
+    pub fn is_of_broker(&self) -> bool {
+        self.proving.proved().is_some()
+    }
+
     pub fn context(
         &mut self,
         broker: &Broker,
         header: &RequestHeader,
+        bytes: usize,
         received: Instant,
     ) -> RequestContext {
         let client_id = header.client_id.as_deref().unwrap_or_default();
@@ -88,6 +99,7 @@ impl Session {
             peer: self.info.peer,
             principal: self.principal().clone(),
             sender: Sender::of(is_of_brokers, &broker.guard, self.proving.proved()),
+            bytes,
             received,
         }
     }

@@ -125,7 +125,14 @@ pub fn default_of(field: &Field) -> String {
 fn message_impl(message: &Message) -> String {
     let name = &message.name;
     let Versions { first, last } = message.versions;
-    let mut out = format!("    message!({name}, {first}..={last});\n");
+    let has_throttle = |each: &Struct| {
+        each.name == *name && each.fields.iter().any(|field| field.name == "ThrottleTimeMs")
+    };
+    let throttle = match message.structs.iter().any(has_throttle) {
+        true => ", throttle_time_ms",
+        false => "",
+    };
+    let mut out = format!("    message!({name}, {first}..={last}{throttle});\n");
     match (message.kind, message.key) {
         (Kind::Record, Some(key)) => {
             out += &format!("    number!({name}, RECORD_TYPE = {key});\n");

@@ -49,6 +49,11 @@ pub trait Message: Sized {
     const NAME: &'static str;
     fn decode(r: &mut Reader, version: i16) -> Result<Self, DecodeError>;
     fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError>;
+
+    /// Where a response tells its client how long to pause.
+    fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+        None
+    }
 }
 
 /// A request, tied to its response.

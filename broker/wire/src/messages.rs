@@ -18,7 +18,7 @@ mod generated {
 
 /// The public face of a message: the codec with its version check.
 macro_rules! message {
-    ($name:ident, $versions:expr) => {
+    ($name:ident, $versions:expr $(, $throttle:ident)?) => {
         impl $name {
             pub const VERSIONS: RangeInclusive<i16> = $versions;
 
@@ -49,6 +49,10 @@ macro_rules! message {
             fn encode(&self, w: &mut Writer, version: i16) -> Result<(), EncodeError> {
                 $name::encode(self, w, version)
             }
+
+            $(fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+                Some(&mut self.$throttle)
+            })?
         }
     };
 }

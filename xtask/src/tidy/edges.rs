@@ -28,6 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("coordinator", &["base", "record", "wire"]),
     ("quorum", &["base", "metadata", "transport"]),
     ("crd", &[]),
+    ("quota", &[]),
     ("base2histogram", &[]),
     ("config", &["base", "authorizer", "metadata"]),
     ("process", &["commitlog", "wire"]),
@@ -69,6 +70,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "storage",
             "coordination",
             "control",
+            "quota",
         ],
     ),
     // The operator's types are for its tests alone.

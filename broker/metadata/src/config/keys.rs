@@ -8,7 +8,7 @@ use super::unbuilt::{INTERNAL, UNBUILT};
 
 const COMPRESSION: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const PROTOCOLS: &[&str] = &["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"];
-/// Who says which replica a consumer reads from. Without one, and with the second, it is the leader.
+/// Who says which replica a consumer reads from: the leader with the second, and without one.
 const SELECTORS: &[&str] =
     &[RACK_AWARE_SELECTOR, "org.apache.kafka.common.replica.LeaderSelector", ""];
 /// The value of `replica.selector.class` by which consumers read from the replica in their rack.
@@ -99,14 +99,14 @@ const SERVER: &[BrokerKey] = &[
     harmless("metrics.recording.level", Text, "INFO"),
     harmless("telemetry.max.bytes", Int(1), "1048576"),
     refused_null("client.quota.callback.class", Text),
-    harmless("quota.window.num", Int(1), "11"),
-    harmless("quota.window.size.seconds", Int(1), "1"),
+    used("quota.window.num", Int(1), "11"),
+    used("quota.window.size.seconds", Int(1), "1"),
     harmless("replication.quota.window.num", Int(1), "11"),
     harmless("replication.quota.window.size.seconds", Int(1), "1"),
     harmless("alter.log.dirs.replication.quota.window.num", Int(1), "11"),
     harmless("alter.log.dirs.replication.quota.window.size.seconds", Int(1), "1"),
-    harmless("controller.quota.window.num", Int(1), "11"),
-    harmless("controller.quota.window.size.seconds", Int(1), "1"),
+    used("controller.quota.window.num", Int(1), "11"),
+    used("controller.quota.window.size.seconds", Int(1), "1"),
 ];
 
 /// Topics, logs and replication.

@@ -12,6 +12,7 @@ mod failure;
 mod features;
 mod isr;
 mod partitions;
+mod quotas;
 mod reassign;
 mod scram;
 mod settings;
@@ -156,6 +157,9 @@ impl Controller {
             Request::DeleteAcls(r) => draft.delete_acls(r).map(Response::DeleteAcls),
             Request::AlterScramCredentials(r) => {
                 draft.alter_scram_credentials(r).map(Response::AlterScramCredentials)
+            }
+            Request::AlterClientQuotas(r) => {
+                draft.alter_client_quotas(r).map(Response::AlterClientQuotas)
             }
         };
         match response {

@@ -104,6 +104,7 @@ impl Image {
                 // An older version does not tell; then the last word stands.
                 self.file_min_isr = r.min_insync_replicas.or(self.file_min_isr);
             }
+            MetadataRecord::ClientQuota(r) => self.set_quota(r),
             MetadataRecord::BrokerLevel(r) => {
                 let broker = self
                     .brokers

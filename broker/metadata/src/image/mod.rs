@@ -10,6 +10,7 @@
 //! - every index says what the partitions say.
 
 mod apply;
+mod quotas;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use imbl::{HashMap, OrdMap, OrdSet, Vector};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CORDONED_LOG_DIRS, is_cordoned};
+use crate::quota::{QuotaEntity, QuotaValues};
 use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState, nothing};
 use crate::scram::ScramCredentials;
 
@@ -154,6 +156,7 @@ pub struct Image {
     pub(crate) features: OrdMap<Arc<str>, i16>,
     pub(crate) acls: AclSet,
     pub(crate) scram: ScramCredentials,
+    pub(crate) quotas: OrdMap<QuotaEntity, QuotaValues>,
     pub(crate) written_level: i16,
     pub(crate) next_producer_id: ProducerId,
     pub(crate) next_broker_epoch: BrokerEpoch,
@@ -180,6 +183,7 @@ impl Image {
             features: OrdMap::new(),
             acls: AclSet::default(),
             scram: ScramCredentials::default(),
+            quotas: OrdMap::new(),
             written_level: 0,
             next_producer_id: 0,
             next_broker_epoch: 1,
@@ -362,6 +366,7 @@ impl PartialEq for Image {
             && self.features == other.features
             && self.acls == other.acls
             && self.scram == other.scram
+            && self.quotas == other.quotas
             && self.written_level == other.written_level
             && self.next_producer_id == other.next_producer_id
             && self.next_broker_epoch == other.next_broker_epoch

@@ -13,6 +13,9 @@ use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use super::forward::{await_image, await_topics, forward, outcome};
 use crate::{Broker, RequestContext};
 
+/// The version from which on clients know that a quota can be exceeded.
+const STRICT_FROM: i16 = 3;
+
 pub async fn handle(
     broker: &Arc<Broker>,
     cx: &RequestContext,
@@ -27,7 +30,18 @@ pub async fn handle(
         name: topic.name.into_arc(),
         result: Err(ErrorCode::TopicAuthorizationFailed.into()),
     });
-    let topics: Vec<GrowTopic> = topics.into_iter().map(convert).collect();
+    let image = broker.image();
+    let mut changes = broker.quotas.changes(&image, cx, STRICT_FROM);
+    let mut refused = Vec::new();
+    let may_grow = |topic: &GrowTopic| {
+        let now = image.topic(&topic.name).map_or(0, |topic| topic.partitions.len());
+        let taken = changes.take(usize::try_from(topic.count).unwrap_or(0).saturating_sub(now));
+        let (is_allowed, name) = (taken.is_ok(), topic.name.clone());
+        refused.extend(taken.err().map(|error| TopicResult { name, result: Err(error) }));
+        is_allowed
+    };
+    let topics: Vec<GrowTopic> = topics.into_iter().map(convert).filter(may_grow).collect();
+    let throttle_time_ms = changes.throttle_time_ms();
     let wanted: Vec<(Arc<str>, i32)> = topics.iter().map(|t| (t.name.clone(), t.count)).collect();
     let take = |response| match response {
         ControllerResponse::CreatePartitions(results) => Some(results),
@@ -57,8 +71,8 @@ pub async fn handle(
         await_topics(broker, &grown).await;
     }
     CreatePartitionsResponse {
-        results: results.into_iter().chain(denied).map(answer).collect(),
-        ..Default::default()
+        results: results.into_iter().chain(denied).chain(refused).map(answer).collect(),
+        throttle_time_ms,
     }
 }
 

@@ -18,6 +18,9 @@ use super::configs::topic_configs;
 use super::forward::{await_topics, forward};
 use crate::{Broker, RequestContext};
 
+/// The version from which on clients know that a quota can be exceeded.
+const STRICT_FROM: i16 = 6;
+
 pub async fn handle(
     broker: &Arc<Broker>,
     cx: &RequestContext,
@@ -31,6 +34,8 @@ pub async fn handle(
     };
     let (validate_only, mut results) = (request.validate_only, Vec::new());
     let mut topics = Vec::new();
+    let image = broker.image();
+    let mut changes = broker.quotas.changes(&image, cx, STRICT_FROM);
     for topic in request.topics {
         if duplicates.contains(&*topic.name) {
             let error = ControllerError::new(
@@ -43,11 +48,22 @@ pub async fn handle(
         } else if !may_create(&topic) {
             results.push(refused(topic.name, &ErrorCode::TopicAuthorizationFailed.into()));
         } else {
-            topics.push(convert(topic));
+            match changes.take(partitions_of(broker, &topic)) {
+                Ok(()) => topics.push(convert(topic)),
+                Err(error) => results.push(refused(topic.name, &error)),
+            }
         }
     }
+    let throttle_time_ms = changes.throttle_time_ms();
     results.extend(create(broker, cx, topics, validate_only).await);
-    CreateTopicsResponse { topics: results, ..Default::default() }
+    CreateTopicsResponse { topics: results, throttle_time_ms }
+}
+
+/// What the topic counts for in the quota of its client.
+fn partitions_of(broker: &Broker, topic: &CreatableTopic) -> usize {
+    let default = broker.config.topic.num_partitions;
+    let asked = if topic.num_partitions == -1 { default } else { topic.num_partitions };
+    topic.assignments.len().max(usize::try_from(asked).unwrap_or(0))
 }
 
 fn duplicates(topics: &[CreatableTopic]) -> HashSet<String> {

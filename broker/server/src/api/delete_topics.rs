@@ -12,6 +12,9 @@ use wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use super::forward::{await_image, forward, outcome};
 use crate::{Broker, RequestContext};
 
+/// The version from which on clients know that a quota can be exceeded.
+const STRICT_FROM: i16 = 5;
+
 pub async fn handle(
     broker: &Arc<Broker>,
     cx: &RequestContext,
@@ -32,6 +35,8 @@ pub async fn handle(
     if topics.is_empty() {
         return DeleteTopicsResponse { responses, ..Default::default() };
     }
+    let (topics, refused, throttle_time_ms) = within_quota(broker, cx, topics);
+    responses.extend(refused);
     let wanted = topics.clone();
     let take = |response| match response {
         ControllerResponse::DeleteTopics(results) => Some(results),
@@ -42,7 +47,7 @@ pub async fn handle(
         Ok(results) => results,
         Err(error) => {
             responses.extend(refuse_all(&wanted, &error).responses);
-            return DeleteTopicsResponse { responses, ..Default::default() };
+            return DeleteTopicsResponse { responses, throttle_time_ms };
         }
     };
     let gone: Vec<TopicId> =
@@ -57,7 +62,31 @@ pub async fn handle(
             error_message,
         }
     }));
-    DeleteTopicsResponse { responses, ..Default::default() }
+    DeleteTopicsResponse { responses, throttle_time_ms }
+}
+
+/// The topics that the client may delete now, and the answers for the others.
+fn within_quota(
+    broker: &Broker,
+    cx: &RequestContext,
+    topics: Vec<TopicSelector>,
+) -> (Vec<TopicSelector>, Vec<DeletableTopicResult>, i32) {
+    let image = broker.image();
+    let mut changes = broker.quotas.changes(&image, cx, STRICT_FROM);
+    let mut refused = Vec::new();
+    let may_go = |selector: &TopicSelector| {
+        let topic = match selector {
+            TopicSelector::Name(name) => image.topic(name),
+            TopicSelector::Id(id) => image.topic_by_id(*id),
+        };
+        let taken = changes.take(topic.map_or(0, |topic| topic.partitions.len()));
+        if let Err(error) = &taken {
+            refused.extend(refuse_all(std::slice::from_ref(selector), error).responses);
+        }
+        taken.is_ok()
+    };
+    let topics = topics.into_iter().filter(may_go).collect();
+    (topics, refused, changes.throttle_time_ms())
 }
 
 /// The topics that the client may delete, and the answers for the others. Who may not describe a

@@ -12,8 +12,9 @@ use wire::{ApiKey, Reader, Str};
 
 use crate::api::leader_hint::LeaderHints;
 use crate::broker::Broker;
-use crate::dispatch::{malformed, reply};
+use crate::dispatch::{answer, malformed};
 use crate::net::{Reply, Started};
+use crate::quotas::Used;
 use crate::request::RequestContext;
 
 /// Decodes the request; the rest happens when it is polled, which is at once.
@@ -27,15 +28,24 @@ pub fn start(broker: &Arc<Broker>, cx: RequestContext, body: &mut Reader) -> Sta
     }
 }
 
-async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest) -> Reply {
+async fn handle(broker: &Arc<Broker>, cx: &RequestContext, mut request: FetchRequest) -> Reply {
     let fetcher = match fetcher(broker, cx, &request) {
         Ok(fetcher) => fetcher,
-        Err(code) => return reply(ApiKey::Fetch, cx, &refused(request, code)),
+        Err(code) => {
+            let refused = refused(request, code);
+            return answer(broker, ApiKey::Fetch, cx, refused, Used::Nothing);
+        }
     };
     let permit = broker.permit(cx);
     let is_follower = fetcher.is_follower();
     let may_read =
         |topic: &str| is_follower || permit.may(Operation::Read, ResourceType::Topic, topic);
+    let is_consumer = matches!(fetcher, Fetcher::Consumer { .. });
+    if is_consumer
+        && let Some(bytes_max) = broker.quotas.fetch_bytes_max(&broker.image(), cx.client())
+    {
+        request.max_bytes = request.max_bytes.min(bytes_max);
+    }
     let server = FetchServer {
         storage: &broker.storage,
         sessions: &broker.fetch_sessions,
@@ -46,7 +56,13 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, request: FetchRequest
     let fetch = Fetch::received(fetcher, cx.version, request, cx.received);
     let mut response = server.serve(fetch).await;
     name_leaders(broker, cx, &mut response);
-    reply(ApiKey::Fetch, cx, &response)
+    let used = if is_consumer { Used::Fetched(records_bytes(&response)) } else { Used::Nothing };
+    answer(broker, ApiKey::Fetch, cx, response, used)
+}
+
+fn records_bytes(response: &FetchResponse) -> usize {
+    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|data| data.records.len()).sum()
 }
 
 /// An error if the request says to come from a replica and does not.

@@ -21,8 +21,9 @@ use super::leader_hint::LeaderHints;
 use super::produce_transactional::{Verified, check};
 use crate::authorize::Permit;
 use crate::broker::Broker;
-use crate::dispatch::{malformed, reply};
+use crate::dispatch::{answer, malformed};
 use crate::net::{Begun, Reply, Started};
+use crate::quotas::Used;
 use crate::request::RequestContext;
 use storage::partition::{Appended, Partition, ProduceError, ProduceWait, Ticket};
 
@@ -209,7 +210,8 @@ impl Appending {
             wait.registered();
         }
         if acks == 0 {
-            return Started::Done(pending.silent());
+            let pause = broker.quotas.spend(&broker.image(), &cx, Used::Produced(cx.bytes));
+            return Started::Done(pending.silent().pausing(pause));
         }
         let Some(wait) = pending.wait.clone().filter(|wait| !wait.is_over()) else {
             return Started::Done(pending.respond(broker, &cx));
@@ -302,7 +304,7 @@ impl Pending {
             throttle_time_ms: 0,
             node_endpoints: node_endpoints(broker, cx, &hints),
         };
-        reply(ApiKey::Produce, cx, &response)
+        answer(broker, ApiKey::Produce, cx, response, Used::Produced(cx.bytes))
     }
 }
 

@@ -124,6 +124,8 @@ pub(super) struct Connection {
     waiting: Option<Turn>,
     /// The right to go on without.
     turn: Option<OwnedSemaphorePermit>,
+    /// Over when the client has paused as long as its quotas demand.
+    muted: Option<Pin<Box<Sleep>>>,
     /// Time in handlers since the last poll began.
     worked: Duration,
     output: Output,
@@ -153,6 +155,7 @@ impl Connection {
             starting: None,
             waiting: None,
             turn: None,
+            muted: None,
             worked: Duration::ZERO,
             last_read: Instant::now(),
             output: Output::new(broker.read_ahead.clone()),
@@ -220,7 +223,7 @@ impl Connection {
             }
             Poll::Ready(Err(e)) => return Err(End::Write(e)),
         }
-        progress |= self.go_on_starting(cx);
+        progress |= self.go_on_starting(cx) | self.go_on_reading(cx);
         self.book();
         if self.ending {
             return match self.output.is_empty() {
@@ -248,12 +251,33 @@ impl Connection {
         Ok(progress | self.stopping | self.check_idle(cx)?)
     }
 
+    /// Reads nothing for so long, as Kafka mutes a channel: what is unread waits at the client.
+    fn mute(&mut self, pause: Duration) {
+        let until = tokio::time::Instant::now() + pause;
+        match &mut self.muted {
+            Some(muted) if muted.deadline() >= until => {}
+            Some(muted) => muted.as_mut().reset(until),
+            None => self.muted = Some(Box::pin(tokio::time::sleep_until(until))),
+        }
+    }
+
+    /// Looks whether the pause is over.
+    fn go_on_reading(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(muted) = &mut self.muted else { return false };
+        if muted.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        self.muted = None;
+        true
+    }
+
     /// Whether there is room for one more request.
     fn may_start(&self) -> bool {
         self.starting.is_none()
             && self.replies.len() < IN_FLIGHT_MAX
             && self.held < HELD_BYTES_MAX
             && self.output.pending() < UNSENT_BYTES_MAX
+            && self.muted.is_none()
     }
 
     /// As [`Connection::may_start`], and no request here waits for memory already.
@@ -300,6 +324,12 @@ impl Connection {
                     self.ending = true;
                 }
                 Reply::Silent => {}
+                Reply::Pausing(parts, pause) => {
+                    self.mute(pause);
+                    if let Some(parts) = parts {
+                        self.output.push(parts, api).map_err(End::Write)?;
+                    }
+                }
                 Reply::Close(reason) => return Err(End::Request(reason)),
             }
             progress = true;
@@ -387,6 +417,13 @@ impl Connection {
         let started = Instant::now();
         self.worked += started - received;
         self.broker.metrics.api(api).worked(started - received);
+        if !self.session.is_of_broker() {
+            let (image, client) = (self.broker.image(), self.session.client());
+            let pause = self.broker.quotas.work(&image, client, started - received);
+            if !pause.is_zero() {
+                self.mute(pause);
+            }
+        }
         let held = held + reply_held(&state);
         self.held += held;
         self.replies.push_back(Slot { state, started, api, held });
@@ -467,7 +504,7 @@ fn frame_held(api: usize, length: usize) -> usize {
 }
 
 fn reply_held(state: &State) -> usize {
-    let State::Done(Reply::Parts(parts)) = state else { return 0 };
+    let State::Done(Reply::Parts(parts) | Reply::Pausing(Some(parts), _)) = state else { return 0 };
     let bytes = |part: &Part| match part {
         Part::Bytes(bytes) => bytes.len(),
         Part::File(_) => 0,

@@ -95,6 +95,10 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
             accepted = accept => match accepted {
                 Ok((stream, peer)) => {
                     let peer = canonical(peer);
+                    if !is_protected && !broker.quotas.admits(&broker.image(), peer.ip()) {
+                        tracing::debug!(%peer, "refuse connection beyond its quota");
+                        continue;
+                    }
                     let place = match broker.places.take(peer.ip(), is_protected, limits(&broker)) {
                         Ok(place) => place,
                         Err(refusal) => {

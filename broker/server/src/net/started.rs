@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::Principal;
 use wire::Part;
@@ -35,6 +36,19 @@ pub enum Reply {
     Silent,
     /// The connection must end: the request was malformed, or nothing sensible can be answered.
     Close(&'static str),
+    /// Parts to send, if any, and then nothing is read from the connection for a time.
+    Pausing(Option<Vec<Part>>, Duration),
+}
+
+impl Reply {
+    /// The same, after which its client has to pause.
+    pub fn pausing(self, pause: Duration) -> Reply {
+        match self {
+            Reply::Parts(parts) if !pause.is_zero() => Reply::Pausing(Some(parts), pause),
+            Reply::Silent if !pause.is_zero() => Reply::Pausing(None, pause),
+            reply => reply,
+        }
+    }
 }
 
 /// What ends with a handler that was started.

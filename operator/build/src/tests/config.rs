@@ -23,7 +23,7 @@ fn what_brokers_would_refuse_is_named() {
     check("{num.partitions: [1]}", "is not a string, number or boolean");
     check("{num.partitions: }", "is not a string, number or boolean");
     check("{controller.quorum.fetch.timeout.ms: 1}", "follows from the rest of the spec");
-    check("{authorizer.class.name: a.B}", "is not supported");
+    check("{client.quota.callback.class: a.B}", "is not supported");
     assert_eq!(problems("{a.b: 1, c.d: 2}").len(), 2);
     assert_eq!(check_config(&cluster(FULL)), []);
 }
@@ -40,6 +40,19 @@ fn dynamic_keys_are_in_no_file() {
     let text = common_properties(&input(&cluster));
     assert!(!text.contains("min.insync.replicas"), "{text}");
     assert!(text.contains("\ndefault.replication.factor=3\n"), "{text}");
+}
+
+/// The racks themselves stand in the files of the pods (`addresses.rs`).
+#[test]
+fn consumers_may_be_sent_to_the_replica_in_their_rack() {
+    let class = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+    let set = |class: &str| format!("config: {{replica.selector.class: {class}}}");
+    let spec = format!("{{brokers: {{replicas: 1}}, rack: {{nodeLabel: zone}}, {}}}", set(class));
+    let cluster = cluster(&spec);
+    assert_eq!(check_config(&cluster), []);
+    let text = common_properties(&input(&cluster));
+    assert!(text.contains(&format!("\nreplica.selector.class={class}\n")), "{text}");
+    assert_eq!(problems("{replica.selector.class: a.B}").len(), 1);
 }
 
 /// A broker does not start with a key that it does not know.

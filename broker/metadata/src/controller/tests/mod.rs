@@ -9,6 +9,7 @@ mod features;
 mod isr;
 mod offline;
 mod property;
+mod quotas;
 mod reassign;
 mod scale;
 mod scram;

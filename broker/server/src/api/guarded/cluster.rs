@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use wire::messages::alter_client_quotas_response::{EntityData, EntryData};
 use wire::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
@@ -43,6 +44,25 @@ impl Guarded for DescribeQuorumRequest {
         DescribeQuorumResponse {
             error_code: refusal.code.code(),
             error_message: if version >= 2 { refusal.text() } else { Some(wire::Str::default()) },
+            ..Default::default()
+        }
+    }
+}
+
+/// Every entry is answered.
+impl Guarded for AlterClientQuotasRequest {
+    fn refuse(&self, _: i16, refusal: &Refusal) -> AlterClientQuotasResponse {
+        let part = |part: &alter_client_quotas_request::EntityData| EntityData {
+            entity_type: part.entity_type.clone(),
+            entity_name: part.entity_name.clone(),
+        };
+        let entry = |entry: &alter_client_quotas_request::EntryData| EntryData {
+            error_code: refusal.code.code(),
+            error_message: refusal.text(),
+            entity: entry.entity.iter().map(part).collect(),
+        };
+        AlterClientQuotasResponse {
+            entries: self.entries.iter().map(entry).collect(),
             ..Default::default()
         }
     }
