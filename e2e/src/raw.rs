@@ -1,7 +1,7 @@
 //! Bytes to a broker without a client in between: for requests that no client would send.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -34,6 +34,18 @@ impl Raw {
         let addr: SocketAddr = addr.parse()?;
         let stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+        Ok(Raw { stream })
+    }
+
+    /// The same from another address of this machine: who a client is to rules for hosts.
+    pub fn connect_from(own: &str, addr: &str) -> Result<Raw> {
+        let (own, addr): (IpAddr, SocketAddr) = (own.parse()?, addr.parse()?);
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::new(own, 0).into())?;
+        socket.connect_timeout(&addr.into(), Duration::from_secs(5))?;
+        socket.set_tcp_nodelay(true)?;
+        let stream = TcpStream::from(socket);
         stream.set_write_timeout(Some(Duration::from_secs(5)))?;
         Ok(Raw { stream })
     }
