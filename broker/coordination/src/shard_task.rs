@@ -16,7 +16,7 @@ use super::high_watermark::HighWatermark;
 use super::load::load;
 use super::mailbox::{Command, Deletions, Mailbox};
 use process::clock;
-use process::task;
+use process::task::{self, yield_if_long};
 use process::time::sleep;
 use storage::partition::Partition;
 
@@ -158,7 +158,7 @@ impl<S: Shard> Running<S> {
                 () = self.deletions.posted() => {}
                 () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => {}
             }
-            self.round(&mut round, commands.is_empty());
+            self.round(&mut round, commands.is_empty()).await;
         }
     }
 
@@ -173,7 +173,7 @@ impl<S: Shard> Running<S> {
     }
 
     /// Everything that can be done now. `is_all`: no command waits behind these.
-    fn round(&mut self, commands: &mut Vec<Command<S>>, is_all: bool) {
+    async fn round(&mut self, commands: &mut Vec<Command<S>>, is_all: bool) {
         let now_ms = clock::monotonic_ms();
         self.shard.set_offsets_of_time(clock::wall_ms() - now_ms, clock::expiry_ms() - now_ms);
         self.look_at_cluster();
@@ -192,6 +192,8 @@ impl<S: Shard> Running<S> {
             self.shard.tick(now_ms, &mut effects);
         }
         self.perform(effects);
+        // The leadership may go and come back meanwhile.
+        yield_if_long().await;
         self.note_committed();
     }
 
@@ -298,6 +300,16 @@ impl<S: Shard> Running<S> {
 
 fn until(at_ms: i64, now_ms: i64) -> Duration {
     Duration::from_millis(at_ms.saturating_sub(now_ms).max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+impl<S: Shard> Running<S> {
+    /// A round in one go.
+    fn round_now(&mut self, mut commands: Vec<Command<S>>, is_all: bool) {
+        let round = std::pin::pin!(self.round(&mut commands, is_all));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(round.poll(&mut cx).is_ready(), "nothing took this task's turn");
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn what_another_leader_committed_is_no_commit_of_this_epoch() {
     rig.assign_in(ME, 1, &[ME, OTHER]);
     let mut running = running(&rig, 1);
     let (answer, mut answered) = oneshot::channel();
-    running.round(&mut vec![commit(answer, 0)], true);
+    running.round_now(vec![commit(answer, 0)], true);
     assert_eq!((rig.partition.offsets().log_end, rig.partition.committed_in(1)), (1, Some(0)));
 
     rig.assign_in(OTHER, 2, &[OTHER, ME]);
@@ -69,12 +69,12 @@ fn what_another_leader_committed_is_no_commit_of_this_epoch() {
     assert!(matches!(progress, FollowerProgress::Continue { bytes, .. } if bytes > 0));
     assert_eq!(rig.partition.offsets().high_watermark, 1);
     assert_eq!(rig.partition.committed_in(1), None);
-    running.round(&mut Vec::new(), true);
+    running.round_now(Vec::new(), true);
     assert!(answered.try_recv().is_err(), "the commit is gone");
 
     rig.assign_in(ME, 3, &[ME]);
     assert_eq!((rig.partition.committed_in(1), rig.partition.committed_in(3)), (None, Some(1)));
-    running.round(&mut Vec::new(), true);
+    running.round_now(Vec::new(), true);
     assert!(answered.try_recv().is_err(), "the commit is gone");
     running.unload();
     let GroupReply::Commit(reply) = answered.try_recv().unwrap() else { panic!("a commit") };
@@ -91,14 +91,14 @@ fn the_deletion_of_a_topic_keeps_its_place_among_the_requests() {
     let deleted = || Arc::new([("t".into(), base::TopicId([1; 16]))].into());
     let committed = |running: &Running<GroupShard>| running.shard.positions().count();
 
-    running.round(&mut vec![ask(0)], true);
+    running.round_now(vec![ask(0)], true);
     running.deletions.post(deleted());
-    running.round(&mut vec![ask(0)], false);
+    running.round_now(vec![ask(0)], false);
     assert_eq!(committed(&running), 1, "commits of the old topic may come yet");
-    running.round(&mut vec![ask(0), ask(1)], false);
+    running.round_now(vec![ask(0), ask(1)], false);
     assert_eq!(committed(&running), 1, "that of the new topic stays");
     running.deletions.post(deleted());
-    running.round(&mut vec![ask(1)], true);
+    running.round_now(vec![ask(1)], true);
     assert_eq!(committed(&running), 0);
 }
 
@@ -110,7 +110,7 @@ fn a_loaded_shard_knows_what_transactions_committed() {
     let mut running = running(&rig, 1);
     let ask = |running: &mut Running<GroupShard>, request| {
         let (answer, mut answered) = oneshot::channel();
-        running.round(&mut vec![Command { request, answer, after: 0 }], true);
+        running.round_now(vec![Command { request, answer, after: 0 }], true);
         answered.try_recv().unwrap()
     };
     let begin = |running: &mut Running<GroupShard>, producer_id, guarded| {

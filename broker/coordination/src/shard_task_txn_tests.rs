@@ -48,7 +48,7 @@ fn loaded(rig: &Rig, epoch: LeaderEpoch) -> (Running<TxnShard>, Arc<Asked>) {
 
 fn ask(running: &mut Running<TxnShard>, request: TxnRequest) -> TxnReply {
     let (answer, mut answered) = oneshot::channel();
-    running.round(&mut vec![Command { request, answer, after: 0 }], true);
+    running.round_now(vec![Command { request, answer, after: 0 }], true);
     answered.try_recv().unwrap()
 }
 

@@ -29,6 +29,9 @@ pub trait Simulation {
     fn spawn(&self, place: usize, task: SimulatedTask) -> u64;
 
     fn abort(&self, task: u64);
+
+    /// For how long the thread that runs this task is descheduled here; `None` mostly.
+    fn descheduled_ms(&self) -> Option<u64>;
 }
 
 thread_local! {

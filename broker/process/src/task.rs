@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -50,6 +51,16 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     let mut tasks = Tasks::new();
     tasks.spawn_blocking(work);
     tasks.join_next().await?.ok()
+}
+
+/// Lets others have their turn if this task has had more than its share of one. What was true
+/// before need not be true afterwards: in a simulation, the thread is descheduled here at times.
+pub async fn yield_if_long() {
+    match simulation::current().map(|simulation| simulation.descheduled_ms()) {
+        None => tokio::task::consume_budget().await,
+        Some(Some(ms)) => crate::time::sleep(Duration::from_millis(ms)).await,
+        Some(None) => {}
+    }
 }
 
 /// Tasks that end with their owner.

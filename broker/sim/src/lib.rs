@@ -9,6 +9,7 @@
 //! of its own. Brokers are what ships (`storage`, `coordination`, `control`), assembled in `node`
 //! over a disk, a network and a quorum of this world, and run by `runtime`.
 
+mod acts;
 mod check;
 mod client;
 mod content;
@@ -21,10 +22,12 @@ mod quorum;
 mod reassign;
 mod replay;
 mod rng;
+mod run;
 mod runtime;
 mod world;
 
 pub use check::{Property, Violation};
 pub use plan::{Mutation, Options, Plan};
 pub use replay::tell_on_panic;
-pub use world::{Report, World, run};
+pub use run::{Report, run};
+pub use world::World;

@@ -1,7 +1,7 @@
 //! What travels between brokers and clients. The wire's encoding is left out: it has tests of its
 //! own.
 
-use base::{ErrorCode, LeaderEpoch, Offset};
+use base::{BrokerId, ErrorCode, LeaderEpoch, Offset};
 use bytes::Bytes;
 use coordinator::{GroupReply, GroupRequest};
 use replica::ConsumerFetch;
@@ -10,6 +10,10 @@ use wire::messages::{FetchRequest, FetchResponse};
 
 /// Index into the world's table of partitions.
 pub type Tp = usize;
+
+pub(crate) fn node_id(node: usize) -> BrokerId {
+    BrokerId(node as i32)
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Addr {

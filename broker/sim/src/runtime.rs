@@ -15,6 +15,9 @@ use crate::rng::Rng;
 
 /// Sets this stream of chance apart from the world's.
 const STREAM: u64 = 0x7A5C_0DE5;
+/// How often a thread is descheduled in the middle of a long piece of work, and for how long.
+const DESCHEDULED_PER_MILLE: i64 = 20;
+const DESCHEDULED_MS_MAX: [i64; 2] = [50, 1_500];
 
 struct Task {
     place: usize,
@@ -50,6 +53,8 @@ pub(crate) struct Runtime {
     timers: RefCell<BTreeMap<(i64, u64), Waker>>,
     timer_times: RefCell<BTreeMap<u64, i64>>,
     woken: Arc<Mutex<Vec<u64>>>,
+    /// Nothing is late any more.
+    is_calm: Cell<bool>,
 }
 
 impl Runtime {
@@ -63,7 +68,13 @@ impl Runtime {
             timers: RefCell::default(),
             timer_times: RefCell::default(),
             woken: Arc::default(),
+            is_calm: Cell::new(false),
         }
+    }
+
+    /// From now on every thread runs as it should.
+    pub(crate) fn calm(&self) {
+        self.is_calm.set(true);
     }
 
     fn next_id(&self) -> u64 {
@@ -180,5 +191,14 @@ impl Simulation for Runtime {
     fn abort(&self, task: u64) {
         let aborted = self.tasks.borrow_mut().remove(&task);
         drop(aborted);
+    }
+
+    fn descheduled_ms(&self) -> Option<u64> {
+        let mut rng = self.rng.borrow_mut();
+        let is_long = !self.is_calm.get() && rng.chance(DESCHEDULED_PER_MILLE);
+        is_long.then(|| {
+            let longest_ms = *rng.pick(&DESCHEDULED_MS_MAX);
+            rng.between(1, longest_ms).unsigned_abs()
+        })
     }
 }

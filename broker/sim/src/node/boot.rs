@@ -29,9 +29,12 @@ use storage::partition::{
 use tokio::sync::{oneshot, watch};
 
 use super::link::Dialer;
-use super::seen::Eyes;
-use super::{LOG_DIR, Outside, Post};
+use super::link::Serving;
+use super::outside::{Outside, Post};
+use crate::node::seen::Eyes;
 use crate::plan::Plan;
+
+pub(crate) const LOG_DIR: &str = "/logs";
 
 /// The parts of a live broker that the world deals with.
 pub(crate) struct Process {
@@ -253,5 +256,12 @@ fn identity(broker_id: BrokerId, clean_shutdown_epoch: Option<BrokerEpoch>) -> I
         log_dir_paths: Vec::new(),
         cordoned_log_dirs: "".into(),
         clean_shutdown_epoch,
+    }
+}
+
+impl Process {
+    pub(crate) fn serving(&self) -> Serving {
+        let (storage, sessions) = (self.storage.clone(), self.sessions.clone());
+        Serving { storage, sessions, reads: self.reads.clone() }
     }
 }

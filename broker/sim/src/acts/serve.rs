@@ -14,15 +14,15 @@ use wire::messages::FetchRequest;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::fetch_response::PartitionData;
 
-use crate::message::{Addr, Body, Tp};
+use crate::message::{Addr, Body, Tp, node_id};
+use crate::node::Post;
 use crate::plan::Mutation;
-use crate::world::{World, node_id};
-
-use super::Post;
+use crate::world::World;
 
 /// Small, so that consumers need several fetches to catch up.
 const FETCH_BYTES_MAX: i32 = 600;
 const PRODUCE_TIMEOUT: Duration = Duration::from_millis(700);
+
 /// A fetch without a session.
 const SESSIONLESS: i32 = -1;
 

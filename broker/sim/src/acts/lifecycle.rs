@@ -14,23 +14,10 @@ use process::simulation::Simulation as _;
 use process::time::sleep;
 use storage::Storage;
 
+use crate::node::seen::Eyes;
+use crate::node::{Disk, Loss, Outside, Process, Timer};
 use crate::world::{Action, DATA_TOPIC, OFFSETS_TOPIC, World};
 
-use super::seen::Eyes;
-use super::{Disk, Outside, Process, Timer};
-
-/// What a death takes along.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Loss {
-    /// The process alone: the page cache survives.
-    Nothing,
-    /// What was not synced survives wholly, partly or not at all.
-    Power,
-    /// Everything: a new, empty disk under the same broker id.
-    Disk,
-}
-
-pub(crate) const LOG_DIR: &str = "/logs";
 const CHECKPOINT_MS: i64 = 400;
 const TOPICS_PAUSE: Duration = Duration::from_millis(50);
 const TOPICS_LIMIT: Duration = Duration::from_millis(500);
