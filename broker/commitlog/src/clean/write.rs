@@ -47,6 +47,8 @@ pub(crate) struct SegmentWriter {
     pub aborted: Vec<AbortedTxn>,
     next_offset: Offset,
     max_timestamp: (TimestampMs, Offset),
+    /// The same, of batches that have records.
+    newest_record: (TimestampMs, Offset),
 }
 
 impl SegmentWriter {
@@ -79,6 +81,7 @@ impl SegmentWriter {
             aborted: Vec::new(),
             next_offset: base,
             max_timestamp: (NO_TIMESTAMP, base),
+            newest_record: (NO_TIMESTAMP, base),
         })
     }
 
@@ -89,8 +92,12 @@ impl SegmentWriter {
             let reason = "the cleaned segment is larger than a segment may be".to_owned();
             return Err(LogError::Corrupt { path: self.files[3].0.clone(), reason });
         }
-        if header.max_timestamp > self.max_timestamp.0 {
-            self.max_timestamp = (header.max_timestamp, header.last_offset());
+        let newest = (header.max_timestamp, header.last_offset());
+        if newest.0 > self.max_timestamp.0 {
+            self.max_timestamp = newest;
+        }
+        if newest.0 > self.newest_record.0 && header.record_count > 0 {
+            self.newest_record = newest;
         }
         if self.bytes_since_index > self.index_interval_bytes && position > 0 {
             let offset = self.relative(header.last_offset());
@@ -108,9 +115,9 @@ impl SegmentWriter {
         u32::try_from(offset - self.base).unwrap_or(u32::MAX)
     }
 
-    /// As an append does: the newest of all batches so far.
+    /// As an append does: the newest record so far. A batch that was emptied has none.
     fn note_time(&mut self) {
-        let (timestamp, offset) = self.max_timestamp;
+        let (timestamp, offset) = self.newest_record;
         if timestamp > NO_TIMESTAMP {
             let offset = self.relative(offset);
             follow(&mut self.times, TimeEntry { timestamp, offset });
