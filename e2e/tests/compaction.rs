@@ -47,7 +47,7 @@ fn check(cluster: &mut Cluster) -> Result<()> {
     for id in cluster.ids() {
         println!("broker {id}: {} files", dump::check_cleaned(&cluster.data_dir(id))?);
         let series = metrics::scrape(&cluster.http(id))?;
-        let failed = series.value("barnabas_cleaner_uncleanable_partitions")?;
+        let failed = series.value("cleaner_uncleanable_partitions")?;
         ensure!(failed == 0.0, "broker {id} cannot clean {failed} logs");
     }
     Ok(())
