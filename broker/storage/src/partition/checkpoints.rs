@@ -105,6 +105,14 @@ impl Partitions {
         }
     }
 
+    /// Where the log's directory is offline, the other directories are closed in order.
+    pub(super) fn close_log(&self, partition: &Arc<Partition>) -> Result<(), LogError> {
+        match partition.with(|state| state.mutate_log(Log::close)) {
+            Err(_) if self.dirs.is_offline(partition.dir()) => Ok(()),
+            closed => closed,
+        }
+    }
+
     /// Closes every log; with all of them closed, writes the checkpoints and the clean-shutdown
     /// markers. Whoever is late finds a replica that leads and follows nobody: nothing is appended
     /// or cut behind the markers.
@@ -115,15 +123,12 @@ impl Partitions {
                 let _ = partition.sync();
             }
             partition.post(Post::Removed);
-            match partition.with(|state| state.mutate_log(Log::close)) {
-                // The other directories are closed in order.
-                Err(_) if self.dirs.is_offline(partition.dir()) => {}
-                closed => closed?,
-            }
+            self.close_log(&partition)?;
         }
         for loaded in self.loaded.lock().logs.values_mut() {
             loaded.log.close()?;
         }
+        self.close_leftovers()?;
         self.write_checkpoints(&OffsetCheckpoint::ALL)?;
         let is_whole =
             |dir: &&PathBuf| !self.dirs.is_offline(dir) && !self.offline.has_unopened(dir);

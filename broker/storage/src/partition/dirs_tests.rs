@@ -199,6 +199,24 @@ fn no_order_of_events_loses_what_was_appended() {
     }
 }
 
+/// The directory of a replica that is to go has its name yet at the next start, and the marker of
+/// the clean stop vouches for what is in it.
+#[test]
+fn a_log_that_was_not_discarded_before_a_clean_stop_is_whole() {
+    for seed in 0..20u64 {
+        let broker = Broker::start(&new_fs());
+        broker.apply(&[("t", id(1))]);
+        broker.append("t", 5);
+        broker.partitions.tell_only((*image(&[])).clone());
+        broker.partitions.stop_making();
+        broker.partitions.close(7).unwrap();
+        broker.fs.crash(&mut { seed });
+        let broker = Broker::start(&broker.fs);
+        broker.apply(&[("t", id(1))]);
+        assert_eq!(broker.range("t"), (0, 5), "seed {seed}");
+    }
+}
+
 #[test]
 fn what_is_not_ours_survives_the_start_and_is_never_used() {
     let fs = new_fs();

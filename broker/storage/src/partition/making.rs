@@ -185,6 +185,22 @@ impl Partitions {
         }
     }
 
+    /// Closes logs whose directories were not discarded in time: the next start finds them under
+    /// their own names, and takes them for whole.
+    pub(super) fn close_leftovers(&self) -> Result<(), LogError> {
+        self.making.change(|jobs| {
+            for leftover in jobs.by_id.values_mut().flat_map(|job| &mut job.leftovers) {
+                match leftover {
+                    Leftover::Replica(partition) => self.close_log(partition)?,
+                    Leftover::Loaded(_, loaded) => loaded.log.close()?,
+                    // It was made a moment ago, and synced.
+                    Leftover::Dir(..) => {}
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Renames the directory, to be removed later.
     fn discard(&self, id: &TopicPartition, leftover: &Leftover) -> Result<(), LogError> {
         if let Leftover::Replica(partition) = leftover {
