@@ -143,7 +143,8 @@ impl Cluster {
     pub fn start_broker(&mut self, id: usize) -> Result<()> {
         let mut command = match self.config.target {
             Target::Barnabas => {
-                let mut command = Command::new(setup::broker()?);
+                let binary = self.config.binary.clone();
+                let mut command = Command::new(binary.map_or_else(setup::broker, Ok)?);
                 command.args(["run", "--config"]).arg(self.properties_file(id));
                 if self.config.pod_config {
                     command.arg("--pod-config").arg(self.pod_file(id));

@@ -28,6 +28,8 @@ impl Target {
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
     pub target: Target,
+    /// Another broker of Barnabas than [`crate::setup::broker`].
+    pub binary: Option<PathBuf>,
     pub brokers: usize,
     /// Whether inter-broker and controller traffic passes through links that can be cut.
     pub links: bool,
@@ -46,6 +48,7 @@ impl ClusterConfig {
         let target = Target::from_env();
         ClusterConfig {
             target,
+            binary: None,
             brokers,
             links: false,
             voters: brokers,

@@ -3,23 +3,25 @@
 use anyhow::{Context, Result};
 
 use super::report::{Figures, Key};
-use super::{Plan, failover};
+use super::{Contender, Plan, failover};
 use crate::clients::tool_ok;
-use crate::config::{ClusterConfig, Target};
 use crate::{Cluster, process};
 
 const PARTITIONS: i32 = 6;
 const RECORD_BYTES: [u64; 2] = [100, 1024];
 
-pub fn run(plan: &Plan, target: Target, brokers: usize, figures: &mut Figures) -> Result<()> {
-    let mut config = ClusterConfig::new(brokers);
-    config.target = target;
+pub fn run(
+    plan: &Plan,
+    contender: &Contender,
+    brokers: usize,
+    figures: &mut Figures,
+) -> Result<()> {
     let mut note = |what: &str, unit: &'static str, value: f64| {
         let name = format!("{what}, {brokers} {}", if brokers == 1 { "broker" } else { "brokers" });
         eprintln!("  {name}: {value:.2} {unit}");
-        figures.add(Key { name, unit }, target, value);
+        figures.add(Key { name, unit }, contender, value);
     };
-    let mut cluster = Cluster::start(config)?;
+    let mut cluster = Cluster::start(contender.cluster(brokers))?;
     note("start until all serve", "s", cluster.started_in().as_secs_f64());
     let at = cluster.bootstrap();
     warm_up(&cluster, &at)?;

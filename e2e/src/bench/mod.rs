@@ -1,23 +1,57 @@
-//! The benchmark: Apache Kafka and Barnabas under the same official tools, in turn, in one run on
-//! one machine. Only figures of the same run are compared; what a shared machine adds to both is
-//! in both.
+//! The benchmark: Barnabas and a peer under the same official tools, in turn, in one run on one
+//! machine. The peer is Apache Kafka, or another build of Barnabas. Only figures of the same run
+//! are compared; what a shared machine adds to both is in both.
 
 mod failover;
 mod measure;
 mod report;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::ClusterConfig;
 use crate::config::Target;
 
 pub use report::Figures;
 
+/// Whose brokers are measured.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Contender {
+    Apache,
+    /// The binary of another commit.
+    Before(PathBuf),
+    Barnabas,
+}
+
+impl Contender {
+    fn is_peer(&self) -> bool {
+        *self != Contender::Barnabas
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Contender::Apache => "Apache Kafka 4.4.0",
+            Contender::Before(_) => "Barnabas before",
+            Contender::Barnabas => "Barnabas",
+        }
+    }
+
+    fn cluster(&self, brokers: usize) -> ClusterConfig {
+        let (target, binary) = match self {
+            Contender::Apache => (Target::Apache, None),
+            Contender::Before(binary) => (Target::Barnabas, Some(binary.clone())),
+            Contender::Barnabas => (Target::Barnabas, None),
+        };
+        ClusterConfig { target, binary, ..ClusterConfig::new(brokers) }
+    }
+}
+
 /// How much is measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Turns of each target; the median of the turns is reported.
+    /// Turns of each contender; the median of the turns is reported.
     pub turns: usize,
     /// Payload of one produce run.
     pub bytes: u64,
@@ -26,7 +60,7 @@ pub struct Plan {
     /// Leaders killed in each turn.
     pub kills: usize,
     pub brokers: Vec<usize>,
-    pub targets: Vec<Target>,
+    pub contenders: Vec<Contender>,
 }
 
 impl Default for Plan {
@@ -37,13 +71,15 @@ impl Default for Plan {
             round_trips: 5_000,
             kills: 3,
             brokers: vec![1, 3],
-            targets: vec![Target::Apache, Target::Barnabas],
+            contenders: vec![Contender::Apache, Contender::Barnabas],
         }
     }
 }
 
 impl Plan {
-    /// `--turns N --megabytes N --round-trips N --kills N --brokers 1,3 --target barnabas`.
+    /// `--turns N --megabytes N --round-trips N --kills N --brokers 1,3`, and who is measured:
+    /// `--target apache|barnabas` alone, or `--before BINARY` as the peer. `BARNABAS_BROKER_LACKS`
+    /// names the keys that an old binary does not know.
     pub fn from_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
         let mut plan = Plan::default();
         while let Some(name) = arguments.next() {
@@ -57,7 +93,10 @@ impl Plan {
                     let counts = value.split(',').map(str::parse);
                     plan.brokers = counts.collect::<Result<_, _>>()?;
                 }
-                "--target" => plan.targets = vec![target(&value)?],
+                "--target" => plan.contenders = vec![contender(&value)?],
+                "--before" => {
+                    plan.contenders = vec![Contender::Before(value.into()), Contender::Barnabas];
+                }
                 other => bail!("no such option: {other}"),
             }
         }
@@ -65,10 +104,10 @@ impl Plan {
     }
 }
 
-fn target(name: &str) -> Result<Target> {
+fn contender(name: &str) -> Result<Contender> {
     match name {
-        "apache" => Ok(Target::Apache),
-        "barnabas" => Ok(Target::Barnabas),
+        "apache" => Ok(Contender::Apache),
+        "barnabas" => Ok(Contender::Barnabas),
         other => bail!("no such target: {other}"),
     }
 }
@@ -78,14 +117,16 @@ pub fn run(plan: &Plan) -> Result<()> {
     let mut figures = Figures::default();
     for turn in 1..=plan.turns {
         for brokers in &plan.brokers {
-            for target in &plan.targets {
-                eprintln!("turn {turn} of {}: {target:?}, {brokers} brokers", plan.turns);
-                measure::run(plan, *target, *brokers, &mut figures)?;
+            for contender in &plan.contenders {
+                let name = contender.name();
+                eprintln!("turn {turn} of {}: {name}, {brokers} brokers", plan.turns);
+                measure::run(plan, contender, *brokers, &mut figures)?;
                 // Lets the kernel write back what the last turn left, for the next one's sake.
                 std::thread::sleep(Duration::from_secs(3));
             }
         }
     }
-    print!("{}", report::table(&figures));
+    let peer = plan.contenders.iter().find(|contender| contender.is_peer());
+    print!("{}", report::table(&figures, peer.unwrap_or(&Contender::Apache)));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::config::Target;
+use super::Contender;
 
 /// What is measured, in which unit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -16,33 +16,34 @@ pub struct Key {
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
     order: Vec<Key>,
+    /// By figure, and whether they are the peer's.
     values: BTreeMap<(Key, bool), Vec<f64>>,
 }
 
 impl Figures {
-    pub fn add(&mut self, key: Key, target: Target, value: f64) {
+    pub fn add(&mut self, key: Key, contender: &Contender, value: f64) {
         if !self.order.contains(&key) {
             self.order.push(key.clone());
         }
-        self.values.entry((key, target == Target::Barnabas)).or_default().push(value);
+        self.values.entry((key, contender.is_peer())).or_default().push(value);
     }
 
-    fn median(&self, key: &Key, target: Target) -> Option<f64> {
-        let mut values = self.values.get(&(key.clone(), target == Target::Barnabas))?.clone();
+    fn median(&self, key: &Key, contender: &Contender) -> Option<f64> {
+        let mut values = self.values.get(&(key.clone(), contender.is_peer()))?.clone();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied()
     }
 }
 
-/// One row per figure: both medians, and Barnabas as a multiple of Apache Kafka.
-pub fn table(figures: &Figures) -> String {
-    let mut text = String::from(
-        "| figure (median of the turns) | Apache Kafka 4.4.0 | Barnabas | ratio |\n\
-         |---|---:|---:|---:|\n",
+/// One row per figure: both medians, and Barnabas as a multiple of its peer.
+pub fn table(figures: &Figures, peer: &Contender) -> String {
+    let mut text = format!(
+        "| figure (median of the turns) | {} | Barnabas | ratio |\n|---|---:|---:|---:|\n",
+        peer.name(),
     );
     for key in &figures.order {
-        let theirs = figures.median(key, Target::Apache);
-        let ours = figures.median(key, Target::Barnabas);
+        let theirs = figures.median(key, peer);
+        let ours = figures.median(key, &Contender::Barnabas);
         let ratio = match (theirs, ours) {
             (Some(theirs), Some(ours)) if theirs > 0.0 => format!("{:.2}", ours / theirs),
             _ => String::from("-"),
@@ -65,16 +66,15 @@ mod tests {
     #[test]
     fn medians_are_compared() {
         let mut figures = Figures::default();
+        let before = Contender::Before("broker".into());
         let key = Key { name: "start".into(), unit: "s" };
-        for (target, value) in [
-            (Target::Apache, 4.0),
-            (Target::Barnabas, 1.0),
-            (Target::Apache, 2.0),
-            (Target::Apache, 200.0),
-        ] {
-            figures.add(key.clone(), target, value);
+        for (contender, value) in
+            [(&before, 4.0), (&Contender::Barnabas, 1.0), (&before, 2.0), (&before, 200.0)]
+        {
+            figures.add(key.clone(), contender, value);
         }
-        let table = table(&figures);
+        let table = table(&figures, &before);
+        assert!(table.starts_with("| figure (median of the turns) | Barnabas before | Barnabas |"));
         assert!(table.ends_with("| start | 4.00 s | 1.00 s | 0.25 |\n"), "{table}");
     }
 }
