@@ -160,10 +160,10 @@ pub fn properties(config: &ClusterConfig, all: &[Addresses], id: usize, dir: &Pa
         }
     }
     keys.extend(config.properties.clone());
-    // For comparisons with a release that does not know them.
-    let is_other = config.binary.is_some() || std::env::var_os("BARNABAS_BROKER_BIN").is_some();
-    let lacks = std::env::var("BARNABAS_BROKER_LACKS").ok().filter(|_| is_other);
-    let lacks = lacks.unwrap_or_default();
-    keys.retain(|key, _| !lacks.split(',').any(|lacked| lacked == key));
+    if config.binary.is_some() || std::env::var_os("BARNABAS_BROKER_BIN").is_some() {
+        // For comparisons with a release that does not know them.
+        let lacks = std::env::var("BARNABAS_BROKER_LACKS").unwrap_or_default();
+        keys.retain(|key, _| !lacks.split(',').any(|lacked| lacked == key));
+    }
     keys.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::ClusterConfig;
 use crate::config::Target;
+use crate::{ClusterConfig, setup};
 
 pub use report::Figures;
 
@@ -35,6 +35,15 @@ impl Contender {
             Contender::Apache => "Apache Kafka 4.4.0",
             Contender::Before(_) => "Barnabas before",
             Contender::Barnabas => "Barnabas",
+        }
+    }
+
+    /// Builds or installs what its brokers need, so that no start is measured with that in it.
+    fn prepare(&self) -> Result<()> {
+        match self {
+            Contender::Apache => setup::java().map(drop),
+            Contender::Before(_) => Ok(()),
+            Contender::Barnabas => setup::broker().map(drop),
         }
     }
 
@@ -115,6 +124,7 @@ fn contender(name: &str) -> Result<Contender> {
 /// Runs the plan and prints the table.
 pub fn run(plan: &Plan) -> Result<()> {
     let mut figures = Figures::default();
+    plan.contenders.iter().try_for_each(Contender::prepare)?;
     for turn in 1..=plan.turns {
         for brokers in &plan.brokers {
             for contender in &plan.contenders {
