@@ -111,13 +111,18 @@ fn join(group: &str, member_id: &str, instance: Option<&str>) -> JoinGroupReques
     }
 }
 
-/// A dynamic member's two joins: for its id, and with it.
+/// A dynamic member's joins: for its id, and with it until there are two members. On a machine that
+/// stands still, the first may be alone for a generation.
 async fn join_dynamic(connection: &Connection, group: &str) -> JoinGroupResponse {
     let given = connection.call(&join(group, "", None), 9).await.unwrap();
     assert_eq!(given.error_code, ErrorCode::MemberIdRequired.code());
-    let joined = connection.call(&join(group, &given.member_id, None), 9).await.unwrap();
-    assert_eq!(joined.error_code, 0);
-    joined
+    loop {
+        let joined = connection.call(&join(group, &given.member_id, None), 9).await.unwrap();
+        assert_eq!(joined.error_code, 0);
+        if joined.leader != joined.member_id || joined.members.len() == 2 {
+            return joined;
+        }
+    }
 }
 
 async fn sync(
@@ -210,7 +215,7 @@ async fn groups_live_on_the_wire_and_outlive_a_restart() {
     find_coordinator(&connection, "g").await;
 
     let (a, b) = tokio::join!(join_dynamic(&connection, "g"), join_dynamic(&connection, "g"));
-    assert_eq!((a.generation_id, b.generation_id), (1, 1));
+    assert_eq!(a.generation_id, b.generation_id);
     let (leader, follower) = if a.leader == a.member_id { (&a, &b) } else { (&b, &a) };
     assert_eq!((leader.members.len(), follower.members.len()), (2, 0));
     let given: [(&str, &'static [u8]); 2] =
