@@ -76,6 +76,9 @@ pub struct KafkaClusterStatus {
     /// Ids of the voters of the metadata quorum.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub voters: Vec<i32>,
+    /// Id of the voter that is being added or removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changing_voter: Option<i32>,
     /// Partitions that move between brokers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebalance: Option<RebalanceStatus>,

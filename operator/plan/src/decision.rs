@@ -86,6 +86,14 @@ pub enum Step {
 }
 
 impl Step {
+    /// Who votes only since it, or no more.
+    pub fn changed_voter(&self) -> Option<BrokerId> {
+        match self {
+            Step::AddVoter(id) | Step::RemoveVoter(id) => Some(*id),
+            _ => None,
+        }
+    }
+
     /// It ends a process, a membership or data. A pass takes at most one of these.
     pub fn is_disruptive(&self) -> bool {
         match self {

@@ -40,6 +40,9 @@ pub struct Observed {
     /// Who voted when that was last known (`status.voters`): what there is to go by while nobody
     /// leads the quorum.
     pub last_voters: Vec<BrokerId>,
+    /// Who was being added to them, or removed, when that was written (`status.changingVoter`):
+    /// nobody may have seen yet whether it votes.
+    pub changing_voter: Option<BrokerId>,
 }
 
 impl Observed {
@@ -172,6 +175,9 @@ pub struct PodView {
     pub node: Option<String>,
     /// The node cannot be reached, or is gone.
     pub node_lost: bool,
+    /// Since when the node answers; the pod's creation where that is not known. What is known of
+    /// the pod is older than the silence before.
+    pub node_since_ms: i64,
     /// Its process runs, but has ended again and again, and has not been ready since: it may serve
     /// all the same.
     pub crashing: bool,

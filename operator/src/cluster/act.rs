@@ -14,6 +14,8 @@ use serde_json::json;
 
 use super::observe::{Observation, THROTTLED_REPLICAS};
 use super::owned_objects::{delete, delete_this};
+use super::pass::now;
+use super::status::before_step;
 use super::{Operator, names};
 use crate::apply::patch_part;
 use crate::error::{Category, Error, Result, request};
@@ -36,6 +38,9 @@ impl Operator {
         let names = names(&look.cluster);
         let (cluster, namespace) = (names.cluster, names.namespace);
         tracing::info!(namespace, cluster, step = step.name(), detail = %look.plan.message);
+        if let Some(status) = before_step(look, &now()) {
+            self.write_status(&look.cluster, &status).await?;
+        }
         match step {
             Step::Nothing => {}
             Step::Shrink { .. } => self.shrink(look).await?,

@@ -377,7 +377,11 @@ impl Operator {
     }
 
     /// Writes the status if it differs, and tells of a new phase. Returns whether it differed.
-    async fn write_status(&self, cluster: &KafkaCluster, new: &KafkaClusterStatus) -> Result<bool> {
+    pub(super) async fn write_status(
+        &self,
+        cluster: &KafkaCluster,
+        new: &KafkaClusterStatus,
+    ) -> Result<bool> {
         if cluster.status.as_ref() == Some(new) {
             return Ok(false);
         }
@@ -452,7 +456,7 @@ pub(super) fn patience(status: &KafkaClusterStatus, now: Timestamp) -> Duration 
     Duration::from_millis(u64::try_from(waited).unwrap_or(0) / PATIENCE_SHARE).min(PATIENCE_MAX)
 }
 
-fn now() -> Time {
+pub(super) fn now() -> Time {
     Time(Timestamp::now())
 }
 

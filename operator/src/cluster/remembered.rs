@@ -11,6 +11,11 @@ pub fn voters(cluster: &KafkaCluster) -> Vec<BrokerId> {
     voters.copied().map(BrokerId).collect()
 }
 
+/// Who was being added to them, or removed.
+pub fn changing_voter(cluster: &KafkaCluster) -> Option<BrokerId> {
+    cluster.status.as_ref().and_then(|status| status.changing_voter).map(BrokerId)
+}
+
 /// Brokers that had no pod in the last pass, and since when.
 pub fn missing_since(cluster: &KafkaCluster) -> BTreeMap<BrokerId, i64> {
     let brokers = cluster.status.iter().flat_map(|status| &status.brokers);

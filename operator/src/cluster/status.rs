@@ -61,6 +61,9 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Observation, now: &Time) {
     status.brokers = brokers(&names, look, now);
     if let Some(quorum) = seen.cluster.as_ref().and_then(|c| c.quorum.as_ref()) {
         status.voters = quorum.voters.keys().map(|id| id.0).collect();
+        if quorum.leader.is_some() {
+            status.changing_voter = plan.step.changed_voter().map(|id| id.0);
+        }
     } else if status.voters.is_empty() {
         // Those that are to begin: another number in the spec must not make brokers that start
         // later begin another quorum.
@@ -70,6 +73,15 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Observation, now: &Time) {
         in_flight: i64::try_from(progress.in_flight).unwrap_or(i64::MAX),
         remaining: i64::try_from(progress.remaining).unwrap_or(i64::MAX),
     });
+}
+
+/// The status before and what a step that is about to change the voters makes of it: should nobody
+/// be seen to lead the quorum after it, either may be so.
+pub fn before_step(look: &Observation, now: &Time) -> Option<KafkaClusterStatus> {
+    look.plan.step.changed_voter()?;
+    let mut status = look.cluster.status.clone().unwrap_or_default();
+    seen_now(&mut status, look, now);
+    Some(status)
 }
 
 /// The smallest size that a volume has. The definition's rule lets no spec be below it, and would

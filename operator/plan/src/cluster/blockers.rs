@@ -3,6 +3,7 @@
 //! whatever else goes on; one that does not start on the newest is named.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use base::BrokerId;
 
@@ -98,6 +99,7 @@ fn no_controller(input: &StageInput<'_>, notes: &Notes, voters: Vec<BrokerId>) -
         brokers.is_some_and(|brokers| brokers.get(&id).is_none_or(|broker| broker.fenced))
     };
     let hopeless = voters.iter().copied().filter(|&id| is_hopeless(input, id));
+    let hopeless = hopeless.filter(|&id| volumes::can_stop(input, id).is_ok());
     let hopeless = hopeless.filter(|&id| fenced(id) || !is_better(input, id, &voters));
     let first = hopeless.min_by_key(|&id| {
         let created = input.pod(id).map(|pod| pod.created_ms);
@@ -107,7 +109,8 @@ fn no_controller(input: &StageInput<'_>, notes: &Notes, voters: Vec<BrokerId>) -
         let text = format!("replacing broker {id}: none is ready, and its spec has changed");
         return StageResult::Act(restart(id, RestartReason::Stuck), Phase::Rolling, text);
     }
-    let text = format!("waiting for the brokers: {}", silence(input));
+    let held = voters.iter().filter_map(|&id| held(input, id).map(|why| format!("; {why}")));
+    let text = format!("waiting for the brokers: {}{}", silence(input), held.collect::<String>());
     let new = input.ids().all(|id| input.pod(id).is_none_or(|pod| pod.was_never_ready()));
     match &notes.degraded {
         Some(broken) => StageResult::Hold(Phase::Degraded, format!("{text}; {broken}")),
@@ -115,27 +118,43 @@ fn no_controller(input: &StageInput<'_>, notes: &Notes, voters: Vec<BrokerId>) -
     }
 }
 
-/// As many voters as elect a leader are where they can run. With fewer no new pod would help, and
-/// the one that is replaced may have what the others on lost nodes cannot serve.
-fn may_elect(input: &StageInput<'_>) -> bool {
-    let voters: Vec<BrokerId> = match input.quorum() {
+/// Who may vote: those who are known to, and the same after the change that was under way then.
+fn possible_voters(input: &StageInput<'_>) -> Vec<BTreeSet<BrokerId>> {
+    let known: BTreeSet<BrokerId> = match input.quorum() {
         Some(quorum) => quorum.voters.keys().copied().collect(),
-        None => last_voters(input),
+        None => last_voters(input).into_iter().collect(),
     };
+    let changing: BTreeSet<BrokerId> = input.seen.changing_voter.into_iter().collect();
+    let changed = known.symmetric_difference(&changing).copied().collect();
+    vec![known, changed]
+}
+
+/// As many voters as elect a leader are where they can run, and not held on a spec that they never
+/// ran well on. With fewer no new pod would help, and the one that is replaced may have what the
+/// others cannot serve.
+fn may_elect(input: &StageInput<'_>) -> bool {
     let runs = |pod: &PodView| !pod.node_lost && pod.phase != PodPhase::Unschedulable;
-    let there = voters.iter().filter(|id| input.pod(**id).is_some_and(runs)).count();
-    there >= majority(voters.len())
+    let there = |id: &&BrokerId| {
+        let pod = input.pod(**id).filter(|pod| runs(pod));
+        pod.is_some_and(|pod| !pod.was_never_ready() || held(input, **id).is_none())
+    };
+    let enough =
+        |voters: &BTreeSet<_>| voters.iter().filter(there).count() >= majority(voters.len());
+    possible_voters(input).iter().all(enough)
 }
 
 /// The newest spec does worse than the broker's own: one that has it was never ready although this
-/// one still was, or those that have it would be a majority by themselves.
+/// one was until about then, or those that have it would be a majority by themselves. Had this one
+/// failed first, it would have been waited for, as long as for any, before another got that spec.
 fn is_better(input: &StageInput<'_>, id: BrokerId, voters: &[BrokerId]) -> bool {
     let Some(pod) = input.pod(id) else { return false };
-    let newest = voters.iter().filter_map(|other| input.pod(*other)).filter(|pod| !pod.outdated);
-    let newest: Vec<&PodView> = newest.collect();
-    let mut failed = newest.iter().filter(|other| other.was_never_ready());
-    let failed = failed.any(|other| other.created_ms < pod.since_ms);
-    failed || newest.len() >= majority(voters.len())
+    let newest = |id: &BrokerId| input.pod(*id).filter(|pod| !pod.outdated);
+    let mut failed = voters.iter().filter_map(newest).filter(|other| other.was_never_ready());
+    let failed = !pod.was_never_ready()
+        && failed.any(|other| other.created_ms < pod.since_ms + UNANSWERED_MS);
+    let suffice =
+        |voters: &BTreeSet<_>| voters.iter().filter_map(newest).count() >= majority(voters.len());
+    failed || possible_voters(input).iter().all(suffice)
 }
 
 impl PodView {
@@ -147,12 +166,17 @@ impl PodView {
 /// It runs, but has not been ready for long, and there is a newer spec.
 fn is_hopeless(input: &StageInput<'_>, id: BrokerId) -> bool {
     input.pod(id).is_some_and(|pod| {
-        let long = input.seen.now_ms - pod.since_ms >= UNANSWERED_MS;
-        let stays = volumes::can_stop(input, id).is_ok();
+        let since_ms = pod.since_ms.max(pod.node_since_ms);
+        let long = input.seen.now_ms - since_ms >= UNANSWERED_MS;
         // Of one on a node that is silent nobody knows whether it is ready.
         let mute = pod.node_lost;
-        pod.phase == PodPhase::Running && !pod.ready && !mute && pod.outdated && long && stays
+        pod.phase == PodPhase::Running && !pod.ready && !mute && pod.outdated && long
     })
+}
+
+/// Why a broker that only a newer spec may help does not get it.
+fn held(input: &StageInput<'_>, id: BrokerId) -> Option<String> {
+    is_hopeless(input, id).then(|| volumes::can_stop(input, id).err()).flatten()
 }
 
 fn restart(id: BrokerId, reason: RestartReason) -> Step {

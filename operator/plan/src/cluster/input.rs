@@ -150,9 +150,9 @@ impl<'a> StageInput<'a> {
             .then(|| format!("{}, and was not for ten minutes", flaw.text))
     }
 
-    /// It has not been as it is for long.
+    /// It has not been as it is for long, or its node has only just come back.
     pub(super) fn is_fresh(&self, pod: &PodView) -> bool {
-        self.seen.now_ms - pod.since_ms < FRESH_MS
+        self.seen.now_ms - pod.since_ms.max(pod.node_since_ms) < FRESH_MS
     }
 
     /// What keeps the broker from being whole: running, ready, registered, unfenced, in sync.

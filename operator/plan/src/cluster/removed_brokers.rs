@@ -73,7 +73,7 @@ pub(super) fn orphaned_broker(input: &StageInput<'_>) -> Option<BrokerId> {
         Some(quorum) => quorum.voters.keys().copied().collect(),
         // What is no longer known counts only where nothing works without it.
         None if input.is_served() => Vec::new(),
-        None => input.seen.last_voters.clone(),
+        None => input.seen.last_voters.iter().chain(&input.seen.changing_voter).copied().collect(),
     };
     let beyond = input.size..ORDINAL_MAX;
     hosting.chain(voting).filter(|id| beyond.contains(&id.0)).max()

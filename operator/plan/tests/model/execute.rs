@@ -63,10 +63,7 @@ impl World {
     fn pass_of_owner(&mut self, blind: Blind, lie: Lie, fate: Fate) -> Plan {
         let mut needs = Vec::new();
         let seen = self.observe(&needs, blind, lie);
-        let quorum = seen.cluster.as_ref().and_then(|cluster| cluster.quorum.as_ref());
-        if let Some(quorum) = quorum.filter(|_| fate != Fate::Skipped) {
-            self.last_voters = quorum.voters.keys().copied().collect();
-        }
+        let quorum = seen.cluster.as_ref().and_then(|cluster| cluster.quorum.clone());
         let mut plan = next_step(&seen);
         for _ in 1..plan::ROUNDS_MAX {
             if plan.needs.is_empty() {
@@ -82,6 +79,12 @@ impl World {
             assert!(self.may_be_done_blind(&plan.step), "blind, and all the same: {plan:?}");
         }
         self.taken.insert(plan.step.name());
+        if let Some(quorum) = quorum.filter(|_| fate != Fate::Skipped) {
+            self.last_voters = quorum.voters.keys().copied().collect();
+            if quorum.leader.is_some() {
+                self.changing_voter = plan.step.changed_voter();
+            }
+        }
         if fate != Fate::Skipped {
             let absent = |id: &BrokerId| {
                 plan.brokers.get(id).is_some_and(|broker| broker.state == BrokerState::Missing)
@@ -218,10 +221,14 @@ impl World {
         self.after_stop();
     }
 
-    /// No partition may fall below its minimum by the stop of these brokers.
+    /// No partition may fall below its minimum by the stop of these brokers. One whose leader is
+    /// down while nobody can elect another serves nobody before.
     fn judge_partitions(&mut self, ids: &[BrokerId]) {
         let mut broken = Vec::new();
         for (topic, at, of, p) in self.partitions() {
+            if self.controller.is_none() && !p.leader.is_some_and(|id| self.is_active(id)) {
+                continue;
+            }
             let counts = |id: &&BrokerId| {
                 self.is_active(**id) && !p.adding.contains(id) && !p.removing.contains(id)
             };

@@ -122,6 +122,8 @@ pub struct World {
     pub rack_of: i32,
     /// Brokers whose node is lost.
     pub lost: BTreeMap<BrokerId, Loss>,
+    /// When the nodes of brokers that were lost were found again.
+    pub back: BTreeMap<BrokerId, i64>,
     /// Brokers that were given up and have not been whole since.
     pub replaced: BTreeSet<BrokerId>,
     pub set: Option<Set>,
@@ -155,6 +157,8 @@ pub struct World {
     pub rebalancing: bool,
     /// The voters in the status.
     pub last_voters: Vec<BrokerId>,
+    /// The voter in the status that is added or removed.
+    pub changing_voter: Option<BrokerId>,
     pub uids: u32,
     /// Two operators work here, and take turns.
     pub rivals: bool,
@@ -265,6 +269,13 @@ impl World {
         self.replaced.remove(&id);
         if !matches!(loss, Loss::Mute(_)) {
             self.kill(id);
+        }
+    }
+
+    /// The node of a broker is found again, where it was lost.
+    pub fn find(&mut self, id: BrokerId) {
+        if self.lost.remove(&id).is_some() {
+            self.back.insert(id, self.now);
         }
     }
 

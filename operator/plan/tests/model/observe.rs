@@ -79,6 +79,7 @@ impl World {
             unreachable: (!up).then(|| "connection refused".to_owned()),
             rebalancing: self.rebalancing,
             last_voters: self.last_voters.clone(),
+            changing_voter: self.changing_voter,
             ..Observed::default()
         };
         if up && needs.contains(&Need::Partitions) {
@@ -110,6 +111,7 @@ impl World {
             replace: None,
             node: None,
             node_lost: loss.is_some_and(|loss| loss != Loss::Gone),
+            node_since_ms: self.back.get(&id).map_or(pod.created, |back| pod.created.max(*back)),
             crashing,
             problem: None,
         }

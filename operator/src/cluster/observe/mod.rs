@@ -118,6 +118,7 @@ impl Operator {
             missing_since: remembered::missing_since(cluster),
             rebalancing: remembered::was_rebalancing(cluster),
             last_voters: remembered::voters(cluster),
+            changing_voter: remembered::changing_voter(cluster),
             ..Observed::default()
         }
     }

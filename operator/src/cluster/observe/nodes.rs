@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -18,7 +18,10 @@ use crate::runtime::Stop;
 /// What is known of a pod's node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeState {
-    Fine,
+    /// It answers, and has since then, where that is known.
+    Fine {
+        since_ms: Option<i64>,
+    },
     /// It does not answer, or is gone.
     Lost,
     Unknown,
@@ -123,7 +126,7 @@ impl Nodes {
     pub fn state(&self, name: Option<&str>) -> NodeState {
         match (self.are_known(), name) {
             (true, Some(name)) => match self.get(name) {
-                Some(node) if answers(&node) => NodeState::Fine,
+                Some(node) if answers(&node) => NodeState::Fine { since_ms: since_ms(&node) },
                 Some(_) | None => NodeState::Lost,
             },
             _ => NodeState::Unknown,
@@ -131,10 +134,19 @@ impl Nodes {
     }
 }
 
+fn ready(node: &Node) -> impl Iterator<Item = &NodeCondition> {
+    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.filter(|c| c.type_ == "Ready")
+}
+
 /// Its kubelet reports. One that reports `NotReady` still answers.
 fn answers(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.filter(|c| c.type_ == "Ready").all(|c| c.status != "Unknown")
+    ready(node).all(|c| c.status != "Unknown")
+}
+
+/// Since when the kubelet reports what it reports.
+fn since_ms(node: &Node) -> Option<i64> {
+    ready(node).filter_map(|c| c.last_transition_time.as_ref()).map(|t| t.0.as_millisecond()).max()
 }
 
 /// Keeps names, labels, addresses and the Ready condition without its heartbeats.
@@ -169,7 +181,8 @@ mod tests {
                 "status": {"images": [],
                     "addresses": [{"type": "InternalIP", "address": "1.2.3.4"}],
                     "conditions": [{"type": "MemoryPressure", "status": "Unknown"},
-                        {"type": "Ready", "status": ready}]},
+                        {"type": "Ready", "status": ready,
+                            "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
             }))
             .unwrap()
         };
@@ -178,6 +191,7 @@ mod tests {
         assert!(answers(&fine));
         assert!(answers(&node("False")));
         assert!(!answers(&node("Unknown")));
+        assert_eq!(since_ms(&fine), Some(1_767_225_600_000), "its Ready condition says it");
         assert_eq!(fine.metadata.labels.unwrap()["zone"], "a");
         assert_eq!(fine.status.unwrap().addresses.unwrap()[0].address, "1.2.3.4");
     }

@@ -51,18 +51,27 @@ pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> 
         Some(going) => Some(going),
         None => since,
     };
+    let created_ms = created.map_or(now_ms, Timestamp::as_millisecond);
     let own = pod.labels().get("controller-revision-hash");
     PodView {
         uid: pod.uid().unwrap_or_default(),
         outdated: revision.is_some_and(|newest| own.map(String::as_str) != Some(newest)),
         ready: phase != PodPhase::Terminating && ready.is_some_and(|r| r.status == "True"),
         since_ms: since.map_or(now_ms, Timestamp::as_millisecond),
-        created_ms: created.map_or(now_ms, Timestamp::as_millisecond),
+        created_ms,
         restart_marked: pod.annotations().get("barnabas.dev/restart").is_some_and(|v| v == "true"),
         replace: asked(pod),
         node: pod.spec.as_ref().and_then(|s| s.node_name.clone()),
         // A node that answers ends its pods; one that cannot be seen should have.
-        node_lost: node == NodeState::Lost || node == NodeState::Unknown && is_overdue(pod, now_ms),
+        node_lost: match node {
+            NodeState::Fine { .. } => false,
+            NodeState::Lost => true,
+            NodeState::Unknown => is_overdue(pod, now_ms),
+        },
+        node_since_ms: match node {
+            NodeState::Fine { since_ms: Some(since_ms) } => since_ms.max(created_ms),
+            _ => created_ms,
+        },
         phase,
         crashing: crash.is_some(),
         problem: problem.or(crash),

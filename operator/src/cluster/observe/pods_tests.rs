@@ -15,12 +15,14 @@ fn pod(status: Value) -> Pod {
     .unwrap()
 }
 
+const FINE: NodeState = NodeState::Fine { since_ms: None };
+
 fn at(text: &str) -> i64 {
     text.parse::<Timestamp>().unwrap().as_millisecond()
 }
 
 fn seen(status: Value) -> PodView {
-    view(&pod(status), Some("c-broker-1"), NodeState::Fine, at("2026-01-01T00:10:00Z"))
+    view(&pod(status), Some("c-broker-1"), FINE, at("2026-01-01T00:10:00Z"))
 }
 
 #[test]
@@ -77,17 +79,28 @@ fn readiness_has_its_time_and_a_revision_its_newest() {
     assert!(view.ready && !view.outdated && !view.node_lost);
     assert_eq!(view.since_ms, at("2026-01-01T00:05:00Z"));
     let now = at("2026-01-01T00:10:00Z");
-    assert!(super::view(&pod(ready.clone()), Some("newer"), NodeState::Fine, now).outdated);
-    assert!(!super::view(&pod(ready.clone()), None, NodeState::Fine, now).outdated);
+    assert!(super::view(&pod(ready.clone()), Some("newer"), FINE, now).outdated);
+    assert!(!super::view(&pod(ready.clone()), None, FINE, now).outdated);
     let mut ending = pod(ready);
     ending.metadata.deletion_timestamp =
         Some(serde_json::from_value(json!("2026-01-01T00:08:00Z")).unwrap());
-    let view = super::view(&ending, None, NodeState::Fine, now);
+    let view = super::view(&ending, None, FINE, now);
     assert_eq!((view.phase, view.ready), (PodPhase::Terminating, false));
     assert!(!view.node_lost && view.problem.is_some(), "its node answers, and would end it");
     assert_eq!(view.since_ms, at("2026-01-01T00:08:00Z"), "it was not down before");
     let unseen = super::view(&ending, None, NodeState::Unknown, now);
     assert!(unseen.node_lost, "its grace period is long over");
+}
+
+#[test]
+fn a_pod_is_as_old_news_as_the_silence_of_its_node() {
+    let now = at("2026-01-01T00:10:00Z");
+    let status = json!({"phase": "Running"});
+    let since = |node| super::view(&pod(status.clone()), None, node, now).node_since_ms;
+    let (created, later) = (at("2026-01-01T00:00:00Z"), at("2026-01-01T00:09:00Z"));
+    assert_eq!(since(NodeState::Fine { since_ms: Some(later) }), later);
+    assert_eq!(since(NodeState::Fine { since_ms: Some(created - 5_000) }), created);
+    assert_eq!(since(FINE), created);
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn seen(empty: i32) -> Observed {
         replace: None,
         node: None,
         node_lost: false,
+        node_since_ms: 0,
         crashing: false,
         problem: None,
     };
