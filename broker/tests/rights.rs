@@ -107,6 +107,15 @@ async fn naming_a_topic_creates_it_for_those_who_may() {
     add_rules(&rig.running, vec![allow(Topic, "wanted", Operation::Describe)]).await;
     assert_eq!(seen(&rig, Some(&["wanted"])).await["wanted"], DENIED);
     assert!(rig.running.broker.image().topic("wanted").is_none());
+    // An id beside the name asks for the id: the name is then no way around the rule.
+    let both = MetadataRequestTopic { name: Some("wanted".into()), topic_id: rig.topic_id };
+    let request = MetadataRequest {
+        topics: Some(vec![both]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    rig.connection.call(&request, 12).await.unwrap();
+    assert!(rig.running.broker.image().topic("wanted").is_none());
     add_rules(&rig.running, vec![allow(Topic, "wanted", Operation::Create)]).await;
     assert_ne!(seen(&rig, Some(&["wanted"])).await["wanted"], DENIED);
     assert!(rig.running.broker.image().topic("wanted").is_some());

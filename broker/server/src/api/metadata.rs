@@ -39,17 +39,18 @@ pub async fn handle(
     let permit = broker.permit(cx);
     let mut uncreated = BTreeSet::new();
     if may_create && broker.config.topic.auto_create {
-        let wanted = request.topics.as_deref().unwrap_or_default();
-        uncreated = not_to_create(&broker.image(), &permit, wanted);
+        let named = request.topics.iter().flatten().filter_map(name_of);
+        let named: Vec<&Str> = named.collect();
+        uncreated = not_to_create(&broker.image(), &permit, &named);
         for (topic, kind) in [(OFFSETS_TOPIC, Kind::Group), (TRANSACTIONS_TOPIC, Kind::Transaction)]
         {
-            let is_topic = |wanted: &MetadataRequestTopic| wanted.name.as_deref() == Some(topic);
             let describes = permit.sees(Operation::Describe, ResourceType::Topic, topic);
-            if wanted.iter().any(is_topic) && describes && !uncreated.contains(topic) {
+            let is_named = named.iter().any(|name| **name == *topic);
+            if is_named && describes && !uncreated.contains(topic) {
                 ensure_topic(broker, kind).await;
             }
         }
-        create_missing(broker, &permit, wanted, &uncreated).await;
+        create_missing(broker, &permit, &named, &uncreated).await;
     }
     let (suspects, wanted) = (&broker.suspects, request.topics.as_deref());
     let image = settled_image(broker, |image| {
@@ -119,16 +120,16 @@ fn name_of(wanted: &MetadataRequestTopic) -> Option<&Str> {
 }
 
 /// The missing topics that the client may describe, and not create.
-fn not_to_create(image: &Image, permit: &Permit, wanted: &[MetadataRequestTopic]) -> BTreeSet<Str> {
+fn not_to_create(image: &Image, permit: &Permit, named: &[&Str]) -> BTreeSet<Str> {
     if permit.is_open() || permit.sees_cluster(Operation::Create) {
         return BTreeSet::new();
     }
-    let missing = wanted.iter().filter_map(name_of).filter(|name| image.topic(name).is_none());
+    let missing = named.iter().filter(|name| image.topic(name).is_none());
     let may = |operation, name: &str| permit.sees(operation, ResourceType::Topic, name);
     let missing = missing.filter(|name| {
         may(Operation::Describe, name) && !permit.may(Operation::Create, ResourceType::Topic, name)
     });
-    missing.cloned().collect()
+    missing.map(|name| (*name).clone()).collect()
 }
 
 /// What one client sees of the topics.
@@ -233,18 +234,17 @@ impl View<'_> {
 async fn create_missing(
     broker: &Arc<Broker>,
     permit: &Permit,
-    wanted: &[MetadataRequestTopic],
+    named: &[&Str],
     uncreated: &BTreeSet<Str>,
 ) {
     let image = broker.image();
-    let names: Vec<Arc<str>> = wanted
+    let names: Vec<Arc<str>> = named
         .iter()
-        .filter_map(|t| t.name.as_ref())
         .filter(|name| image.topic(name).is_none() && topic_name::check_new(name).is_ok())
-        .filter(|name| !topic_name::is_internal(name) && !uncreated.contains(*name))
+        .filter(|name| !topic_name::is_internal(name) && !uncreated.contains(**name))
         .filter(|name| permit.sees(Operation::Describe, ResourceType::Topic, name))
         .take(AUTO_CREATED_MAX)
-        .map(Str::to_arc)
+        .map(|name| name.to_arc())
         .collect();
     if names.is_empty() {
         return;
