@@ -442,6 +442,13 @@ impl Connection {
         true
     }
 
+    /// Whether this may be a connection by which another broker sees this process end: on those
+    /// nothing is ever said, not even TLS.
+    fn may_be_a_watch(&self) -> bool {
+        let is_plain = matches!(self.stream, Stream::Plain(_));
+        self.info.gate.is_of_brokers && is_plain && self.input.is_silent()
+    }
+
     fn check_idle(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         if self.idle_check.as_mut().poll(cx).is_pending() {
             return Ok(false);
@@ -449,7 +456,7 @@ impl Connection {
         self.idle_check.as_mut().reset(tokio::time::Instant::now() + IDLE_CHECK);
         let idle = self.last_activity.elapsed();
         let is_late = self.opened.elapsed() > UNKNOWN_MAX;
-        if is_late && self.session.awaits_authentication() && !self.info.gate.is_of_brokers {
+        if is_late && self.session.awaits_authentication() && !self.may_be_a_watch() {
             return Err(End::Unknown);
         }
         if idle >= IDLE_CHECK {

@@ -57,6 +57,8 @@ pub struct Input {
     last: Option<OwnedSemaphorePermit>,
     acquiring: Option<Acquiring>,
     pace: Pace,
+    /// Nothing ever came.
+    is_silent: bool,
 }
 
 /// How the frame at the front comes, between two checks.
@@ -80,7 +82,13 @@ impl Input {
             last: None,
             acquiring: None,
             pace: Pace::default(),
+            is_silent: true,
         }
+    }
+
+    /// Whether nothing ever came.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// Another limit for frames that have not begun: the client is known now.
@@ -193,6 +201,7 @@ impl Input {
             0 => Poll::Ready(Err(InputError::Closed)),
             read => {
                 self.pace.arrived += read;
+                self.is_silent = false;
                 Poll::Ready(Ok(()))
             }
         }
