@@ -212,6 +212,7 @@ fn in_world<T>(
     let nonce = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let world = World {
         config: info.gate.sasl.as_ref()?,
+        users: &info.gate.users,
         scram: &|mechanism, user| image.scram_credentials().get(user, mechanism).cloned(),
         unknown: &broker.strangers,
         now_ms: monotonic_ms(),

@@ -57,6 +57,8 @@ pub struct Gate {
     patience: Patience,
     /// How clients authenticate after the handshake, if they have to.
     pub sasl: Option<SaslConfig>,
+    /// Who may by PLAIN.
+    pub users: sasl::Users,
     /// Brokers keep silent connections to each other there.
     pub is_of_brokers: bool,
 }
@@ -73,7 +75,8 @@ impl Gate {
         let silence = if is_of_brokers { idle_max } else { Some(SILENCE_MAX) };
         let patience = Patience { silence, handshake: HANDSHAKE_MAX };
         let sasl = security.sasl.clone();
-        Ok(Gate { listener, acceptor, rules, patience, sasl, is_of_brokers })
+        let users = sasl.as_ref().map(|sasl| sasl::Users::new(&sasl.users)).unwrap_or_default();
+        Ok(Gate { listener, acceptor, rules, patience, sasl, users, is_of_brokers })
     }
 
     /// Shakes hands, and finds out who came. The time is bounded.

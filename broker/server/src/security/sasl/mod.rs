@@ -2,8 +2,11 @@
 //! out. Until somebody is authenticated, a connection is asked for nothing else; afterwards it may
 //! authenticate again (KIP-368), and has to before its session ends.
 
+mod digest;
 mod plain;
 mod scram;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -16,15 +19,19 @@ use wire::messages::{
 };
 use wire::{ApiKey, Str};
 
+pub use plain::Users;
 pub use scram::{Unknown, keys};
 
 /// Between one authentication again and the next: a client does something else in between.
 const REAUTHENTICATION_MS_MIN: i64 = 1_000;
 const NOT_ASKED: &str = "SaslAuthenticate without SaslHandshake before it";
+const TOO_LONG: &str = "the message is longer than sasl.server.max.receive.size";
 
 /// What the answers depend on.
 pub struct World<'a> {
     pub config: &'a SaslConfig,
+    /// Of PLAIN.
+    pub users: &'a Users,
     /// The credential of a user for a mechanism.
     pub scram: &'a dyn Fn(ScramMechanism, &str) -> Option<ScramCredential>,
     /// Makes those who are not known look like users.
@@ -131,10 +138,17 @@ impl Sasl {
         request: &SaslAuthenticateRequest,
     ) -> Answer<SaslAuthenticateResponse> {
         let message = &request.auth_bytes[..];
+        if message.len() > world.config.request_bytes_max {
+            // Frames may be long by now, where somebody authenticates again.
+            self.state = State::Failed;
+            return failed(ErrorCode::SaslAuthenticationFailed, TOO_LONG);
+        }
         // What fails is not tried again on this connection.
         let step = match std::mem::replace(&mut self.state, State::Failed) {
             State::Chosen(mechanism) => match mechanism.scram() {
-                None => plain::verify(&world.config.users, message)
+                None => world
+                    .users
+                    .verify(message)
                     .and_then(|user| self.done(world, mechanism, user, Vec::new())),
                 Some(scram) => scram::first(world, mechanism, scram, message).map(|challenge| {
                     let auth_bytes = Bytes::from(challenge.message().to_owned());

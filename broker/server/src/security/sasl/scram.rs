@@ -6,15 +6,17 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use config::Mechanism;
-use hmac::{Hmac, Mac};
 use metadata::{ScramCredential, ScramMechanism};
-use sha2::{Digest, Sha256, Sha512};
 use subtle::{Choice, ConstantTimeEq};
 
+use super::digest::{hash, hmac};
 use super::{Refused, World};
 
-/// Rounds that Kafka's tools take.
+/// Rounds that Kafka's tools take unless they are told otherwise.
 const ITERATIONS: i32 = 4096;
+/// A client's first message, a few copies of which are kept until its last one comes. A name and a
+/// nonce need far less.
+const FIRST_BYTES_MAX: usize = 4096;
 
 /// What a stranger is told: the same salt each time, as a user has one.
 #[derive(Clone)]
@@ -35,16 +37,33 @@ impl Unknown {
 
     fn credential(&self, mechanism: ScramMechanism, user: &str) -> ScramCredential {
         let of = |what: &[u8]| hmac(mechanism, &self.0, &[what, user.as_bytes()]);
-        // As long as those that Kafka's tools make, in their letters.
-        let letter = |byte: u8| char::from_digit(u32::from(byte) % 36, 36).unwrap_or('0') as u8;
-        let salt: Vec<u8> = of(b"salt").iter().take(26).map(|byte| letter(*byte)).collect();
         ScramCredential {
-            salt: salt.into(),
+            salt: salt(&of(b"salt")).into(),
             stored_key: of(b"stored").into(),
             server_key: of(b"server").into(),
             iterations: ITERATIONS,
         }
     }
+}
+
+/// The salt that Kafka's tools would make of such random bits: a number of 130 bits in base 36. Any
+/// other would tell a stranger by its letters or its length.
+fn salt(random: &[u8]) -> Vec<u8> {
+    const BYTES: usize = 17;
+    let mut number = [0; BYTES];
+    number.iter_mut().zip(random).for_each(|(to, from)| *to = *from);
+    number[0] &= 0b11;
+    let mut digits = Vec::new();
+    while digits.is_empty() || number.iter().any(|byte| *byte > 0) {
+        let mut rest = 0;
+        for byte in &mut number {
+            let value = rest << 8 | u32::from(*byte);
+            (*byte, rest) = ((value / 36) as u8, value % 36);
+        }
+        digits.extend(char::from_digit(rest, 36).map(|digit| digit as u8));
+    }
+    digits.reverse();
+    digits
 }
 
 /// A client was told its salt, and has to prove that it knows the password.
@@ -85,6 +104,9 @@ fn parse_first(
     scram: ScramMechanism,
     message: &[u8],
 ) -> Option<Challenge> {
+    if message.len() > FIRST_BYTES_MAX {
+        return None;
+    }
     let text = str::from_utf8(message).ok()?;
     let (binding, rest) = text.split_once(',')?;
     let (authorization, client_first) = rest.split_once(',')?;
@@ -173,26 +195,6 @@ impl Challenge {
     }
 }
 
-fn hash(mechanism: ScramMechanism, bytes: &[u8]) -> Vec<u8> {
-    match mechanism {
-        ScramMechanism::Sha512 => Sha512::digest(bytes).to_vec(),
-        ScramMechanism::Sha256 => Sha256::digest(bytes).to_vec(),
-    }
-}
-
-fn hmac(mechanism: ScramMechanism, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    fn of<M: Mac + hmac::digest::KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-        // A key of any length is one.
-        let Ok(mut mac) = <M as Mac>::new_from_slice(key) else { return Vec::new() };
-        parts.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().to_vec()
-    }
-    match mechanism {
-        ScramMechanism::Sha512 => of::<Hmac<Sha512>>(key, parts),
-        ScramMechanism::Sha256 => of::<Hmac<Sha256>>(key, parts),
-    }
-}
-
 /// The keys of a credential out of a salted password, which the client computed.
 pub fn keys(mechanism: ScramMechanism, salted_password: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let client_key = hmac(mechanism, salted_password, &[b"Client Key"]);
@@ -201,7 +203,7 @@ pub fn keys(mechanism: ScramMechanism, salted_password: &[u8]) -> (Vec<u8>, Vec<
 }
 
 /// The client's last message, for tests.
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(super) fn client_last(
     mechanism: ScramMechanism,
     salted_password: &[u8],

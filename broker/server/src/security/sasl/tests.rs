@@ -1,126 +1,55 @@
 //! What a client may say, in which order, and what it is told.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-
-use config::Password;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
+use super::digest::work;
+use super::testing::{self, NONCE, PLAIN, SALT, SALTED, Talk, USER};
 use super::*;
 
-const SALTED: &[u8] = b"a password with salt";
 const WRONG: &[u8] = b"another password with salt";
 
-fn config(mechanisms: &[Mechanism], reauth_ms: u64) -> SaslConfig {
-    SaslConfig {
-        mechanisms: mechanisms.to_vec(),
-        users: BTreeMap::from([("bob".to_owned(), Password::new("builder"))]),
-        reauth_ms_max: mechanisms.iter().map(|mechanism| (*mechanism, reauth_ms)).collect(),
-        request_bytes_max: 4096,
-    }
-}
-
-fn credential(mechanism: ScramMechanism, user: &str) -> Option<ScramCredential> {
-    let (stored, server) = scram::keys(mechanism, SALTED);
-    (user == "a,li=ce").then(|| ScramCredential {
-        salt: (*b"salt").into(),
-        stored_key: stored.into(),
-        server_key: server.into(),
-        iterations: 8192,
-    })
-}
-
-struct Rig {
-    config: SaslConfig,
-    unknown: Unknown,
-    sasl: Sasl,
-    now_ms: i64,
-}
-
-impl Rig {
-    fn new(mechanisms: &[Mechanism], reauth_ms: u64) -> Rig {
-        let (config, sasl) = (config(mechanisms, reauth_ms), Sasl::default());
-        Rig { config, unknown: Unknown::new([3; 32]), sasl, now_ms: 1_000 }
-    }
-
-    fn ask<R>(&mut self, ask: impl FnOnce(&mut Sasl, &World<'_>) -> R) -> R {
-        let world = World {
-            config: &self.config,
-            scram: &credential,
-            unknown: &self.unknown,
-            now_ms: self.now_ms,
-            nonce: "server",
-        };
-        ask(&mut self.sasl, &world)
-    }
-
-    fn handshake(&mut self, mechanism: &str) -> (ErrorCode, bool) {
-        let request = SaslHandshakeRequest { mechanism: mechanism.into() };
-        let answer = self.ask(|sasl, world| sasl.handshake(world, &request));
-        (ErrorCode::from_i16(answer.response.error_code).unwrap(), answer.is_end)
-    }
-
-    /// The answer, or the error's message with the connection's end.
-    fn say(&mut self, message: &[u8]) -> Result<SaslAuthenticateResponse, String> {
-        let request = SaslAuthenticateRequest { auth_bytes: Bytes::copy_from_slice(message) };
-        let answer = self.ask(|sasl, world| sasl.authenticate(world, &request));
-        assert_eq!(answer.is_end, answer.response.error_code != 0);
-        match answer.is_end {
-            false => Ok(answer.response),
-            true => Err(answer.response.error_message.unwrap().to_string()),
-        }
-    }
-
-    /// A client with this salted password.
-    fn scram(&mut self, mechanism: Mechanism, user: &str, salted: &[u8]) -> Result<String, String> {
-        assert_eq!(self.handshake(mechanism.name()), (ErrorCode::None, false));
-        let client_first = format!("n={user},r=client");
-        let challenge = self.say(format!("n,,{client_first}").as_bytes())?;
-        let challenge = String::from_utf8(challenge.auth_bytes.to_vec()).unwrap();
-        let nonce = "clientserver";
-        assert!(challenge.starts_with("r=clientserver,s="), "{challenge}");
-        let last = scram::client_last(
-            mechanism.scram().unwrap(),
-            salted,
-            &client_first,
-            &challenge,
-            nonce,
-        );
-        self.say(last.as_bytes()).map(|_| challenge)
-    }
-
-    fn may_fetch(&self) -> Result<(), &'static str> {
-        self.sasl.permits(ApiKey::Fetch, self.now_ms)
-    }
-
-    fn name(&self) -> Option<String> {
-        self.sasl.principal().map(Principal::to_string)
-    }
+/// A client with this salted password.
+fn log_in(
+    talk: &mut Talk,
+    mechanism: Mechanism,
+    user: &str,
+    salted: &[u8],
+) -> Result<String, String> {
+    assert_eq!(talk.handshake(mechanism.name()), (ErrorCode::None, false));
+    let client_first = format!("n={user},r=client");
+    let challenge = talk.say(format!("n,,{client_first}").as_bytes())?;
+    let challenge = String::from_utf8(challenge.auth_bytes.to_vec()).unwrap();
+    assert!(challenge.starts_with(&format!("r=client{NONCE},s=")), "{challenge}");
+    let last = testing::last(mechanism.name(), salted, &client_first, &challenge);
+    talk.say(last.as_bytes()).map(|_| challenge)
 }
 
 const SCRAM: [Mechanism; 2] = [Mechanism::ScramSha256, Mechanism::ScramSha512];
 
 #[test]
 fn nothing_is_answered_before_somebody_is_authenticated() {
-    let mut rig = Rig::new(&[Mechanism::Plain], 0);
-    assert!(rig.may_fetch().is_err() && rig.name().is_none());
-    assert_eq!(rig.sasl.permits(ApiKey::ApiVersions, 0), Ok(()));
-    assert_eq!(rig.handshake("PLAIN"), (ErrorCode::None, false));
-    assert!(rig.may_fetch().is_err());
-    let answer = rig.say(b"\0bob\0builder").unwrap();
-    assert_eq!((answer.session_lifetime_ms, rig.name().as_deref()), (0, Some("User:bob")));
-    assert_eq!(rig.may_fetch(), Ok(()));
+    let mut talk = Talk::new(&[Mechanism::Plain], 0);
+    assert!(talk.may_fetch().is_err() && talk.name().is_none());
+    assert_eq!(talk.permits(ApiKey::ApiVersions), Ok(()));
+    assert_eq!(talk.handshake("PLAIN"), (ErrorCode::None, false));
+    assert!(talk.may_fetch().is_err());
+    let answer = talk.say(PLAIN).unwrap();
+    assert_eq!((answer.session_lifetime_ms, talk.name().as_deref()), (0, Some("User:bob")));
+    assert_eq!(talk.may_fetch(), Ok(()));
 }
 
 #[test]
 fn a_wrong_password_and_an_unknown_user_look_alike() {
     let told = |message: &[u8]| {
-        let mut rig = Rig::new(&[Mechanism::Plain], 0);
-        rig.handshake("PLAIN");
-        let told = rig.say(message).unwrap_err();
-        assert!(rig.may_fetch().is_err() && rig.name().is_none());
-        assert!(rig.say(b"\0bob\0builder").is_err(), "a connection has one attempt");
-        assert!(rig.sasl.permits(ApiKey::SaslHandshake, 0).is_err());
+        let mut talk = Talk::new(&[Mechanism::Plain], 0);
+        talk.handshake("PLAIN");
+        let told = talk.say(message).unwrap_err();
+        assert!(talk.may_fetch().is_err() && talk.name().is_none());
+        assert!(talk.say(PLAIN).is_err(), "a connection has one attempt");
+        assert!(talk.permits(ApiKey::SaslHandshake).is_err());
         told
     };
     assert_eq!(told(b"\0bob\0wrong"), told(b"\0nobody\0builder"));
@@ -130,20 +59,21 @@ fn a_wrong_password_and_an_unknown_user_look_alike() {
     assert!(told(b"\0nobody\0").contains("password not specified"));
     for mechanism in SCRAM {
         let scram = |user, salted| {
-            let mut rig = Rig::new(&SCRAM, 0);
-            rig.scram(mechanism, user, salted).unwrap_err()
+            let mut talk = Talk::new(&SCRAM, 0);
+            log_in(&mut talk, mechanism, user, salted).unwrap_err()
         };
-        assert_eq!(scram("a=2Cli=3Dce", WRONG), scram("nobody", SALTED));
+        assert_eq!(scram(USER, WRONG), scram("nobody", SALTED));
     }
 }
 
 #[test]
 fn scram_proves_both_ends() {
     for mechanism in SCRAM {
-        let mut rig = Rig::new(&SCRAM, 0);
-        let challenge = rig.scram(mechanism, "a=2Cli=3Dce", SALTED).unwrap();
-        assert_eq!(challenge, "r=clientserver,s=c2FsdA==,i=8192");
-        assert_eq!(rig.name().as_deref(), Some("User:a,li=ce"));
+        let mut talk = Talk::new(&SCRAM, 0);
+        let challenge = log_in(&mut talk, mechanism, USER, SALTED).unwrap();
+        let salt = "MWhieWM0dDF2dTJvYzh4ZDluNW0zdDJ4bnE=";
+        assert_eq!(challenge, format!("r=clientserver,s={salt},i=8192"));
+        assert_eq!(talk.name().as_deref(), Some("User:a,li=ce"));
     }
 }
 
@@ -166,46 +96,128 @@ fn the_example_of_the_rfc_holds() {
     assert_eq!(proof, "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
 }
 
+fn challenge(user: &str) -> String {
+    let mut talk = Talk::new(&SCRAM, 0);
+    talk.handshake("SCRAM-SHA-256");
+    let first = format!("n,,n={user},r=client");
+    let told = talk.say(first.as_bytes()).unwrap().auth_bytes;
+    String::from_utf8(told.to_vec()).unwrap()
+}
+
+/// What Kafka's tools make: `new BigInteger(130, random).toString(36)`.
 #[test]
 fn strangers_have_salts_as_users_do() {
-    let challenge = |user: &str| {
-        let mut rig = Rig::new(&SCRAM, 0);
-        rig.handshake("SCRAM-SHA-256");
-        rig.say(format!("n,,n={user},r=client").as_bytes()).unwrap().auth_bytes
-    };
     assert_eq!(challenge("x"), challenge("x"), "the same each time");
     assert_ne!(challenge("x"), challenge("y"));
+    let mut lengths = [0; 2];
+    for number in 0..400 {
+        let challenge = challenge(&format!("user{number}"));
+        let salt = challenge.split(',').nth(1).and_then(|salt| salt.strip_prefix("s=")).unwrap();
+        let salt = String::from_utf8(STANDARD.decode(salt).unwrap()).unwrap();
+        assert!(salt.bytes().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase()), "{salt}");
+        match salt.len() {
+            // 2^130 is 1.68 times 36^25.
+            26 => assert!(salt.starts_with('1'), "{salt}"),
+            len => assert!((23..=25).contains(&len), "{salt}"),
+        }
+        lengths[usize::from(salt.len() == 26)] += 1;
+    }
+    assert!(lengths[0] > 180 && lengths[1] > 120, "{lengths:?}");
+}
+
+/// What was hashed for the last two messages of an attempt that fails.
+fn work_of(mechanism: Mechanism, user: &str) -> Vec<Vec<(usize, usize)>> {
+    let mut talk = Talk::new(&Mechanism::ALL, 0);
+    let mut done = Vec::new();
+    if mechanism == Mechanism::Plain {
+        talk.handshake("PLAIN");
+        let told = talk.say(format!("\0{user}\0wrong").as_bytes());
+        done.push(work::take());
+        assert!(told.is_err());
+        return done;
+    }
+    talk.handshake(mechanism.name());
+    let first = format!("n={user},r=client");
+    let challenge = talk.say(format!("n,,{first}").as_bytes()).unwrap().auth_bytes;
+    done.push(work::take());
+    let challenge = str::from_utf8(&challenge).unwrap();
+    let last = testing::last(mechanism.name(), WRONG, &first, challenge);
+    let told = talk.say(last.as_bytes());
+    done.push(work::take());
+    assert!(told.is_err());
+    done
+}
+
+/// Time cannot be asserted, but what takes it can: as many digests of as many bytes.
+#[test]
+fn as_much_is_hashed_for_a_stranger_as_for_a_user() {
+    let is_like_a_users = |name: &String| {
+        // Some are a digit shorter, as those of users are.
+        let salt = challenge(name).split(',').nth(1).map(str::len);
+        salt == Some("s=".len() + SALT.len().div_ceil(3) * 4)
+    };
+    let strangers = (0..100).map(|number| format!("a{number:06}zzzz"));
+    let stranger = strangers.into_iter().find(is_like_a_users).unwrap();
+    assert_eq!(stranger.len(), USER.len());
+    for mechanism in SCRAM {
+        let work = work_of(mechanism, USER);
+        assert_eq!(work.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3], "{mechanism:?}");
+        // The name itself is two letters shorter than it is written.
+        let strange = work_of(mechanism, &stranger);
+        assert_eq!(strange[1], work[1], "{mechanism:?}");
+        let keys = |work: &[(usize, usize)]| work.iter().map(|(key, _)| *key).collect::<Vec<_>>();
+        assert_eq!(keys(&strange[0]), keys(&work[0]), "{mechanism:?}");
+    }
+    let plain = |user| work_of(Mechanism::Plain, user);
+    assert_eq!(plain("bob"), plain("nobody"));
+    assert_eq!(plain("bob")[0].len(), 1, "the given password, and no other");
+}
+
+#[test]
+fn what_waits_for_the_second_message_is_bounded() {
+    let mut talk = Talk::new(&SCRAM, 0);
+    talk.handshake("SCRAM-SHA-256");
+    let long = format!("n,,n={USER},r={}", "x".repeat(4096));
+    assert!(talk.say(long.as_bytes()).is_err());
+    // Whoever is known may send long frames; authenticating again is done in short ones.
+    let mut talk = Talk::new(&[Mechanism::Plain], 5_000);
+    talk.handshake("PLAIN");
+    talk.say(PLAIN).unwrap();
+    talk.handshake("PLAIN");
+    let told = talk.say(&[PLAIN, &[b'x'; 10_000]].concat()).unwrap_err();
+    assert!(told.contains("sasl.server.max.receive.size"), "{told}");
+    assert!(talk.may_fetch().is_err());
 }
 
 #[test]
 fn only_enabled_mechanisms_can_be_chosen() {
-    let mut rig = Rig::new(&[Mechanism::Plain], 0);
-    assert_eq!(rig.handshake("SCRAM-SHA-256"), (ErrorCode::UnsupportedSaslMechanism, true));
-    assert_eq!(rig.handshake("PLAIN"), (ErrorCode::IllegalSaslState, true));
-    let mut rig = Rig::new(&[Mechanism::Plain], 0);
-    assert!(rig.say(b"\0bob\0builder").unwrap_err().contains("without SaslHandshake"));
+    let mut talk = Talk::new(&[Mechanism::Plain], 0);
+    assert_eq!(talk.handshake("SCRAM-SHA-256"), (ErrorCode::UnsupportedSaslMechanism, true));
+    assert_eq!(talk.handshake("PLAIN"), (ErrorCode::IllegalSaslState, true));
+    let mut talk = Talk::new(&[Mechanism::Plain], 0);
+    assert!(talk.say(PLAIN).unwrap_err().contains("without SaslHandshake"));
 }
 
 #[test]
 fn a_session_ends_unless_the_same_user_comes_again() {
-    let mut rig = Rig::new(&[Mechanism::Plain, Mechanism::ScramSha256], 5_000);
-    rig.handshake("PLAIN");
-    assert_eq!(rig.say(b"\0bob\0builder").unwrap().session_lifetime_ms, 5_000);
-    rig.now_ms += 4_000;
-    assert_eq!(rig.handshake("PLAIN"), (ErrorCode::None, false));
-    assert!(rig.may_fetch().is_err(), "it is authenticating");
-    rig.say(b"\0bob\0builder").unwrap();
-    rig.now_ms += 4_999;
-    assert_eq!(rig.may_fetch(), Ok(()));
-    rig.now_ms += 1;
-    assert_eq!(rig.may_fetch(), Err("the session has expired"));
-    assert!(rig.scram(Mechanism::ScramSha256, "a=2Cli=3Dce", SALTED).is_err(), "another user");
-    let mut rig = Rig::new(&[Mechanism::Plain], 5_000);
-    rig.handshake("PLAIN");
-    rig.say(b"\0bob\0builder").unwrap();
-    assert_eq!(rig.handshake("PLAIN"), (ErrorCode::None, false), "at once, if it likes");
-    rig.say(b"\0bob\0builder").unwrap();
-    assert_eq!(rig.handshake("PLAIN"), (ErrorCode::IllegalSaslState, true), "again too soon");
+    let mut talk = Talk::new(&[Mechanism::Plain, Mechanism::ScramSha256], 5_000);
+    talk.handshake("PLAIN");
+    assert_eq!(talk.say(PLAIN).unwrap().session_lifetime_ms, 5_000);
+    talk.now_ms += 4_000;
+    assert_eq!(talk.handshake("PLAIN"), (ErrorCode::None, false));
+    assert!(talk.may_fetch().is_err(), "it is authenticating");
+    talk.say(PLAIN).unwrap();
+    talk.now_ms += 4_999;
+    assert_eq!(talk.may_fetch(), Ok(()));
+    talk.now_ms += 1;
+    assert_eq!(talk.may_fetch(), Err("the session has expired"));
+    assert!(log_in(&mut talk, Mechanism::ScramSha256, USER, SALTED).is_err(), "another user");
+    let mut talk = Talk::new(&[Mechanism::Plain], 5_000);
+    talk.handshake("PLAIN");
+    talk.say(PLAIN).unwrap();
+    assert_eq!(talk.handshake("PLAIN"), (ErrorCode::None, false), "at once, if it likes");
+    talk.say(PLAIN).unwrap();
+    assert_eq!(talk.handshake("PLAIN"), (ErrorCode::IllegalSaslState, true), "again too soon");
 }
 
 proptest! {
@@ -216,17 +228,17 @@ proptest! {
             (0..5usize, prop::collection::vec(any::<u8>(), 0..60)), 1..6,
         ),
     ) {
-        let mut rig = Rig::new(&Mechanism::ALL, 5_000);
+        let mut talk = Talk::new(&Mechanism::ALL, 5_000);
         for (kind, bytes) in steps {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             match kind {
-                0 => drop(rig.handshake("PLAIN")),
-                1 => drop(rig.handshake("SCRAM-SHA-512")),
-                2 => drop(rig.say(&bytes)),
-                3 => drop(rig.say(format!("n,,n={text},r={text}").as_bytes())),
-                _ => drop(rig.say(format!("c=biws,r=clientserver,p={text}").as_bytes())),
+                0 => drop(talk.handshake("PLAIN")),
+                1 => drop(talk.handshake("SCRAM-SHA-512")),
+                2 => drop(talk.say(&bytes)),
+                3 => drop(talk.say(format!("n,,n={text},r={text}").as_bytes())),
+                _ => drop(talk.say(format!("c=biws,r=clientserver,p={text}").as_bytes())),
             }
-            prop_assert!(rig.name().is_none() && rig.may_fetch().is_err());
+            prop_assert!(talk.name().is_none() && talk.may_fetch().is_err());
         }
     }
 }
