@@ -149,6 +149,28 @@ async fn records_are_written_and_read_by_those_who_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_records_is_sent_none_once_a_rule_is_gone() {
+    let rig = closed().await;
+    add_rules(&rig.running, vec![allow(Topic, TOPIC, Operation::Read)]).await;
+    let poll = FetchRequest { max_wait_ms: 60_000, ..fetch(vec![want(0, 0)]) };
+    let waiting = Connection::connect(&rig.address, Options::default()).await.unwrap();
+    let before = rig.running.broker.metrics.bytes_in.get();
+    let waiting = tokio::spawn(async move { waiting.call(&poll, FETCH).await.unwrap() });
+    while rig.running.broker.metrics.bytes_in.get() == before {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let about_topic = AclFilter { resource_name: Some(TOPIC.into()), ..AclFilter::default() };
+    remove_rules(&rig.running, about_topic).await;
+    assert!(!waiting.is_finished(), "nothing has come yet");
+    let partition = rig.running.broker.storage.partitions.find(TOPIC, 0).unwrap();
+    partition.append(&batch(1, 10), 1, None).unwrap();
+    let response = waiting.await.unwrap();
+    let data = partitions(&response)[0];
+    assert_eq!((code(data.error_code), record_bytes(data)), (DENIED, 0));
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_proved_itself_asks_nobody() {
     let rig = closed().await;
     let connection = Connection::connect(&rig.address, Options::default()).await.unwrap();

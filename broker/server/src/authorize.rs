@@ -56,6 +56,13 @@ impl Broker {
 }
 
 impl Permit {
+    /// From now on by the rules of this moment: for whoever waits between two questions.
+    pub fn renew(&mut self, broker: &Broker) {
+        if let Some(asking) = &mut self.0 {
+            asking.image = broker.image();
+        }
+    }
+
     /// Whether everything is allowed.
     pub fn is_open(&self) -> bool {
         self.0.is_none()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use authorizer::{Operation, ResourceType};
 use base::{BrokerId, ErrorCode};
+use parking_lot::Mutex;
 use storage::fetch::{Fetch, FetchServer, Reader as Fetcher, refused};
 use wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint};
 use wire::messages::{FetchRequest, FetchResponse};
@@ -36,10 +37,17 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, mut request: FetchReq
             return answer(broker, ApiKey::Fetch, cx, refused, Used::Nothing);
         }
     };
-    let permit = broker.permit(cx);
-    let is_follower = fetcher.is_follower();
-    let may_read =
-        |topic: &str| is_follower || permit.may(Operation::Read, ResourceType::Topic, topic);
+    let (permit, is_follower) = (broker.permit(cx), fetcher.is_follower());
+    let has_rules = !permit.is_open();
+    let permit = Mutex::new(permit);
+    // A fetch may wait for long, and rules go away meanwhile.
+    let may_read = |topic: &str| {
+        is_follower || {
+            let mut permit = permit.lock();
+            permit.renew(broker);
+            permit.may(Operation::Read, ResourceType::Topic, topic)
+        }
+    };
     let is_consumer = matches!(fetcher, Fetcher::Consumer { .. });
     if is_consumer
         && let Some(bytes_max) = broker.quotas.fetch_bytes_max(&broker.image(), cx.client())
@@ -51,7 +59,7 @@ async fn handle(broker: &Arc<Broker>, cx: &RequestContext, mut request: FetchReq
         sessions: &broker.fetch_sessions,
         reads: &broker.read_ahead,
         is_memory_scarce: &|| broker.memory.is_scarce(),
-        may_read: (!permit.is_open()).then_some(&may_read),
+        may_read: has_rules.then_some(&may_read),
     };
     let fetch = Fetch::received(fetcher, cx.version, request, cx.received);
     let mut response = server.serve(fetch).await;
