@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use base::ErrorCode;
 use metadata::{
-    AlterScramCredentialsRequest, ControllerRequest, ControllerResponse, ScramCredential,
+    AlterScramCredentialsRequest, ControllerRequest, ControllerResponse, Image, ScramCredential,
     ScramDeletion, ScramMechanism, ScramUpsertion,
 };
 use wire::Str;
-use wire::messages::alter_user_scram_credentials_request::ScramCredentialUpsertion;
+use wire::messages::alter_user_scram_credentials_request::{
+    ScramCredentialDeletion, ScramCredentialUpsertion,
+};
 use wire::messages::alter_user_scram_credentials_response::AlterUserScramCredentialsResult;
 use wire::messages::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse};
 
@@ -26,25 +28,24 @@ pub async fn handle(
     users.extend(request.upsertions.iter().map(|u| u.name.clone()));
     users.sort();
     users.dedup();
-    let deletions = request.deletions.into_iter();
-    let deletions = deletions
-        .map(|d| ScramDeletion { user: d.name.into_arc(), mechanism: d.mechanism })
-        .collect();
-    let upsertions: Vec<ScramUpsertion> = request.upsertions.into_iter().map(upsertion).collect();
-    let written = upsertions.clone();
-    let request = AlterScramCredentialsRequest { deletions, upsertions };
-    let request = ControllerRequest::AlterScramCredentials(request);
+    let deletion = |d: ScramCredentialDeletion| ScramDeletion {
+        user: d.name.into_arc(),
+        mechanism: d.mechanism,
+    };
+    let asked = AlterScramCredentialsRequest {
+        deletions: request.deletions.into_iter().map(deletion).collect(),
+        upsertions: request.upsertions.into_iter().map(upsertion).collect(),
+    };
+    let request = ControllerRequest::AlterScramCredentials(asked.clone());
     let take = |response| match response {
         ControllerResponse::AlterScramCredentials(results) => Some(results),
         _ => None,
     };
     let answered = forward(broker, request, take).await;
     if let Ok(results) = &answered {
-        // Who logs in here next, with the new password, does so at once.
+        // Who logs in here next does so with the new password, and with none that is gone.
         let done = |user: &str| results.iter().any(|r| *r.user == *user && r.result.is_ok());
-        let shown = written.into_iter().filter(|upsertion| done(&upsertion.user));
-        let shown: Vec<ScramUpsertion> = shown.collect();
-        await_image(broker, |image| shown.iter().all(|upsertion| is_in(image, upsertion))).await;
+        await_image(broker, |image| shows(image, &asked, &done)).await;
     }
     let result = |user: Str| {
         let result = match &answered {
@@ -61,10 +62,14 @@ pub async fn handle(
     AlterUserScramCredentialsResponse { results, ..Default::default() }
 }
 
-fn is_in(image: &metadata::Image, upsertion: &ScramUpsertion) -> bool {
-    let mechanism = ScramMechanism::from_code(upsertion.mechanism);
-    let of_user = |mechanism| image.scram_credentials().get(&upsertion.user, mechanism);
-    mechanism.is_none_or(|mechanism| of_user(mechanism) == Some(&upsertion.credential))
+/// Whether the image has what was asked for those users whose alteration was `done`.
+fn shows(image: &Image, asked: &AlterScramCredentialsRequest, done: &dyn Fn(&str) -> bool) -> bool {
+    let has = |user: &str, mechanism: i8, wanted: Option<&ScramCredential>| {
+        let Some(mechanism) = ScramMechanism::from_code(mechanism) else { return true };
+        !done(user) || image.scram_credentials().get(user, mechanism) == wanted
+    };
+    asked.deletions.iter().all(|d| has(&d.user, d.mechanism, None))
+        && asked.upsertions.iter().all(|u| has(&u.user, u.mechanism, Some(&u.credential)))
 }
 
 fn upsertion(upsertion: ScramCredentialUpsertion) -> ScramUpsertion {
@@ -81,4 +86,46 @@ fn upsertion(upsertion: ScramCredentialUpsertion) -> ScramUpsertion {
         iterations: upsertion.iterations,
     };
     ScramUpsertion { user: upsertion.name.into_arc(), mechanism: upsertion.mechanism, credential }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use bytes::Bytes;
+    use metadata::{
+        BARNABAS_VERSION, FeatureLevelRecord, LEVEL_MAX, MetadataRecord, UserScramCredentialRecord,
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_answer_waits_for_what_is_gone_as_for_what_is_new() {
+        let asked = |salt: &'static [u8]| {
+            upsertion(ScramCredentialUpsertion {
+                name: "a".into(),
+                mechanism: 1,
+                iterations: 4096,
+                salt: Bytes::from_static(salt),
+                salted_password: Bytes::from_static(b"password"),
+            })
+        };
+        let ScramUpsertion { user, credential, .. } = asked(b"old");
+        let mechanism = ScramMechanism::Sha256;
+        let record = UserScramCredentialRecord { name: user.clone(), mechanism, credential };
+        let level = FeatureLevelRecord { name: BARNABAS_VERSION.into(), level: LEVEL_MAX };
+        let records =
+            [MetadataRecord::FeatureLevel(level), MetadataRecord::UserScramCredential(record)];
+        let mut image = Image::new("");
+        image.apply(0, &records).unwrap();
+        let shows = |request, is_done: bool| shows(&image, &request, &|_| is_done);
+        let deletion = ScramDeletion { user, mechanism: 1 };
+        let deletes =
+            AlterScramCredentialsRequest { deletions: vec![deletion], upsertions: Vec::new() };
+        assert!(!shows(deletes.clone(), true) && shows(deletes, false));
+        let sets = |salt| AlterScramCredentialsRequest {
+            deletions: Vec::new(),
+            upsertions: vec![asked(salt)],
+        };
+        assert!(!shows(sets(b"new"), true) && shows(sets(b"old"), true));
+    }
 }
