@@ -141,6 +141,8 @@ pub enum Proving {
         server: Nonce,
     },
     Proved(BrokerId),
+    /// Not tried again on this connection.
+    Failed,
 }
 
 impl Proving {
@@ -185,8 +187,7 @@ impl Proving {
     ) -> SaslAuthenticateResponse {
         let Some(secret) = secret else { return failed(ErrorCode::IllegalSaslState, NOT_ASKED) };
         let message = &request.auth_bytes[..];
-        // A proof that failed is not tried again on this connection.
-        match std::mem::take(self) {
+        match std::mem::replace(self, Proving::Failed) {
             Proving::Asked => {
                 let Some(client) = introduction(message) else {
                     return failed(ErrorCode::SaslAuthenticationFailed, "unreadable");
@@ -206,7 +207,7 @@ impl Proving {
                 *self = Proving::Proved(BrokerId(client.node as i32));
                 answer(Vec::new())
             }
-            before @ (Proving::Nothing | Proving::Proved(_)) => {
+            before @ (Proving::Nothing | Proving::Proved(_) | Proving::Failed) => {
                 *self = before;
                 failed(ErrorCode::IllegalSaslState, NOT_ASKED)
             }

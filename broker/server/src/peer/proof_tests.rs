@@ -68,7 +68,10 @@ fn what_was_heard_before_is_no_proof() {
     let answer = challenge(&mut replayed, &theirs, &first);
     let refused = replayed.authenticate(Some(&theirs), CLUSTER, OWN, &second);
     assert_eq!(refused.error_code, ErrorCode::SaslAuthenticationFailed.code());
-    // Nor is the broker's own proof, sent back to it; and there is one attempt per handshake.
+    let handshake = SaslHandshakeRequest { mechanism: Str::from(MECHANISM) };
+    let again = replayed.handshake(Some(&theirs), &handshake);
+    assert_eq!(again.error_code, ErrorCode::IllegalSaslState.code(), "one attempt per connection");
+    // Nor is the broker's own proof, sent back to it.
     let mut reflected = Proving::default();
     let theirs_back = challenge(&mut reflected, &theirs, &first).auth_bytes.slice(WIDTH..);
     let request = SaslAuthenticateRequest { auth_bytes: theirs_back };
