@@ -2,16 +2,6 @@
 
 use super::*;
 
-fn consumer(fetch_offset: Offset) -> ConsumerFetch {
-    ConsumerFetch {
-        current_leader_epoch: -1,
-        fetch_offset,
-        last_fetched_epoch: -1,
-        isolation: Isolation::ReadUncommitted,
-        any_replica: true,
-    }
-}
-
 fn leader_with_history() -> Replica {
     // Epoch 0 at 0, epoch 2 at 10, then this leader's epoch 5 at 20.
     let mut replica = Replica::new(1, 20, 20);

@@ -47,6 +47,17 @@ pub(super) fn end_of(
     Some(EpochEnd { epoch: epochs[at].0, end_offset })
 }
 
+/// A fetch of a consumer that takes any replica's answer, and knows no epoch.
+pub(super) fn consumer(fetch_offset: Offset) -> ConsumerFetch {
+    ConsumerFetch {
+        current_leader_epoch: -1,
+        fetch_offset,
+        last_fetched_epoch: -1,
+        isolation: Isolation::ReadUncommitted,
+        any_replica: true,
+    }
+}
+
 impl Replica {
     pub(super) fn new(min_isr: usize, end: Offset, high_watermark: Offset) -> Replica {
         let core = Partition::new(ME, settings(min_isr), log(0, end), high_watermark);

@@ -67,42 +67,32 @@ fn read(replica: &Replica, fetch: ConsumerFetch) -> Result<(Offset, Offset), Err
     })
 }
 
-fn at(fetch_offset: Offset) -> ConsumerFetch {
-    ConsumerFetch {
-        current_leader_epoch: -1,
-        fetch_offset,
-        last_fetched_epoch: -1,
-        isolation: Isolation::ReadUncommitted,
-        any_replica: true,
-    }
-}
-
 #[test]
 fn a_follower_answers_consumers_up_to_its_own_high_watermark() {
     let mut replica = Replica::new(1, 30, 20);
     replica.epochs = vec![(0, 0), (4, 25)];
-    assert_eq!(read(&replica, at(5)), Err(ErrorCode::NotLeaderOrFollower), "no role yet");
+    assert_eq!(read(&replica, consumer(5)), Err(ErrorCode::NotLeaderOrFollower), "no role yet");
     replica.assign(Some(2), 5, 1, &[2]);
-    assert_eq!(read(&replica, at(5)), Ok((5, 20)));
-    let old = ConsumerFetch { any_replica: false, ..at(5) };
+    assert_eq!(read(&replica, consumer(5)), Ok((5, 20)));
+    let old = ConsumerFetch { any_replica: false, ..consumer(5) };
     assert_eq!(read(&replica, old), Err(ErrorCode::NotLeaderOrFollower));
     for (epoch, code) in [(4, ErrorCode::FencedLeaderEpoch), (6, ErrorCode::UnknownLeaderEpoch)] {
-        let fetch = ConsumerFetch { current_leader_epoch: epoch, ..at(5) };
+        let fetch = ConsumerFetch { current_leader_epoch: epoch, ..consumer(5) };
         assert_eq!(read(&replica, fetch), Err(code));
     }
-    assert_eq!(read(&replica, at(25)), Ok((25, 20)), "it has to wait, as with Kafka");
-    assert_eq!(read(&replica, at(31)), Err(ErrorCode::OffsetOutOfRange), "not here");
-    let ahead = ConsumerFetch { last_fetched_epoch: 5, ..at(28) };
+    assert_eq!(read(&replica, consumer(25)), Ok((25, 20)), "it has to wait, as with Kafka");
+    assert_eq!(read(&replica, consumer(31)), Err(ErrorCode::OffsetOutOfRange), "not here");
+    let ahead = ConsumerFetch { last_fetched_epoch: 5, ..consumer(28) };
     assert_eq!(read(&replica, ahead), Ok((28, 20)), "its own tail proves nothing");
     let open = LogOffsets { first_unstable: Some(12), ..log(0, 30) };
     replica.on(Event::LogChanged(open));
-    let committed = ConsumerFetch { isolation: Isolation::ReadCommitted, ..at(5) };
+    let committed = ConsumerFetch { isolation: Isolation::ReadCommitted, ..consumer(5) };
     assert_eq!(read(&replica, committed), Ok((5, 12)));
     let effects = replica.on(Event::Replicated { log: log(0, 30), leader_high_watermark: 28 });
     assert!(effects.contains(&Effect::WakeConsumers));
-    assert_eq!(read(&replica, at(25)), Ok((25, 28)));
+    assert_eq!(read(&replica, consumer(25)), Ok((25, 28)));
     replica.on(Event::Removed);
-    assert_eq!(read(&replica, at(5)), Err(ErrorCode::NotLeaderOrFollower));
+    assert_eq!(read(&replica, consumer(5)), Err(ErrorCode::NotLeaderOrFollower));
 }
 
 #[test]
