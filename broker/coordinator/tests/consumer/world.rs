@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base::{ErrorCode, TopicId};
 use coordinator::*;
 
-use crate::cleaning::{Stored, cleaned, ends};
+use crate::cleaning::{Stored, replayed};
 
 pub const GROUP: &str = "g";
 pub const SESSION_MS: i64 = 45_000;
@@ -168,14 +168,7 @@ impl World {
             }
             shard
         };
-        let shard = load(&log);
-        for end in ends(log.len()) {
-            for cleaned in cleaned(&log, end) {
-                let found = load(&cleaned).persistent_view();
-                assert_eq!(found, shard.persistent_view(), "cleaned up to {end}");
-            }
-        }
-        shard
+        replayed(&log, load, GroupShard::persistent_view)
     }
 
     pub fn fail_over(&mut self) {

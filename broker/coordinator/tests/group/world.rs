@@ -8,7 +8,7 @@ use base::{ErrorCode, TopicId};
 use bytes::Bytes;
 use coordinator::*;
 
-use crate::cleaning::{Stored, cleaned, ends};
+use crate::cleaning::{Stored, replayed};
 
 pub const SESSION_MS: i32 = 10_000;
 pub const REBALANCE_MS: i32 = 60_000;
@@ -131,29 +131,23 @@ impl World {
         self.shard.start(self.now_ms, &mut Vec::new());
     }
 
-    /// A shard that was loaded from the log, through Kafka's bytes; as it is, and cleaned.
+    /// A shard that was loaded from the log, through Kafka's bytes; as it is, and cleaned up to the
+    /// first transaction.
     pub fn replayed(&self) -> GroupShard {
-        let shard = self.loaded(None);
         let is_plain = |(_, record): &&(AppendId, GroupRecord)| {
             use GroupRecord::{PendingOffset, TransactionEnd};
             !matches!(record, PendingOffset { .. } | TransactionEnd(_))
         };
-        let plain = self.log.iter().take_while(is_plain).count();
-        for end in ends(plain) {
-            let found = self.loaded(Some(end)).persistent_view();
-            assert_eq!(found, shard.persistent_view(), "cleaned up to {end}");
-        }
-        shard
+        let plain = self.log.iter().take_while(is_plain);
+        let plain: Vec<Stored> = plain.map(|(_, record)| record.encode().unwrap()).collect();
+        let load = |left: &[Stored]| self.loaded(left, plain.len());
+        replayed(&plain, load, GroupShard::persistent_view)
     }
 
-    /// What the cleaner left of the log, or all of it.
-    fn loaded(&self, cleaned_up_to: Option<usize>) -> GroupShard {
+    /// A shard that was loaded from these records, and from the log behind `end`.
+    fn loaded(&self, stored: &[Stored], end: usize) -> GroupShard {
         let mut shard = GroupShard::new(self.config.clone());
-        let end = cleaned_up_to.unwrap_or(0);
-        let stored: Vec<Stored> =
-            self.log[..end].iter().map(|(_, r)| r.encode().unwrap()).collect();
-        let [_, left] = cleaned(&stored, end);
-        for (key, value) in left {
+        for (key, value) in stored.iter().cloned() {
             let record = GroupRecord::decode(key, value).unwrap().expect("a kind that we keep");
             shard.replay(record);
         }

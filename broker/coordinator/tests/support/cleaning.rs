@@ -2,6 +2,7 @@
 //! same as one that is loaded from all of the log: of each key the last record, in its place.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use bytes::Bytes;
 
@@ -9,7 +10,7 @@ pub type Stored = (Bytes, Option<Bytes>);
 
 /// The log after a cleaning of its first `cleaned` records, once with tombstones and once without
 /// those that were there long ago.
-pub fn cleaned(log: &[Stored], cleaned: usize) -> [Vec<Stored>; 2] {
+fn cleaned(log: &[Stored], cleaned: usize) -> [Vec<Stored>; 2] {
     let last: BTreeMap<&Bytes, usize> =
         log[..cleaned].iter().enumerate().map(|(at, (key, _))| (key, at)).collect();
     let left = |tombstones_from: usize| {
@@ -23,6 +24,23 @@ pub fn cleaned(log: &[Stored], cleaned: usize) -> [Vec<Stored>; 2] {
 }
 
 /// How far a log of so many records is cleaned, one time and another.
-pub fn ends(records: usize) -> [usize; 3] {
+fn ends(records: usize) -> [usize; 3] {
     [records / 2, records * 3 / 4, records]
+}
+
+/// The shard that is loaded from all of a log. What it keeps, as `view` shows it, is the same after
+/// every cleaning.
+pub fn replayed<S, V: PartialEq + Debug>(
+    log: &[Stored],
+    load: impl Fn(&[Stored]) -> S,
+    view: impl Fn(&S) -> V,
+) -> S {
+    let shard = load(log);
+    let whole = view(&shard);
+    for end in ends(log.len()) {
+        for cleaned in cleaned(log, end) {
+            assert_eq!(view(&load(&cleaned)), whole, "cleaned up to {end}");
+        }
+    }
+    shard
 }

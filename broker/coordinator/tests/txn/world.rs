@@ -8,7 +8,7 @@ use base::ErrorCode;
 use coordinator::txn::*;
 use coordinator::{AppendId, EffectOf, Shard, ShardEffect, Ticket};
 
-use crate::cleaning::{Stored, cleaned, ends};
+use crate::cleaning::{Stored, replayed};
 
 /// What is added to the shard's time for wall time.
 pub const WALL_MS: i64 = 1_000_000;
@@ -192,13 +192,7 @@ impl World {
             }
             shard
         };
-        let shard = load(&log);
-        for end in ends(log.len()) {
-            for cleaned in cleaned(&log, end) {
-                assert_eq!(view(&load(&cleaned)), view(&shard), "cleaned up to {end}");
-            }
-        }
-        shard
+        replayed(&log, load, view)
     }
 
     /// Tells the shard that the markers of the oldest errand are written.
