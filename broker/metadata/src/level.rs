@@ -17,6 +17,8 @@ pub const LEVEL_MAX: i16 = 2;
 pub(crate) const ACL_LEVEL: i16 = 2;
 /// From this level on there are credentials of SCRAM.
 pub(crate) const SCRAM_LEVEL: i16 = 2;
+/// From this level on there are quotas of clients.
+pub(crate) const QUOTA_LEVEL: i16 = 2;
 
 /// The table of kinds: each one's stored name is that of its variant; the level allows it.
 macro_rules! kinds {
@@ -88,6 +90,14 @@ mod tests {
     #[test]
     fn no_kind_is_above_what_this_release_knows() {
         assert!(KINDS.iter().all(|(_, level)| (0..=LEVEL_MAX).contains(level)));
+    }
+
+    #[test]
+    fn requests_need_the_levels_of_what_they_write() {
+        let of = |kind: &str| KINDS.iter().find(|(known, _)| *known == kind).map(|(_, l)| *l);
+        assert_eq!(of("AccessControlEntry"), Some(ACL_LEVEL));
+        assert_eq!(of("UserScramCredential"), Some(SCRAM_LEVEL));
+        assert_eq!(of("ClientQuota"), Some(QUOTA_LEVEL));
     }
 
     #[test]

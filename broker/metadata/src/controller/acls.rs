@@ -8,10 +8,11 @@ use base::ErrorCode;
 use super::draft::Draft;
 use super::failure::error;
 use crate::entropy::Entropy;
-use crate::level::{ACL_LEVEL, BARNABAS_VERSION};
+use crate::level::ACL_LEVEL;
 use crate::record::{AccessControlEntryRecord, MetadataRecord, RemoveAccessControlEntryRecord};
 use crate::request::{ControllerError, CreateAclsRequest, DeleteAclsRequest};
 
+const WHAT: &str = "Rules of access";
 /// Rules that one request may create, or tell of as deleted.
 const ACLS_MAX: usize = 10_000;
 /// 4.4-IV1: the first `metadata.version` with ranges of hosts.
@@ -24,7 +25,7 @@ impl Draft<'_> {
         request: CreateAclsRequest,
         entropy: &mut Entropy,
     ) -> Result<Vec<Result<(), ControllerError>>, ControllerError> {
-        self.check_acl_level()?;
+        self.needs_level(ACL_LEVEL, WHAT)?;
         if request.acls.len() > ACLS_MAX {
             let why = "Unable to perform excessively large batch operation.";
             return error(ErrorCode::PolicyViolation, why);
@@ -63,7 +64,7 @@ impl Draft<'_> {
         &mut self,
         request: DeleteAclsRequest,
     ) -> Result<Vec<Result<Vec<Acl>, ControllerError>>, ControllerError> {
-        self.check_acl_level()?;
+        self.needs_level(ACL_LEVEL, WHAT)?;
         let (mut results, mut removed, mut told) = (Vec::new(), BTreeSet::new(), 0);
         for filter in &request.filters {
             let result = self.meant(filter, ACLS_MAX - told);
@@ -94,17 +95,5 @@ impl Draft<'_> {
             return error(ErrorCode::InvalidRequest, why);
         }
         Ok(meant)
-    }
-
-    fn check_acl_level(&self) -> Result<(), ControllerError> {
-        let level = self.image.level();
-        if level >= ACL_LEVEL {
-            return Ok(());
-        }
-        let why = format!(
-            "Rules of access need {BARNABAS_VERSION} {ACL_LEVEL}, and it is {level}: upgrade every \
-             broker, then raise it with kafka-features.sh."
-        );
-        error(ErrorCode::UnsupportedVersion, why)
     }
 }

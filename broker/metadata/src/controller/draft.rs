@@ -4,14 +4,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use base::{BrokerId, TopicPartition};
+use base::{BrokerId, ErrorCode, TopicPartition};
 
 use super::change::{Election, ElectionRules, PartitionChange};
+use super::failure::error;
 use super::settings::ControllerSettings;
 use crate::config::{self, ConfigLayers};
 use crate::image::{Broker, Image};
+use crate::level::BARNABAS_VERSION;
 use crate::record::{BrokerStateRecord, MetadataRecord};
-use crate::request::OfflineReplicas;
+use crate::request::{ControllerError, OfflineReplicas};
 
 pub(super) struct Draft<'a> {
     pub settings: &'a ControllerSettings,
@@ -25,6 +27,19 @@ impl<'a> Draft<'a> {
         let mut image = image.clone();
         image.offset += 1;
         Draft { settings, image, records: Vec::new() }
+    }
+
+    /// Refused while the cluster's level does not allow the records of `what` yet.
+    pub fn needs_level(&self, needed: i16, what: &str) -> Result<(), ControllerError> {
+        let level = self.image.level();
+        if level >= needed {
+            return Ok(());
+        }
+        let why = format!(
+            "{what} need {BARNABAS_VERSION} {needed}, and it is {level}: upgrade every broker, \
+             then raise it with kafka-features.sh."
+        );
+        error(ErrorCode::UnsupportedVersion, why)
     }
 
     pub fn push(&mut self, record: MetadataRecord) {

@@ -9,7 +9,7 @@ use base::ErrorCode;
 
 use super::draft::Draft;
 use super::failure::error;
-use crate::level::BARNABAS_VERSION;
+use crate::level::QUOTA_LEVEL;
 use crate::quota::{
     CONNECTION_CREATION_RATE, CONSUMER_BYTE_RATE, CONTROLLER_MUTATION_RATE, PRODUCER_BYTE_RATE,
     QuotaEntity, QuotaName, REQUEST_PERCENTAGE,
@@ -19,18 +19,12 @@ use crate::request::{
     AlterClientQuotasRequest, AlterQuotas, ControllerError, QuotaOp, QuotaParts, QuotaResult,
 };
 
-/// From this level of `barnabas.version` on quotas can be written.
-const LEVEL: i16 = 2;
-
 impl Draft<'_> {
     pub(super) fn alter_client_quotas(
         &mut self,
         request: AlterClientQuotasRequest,
     ) -> Result<Vec<QuotaResult>, ControllerError> {
-        if self.image.level() < LEVEL {
-            let message = format!("Quotas need {BARNABAS_VERSION} {LEVEL}: raise it first");
-            return error(ErrorCode::UnsupportedVersion, message);
-        }
+        self.needs_level(QUOTA_LEVEL, "Quotas")?;
         let mut seen: BTreeSet<QuotaParts> = BTreeSet::new();
         let alter = |entry: AlterQuotas| {
             let mut sorted = entry.entity.clone();

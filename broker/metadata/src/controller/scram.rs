@@ -7,7 +7,7 @@ use base::ErrorCode;
 
 use super::draft::Draft;
 use super::failure::error;
-use crate::level::{BARNABAS_VERSION, SCRAM_LEVEL};
+use crate::level::SCRAM_LEVEL;
 use crate::record::{MetadataRecord, RemoveUserScramCredentialRecord, UserScramCredentialRecord};
 use crate::request::{
     AlterScramCredentialsRequest, ControllerError, ScramDeletion, ScramResult, ScramUpsertion,
@@ -27,14 +27,7 @@ impl Draft<'_> {
         &mut self,
         request: AlterScramCredentialsRequest,
     ) -> Result<Vec<ScramResult>, ControllerError> {
-        let level = self.image.level();
-        if level < SCRAM_LEVEL {
-            let why = format!(
-                "Credentials of SCRAM need {BARNABAS_VERSION} {SCRAM_LEVEL}, and it is {level}: \
-                 upgrade every broker, then raise it with kafka-features.sh."
-            );
-            return error(ErrorCode::UnsupportedVersion, why);
-        }
+        self.needs_level(SCRAM_LEVEL, "Credentials of SCRAM")?;
         let mut seen = BTreeSet::new();
         let mut users: BTreeMap<Arc<str>, Result<Vec<MetadataRecord>, ControllerError>> =
             BTreeMap::new();

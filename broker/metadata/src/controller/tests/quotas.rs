@@ -116,6 +116,8 @@ fn no_quota_is_written_that_a_broker_of_the_cluster_cannot_read() {
     let mut world = World::with_settings(settings);
     world.start(1);
     let refused = world.alter(vec![entry(ALICE, &[("producer_byte_rate", Some(1.0))])], false);
-    let why = "Quotas need barnabas.version 2: raise it first".to_owned();
+    let why = "Quotas need barnabas.version 2, and it is 1: upgrade every broker, then raise it \
+               with kafka-features.sh.";
+    let why = why.to_owned();
     assert_eq!(refused, [Err((ErrorCode::UnsupportedVersion, why))]);
 }
