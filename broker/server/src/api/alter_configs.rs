@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use authorizer::Operation;
 use metadata::{
     AlterConfigs, ConfigResource, ControllerError, ControllerRequest, ControllerResponse,
 };
+use wire::Str;
 use wire::messages::alter_configs_request::AlterConfigsResource;
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::configs::{Altered, alter, check, resource_from_wire};
+use super::configs::{Altered, Asked, alter, resource_from_wire};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -18,15 +18,6 @@ pub async fn handle(
     cx: &RequestContext,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
-    let resources = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone()));
-    let resources: Vec<_> = resources.collect();
-    let permit = broker.permit(cx);
-    let converted = request.resources.into_iter().map(|resource| {
-        let (kind, name) = (resource.resource_type, &resource.resource_name);
-        check(&permit, Operation::AlterConfigs, kind, name)?;
-        convert(resource)
-    });
-    let converted = converted.collect();
     let validate_only = request.validate_only;
     let to_controller = |resources| {
         ControllerRequest::AlterConfigs(metadata::AlterConfigsRequest { resources, validate_only })
@@ -35,23 +26,29 @@ pub async fn handle(
         ControllerResponse::AlterConfigs(results) => Some(results),
         _ => None,
     };
-    let altered = alter(broker, resources, converted, to_controller, take).await;
+    let altered = alter(broker, cx, request.resources, to_controller, take).await;
     AlterConfigsResponse {
         responses: altered.into_iter().map(answer).collect(),
         ..Default::default()
     }
 }
 
-fn convert(
-    resource: AlterConfigsResource,
-) -> Result<(ConfigResource, AlterConfigs), ControllerError> {
-    let target = resource_from_wire(resource.resource_type, &resource.resource_name)?;
-    let configs = resource
-        .configs
-        .into_iter()
-        .map(|c| (c.name.to_arc(), c.value.map(|v| v.to_arc())))
-        .collect();
-    Ok((target.clone(), AlterConfigs { resource: target, configs }))
+impl Asked for AlterConfigsResource {
+    type Body = AlterConfigs;
+
+    fn name(&self) -> (i8, &Str) {
+        (self.resource_type, &self.resource_name)
+    }
+
+    fn convert(self) -> Result<(ConfigResource, AlterConfigs), ControllerError> {
+        let target = resource_from_wire(self.resource_type, &self.resource_name)?;
+        let configs = self
+            .configs
+            .into_iter()
+            .map(|c| (c.name.to_arc(), c.value.map(|v| v.to_arc())))
+            .collect();
+        Ok((target.clone(), AlterConfigs { resource: target, configs }))
+    }
 }
 
 fn answer(altered: Altered) -> AlterConfigsResourceResponse {

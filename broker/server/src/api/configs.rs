@@ -13,8 +13,8 @@ use wire::Str;
 use wire::messages::create_topics_response::CreatableTopicConfigs;
 
 use super::forward::{forward, outcome};
-use crate::Broker;
 use crate::authorize::Permit;
+use crate::{Broker, RequestContext};
 
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
@@ -66,17 +66,32 @@ pub(super) struct Altered {
     pub error_message: Option<Str>,
 }
 
-/// Sends the resources that could be converted to the controller, and answers for all of them.
-pub(super) async fn alter<T>(
+/// A resource of either request.
+pub(super) trait Asked {
+    /// What the controller is sent for it.
+    type Body;
+
+    fn name(&self) -> (i8, &Str);
+
+    fn convert(self) -> Result<(ConfigResource, Self::Body), ControllerError>;
+}
+
+/// Sends the resources that may be altered, and could be converted, to the controller, and answers
+/// for all of them.
+pub(super) async fn alter<A: Asked>(
     broker: &Arc<Broker>,
-    resources: Vec<(i8, Str)>,
-    converted: Vec<Result<(ConfigResource, T), ControllerError>>,
-    to_controller: impl FnOnce(Vec<T>) -> ControllerRequest,
+    cx: &RequestContext,
+    asked: Vec<A>,
+    to_controller: impl FnOnce(Vec<A::Body>) -> ControllerRequest,
     take: impl FnOnce(ControllerResponse) -> Option<Vec<ConfigResult>>,
 ) -> Vec<Altered> {
-    let (mut targets, mut bodies) = (Vec::with_capacity(resources.len()), Vec::new());
-    for one in converted {
-        targets.push(one.map(|(resource, body)| {
+    let permit = broker.permit(cx);
+    let (mut resources, mut targets, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
+    for one in asked {
+        let (kind, name) = one.name();
+        let allowed = check(&permit, Operation::AlterConfigs, kind, name);
+        resources.push((kind, name.clone()));
+        targets.push(allowed.and_then(|()| one.convert()).map(|(resource, body)| {
             bodies.push(body);
             resource
         }));

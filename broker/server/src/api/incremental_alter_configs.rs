@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
-use authorizer::Operation;
 use base::ErrorCode;
 use metadata::{
     ConfigOp, ConfigOpKind, ConfigResource, ControllerError, ControllerRequest, ControllerResponse,
     IncrementalAlterConfigs,
 };
+use wire::Str;
 use wire::messages::incremental_alter_configs_request::AlterConfigsResource;
 use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::configs::{Altered, alter, check, resource_from_wire};
+use super::configs::{Altered, Asked, alter, resource_from_wire};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -21,15 +21,6 @@ pub async fn handle(
     cx: &RequestContext,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let resources = request.resources.iter().map(|r| (r.resource_type, r.resource_name.clone()));
-    let resources: Vec<_> = resources.collect();
-    let permit = broker.permit(cx);
-    let converted = request.resources.into_iter().map(|resource| {
-        let (kind, name) = (resource.resource_type, &resource.resource_name);
-        check(&permit, Operation::AlterConfigs, kind, name)?;
-        convert(resource)
-    });
-    let converted = converted.collect();
     let validate_only = request.validate_only;
     let to_controller = |resources| {
         ControllerRequest::IncrementalAlterConfigs(metadata::IncrementalAlterConfigsRequest {
@@ -41,26 +32,36 @@ pub async fn handle(
         ControllerResponse::IncrementalAlterConfigs(results) => Some(results),
         _ => None,
     };
-    let altered = alter(broker, resources, converted, to_controller, take).await;
+    let altered = alter(broker, cx, request.resources, to_controller, take).await;
     IncrementalAlterConfigsResponse {
         responses: altered.into_iter().map(answer).collect(),
         ..Default::default()
     }
 }
 
-fn convert(
-    resource: AlterConfigsResource,
-) -> Result<(ConfigResource, IncrementalAlterConfigs), ControllerError> {
-    let target = resource_from_wire(resource.resource_type, &resource.resource_name)?;
-    let ops = resource.configs.into_iter().map(|config| {
-        let kind = ConfigOpKind::from_i8(config.config_operation).ok_or_else(|| {
-            let message = format!("config {} has an unknown operation", config.name);
-            ControllerError::new(ErrorCode::InvalidRequest, message)
-        })?;
-        Ok(ConfigOp { name: config.name.to_arc(), kind, value: config.value.map(|v| v.to_arc()) })
-    });
-    let ops = ops.collect::<Result<Vec<_>, ControllerError>>()?;
-    Ok((target.clone(), IncrementalAlterConfigs { resource: target, ops }))
+impl Asked for AlterConfigsResource {
+    type Body = IncrementalAlterConfigs;
+
+    fn name(&self) -> (i8, &Str) {
+        (self.resource_type, &self.resource_name)
+    }
+
+    fn convert(self) -> Result<(ConfigResource, IncrementalAlterConfigs), ControllerError> {
+        let target = resource_from_wire(self.resource_type, &self.resource_name)?;
+        let ops = self.configs.into_iter().map(|config| {
+            let kind = ConfigOpKind::from_i8(config.config_operation).ok_or_else(|| {
+                let message = format!("config {} has an unknown operation", config.name);
+                ControllerError::new(ErrorCode::InvalidRequest, message)
+            })?;
+            Ok(ConfigOp {
+                name: config.name.to_arc(),
+                kind,
+                value: config.value.map(|v| v.to_arc()),
+            })
+        });
+        let ops = ops.collect::<Result<Vec<_>, ControllerError>>()?;
+        Ok((target.clone(), IncrementalAlterConfigs { resource: target, ops }))
+    }
 }
 
 fn answer(altered: Altered) -> AlterConfigsResourceResponse {
