@@ -4,7 +4,7 @@
 
 mod support;
 
-use base::{BrokerId, ErrorCode};
+use base::ErrorCode;
 use bytes::Bytes;
 use client::{Connection, Options};
 use server::peer::proof::{AUTHENTICATE_VERSION, HANDSHAKE_VERSION, MECHANISM};
@@ -82,16 +82,6 @@ async fn connect(rig: &Rig, client_id: &str) -> Connection {
     Connection::connect(&rig.address, options).await.unwrap()
 }
 
-async fn prove(rig: &Rig, connection: &Connection) {
-    let prover = rig.running.broker.prover(BrokerId(SELF)).unwrap();
-    let offered = connection.call(&prover.handshake(), HANDSHAKE_VERSION).await.unwrap();
-    assert!(prover.is_offered(&offered).unwrap());
-    let challenge = connection.call(&prover.first(), AUTHENTICATE_VERSION).await.unwrap();
-    let answer = prover.second(&challenge).unwrap();
-    let answer = connection.call(&answer, AUTHENTICATE_VERSION).await.unwrap();
-    prover.accepted(&answer).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_no_replica_whatever_it_says() {
     let rig = Rig::start().await;
@@ -112,7 +102,7 @@ async fn a_broker_that_proves_itself_is_who_it_proved_to_be() {
     let rig = Rig::start().await;
     rig.produce(0, batch(3, 10)).await;
     let connection = connect(&rig, "broker-1-fetcher").await;
-    prove(&rig, &connection).await;
+    rig.prove(&connection).await;
     for version in FetchRequest::VERSIONS {
         // A leader takes no fetch from itself, which is an answer to a replica.
         let code = fetch_as(&connection, &rig, SELF, version).await;
@@ -130,7 +120,7 @@ async fn an_internal_topic_is_written_by_brokers_only() {
     let admin = connect(&rig, "__admin_client").await;
     assert_eq!(produce_offsets(&rig, &rig.connection).await, ErrorCode::InvalidTopicException);
     assert_eq!(produce_offsets(&rig, &admin).await, ErrorCode::InvalidTopicException);
-    prove(&rig, &admin).await;
+    rig.prove(&admin).await;
     assert_eq!(produce_offsets(&rig, &admin).await, ErrorCode::None);
     rig.stop().await;
 }
@@ -150,7 +140,7 @@ async fn a_transaction_is_ended_by_brokers_only() {
     let refused = marker_as(&rig.connection).await;
     assert_eq!(refused, ErrorCode::ClusterAuthorizationFailed);
     let broker = connect(&rig, "broker-1-txn").await;
-    prove(&rig, &broker).await;
+    rig.prove(&broker).await;
     assert_eq!(marker_as(&broker).await, ErrorCode::None);
     rig.stop().await;
 }

@@ -7,9 +7,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use authorizer::{AclFilter, Operation, Permission, ResourceType};
-use base::{BrokerId, ErrorCode};
+use base::ErrorCode;
 use client::{Connection, Options};
-use server::peer::proof::{AUTHENTICATE_VERSION, HANDSHAKE_VERSION};
 use support::*;
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::delete_topics_request::DeleteTopicState;
@@ -174,13 +173,7 @@ async fn who_waits_for_records_is_sent_none_once_a_rule_is_gone() {
 async fn a_broker_that_proved_itself_asks_nobody() {
     let rig = closed().await;
     let connection = Connection::connect(&rig.address, Options::default()).await.unwrap();
-    let prover = rig.running.broker.prover(BrokerId(1)).unwrap();
-    let offered = connection.call(&prover.handshake(), HANDSHAKE_VERSION).await.unwrap();
-    assert!(prover.is_offered(&offered).unwrap());
-    let challenge = connection.call(&prover.first(), AUTHENTICATE_VERSION).await.unwrap();
-    let answer = prover.second(&challenge).unwrap();
-    let answer = connection.call(&answer, AUTHENTICATE_VERSION).await.unwrap();
-    prover.accepted(&answer).unwrap();
+    rig.prove(&connection).await;
     let all = MetadataRequest { topics: None, ..Default::default() };
     assert!(connection.call(&all, 12).await.unwrap().topics.len() >= 2);
     assert_eq!(rig.connection.call(&all, 12).await.unwrap().topics.len(), 0);

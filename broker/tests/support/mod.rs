@@ -17,6 +17,7 @@ use config::Config;
 use config::testing::on_free_ports_with;
 use metadata::{ControllerRequest, ControllerResponse, CreateAclsRequest, DeleteAclsRequest};
 use record::{BatchBuilder, BatchOptions};
+use server::peer::proof::{AUTHENTICATE_VERSION, HANDSHAKE_VERSION};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -113,6 +114,17 @@ impl Rig {
             }],
             ..Default::default()
         }
+    }
+
+    /// Has the connection be one of a broker, this one itself.
+    pub async fn prove(&self, connection: &Connection) {
+        let prover = self.running.broker.prover(self.running.broker.id).unwrap();
+        let offered = connection.call(&prover.handshake(), HANDSHAKE_VERSION).await.unwrap();
+        assert!(prover.is_offered(&offered).unwrap());
+        let challenge = connection.call(&prover.first(), AUTHENTICATE_VERSION).await.unwrap();
+        let answer = prover.second(&challenge).unwrap();
+        let answer = connection.call(&answer, AUTHENTICATE_VERSION).await.unwrap();
+        prover.accepted(&answer).unwrap();
     }
 
     pub async fn fetch(&self, request: FetchRequest) -> FetchResponse {
