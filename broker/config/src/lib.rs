@@ -2,7 +2,7 @@
 //! change while it runs is read where it is used, over `Config::explicit`. Keys are Kafka's
 //! keys with Kafka's defaults (`metadata::config::broker_key`); a key or value that is wrong is
 //! refused by name, a key that tunes something this broker does not have is accepted with a
-//! warning, and a key whose value would promise something the broker does not do (rights, quotas)
+//! warning, and a key whose value would promise something the broker does not do (Kerberos, tiers)
 //! is refused unless it has its default.
 
 mod authorization;

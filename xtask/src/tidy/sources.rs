@@ -25,6 +25,7 @@ const CORES: &[&str] = &[
     "broker/authorizer",
     "broker/metadata",
     "broker/coordinator",
+    "broker/quota",
     "operator/crd",
     "operator/plan",
     "operator/build",
