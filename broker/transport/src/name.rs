@@ -229,6 +229,23 @@ mod tests {
         }
     }
 
+    /// Any byte of a name may be any other, and any length may lie.
+    #[test]
+    fn a_name_with_a_wrong_byte_is_read_or_refused() {
+        let der = bytes(
+            "303331133011060355040a130a6c65616420747261696c311c301a06035504030c13612c622b633d643c65\
+             3e663b6722685c69236a",
+        );
+        for at in 0..der.len() {
+            for byte in 0..=u8::MAX {
+                let mut wrong = der.clone();
+                wrong[at] = byte;
+                let _ = expect(&wrong, SEQUENCE).and_then(|(contents, _)| name(contents));
+                let _ = name(&wrong[at..]);
+            }
+        }
+    }
+
     #[test]
     fn no_bytes_are_too_strange() {
         assert_eq!(subject(&[]), Err(NameError));
