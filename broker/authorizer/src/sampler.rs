@@ -11,7 +11,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    pub fn new(per_second_max: u32) -> Sampler {
+    pub const fn new(per_second_max: u32) -> Sampler {
         Sampler { per_second_max, second: i64::MIN, told: 0, held_back: 0 }
     }
 

@@ -20,6 +20,7 @@ pub mod quotas;
 pub mod readiness;
 pub mod request;
 pub mod security;
+mod seldom;
 mod session;
 pub mod suspects;
 pub mod txn_outside;

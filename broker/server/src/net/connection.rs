@@ -28,6 +28,7 @@ use super::output::Output;
 use super::started::{Begun, ConnectionInfo, Reply, ReplyFuture, Started};
 use crate::broker::Broker;
 use crate::dispatch;
+use crate::seldom::Seldom;
 use crate::session::Session;
 use process::metrics::api_index;
 
@@ -49,6 +50,9 @@ const STEPS_MAX: usize = 64;
 /// How long a connection may be nobody's where clients authenticate.
 const UNKNOWN_MAX: Duration = Duration::from_secs(30);
 const IDLE_CHECK: Duration = Duration::from_secs(10);
+
+/// Lines about connections that ended by a fault of the other end.
+static REFUSED: Seldom = Seldom::new(10);
 
 /// A request whose handler is not started yet.
 struct Starting {
@@ -190,7 +194,13 @@ impl Connection {
                 tracing::debug!(%peer, %principal, reason = %end, "connection lost");
             }
             End::Input(InputError::Frame(_)) | End::Request(_) | End::Stalled | End::Unread => {
-                tracing::warn!(%peer, %principal, reason = %end, "connection refused");
+                let reason = end;
+                match REFUSED.take() {
+                    Some(unsaid) => {
+                        tracing::warn!(%peer, %principal, %reason, unsaid, "connection refused");
+                    }
+                    None => tracing::debug!(%peer, %principal, %reason, "connection refused"),
+                }
             }
         }
     }

@@ -15,6 +15,7 @@ use super::places::{Limits, Place};
 use super::started::ConnectionInfo;
 use crate::broker::Broker;
 use crate::security::Gate;
+use crate::seldom::Seldom;
 use config::Endpoint;
 
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -103,7 +104,7 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
                         Ok(place) => place,
                         Err(refusal) => {
                             let listener = &bound.name;
-                            tracing::warn!(%peer, %listener, ?refusal, "refuse connection");
+                            turned_away(peer, listener, &refusal);
                             continue;
                         }
                     };
@@ -126,6 +127,14 @@ pub async fn serve(broker: Arc<Broker>, bound: BoundListener) -> io::Result<()> 
     drop(listener);
     while connections.join_next().await.is_some() {}
     Ok(())
+}
+
+fn turned_away(peer: SocketAddr, listener: &str, refusal: &dyn std::fmt::Debug) {
+    static TOLD: Seldom = Seldom::new(10);
+    match TOLD.take() {
+        Some(unsaid) => tracing::warn!(%peer, %listener, ?refusal, unsaid, "refuse connection"),
+        None => tracing::debug!(%peer, %listener, ?refusal, "refuse connection"),
+    }
 }
 
 /// One connection, from its handshake to its end.

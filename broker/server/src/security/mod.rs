@@ -5,23 +5,22 @@ mod rules;
 pub mod sasl;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base::Principal;
 use config::{Config, ListenerSecurity, SaslConfig};
-use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use transport::{Acceptor, Connector, HandshakeError, Outcome, Patience, Stream, TlsError};
 
 pub use rules::{PrincipalRules, RulesError};
+
+use crate::seldom::Seldom;
 
 /// From the first byte to the end of a handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client may be silent before its handshake. Brokers keep silent connections to each
 /// other, by which they see a process end; those have the time of any idle connection.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Between two lines about refused connections.
-const SAY_AGAIN: Duration = Duration::from_secs(1);
 
 /// A listener of the configuration that cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -96,14 +95,13 @@ impl Gate {
 
     /// Tells why somebody is not served. Anybody can come a thousand times a second.
     pub fn tell(&self, peer: std::net::SocketAddr, refused: &Refused) {
-        static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+        static TOLD: Seldom = Seldom::new(1);
         let listener = &self.listener;
-        let mut said = SAID.lock();
-        if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
-            *said = Some(Instant::now());
-            tracing::info!(%peer, %listener, reason = %refused, "refuse connection");
-        } else {
-            tracing::debug!(%peer, %listener, reason = %refused, "refuse connection");
+        match TOLD.take() {
+            Some(unsaid) => {
+                tracing::info!(%peer, %listener, reason = %refused, unsaid, "refuse connection");
+            }
+            None => tracing::debug!(%peer, %listener, reason = %refused, "refuse connection"),
         }
     }
 }
