@@ -3,14 +3,19 @@
 
 mod support;
 
+use std::fs;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use base::ErrorCode;
 use bytes::Bytes;
 use client::{Connection, Options};
 use support::*;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use transport::testing::Authority;
 use wire::messages::*;
 
 const LISTENERS: &str = "PLAINTEXT://127.0.0.1:0,CLIENTS://127.0.0.1:0,CONTROLLER://127.0.0.1:0";
@@ -84,5 +89,113 @@ async fn who_fails_hears_of_it_late_and_is_cut_off() {
     let another = connect(&rig).await;
     assert_eq!(log_in(&another, "builder").await, ErrorCode::None, "nobody is locked out");
     drop(another);
+    rig.stop().await;
+}
+
+/// Of each of five kinds.
+const CROWD: usize = 200;
+/// The listeners that strangers come to, by the places of their addresses.
+const CLIENTS: usize = 1;
+const SECURE: usize = 2;
+const BROKERS: usize = 3;
+
+/// Connects, says something and leaves it there; over when the broker has ended the connection.
+async fn stranger(
+    to: SocketAddr,
+    words: &[u8],
+    is_answered: bool,
+) -> impl Future<Output = ()> + use<> {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(words).await.unwrap();
+    if is_answered {
+        read_frame(&mut stream).await.unwrap();
+    }
+    async move {
+        let mut rest = [0; 64];
+        while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+    }
+}
+
+/// Bytes of memory that this process has, and both ends of all connections with it.
+fn resident_bytes() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+async fn rig_for_a_crowd(dir: &std::path::Path) -> Rig {
+    let keystore = dir.join("server.pem");
+    fs::write(&keystore, Authority::new("ca").issue("server", |_| {})).unwrap();
+    let names = ["PLAINTEXT", "CLIENTS", "SECURE", "BROKERS"];
+    let listeners = names.map(|name| format!("{name}://127.0.0.1:0")).join(",");
+    let map = "PLAINTEXT:PLAINTEXT,CLIENTS:SASL_PLAINTEXT,SECURE:SASL_SSL,\
+               BROKERS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT";
+    Rig::start_with(&[
+        ("listeners", &format!("{listeners},CONTROLLER://127.0.0.1:0")),
+        ("advertised.listeners", &listeners),
+        ("listener.security.protocol.map", map),
+        ("inter.broker.listener.name", "BROKERS"),
+        ("sasl.enabled.mechanisms", "PLAIN"),
+        ("listener.name.clients.plain.sasl.jaas.config", USERS),
+        ("listener.name.secure.plain.sasl.jaas.config", USERS),
+        ("listener.name.brokers.plain.sasl.jaas.config", USERS),
+        ("listener.name.secure.ssl.keystore.type", "PEM"),
+        ("listener.name.secure.ssl.keystore.location", keystore.to_str().unwrap()),
+    ])
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_never_authenticates_is_let_go_and_disturbs_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = rig_for_a_crowd(dir.path()).await;
+    let bob = connect(&rig).await;
+    assert_eq!(log_in(&bob, "builder").await, ErrorCode::None);
+    let before = resident_bytes();
+    let handshake = frame(&SaslHandshakeRequest { mechanism: "PLAIN".into() }, 1, 1);
+    // The next frame is announced, and begins.
+    let half = [&handshake[..], &[0, 0, 2, 0, 0, 36, 0, 2]].concat();
+    // As of a hello of TLS.
+    let hello = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3][..], &[7; 32]].concat();
+    let kinds: [(usize, &[u8], bool); 5] = [
+        (CLIENTS, &[], false),
+        (CLIENTS, &half, true),
+        (SECURE, &[], false),
+        (SECURE, &hello, false),
+        (BROKERS, &handshake, true),
+    ];
+    let mut crowd = JoinSet::new();
+    for (listener, words, is_answered) in kinds.iter().cycle().take(5 * CROWD) {
+        let to = rig.running.addresses[*listener];
+        crowd.spawn(stranger(to, words, *is_answered).await);
+    }
+    // Another broker would see by it that this process ended.
+    let watch = stranger(rig.running.addresses[BROKERS], &[], false).await;
+    let watch = tokio::spawn(watch);
+    let held = resident_bytes().saturating_sub(before);
+    println!("{held} bytes for {} strangers", crowd.len());
+    assert!(held < 5 * CROWD * 64 * 1024, "{held} bytes");
+    assert!(!rig.running.broker.memory.is_scarce());
+
+    let gone = async { while crowd.join_next().await.is_some() {} };
+    let served = async {
+        loop {
+            let request = rig.produce_request(-1, 0, batch(1, 100));
+            let answer = timeout(Duration::from_secs(20), bob.call(&request, 9)).await;
+            let answer = answer.expect("who is known waits").unwrap();
+            assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+            let another = connect(&rig).await;
+            assert_eq!(log_in(&another, "builder").await, ErrorCode::None);
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let gone = timeout(Duration::from_secs(120), gone);
+    tokio::select! {
+        gone = gone => gone.expect("a stranger stays"),
+        () = served => {}
+    }
+    assert!(!watch.is_finished(), "a silent connection of a broker stays");
+    watch.abort();
+    drop(bob);
     rig.stop().await;
 }
