@@ -1,8 +1,10 @@
 //! Bytes that no client would send, at the splitting of frames, at every decoder of requests, their
-//! headers and responses, and at the batch validator: random ones, and valid messages with a few
-//! bytes changed. The rules: no panic, no allocation from an unchecked length (the process lives in
-//! a small address space), and what was decoded encodes and decodes again to the same value.
-//! Seeded: a failure names the seed that repeats it.
+//! headers and responses, at the batch validator, at authentication and at the first bytes of TLS:
+//! random ones, and valid messages with a few bytes changed. The rules: no panic, no allocation
+//! from an unchecked length (the process lives in a small address space), and what was decoded
+//! encodes and decodes again to the same value. Seeded: a failure names the seed that repeats it.
+
+mod security;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,8 +22,16 @@ use wire::{AnyRequest, AnyResponse, ApiKey, Part, Reader, Writer};
 /// Address space of the process: far more than the cases need, and less than the `i32::MAX` bytes
 /// that an unchecked length asks for.
 const ADDRESS_SPACE_BYTES: u64 = 1 << 30;
-/// Cases made from one seed.
+/// Cases made from one seed; fewer where each is a connection.
 const CASES_PER_SEED: u64 = 400;
+const CONNECTIONS_PER_SEED: u64 = 40;
+/// Kinds of cases; those above are requests.
+const BATCH: usize = 0;
+const STREAM: usize = 1;
+const RESPONSE: usize = 2;
+const SASL: usize = 3;
+const TLS: usize = 4;
+const KINDS: usize = 7;
 /// Accepted inputs kept to be changed further.
 const STOCK_MAX: usize = 16;
 const INPUT_BYTES_MAX: usize = 4096;
@@ -90,15 +100,15 @@ pub fn run(first_seed: u64, limit: Duration) -> Result<Counts> {
 /// The seed under way, for a panic that does not unwind.
 pub static SEED: AtomicU64 = AtomicU64::new(0);
 
-/// The cases of one seed: one message in one version (or the batch validator), whose accepted
+/// The cases of one seed: one message in one version (or one of the other kinds), whose accepted
 /// inputs become the stock of the next ones, so that they grow.
 pub fn run_seed(seed: u64, counts: &mut Counts) -> Result<()> {
     SEED.store(seed, Ordering::Relaxed);
     let mut rng = Rng::new(seed);
-    let kind = rng.below(5);
+    let kind = rng.below(KINDS);
     let api = any_api(&mut rng);
     let mut stock = Vec::new();
-    for case in 0..CASES_PER_SEED {
+    for case in 0..if kind == TLS { CONNECTIONS_PER_SEED } else { CASES_PER_SEED } {
         let mut accepted = false;
         let one = AssertUnwindSafe(|| accepted = one_case(&mut rng, kind, api, &mut stock));
         if catch_unwind(one).is_err() {
@@ -111,16 +121,16 @@ pub fn run_seed(seed: u64, counts: &mut Counts) -> Result<()> {
 }
 
 fn one_case(rng: &mut Rng, kind: usize, api: (ApiKey, i16), stock: &mut Vec<Bytes>) -> bool {
-    if kind == 0 {
-        return batch(rng);
-    }
     let bytes = match kind {
-        1 => stream(rng, api, stock),
+        BATCH => return batch(rng),
+        SASL => return security::conversation(rng),
+        TLS => return security::hello(rng),
+        STREAM => stream(rng, api, stock),
         _ => input(rng, stock),
     };
     let accepted = match kind {
-        1 => received(&bytes),
-        2 => response(api, bytes.clone()),
+        STREAM => received(&bytes),
+        RESPONSE => response(api, bytes.clone()),
         _ => request(api, bytes.clone()),
     };
     if accepted {

@@ -41,7 +41,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Bytes at every decoder and at the batch validator, e.g. `cargo x fuzz --seconds 600`.
+    /// Bytes at every decoder, at SASL and at TLS, e.g. `cargo x fuzz --seconds 600`.
     #[command(disable_help_flag = true)]
     Fuzz {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
