@@ -23,7 +23,9 @@ impl Partition {
             // Its offset lies on another history: it says nothing about ours.
             return Ok(plan);
         }
+        let before = self.marks();
         self.note_fetch(now_ms, fetch, effects);
+        self.validate_after(before);
         Ok(ReadPlan {
             high_watermark: self.high_watermark,
             last_stable_offset: self.last_stable_offset(),

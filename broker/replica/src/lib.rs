@@ -3,7 +3,7 @@
 //! (`broker/storage/src/partition`, or the simulator) owns the log and carries the effects out,
 //! under the same short critical section, in the order in which they were emitted.
 //!
-//! Positions, as `Partition::validate` asserts them after every event in tests and simulations:
+//! Positions, as `Partition::validate` asserts them after every event with debug assertions:
 //! log start <= high watermark <= log end, last stable offset <= high watermark; epochs only grow;
 //! ISR ⊆ replicas; at most one ISR proposal in flight; only a leader has waiters.
 

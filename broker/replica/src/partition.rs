@@ -71,6 +71,12 @@ impl Partition {
 
     /// Takes one event. Effects are appended, to be carried out in order.
     pub fn on(&mut self, now_ms: i64, event: Event, effects: &mut Vec<Effect>) {
+        let before = self.marks();
+        self.take(now_ms, event, effects);
+        self.validate_after(before);
+    }
+
+    fn take(&mut self, now_ms: i64, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Assign(assignment) if self.is_offline() => {
                 self.assigned_offline(now_ms, assignment, effects);

@@ -56,6 +56,11 @@ impl Waiters {
         self.queue.len()
     }
 
+    /// Whether the queue is in the order of the offsets.
+    pub(crate) fn is_sorted(&self) -> bool {
+        self.queue.iter().is_sorted_by_key(|&(required, _)| required)
+    }
+
     pub(crate) fn first_required(&self) -> Option<Offset> {
         self.queue.front().map(|&(required, _)| required)
     }
