@@ -4,16 +4,19 @@
 //! the submodules, one per kind of event, as methods that take a [`Cx`] to reply, append and set
 //! timers with.
 //!
-//! Invariants, checked by [`ClassicGroup::check`]:
+//! Invariants, asserted by [`ClassicGroup::validate`]:
 //! - members is empty exactly if the state is Empty or (for the moment between the last member's
 //!   leaving and the end of the join phase) PreparingRebalance;
 //! - there is a leader exactly if there are members, and it is one of them;
 //! - `static_members` holds exactly the members with an instance id;
 //! - an id is a member or pending, never both;
 //! - only members of a CompletingRebalance group await a sync, only members of a
-//!   PreparingRebalance group await a join.
+//!   PreparingRebalance group await a join;
+//! - the counts of joins and of supporters of protocols are those of the members;
+//! - assignments are on their way to the log only while they may yet count.
 
 mod describe;
+mod invariants;
 mod join;
 mod leave;
 mod member;
@@ -358,45 +361,5 @@ impl ClassicGroup {
             }
         }
         self.joins_awaited = 0;
-    }
-
-    /// The invariants at the head of this file, for tests and the simulator.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let fail = |what: &str| Err(format!("group {}: {what}: {self:?}", self.id));
-        match self.state {
-            GroupState::Empty if !self.members.is_empty() => return fail("empty with members"),
-            GroupState::Stable | GroupState::CompletingRebalance if self.members.is_empty() => {
-                return fail("active without members");
-            }
-            GroupState::Dead => return fail("dead groups are not kept"),
-            _ => {}
-        }
-        match &self.leader {
-            Some(leader) if !self.members.contains_key(leader) => return fail("leader is gone"),
-            None if !self.members.is_empty() => return fail("members without a leader"),
-            _ => {}
-        }
-        let instances = self.members.values().filter(|m| m.instance_id.is_some()).count();
-        let known = |(instance, id): (&Arc<str>, &MemberId)| {
-            self.members.get(id).is_some_and(|m| m.instance_id.as_ref() == Some(instance))
-        };
-        if instances != self.static_members.len() || !self.static_members.iter().all(known) {
-            return fail("static members differ");
-        }
-        if self.pending_members.keys().any(|id| self.members.contains_key(id)) {
-            return fail("member is pending");
-        }
-        let joining = self.members.values().filter(|m| m.awaiting_join.is_some()).count();
-        let syncing = self.members.values().filter(|m| m.awaiting_sync.is_some()).count();
-        if joining != self.joins_awaited {
-            return fail("count of joins");
-        }
-        if joining > 0 && self.state != GroupState::PreparingRebalance {
-            return fail("join awaited");
-        }
-        if syncing > 0 && self.state != GroupState::CompletingRebalance {
-            return fail("sync awaited");
-        }
-        Ok(())
     }
 }

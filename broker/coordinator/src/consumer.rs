@@ -5,16 +5,19 @@
 //! [`ConsumerGroup::apply`] is the only way in. It returns the record that takes a change back, so
 //! that a failed append leaves the group as it was. Timers and bookings are kept beside it.
 //!
-//! Invariants, checked by [`ConsumerGroup::check`]:
+//! Invariants, asserted by [`ConsumerGroup::validate`]:
 //! - no partition is held by two members: one gets it only once the other has given it up;
+//! - no partition is in the targets of two members, and only members have one;
 //! - `static_members` holds exactly the members with an instance id;
 //! - the target's epoch is not above the group's;
+//! - only who has not said that it gave up has something to give up;
 //! - the counts of topics and partitions are those of the members.
 
 pub(crate) mod assignor;
 pub(crate) mod change;
 mod describe;
 mod heartbeat;
+mod invariants;
 mod leave;
 mod offsets;
 mod reconcile;
@@ -275,42 +278,6 @@ impl ConsumerGroup {
     pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
         self.topic_counts.contains_key(topic)
             || self.regexes.values().any(|r| r.topics.contains(topic))
-    }
-
-    /// The invariants at the head of this file, for tests and the simulator.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let fail = |what: &str| Err(format!("group {}: {what}: {self:?}", self.id));
-        if self.holders.values().any(|count| *count > 1) {
-            return fail("a partition is held twice");
-        }
-        let held: usize = self
-            .members
-            .values()
-            .filter_map(|m| m.current.as_ref())
-            .map(|current| held(current).count())
-            .sum();
-        if held != self.holders.len() {
-            return fail("count of partitions");
-        }
-        let mut counts: BTreeMap<Arc<str>, usize> = BTreeMap::new();
-        let subscriptions = self.members.values().filter_map(|m| m.subscription.as_ref());
-        for topic in subscriptions.flat_map(|s| &s.topics) {
-            *counts.entry(topic.clone()).or_default() += 1;
-        }
-        if counts != self.topic_counts {
-            return fail("count of topics");
-        }
-        let statics = self.members.values().filter(|m| m.instance_id().is_some()).count();
-        let is_known = |(instance, id): (&Arc<str>, &MemberId)| {
-            self.members.get(id).is_some_and(|m| m.instance_id() == Some(instance))
-        };
-        if statics != self.static_members.len() || !self.static_members.iter().all(is_known) {
-            return fail("static members differ");
-        }
-        if self.target_epoch() > self.group_epoch() {
-            return fail("the target is ahead of the group");
-        }
-        Ok(())
     }
 }
 

@@ -243,11 +243,12 @@ impl Group {
         members.into_iter().chain(offsets).chain(pending).collect()
     }
 
-    /// Checks the invariants of the members' kind; the text names the one that is broken.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Panics when an invariant of the group is broken.
+    pub(crate) fn validate(&self) {
+        self.offsets.validate();
         match &self.members {
-            Membership::Classic(classic) => classic.check(),
-            Membership::Consumer(consumer) => consumer.check(),
+            Membership::Classic(classic) => classic.validate(),
+            Membership::Consumer(consumer) => consumer.validate(),
         }
     }
 }

@@ -21,6 +21,8 @@ mod record;
 mod request;
 mod seam;
 mod shard;
+#[cfg(test)]
+mod testing;
 mod timers;
 pub mod txn;
 

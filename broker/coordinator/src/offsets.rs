@@ -141,4 +141,14 @@ impl Offsets {
             .iter()
             .flat_map(|(topic, partitions)| partitions.iter().map(move |(p, o)| (topic, *p, o)))
     }
+
+    /// Panics when something is kept that holds nothing.
+    pub(crate) fn validate(&self) {
+        for (topic, partitions) in &self.topics {
+            assert!(!partitions.is_empty(), "topic {topic} is kept without an offset");
+        }
+        for (producer_id, pending) in &self.pending {
+            assert!(!pending.is_empty(), "producer {producer_id} has no offset pending");
+        }
+    }
 }

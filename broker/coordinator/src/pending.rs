@@ -129,6 +129,15 @@ impl PendingAppends {
         self.queue.len()
     }
 
+    /// Panics when the invariant above is broken.
+    pub(crate) fn validate(&self) {
+        let ids = || self.queue.iter().map(|pending| pending.id);
+        assert!(ids().is_sorted_by(|a, b| a < b), "appends are in order: {:?}", self.queue);
+        assert!(ids().all(|id| id <= self.last_id), "an append of the future: {:?}", self.queue);
+        let deadlines = self.queue.iter().map(|pending| pending.deadline_ms);
+        assert!(deadlines.is_sorted(), "deadlines are in order: {:?}", self.queue);
+    }
+
     pub(crate) fn last_id(&self) -> AppendId {
         self.last_id
     }

@@ -62,6 +62,7 @@ macro_rules! cx {
 }
 
 mod consumer;
+mod invariants;
 
 impl Shard for GroupShard {
     const TOPIC: &'static str = topic_name::OFFSETS;
@@ -136,6 +137,7 @@ impl Shard for GroupShard {
             }
         }
         self.timers.set(Timer::OffsetExpiry, now_ms + self.config.offsets_retention_check_ms);
+        self.validate_after(None);
     }
 
     fn handle(
@@ -178,6 +180,7 @@ impl Shard for GroupShard {
             }
         };
         self.drop_if_vacant(&id);
+        self.validate_after(Some(&id));
     }
 
     fn next_deadline(&self) -> Option<i64> {
@@ -228,6 +231,7 @@ impl Shard for GroupShard {
                 group.assign_late(&mut cx!(self, now_ms, effects), append, TIMED_OUT);
             }
         }
+        self.validate_after(None);
     }
 
     fn topics_deleted(
@@ -241,6 +245,7 @@ impl Shard for GroupShard {
             group.drop_topics(&mut cx, deleted);
         }
         self.groups.retain(|_, group| !group.is_vacant());
+        self.validate_after(None);
     }
 
     fn cluster_changed(&mut self, cluster: Arc<dyn Cluster>) {
@@ -258,6 +263,7 @@ impl Shard for GroupShard {
                 group.assigned(&mut cx!(self, now_ms, effects), pending.id, assignments);
             }
         }
+        self.validate_after(None);
     }
 
     fn append_failed(
@@ -277,6 +283,7 @@ impl Shard for GroupShard {
         for pending in failed {
             self.take_back(now_ms, pending, error, effects);
         }
+        self.validate_after(None);
     }
 
     fn unload(mut self, effects: &mut Vec<Effect>) {
@@ -500,11 +507,6 @@ impl GroupShard {
     /// between two generations are left out of it, their offsets are not.
     pub fn persistent_view(&self) -> Vec<GroupRecord> {
         self.groups.values().flat_map(Group::persistent_view).collect()
-    }
-
-    /// Checks the invariants of every group; the text names the one that is broken.
-    pub fn check(&self) -> Result<(), String> {
-        self.groups.values().try_for_each(Group::check)
     }
 
     fn drop_if_vacant(&mut self, id: &GroupId) {

@@ -61,6 +61,14 @@ impl Timers {
     pub(crate) fn next_deadline(&self) -> Option<i64> {
         self.order.first().map(|(at_ms, _)| *at_ms)
     }
+
+    /// Panics when the invariant above is seen to be broken: by the numbers, and at the next timer.
+    pub(crate) fn validate(&self) {
+        assert_eq!(self.order.len(), self.deadlines.len(), "a timer has two deadlines: {self:?}");
+        if let Some((at_ms, timer)) = self.order.first() {
+            assert_eq!(self.deadlines.get(timer), Some(at_ms), "a late timer: {self:?}");
+        }
+    }
 }
 
 #[cfg(test)]

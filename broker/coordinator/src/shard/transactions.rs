@@ -82,5 +82,6 @@ impl GroupShard {
                 group.offsets_append = append;
             }
         }
+        self.validate_after(None);
     }
 }

@@ -7,6 +7,8 @@
 //! - a decided transaction has its markers under way, or its completion appended or due;
 //! - a ticket is answered exactly once.
 
+mod invariants;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -123,6 +125,7 @@ impl Shard for TxnShard {
         for id in ids {
             self.carry_on(now_ms, &id, effects);
         }
+        self.validate();
     }
 
     fn set_offsets_of_time(&mut self, wall_ms: i64, expiry_ms: i64) {
@@ -519,19 +522,5 @@ impl TxnShard {
     /// What is known of all ids, for tests: the log has to say the same.
     pub fn transactions(&self) -> impl Iterator<Item = (&TransactionalId, &Transaction)> {
         self.ids.iter().filter_map(|(id, entry)| Some((id, &entry.known.as_ref()?.value)))
-    }
-
-    fn validate(&self) {
-        if !cfg!(debug_assertions) {
-            return;
-        }
-        let appending = self.ids.values().filter(|entry| entry.is_appending).count();
-        debug_assert_eq!(appending, self.appends.len(), "an append is of one id");
-        for entry in self.ids.values() {
-            debug_assert!(entry.known.is_some() || entry.is_appending, "an id has a word on it");
-            if let Some(known) = &entry.known {
-                known.value.validate();
-            }
-        }
     }
 }

@@ -135,7 +135,7 @@ impl World {
             }
             effects = next;
         }
-        self.shard.check().unwrap();
+        self.shard.validate();
     }
 
     pub fn commit_all(&mut self) {

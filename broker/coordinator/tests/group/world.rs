@@ -78,7 +78,7 @@ impl World {
                 Effect::Append { id, records } => self.append(id, records),
             }
         }
-        self.shard.check().unwrap();
+        self.shard.validate();
     }
 
     fn append(&mut self, id: AppendId, records: Vec<GroupRecord>) {
@@ -164,7 +164,7 @@ impl World {
             let record = GroupRecord::decode(key, value).unwrap().expect("a kind that we keep");
             shard.replay(record);
         }
-        shard.check().unwrap();
+        shard.validate();
         shard
     }
 
