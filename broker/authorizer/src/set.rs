@@ -26,6 +26,9 @@ pub enum AclSetError {
     Invalid(#[from] AclError),
 }
 
+/// A set with more rules than that is not looked through after each change.
+const RULES_LOOKED_THROUGH: usize = 32;
+
 #[derive(Clone, PartialEq, Default, Debug)]
 pub struct AclSet {
     by_id: OrdMap<AclId, Arc<Acl>>,
@@ -39,6 +42,13 @@ fn place(resource_type: ResourceType) -> usize {
 
 impl AclSet {
     pub fn insert(&mut self, id: AclId, acl: Arc<Acl>) -> Result<(), AclSetError> {
+        let inserted = self.put(id, acl.clone());
+        debug_assert!(inserted.is_err() || self.contains(&acl), "a rule is not found: {acl:?}");
+        self.validate_after();
+        inserted
+    }
+
+    fn put(&mut self, id: AclId, acl: Arc<Acl>) -> Result<(), AclSetError> {
         let host = HostPattern::parse(&acl.host);
         let host = host.map_err(|error| AclError::Host(acl.host.clone(), error))?;
         if self.by_id.contains_key(&id) {
@@ -57,6 +67,8 @@ impl AclSet {
         if let Ok(host) = HostPattern::parse(&acl.host) {
             Arc::make_mut(&mut self.indexes)[place(acl.resource_type)].remove(&acl, &host);
         }
+        debug_assert!(!self.contains(&acl), "a rule that still counts: {acl:?}");
+        self.validate_after();
         Ok(acl)
     }
 
@@ -89,11 +101,18 @@ impl AclSet {
         self.iter().filter(|(_, acl)| filter.matches(acl))
     }
 
+    /// After a change of a small set, where debug assertions are on.
+    fn validate_after(&self) {
+        if cfg!(debug_assertions) && self.len() <= RULES_LOOKED_THROUGH {
+            assert_eq!(self.validate(), Ok(()), "{self:?}");
+        }
+    }
+
     /// Checks that the index says what the rules say. O(rules): for tests.
     pub fn validate(&self) -> Result<(), String> {
         let mut again = AclSet::default();
         for (id, acl) in self.iter() {
-            again.insert(id, acl.clone()).map_err(|error| error.to_string())?;
+            again.put(id, acl.clone()).map_err(|error| error.to_string())?;
         }
         if again.indexes == self.indexes {
             Ok(())
@@ -104,5 +123,42 @@ impl AclSet {
 
     pub(crate) fn index(&self, resource_type: ResourceType) -> &Index {
         &self.indexes[place(resource_type)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acl::{Operation, PatternType, Permission};
+
+    fn set() -> AclSet {
+        let mut set = AclSet::default();
+        let acl = Acl {
+            resource_type: ResourceType::Topic,
+            resource_name: "t".into(),
+            pattern_type: PatternType::Prefixed,
+            principal: "User:a".into(),
+            host: "*".into(),
+            operation: Operation::Read,
+            permission_type: Permission::Allow,
+        };
+        assert_eq!(set.insert(AclId::from_random(7), Arc::new(acl)), Ok(()));
+        set
+    }
+
+    #[test]
+    #[should_panic(expected = "the index of rules is wrong")]
+    fn an_index_that_lacks_a_rule_is_seen() {
+        let mut set = set();
+        set.indexes = Arc::default();
+        set.validate_after();
+    }
+
+    #[test]
+    #[should_panic(expected = "the index of rules is wrong")]
+    fn a_rule_that_is_gone_and_still_counts_is_seen() {
+        let mut set = set();
+        set.by_id = OrdMap::new();
+        set.validate_after();
     }
 }

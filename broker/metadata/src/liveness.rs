@@ -259,6 +259,23 @@ impl Liveness {
         })
     }
 
+    /// Panics when an invariant is broken: nobody's time runs longer than the longest grace.
+    pub(crate) fn validate(&self) {
+        let settings = &self.settings;
+        let graces = [settings.silence_ms, settings.failover_grace_ms];
+        let grace_ms = graces.into_iter().fold(settings.predecessor_grace_ms, i64::max);
+        let break_ms = settings.doubt_grace_ms().max(settings.predecessor_grace_ms);
+        for (id, contact) in &self.contacts {
+            let left_ms = contact.deadline - self.last_call;
+            assert!(left_ms <= grace_ms, "broker {id} may be silent too long: {contact:?}");
+            let Some(broken) = contact.broken else { continue };
+            assert!(broken.at <= self.last_call, "a break of the future of {id}: {broken:?}");
+            assert!(broken.at <= broken.deadline, "{id} has no time to come back: {broken:?}");
+            let left_ms = broken.deadline - self.last_call;
+            assert!(left_ms <= break_ms, "broker {id} may be gone too long: {broken:?}");
+        }
+    }
+
     fn observe(&mut self, now_ms: i64) {
         let gap = now_ms - self.last_call;
         if gap > self.settings.stall_ms {

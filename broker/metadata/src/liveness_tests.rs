@@ -195,3 +195,13 @@ fn fencing_can_be_put_off_for_silence_only_and_not_for_ever() {
     assert!(liveness.expired(&image, 2999).iter().any(|e| e.may_wait));
     assert_eq!(liveness.expired(&image, 3000)[0], gone);
 }
+
+#[test]
+#[should_panic(expected = "may be silent too long")]
+fn a_broker_that_may_be_silent_for_ever_is_seen() {
+    let mut liveness = Liveness::new(LivenessSettings::default(), &image(&[1]), None, 0);
+    beat(&mut liveness, 1, 1, 0);
+    liveness.validate();
+    liveness.contacts.values_mut().for_each(|contact| contact.deadline = i64::MAX / 2);
+    liveness.validate();
+}

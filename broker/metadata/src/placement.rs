@@ -127,6 +127,9 @@ fn place_one(racks: &mut [Rack], first_rack: usize, replication_factor: usize) -
             }
         }
     }
+    debug_assert_eq!(replicas.len(), replication_factor, "there are brokers enough: {replicas:?}");
+    let is_new = |at: usize| !replicas[..at].contains(&replicas[at]);
+    debug_assert!((0..replicas.len()).all(is_new), "a broker has one replica: {replicas:?}");
     // The next partition that starts in this rack is led by the rack's next broker.
     if let Some(rack) = racks.get_mut(first_rack) {
         rack.unfenced.start_after(replicas[0]);

@@ -112,6 +112,8 @@ impl PartitionChange {
             partition_epoch: record.partition_epoch,
             ..PartitionChangeRecord::default()
         };
+        let broken = || old.changed(&record).validate().err().filter(|_| old.validate().is_ok());
+        debug_assert_eq!(broken(), None, "by {record:?}");
         (record != nothing).then_some(record)
     }
 

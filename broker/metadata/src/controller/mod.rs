@@ -19,6 +19,7 @@ mod settings;
 mod stops;
 mod supported;
 mod topics;
+mod validate;
 
 use base::BrokerId;
 
@@ -162,21 +163,26 @@ impl Controller {
                 draft.alter_client_quotas(r).map(Response::AlterClientQuotas)
             }
         };
-        match response {
+        let outcome = match response {
             Ok(response) if !validate_only => draft.outcome(image, response),
             Ok(response) => unchanged(image, response),
             Err(error) => unchanged(image, Response::Error(error)),
-        }
+        };
+        self.validate();
+        outcome.validate(image);
+        outcome
     }
 
     /// A connection to the controller broke.
     pub fn session_closed(&mut self, session: SessionId, now_ms: i64) {
         self.liveness.session_closed(session, now_ms);
+        self.validate();
     }
 
     /// Nobody listens any more where the broker of this broken session was.
     pub fn process_ended(&mut self, session: SessionId, now_ms: i64) {
         self.liveness.process_ended(session, now_ms);
+        self.validate();
     }
 
     /// What time demands: fencing of dead brokers (all in one batch), rebalancing of leaders. The
@@ -193,6 +199,7 @@ impl Controller {
                 draft.rebalance_leaders();
             }
         }
+        self.validate();
         draft.records
     }
 

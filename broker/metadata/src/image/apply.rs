@@ -47,6 +47,7 @@ impl Image {
         let mut next = self.clone();
         next.offset = offset;
         records.iter().try_for_each(|record| next.apply_record(record))?;
+        next.validate_since(self, records);
         *self = next;
         Ok(())
     }

@@ -1,12 +1,51 @@
-//! The image's invariants, checked by tests and the simulator after every step.
+//! The image's invariants. Those of the whole image are checked by tests and the simulator after
+//! every step, those of a change after every entry where debug assertions are on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::{BrokerId, TopicPartition};
 
 use super::{Image, Partition, collision_key};
+use crate::record::MetadataRecord;
 
 impl Image {
+    /// What every entry keeps, whatever its records say: what only grows has not gone back, and ids
+    /// are unique. Panics where debug assertions are on; costs what the entry changes.
+    pub(super) fn validate_since(&self, before: &Image, records: &[MetadataRecord]) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        assert!(self.offset > before.offset, "an entry before {}", before.offset);
+        assert!(self.next_broker_epoch >= before.next_broker_epoch, "broker epochs go back");
+        assert!(self.next_producer_id >= before.next_producer_id, "producer ids go back");
+        assert!(self.written_level >= before.written_level, "a record was unwritten");
+        assert_eq!(self.topic_names.len(), self.topics.len(), "a topic has one name and one id");
+        assert!(self.collisions.len() <= self.topics.len(), "names collide with nothing");
+        for record in records {
+            self.validate_record(before, record);
+        }
+    }
+
+    fn validate_record(&self, before: &Image, record: &MetadataRecord) {
+        match record {
+            MetadataRecord::PartitionChange(r) => {
+                let old = before.partition_by_id(r.topic_id, r.partition);
+                let Some(new) = self.partition_by_id(r.topic_id, r.partition) else { return };
+                if let Some(old) = old {
+                    assert!(new.partition_epoch > old.partition_epoch, "no new epoch: {new:?}");
+                    assert!(new.leader_epoch >= old.leader_epoch, "an epoch goes back: {new:?}");
+                    let moved = new.leader != old.leader;
+                    assert!(!moved || new.leader_epoch > old.leader_epoch, "no epoch: {new:?}");
+                }
+            }
+            MetadataRecord::RegisterBroker(r) => {
+                let same = self.brokers.values().filter(|b| b.epoch == r.broker_epoch);
+                assert!(same.count() <= 1, "broker epoch {} is not unique", r.broker_epoch);
+            }
+            _ => {}
+        }
+    }
+
     /// Checks the whole image; the error names the first broken invariant. O(image): for tests,
     /// the simulator and offline tools.
     pub fn validate(&self) -> Result<(), String> {
@@ -106,6 +145,13 @@ impl Image {
     }
 }
 
+impl Partition {
+    /// Whether the rules hold that need nothing but the partition.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        validate_partition(self)
+    }
+}
+
 fn validate_partition(p: &Partition) -> Result<(), String> {
     let subset = |part: &[BrokerId]| part.iter().all(|b| p.replicas.contains(b));
     let unique = |part: &[BrokerId]| part.iter().collect::<BTreeSet<_>>().len() == part.len();
@@ -125,4 +171,65 @@ fn validate_partition(p: &Partition) -> Result<(), String> {
     check(p.adding.iter().all(|b| !p.removing.contains(b)), "adding is not removing")?;
     check(p.removing.len() < p.replicas.len(), "a reassignment leaves replicas")?;
     check(p.leader_epoch >= 0 && p.partition_epoch >= p.leader_epoch, "epochs are ordered")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use base::TopicId;
+
+    use super::*;
+    use crate::record::{PartitionChangeRecord, PartitionRecord, TopicRecord};
+
+    const TOPIC: TopicId = TopicId([7; 16]);
+
+    /// A topic of one partition with the leader 1.
+    fn image() -> Image {
+        let mut image = Image::new("c");
+        let both = vec![BrokerId(1), BrokerId(2)];
+        let topic = TopicRecord { name: "a.b".into(), topic_id: TOPIC };
+        let partition = PartitionRecord {
+            topic_id: TOPIC,
+            partition: 0,
+            replicas: both.clone(),
+            isr: both,
+            leader: Some(BrokerId(1)),
+        };
+        let records = [MetadataRecord::Topic(topic), MetadataRecord::Partition(partition)];
+        image.apply(0, &records).unwrap();
+        image
+    }
+
+    /// What is said of a change of the partition in which something else is broken as well.
+    fn said(fault: impl FnOnce(&mut Image)) -> String {
+        let before = image();
+        let change = PartitionChangeRecord {
+            topic_id: TOPIC,
+            partition_epoch: 1,
+            isr: Some(vec![BrokerId(1)]),
+            ..PartitionChangeRecord::default()
+        };
+        let records = [MetadataRecord::PartitionChange(change)];
+        let mut after = before.with(&records).unwrap();
+        fault(&mut after);
+        let checked = std::panic::AssertUnwindSafe(|| after.validate_since(&before, &records));
+        let panic = std::panic::catch_unwind(checked).expect_err("the fault is seen");
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    }
+
+    fn edit(image: &mut Image, change: impl FnOnce(&mut Partition)) {
+        let topic = std::sync::Arc::make_mut(image.topics.get_mut("a.b").unwrap());
+        change(std::sync::Arc::make_mut(topic.partitions.get_mut(0).unwrap()));
+    }
+
+    #[test]
+    fn a_planted_fault_is_seen() {
+        assert!(said(|image| image.offset = 0).contains("an entry before 0"));
+        assert!(said(|image| image.next_producer_id = -1).contains("producer ids go back"));
+        assert!(said(|image| image.topic_names.clear()).contains("one name and one id"));
+        assert!(said(|image| edit(image, |p| p.leader_epoch = -1)).contains("an epoch goes back"));
+        assert!(said(|image| edit(image, |p| p.leader = None)).contains("no epoch"));
+        assert!(said(|image| edit(image, |p| p.partition_epoch = 0)).contains("no new epoch"));
+    }
 }
