@@ -333,6 +333,7 @@ impl Log {
         }
         self.active.appended(header);
         self.set_end(header.next_offset());
+        self.validate_appended(header);
         Ok(())
     }
 

@@ -288,6 +288,7 @@ impl Log {
             self.sealed = self.sealed.max(done.named);
             self.epochs_flushed = self.epochs_flushed.max(done.epochs_version);
         }
+        self.validate_after();
     }
 
     /// The log's directory is about to be renamed, and another log may get its name: flush work

@@ -17,6 +17,7 @@ mod flush;
 mod format;
 pub mod fs;
 mod index;
+mod invariants;
 mod inventory;
 mod log;
 mod lookup;

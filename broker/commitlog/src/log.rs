@@ -1,7 +1,7 @@
 //! The owner of one partition's log. This file has the state and its accessors; what is done to
 //! it lives beside: `append`, `flush`, `truncate`, `retention`, `lookup`, `recovery`.
 //!
-//! Invariants, checked by [`Log::check_invariants`] in tests and simulation:
+//! Invariants, asserted by [`Log::validate`] after every change where debug assertions are on:
 //! - start offset <= end offset; recovery point <= synced offset <= end offset.
 //! - Segments are sorted, the active one is the last, each ends at or before the next begins.
 //! - The active segment ends at the log's end offset.
@@ -197,7 +197,7 @@ impl Log {
         self.shared.start.load(Ordering::Relaxed)
     }
 
-    /// Offset of the next record (LEO).
+    /// Offset of the next record.
     pub fn end_offset(&self) -> Offset {
         self.shared.end.load(Ordering::Relaxed)
     }
@@ -300,6 +300,7 @@ impl Log {
         self.publish(segments);
         self.active = segment;
         self.roll = RollState::new(now_ms);
+        self.validate_after();
         Ok(())
     }
 
@@ -315,36 +316,6 @@ impl Log {
 
     pub(crate) fn set_start(&self, start: Offset) {
         self.shared.start.store(start, Ordering::Release);
-    }
-
-    /// The invariants at the head of this file; the first that does not hold. For tests and
-    /// simulation: it looks at every segment.
-    pub fn check_invariants(&self) -> Result<(), String> {
-        let (start, end) = (self.start_offset(), self.end_offset());
-        let check = |holds: bool, what: &str| {
-            if holds {
-                Ok(())
-            } else {
-                let (recovery, synced) = (self.recovery_point, self.synced);
-                Err(format!("{what}: {start}..{end}, recovery {recovery}, synced {synced}"))
-            }
-        };
-        check(start <= end, "start offset <= end offset")?;
-        check(self.recovery_point <= self.synced, "recovery point <= synced offset")?;
-        check(self.synced <= end, "synced offset <= end offset")?;
-        let segments = self.shared.segments();
-        for pair in segments.windows(2) {
-            let ordered = pair[0].base_offset < pair[1].base_offset
-                && pair[0].next_offset() <= pair[1].base_offset;
-            check(ordered, "segments do not overlap")?;
-        }
-        let last = segments.last().is_some_and(|last| Arc::ptr_eq(last, &self.active));
-        check(last, "the active segment is the last")?;
-        check(self.active.next_offset() == end, "the active segment ends at the log's end")?;
-        let sizes: u64 = segments.iter().map(|segment| segment.size()).sum();
-        check(sizes == self.size(), "the size is that of the segments")?;
-        let epochs = self.epochs.entries().iter().all(|entry| entry.start <= end);
-        check(epochs, "epochs begin at or below the end offset")
     }
 }
 

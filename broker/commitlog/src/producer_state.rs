@@ -60,6 +60,15 @@ impl ProducerEntry {
         self.batches.iter().rev().find_map(Option::as_ref)
     }
 
+    /// Panics when the batches are not those of one run through the log.
+    pub fn validate(&self) {
+        let known = self.batches.iter().flatten();
+        let held = self.batches.iter().take_while(|slot| slot.is_some()).count();
+        assert_eq!(held, known.clone().count(), "a gap between batches: {self:?}");
+        let offsets = known.map(|batch| batch.last_offset);
+        assert!(offsets.is_sorted_by(|a, b| a < b), "batches out of order: {self:?}");
+    }
+
     fn last_sequence(&self) -> i32 {
         self.last_batch().map_or(NO_SEQUENCE, |batch| batch.last_sequence)
     }
@@ -283,6 +292,27 @@ impl ProducerState {
 
     pub fn clear(&mut self) {
         *self = ProducerState::default();
+    }
+
+    /// Panics when an invariant at the head of this file is broken. It looks at every producer.
+    pub fn validate(&self) {
+        let mut open = 0;
+        for (id, entry) in &self.entries {
+            entry.validate();
+            let Some(first) = entry.txn_first_offset else { continue };
+            open += 1;
+            let owner = self.ongoing.get(&first);
+            assert_eq!(owner, Some(id), "the transaction at {first} is not among the open ones");
+        }
+        assert_eq!(open, self.ongoing.len(), "a transaction of nobody is open: {:?}", self.ongoing);
+        for (first, last) in &self.undecided {
+            assert!(first <= last, "a marker before its transaction: {first}, {last}");
+        }
+    }
+
+    #[cfg(test)]
+    pub fn forget_ongoing(&mut self) {
+        self.ongoing.clear();
     }
 
     pub fn describe(&self) -> Vec<ProducerSnapshotEntry> {

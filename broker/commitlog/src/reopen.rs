@@ -109,6 +109,7 @@ impl Log {
             verifications,
             ..found.log
         };
+        self.validate_after();
         true
     }
 

@@ -43,6 +43,7 @@ impl Log {
         deleted += self.delete_while(now_ms, high_watermark, |_, _, next| {
             next.is_some_and(|next| next.base_offset <= start)
         })?;
+        self.validate_after();
         Ok(deleted)
     }
 
@@ -145,6 +146,7 @@ impl Log {
             return Err(LogError::OffsetOutOfRange { offset, start: self.start_offset(), end });
         }
         self.move_start(offset);
+        self.validate_after();
         Ok(())
     }
 

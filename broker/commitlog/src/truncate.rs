@@ -37,6 +37,7 @@ impl Log {
         } else {
             self.truncate_within(offset)?;
         }
+        self.validate_after();
         let end_offset = self.end_offset();
         Ok(TruncateInfo { end_offset, removed_records: end - end_offset })
     }
@@ -62,6 +63,7 @@ impl Log {
         if goes_on {
             self.keep_producers(producers);
         }
+        self.validate_after();
         Ok(None)
     }
 

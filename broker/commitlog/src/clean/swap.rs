@@ -72,6 +72,7 @@ impl Log {
         let due_ms = now_ms.saturating_add(self.config.file_delete_delay_ms);
         self.deletions.push(DeletedFiles { due_ms, paths });
         self.is_torn = false;
+        self.validate_after();
         Ok(true)
     }
 

@@ -227,7 +227,7 @@ fn a_marker_that_cannot_be_indexed_is_not_in_the_log() {
             log.append_as_follower(&fetched, NOW).map_or(0, |info| info.bytes)
         };
         fs.set_faults(Faults::default());
-        log.check_invariants().unwrap();
+        log.validate();
         let has_marker = !aborted(&log, 0, 9).is_empty();
         let end = before + i64::from(has_marker) + i64::from(!as_leader && bytes > 0);
         assert_eq!(log.end_offset(), end, "step {step}");
@@ -259,7 +259,7 @@ fn a_follower_takes_whole_batches_only_and_in_order() {
     let mut follower = open(&follower_fs);
     let info = follower.append_as_follower(&all[..all.len() - 1], NOW).unwrap();
     assert_eq!((info.end_offset, info.last_epoch), (87, 2));
-    follower.check_invariants().unwrap();
+    follower.validate();
     let rest = fetch_all(&leader, 87).concat();
     follower.append_as_follower(&rest, NOW).unwrap();
     assert_eq!(fetch_all(&follower, 0), fetch_all(&leader, 0));
@@ -290,7 +290,7 @@ fn a_follower_says_how_far_it_came_when_the_disk_filled_up() {
     let capacity_bytes = Some(fs.used_bytes() + 1_500);
     fs.set_faults(Faults { capacity_bytes, ..Faults::default() });
     let info = follower.append_as_follower(&all, NOW).unwrap();
-    follower.check_invariants().unwrap();
+    follower.validate();
     assert!(info.end_offset > 0 && info.end_offset < leader.end_offset());
     assert_eq!(info.end_offset, follower.end_offset());
     assert_eq!(info.bytes as u64, follower.size());
@@ -312,7 +312,7 @@ fn a_follower_may_start_in_the_middle_of_a_batch() {
     let state = LoadState { log_start: 4, ..LoadState::default() };
     let mut follower = open_with(&fs, config(), state).0;
     follower.append_as_follower(&fetch_all(&leader, 4).concat(), NOW).unwrap();
-    follower.check_invariants().unwrap();
+    follower.validate();
     assert_eq!((follower.start_offset(), follower.end_offset()), (3, 8));
     follower.delete_records(4, 8).unwrap();
     assert_eq!(contents(&follower, 4), expected(4, 8));
@@ -332,7 +332,7 @@ fn a_failed_write_leaves_the_log_as_it_was() {
         let refused = log.append_as_leader(&batch(3, 3), 0, Origin::Client, NOW);
         assert_eq!(code(refused), ErrorCode::KafkaStorageError);
         assert_eq!((log.end_offset(), log.size()), (3, size));
-        log.check_invariants().unwrap();
+        log.validate();
     }
     fs.set_faults(Faults::default());
     append(&mut log, 3);

@@ -116,7 +116,7 @@ fn what_was_cut_or_deleted_meanwhile_is_not_put_in_place() {
         let before = contents_of(&world.log);
         assert!(!world.log.swap(&group, NOW).unwrap());
         assert!(files(&world.fs, ".swap").is_empty());
-        world.log.check_invariants().unwrap();
+        world.log.validate();
         assert_eq!(contents_of(&world.log), before);
         let mut rng = 5;
         world.fs.crash(&mut rng);

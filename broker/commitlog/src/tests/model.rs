@@ -215,7 +215,7 @@ impl World {
     }
 
     fn check(&self) {
-        self.log.check_invariants().unwrap();
+        self.log.validate();
         let start = self.log.start_offset();
         let end = self.log.end_offset();
         assert_eq!(contents(&self.log, start), expected(start, end));

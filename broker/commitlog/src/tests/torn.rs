@@ -66,7 +66,7 @@ fn comes_back(fs: &MemFs, log: &mut Log, step: u32) {
     assert!(log.is_torn());
     let found = log.reopen_work().unwrap().run(NOW).unwrap().unwrap();
     assert!(log.reopened(found), "step {step}");
-    log.check_invariants().unwrap();
+    log.validate();
     let (start, end) = (log.start_offset(), log.end_offset());
     assert_eq!((reader.start_offset(), reader.end_offset()), (start, end), "step {step}");
     assert_eq!(contents(log, start), expected(start, end), "step {step}");
