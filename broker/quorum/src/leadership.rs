@@ -62,7 +62,10 @@ fn publish(core: &Core, metrics: &Metrics) {
         term: metrics.current_term,
         is_self: holds && begun && !core.machine.waits(),
     };
+    let is_named = next.leader == Some(broker_id(core.id));
+    debug_assert!(!next.is_self || is_named, "leads and names another: {next:?}");
     core.leadership.send_if_modified(|current| {
+        debug_assert!(next.term >= current.term, "a term goes back: {current:?}, {next:?}");
         let changed = *current != next;
         if changed {
             tracing::info!(leader = ?next.leader, term = next.term, is_self = next.is_self,

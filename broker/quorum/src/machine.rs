@@ -227,6 +227,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 }
                 self.state.apply_entry(&mut image, log_id, &bytes)?
             };
+            let is_newer = applied.last.is_none_or(|last| last.index < log_id.index);
+            debug_assert!(is_newer, "entry {log_id} is applied after {:?}", applied.last);
             let outcome = match outcome {
                 Ok(outcome) => outcome,
                 Err(newer) => {
@@ -234,6 +236,8 @@ impl RaftStateMachine<TypeConfig> for Machine {
                     continue;
                 }
             };
+            let offset = image.offset();
+            debug_assert_eq!(offset, log_id.index as i64, "the image is not at its entry");
             applied.last = Some(log_id);
             answers.extend(responder.map(|responder| (responder, outcome)));
         }
@@ -288,6 +292,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let (state, image, applied) =
             (self.state.clone(), self.image.clone(), self.applied.clone());
+        let last = applied.last.map_or(-1, |id| id.index as i64);
+        debug_assert_eq!(image.offset(), last, "a snapshot of another entry");
         on_pool(move || {
             let meta =
                 SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership };

@@ -71,6 +71,18 @@ impl Cache {
             self.entries.pop_front();
         }
     }
+
+    /// Panics where debug assertions are on and what is said of `entries` is not so. It looks at
+    /// both ends only.
+    fn validate(&self) {
+        let (Some(first), Some(last)) = (self.entries.front(), self.entries.back()) else { return };
+        let (first, last) = (first.log_id(), last.log_id());
+        let indexes = first.index + self.entries.len() as u64;
+        debug_assert_eq!(indexes, last.index + 1, "entries are not consecutive: {first}, {last}");
+        debug_assert!(first <= last, "a term goes back: {first}, {last}");
+        let purged = self.purged.as_ref();
+        debug_assert!(purged < Some(&first), "a purged entry is kept: {first}, {purged:?}");
+    }
 }
 
 /// The log as openraft's storage. Clones share it; the files are closed when the last is dropped.
@@ -243,7 +255,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let content = encode(&Ballot::from(*vote))?;
         self.wait_for(|done| Command::Vote { content, done }).await?;
-        self.cache.lock().vote = Some(*vote);
+        let old = self.cache.lock().vote.replace(*vote);
+        debug_assert!(old.is_none_or(|old| *vote >= old), "a vote is taken back: {old:?}, {vote}");
         Ok(())
     }
 
@@ -275,6 +288,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
             }
             cache.entries.extend(entries);
+            cache.validate();
         }
         self.send(Command::Append { frames, flushed }).await
     }
@@ -286,6 +300,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             while cache.entries.back().is_some_and(|e| e.index() >= from) {
                 cache.entries.pop_back();
             }
+            cache.validate();
         }
         self.wait_for(|done| Command::Truncate { from, done }).await
     }
@@ -298,6 +313,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             cache.purged = Some(upto);
             cache.drop_upto(upto.index);
+            cache.validate();
         }
         let content = encode(&Position::from(upto))?;
         self.wait_for(|done| Command::Purge { upto: upto.index, content, done }).await

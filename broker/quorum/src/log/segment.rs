@@ -178,7 +178,20 @@ impl Segments {
         persist(&segment.path, || file.write_all_at(&frame, segment.end));
         segment.positions.push(segment.end);
         segment.end += frame.len() as u64;
+        debug_assert_eq!(segment.next_index(), index + 1, "an entry is where its index says");
         self.dirty = true;
+        self.validate();
+    }
+
+    /// Panics where debug assertions are on and the last files are not what is said of them.
+    fn validate(&self) {
+        let mut last = self.segments.iter().rev();
+        let Some(active) = last.next() else { return };
+        debug_assert!(self.active.is_some(), "the last segment is not open: {:?}", active.path);
+        debug_assert!(active.positions.last() < Some(&active.end), "an entry beyond the end");
+        if let Some(before) = last.next() {
+            debug_assert!(before.next_index() <= active.first, "two files have one entry");
+        }
     }
 
     fn roll(&mut self, first: u64) {
@@ -228,6 +241,7 @@ impl Segments {
         persist(&segment.path, || file.set_len(segment.end));
         file.sync_all().unwrap_or_else(|e| fatal_fsync(&segment.path, &e));
         self.dirty = false;
+        self.validate();
     }
 
     /// Removes the files that hold no entry after `upto`.
@@ -284,6 +298,17 @@ mod tests {
             Ok(())
         })?;
         Ok((log, seen))
+    }
+
+    #[test]
+    #[should_panic(expected = "two files have one entry")]
+    fn files_that_overlap_are_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = open(dir.path()).unwrap();
+        log.set_segment_bytes(1);
+        (1..4).for_each(|index| log.append(index, b"x"));
+        log.segments[2].first = 2;
+        log.validate();
     }
 
     fn indexes(dir: &Path) -> Vec<u64> {

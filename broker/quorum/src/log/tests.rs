@@ -109,3 +109,17 @@ async fn a_read_is_bounded_by_bytes() {
     assert_eq!(log.limited_get_log_entries(0, 4).await.unwrap().len(), 1);
     assert_eq!(log.try_get_log_entries(0..4).await.unwrap().len(), 4);
 }
+
+#[test]
+#[should_panic(expected = "entries are not consecutive")]
+fn a_hole_in_the_cache_is_seen() {
+    let entries = [entry(1, 3, "a"), entry(1, 5, "b")].into();
+    Cache { entries, ..Cache::default() }.validate();
+}
+
+#[test]
+#[should_panic(expected = "a term goes back")]
+fn a_term_that_goes_back_is_seen() {
+    let entries = [entry(2, 3, "a"), entry(1, 4, "b")].into();
+    Cache { entries, ..Cache::default() }.validate();
+}
