@@ -26,6 +26,7 @@ impl Bucket {
         let elapsed = (now_ms - state.at_ms).max(0) as f64 / 1_000.0;
         state.tokens = (state.tokens + elapsed * limit).min(most);
         state.at_ms = state.at_ms.max(now_ms);
+        debug_assert!(state.tokens <= most, "a bucket runs over: {state:?}");
         state
     }
 
@@ -63,6 +64,13 @@ mod tests {
         assert_eq!(bucket.wait_ms(window, 0, 2.0), 5_000, "22 of 32 were there");
         assert_eq!(bucket.wait_ms(window, 4_000, 2.0), 1_000);
         assert_eq!(bucket.wait_ms(window, 5_000, 2.0), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "a bucket runs over")]
+    fn a_bucket_that_holds_no_number_is_seen() {
+        let mut bucket = Bucket { state: Some(State { tokens: 0.0, at_ms: 0 }) };
+        bucket.take(window(), 1, f64::NAN, 1.0);
     }
 
     proptest! {

@@ -36,6 +36,8 @@ impl<K: Eq + Hash, M: Default> Meters<K, M> {
         if !is_known && self.meters.len() >= self.meters_max {
             return &mut self.shared;
         }
+        let len = self.meters.len() + usize::from(!is_known);
+        debug_assert!(len <= self.meters_max, "{len} names of clients fill the memory");
         let new = || Entry { meter: M::default(), used_ms: now_ms };
         let entry = self.meters.entry(user).or_insert_with(new);
         entry.used_ms = entry.used_ms.max(now_ms);

@@ -35,6 +35,8 @@ impl Rate {
                 self.samples.push_back(Sample { start_ms: now_ms, last_ms: now_ms, sum: amount });
             }
         }
+        let starts = self.samples.iter().map(|sample| sample.start_ms);
+        debug_assert!(starts.is_sorted(), "a sample begins before an older one: {self:?}");
     }
 
     /// Per second.
@@ -96,6 +98,16 @@ mod tests {
         assert_eq!(rate.throttle_ms(window, 0, 250.0), 10_000);
         assert_eq!(rate.per_second(window, 10_500), 5_000_000.0 / 10_500.0);
         assert_eq!(rate.per_second(window, 11_000), 0.0, "forgotten");
+    }
+
+    #[test]
+    #[should_panic(expected = "begins before an older one")]
+    fn samples_out_of_order_are_seen() {
+        let (mut rate, window) = (Rate::default(), window());
+        rate.record(window, 0, 1.0);
+        rate.record(window, 2_000, 1.0);
+        rate.samples.swap(0, 1);
+        rate.record(window, 2_100, 1.0);
     }
 
     /// Uses so much, waits as told and for a pause, again and again. Returns what it used beyond

@@ -115,6 +115,7 @@ impl BatchBuilder {
             + varint::len_i32(header_count)
             + header_bytes;
         let out = &mut self.buf;
+        let end = out.len() + varint::len_i32(len as i32) + len;
         varint::write_i32(out, len as i32);
         out.push(0);
         varint::write_i64(out, timestamp_delta);
@@ -126,6 +127,7 @@ impl BatchBuilder {
             write_bytes(out, Some(name));
             write_bytes(out, value);
         }
+        debug_assert_eq!(self.buf.len(), end, "a record is as long as it says");
         self.count += 1;
     }
 
@@ -163,6 +165,7 @@ impl BatchBuilder {
             record_count: self.count,
         }
         .with_crc_of(&self.buf[body_at..]);
+        debug_assert_eq!(header.size(), self.buf.len(), "a batch is as long as it says");
         if let Some(head) = self.buf.first_chunk_mut::<HEADER_BYTES>() {
             header.write(head);
         }

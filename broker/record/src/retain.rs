@@ -53,6 +53,7 @@ pub fn retain(
         None => header.attributes,
     };
     let base_timestamp = delete_horizon.unwrap_or(header.base_timestamp);
+    debug_assert!(count <= header.record_count, "{count} records of {}", header.record_count);
     let header =
         BatchHeader { attributes, base_timestamp, max_timestamp, record_count: count, ..*header };
     assemble(header, &body)
@@ -75,6 +76,7 @@ fn assemble(header: BatchHeader, body: &[u8]) -> io::Result<Vec<u8>> {
     header.write(&mut head);
     out.extend_from_slice(&head);
     out.extend_from_slice(body);
+    debug_assert_eq!(header.size(), out.len(), "a batch is as long as it says");
     Ok(out)
 }
 

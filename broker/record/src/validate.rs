@@ -377,6 +377,7 @@ impl<'a> RecordChecks<'a> {
     }
 
     fn finish(self) -> Result<(TimestampMs, bool), Invalid> {
+        debug_assert!(self.named.len() <= self.bad, "a good record is named");
         if self.bad == 0 {
             return Ok((self.max_timestamp, self.offsets_in_order));
         }

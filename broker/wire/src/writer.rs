@@ -68,7 +68,9 @@ impl Writer {
 
     /// The message in sending order.
     pub fn finish(self) -> Vec<Part> {
+        let length = self.len();
         let Writer { mut buffer, apart, .. } = self;
+        debug_assert!(apart.is_sorted_by_key(|(at, _)| *at), "parts are out of order: {apart:?}");
         let mut parts = Vec::with_capacity(2 * apart.len() + 1);
         let mut done = 0;
         for (position, part) in apart {
@@ -81,6 +83,8 @@ impl Writer {
         if !buffer.is_empty() {
             parts.push(Part::Bytes(buffer.freeze()));
         }
+        let sent: usize = parts.iter().map(Part::len).sum();
+        debug_assert_eq!(sent, length, "the parts are the message");
         parts
     }
 
@@ -246,6 +250,7 @@ impl Writer {
     /// Ends a tagged field: fills in its size. Sizes of 128 bytes and more shift what was written.
     pub fn end_tag(&mut self, mark: TagMark) -> Result<()> {
         let start = mark.size_at + 1;
+        debug_assert!(start <= self.buffer.len(), "a tag ends before it begins: {mark:?}");
         let length = self.buffer.len() - start + self.apart_bytes - mark.apart_bytes;
         let size = u32::try_from(length).map_err(|_| EncodeError::TooLarge { length })?;
         let (bytes, width) = uvarint_bytes(size);
