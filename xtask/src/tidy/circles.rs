@@ -191,7 +191,17 @@ mod tests {
         assert_eq!(circles.len(), 1);
         assert_eq!(circles[0].files, ["a.rs", "b.rs", "c.rs"].map(PathBuf::from));
         assert_eq!(circles[0].arrows, ["a -> b", "b -> c", "c -> a"]);
+        let found = Circles(BTreeMap::from([("p".to_owned(), circles)])).check();
+        assert_eq!(found, [finding("p", "3 files name each other: a -> b, b -> c, c -> a")]);
         assert!(package(&files[..3]).circles().is_empty());
+    }
+
+    #[test]
+    fn two_files_may_name_each_other() {
+        let files = [("lib", "mod a; mod b;"), ("a", "use crate::b::B;"), ("b", "use super::a;")];
+        let circles = Circles(BTreeMap::from([("p".to_owned(), package(&files).circles())]));
+        assert_eq!(circles.largest("p"), 2);
+        assert!(circles.check().is_empty());
     }
 
     #[test]

@@ -15,17 +15,22 @@ pub fn check(files: &[PathBuf]) -> Result<Vec<Finding>> {
     for file in documents {
         let path = run::root().join(file);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let dir = file.parent().unwrap_or(Path::new(""));
-        for (i, line) in text.lines().enumerate() {
-            for name in quoted(line).filter(|name| is_path(name)) {
-                if !exists(dir, name) {
-                    let place = format!("{}:{}", file.display(), i + 1);
-                    found.push(finding(place, format!("{name} does not exist")));
-                }
-            }
-        }
+        found.extend(missing(file, &text));
     }
     Ok(found)
+}
+
+/// Paths in a document that lead to nothing.
+fn missing(file: &Path, text: &str) -> Vec<Finding> {
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let mut found = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        for name in quoted(line).filter(|name| is_path(name) && !exists(dir, name)) {
+            let place = format!("{}:{}", file.display(), i + 1);
+            found.push(finding(place, format!("{name} does not exist")));
+        }
+    }
+    found
 }
 
 /// What stands between backticks.
@@ -58,5 +63,13 @@ mod tests {
         let line = "see `src/boot.rs`, `commitlog/`, `log.dirs`, `a/*.rs` and `Fetch`";
         let paths: Vec<&str> = quoted(line).filter(|text| is_path(text)).collect();
         assert_eq!(paths, ["src/boot.rs", "commitlog/"]);
+    }
+
+    #[test]
+    fn a_path_that_leads_to_nothing_is_a_finding() {
+        let text = "see `xtask/src/tidy/mod.rs`\nand `src/that_was_here.rs`";
+        let place = "broker/ARCHITECTURE.md:2";
+        let found = missing(Path::new("broker/ARCHITECTURE.md"), text);
+        assert_eq!(found, [finding(place, "src/that_was_here.rs does not exist")]);
     }
 }

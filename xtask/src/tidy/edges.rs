@@ -171,16 +171,20 @@ fn unused(package: &Value) -> Result<Vec<Finding>> {
     for entry in ["src", "build.rs"].map(|name| dir.join(name)) {
         read_sources(&entry, &mut sources)?;
     }
+    Ok(unnamed(package, &sources))
+}
+
+fn unnamed(package: &Value, sources: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     for dependency in package["dependencies"].as_array().into_iter().flatten() {
         let name = dependency["rename"].as_str().or(dependency["name"].as_str());
         let name = name.unwrap_or_default();
-        if dependency["kind"] != "dev" && !names(&sources, &name.replace('-', "_")) {
+        if dependency["kind"] != "dev" && !names(sources, &name.replace('-', "_")) {
             let package = package["name"].as_str().unwrap_or_default();
             found.push(finding(package, format!("depends on {name} and does not use it")));
         }
     }
-    Ok(found)
+    found
 }
 
 fn names(sources: &str, name: &str) -> bool {
@@ -253,6 +257,17 @@ mod tests {
         assert_eq!(depending("replica", "tokio", None).len(), 1);
         assert_eq!(depending("broker", "openraft", None).len(), 1);
         assert_eq!(depending("newcomer", "base", None).len(), 1);
+    }
+
+    #[test]
+    fn a_dependency_that_nobody_names_is_a_finding() {
+        let on = |name: &str, kind: Option<&str>| {
+            let package = json!({ "name": "p", "dependencies": [{ "name": name, "kind": kind }] });
+            unnamed(&package, "use rmp_serde::encode;")
+        };
+        assert_eq!(on("serde", None), [finding("p", "depends on serde and does not use it")]);
+        assert!(on("rmp-serde", None).is_empty());
+        assert!(on("proptest", Some("dev")).is_empty(), "it is for tests");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What the house measures: per package its arrows, the lengths of files and functions, assertions,
-//! and its largest circle. Printed, not judged: the other files judge.
+//! and its largest circle. Only the assertions are judged here: the other files judge the rest.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,9 +8,26 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::circles::Circles;
-use super::edges;
 use super::scan::{blank, functions, without_tests};
+use super::{Finding, edges, finding};
 use crate::run;
+
+/// The broker's packages that decide, and those that keep what was decided. Whoever reads one
+/// learns from its assertions what always holds.
+const ASSERTING: &[&str] = &[
+    "broker/record",
+    "broker/wire",
+    "broker/replica",
+    "broker/authorizer",
+    "broker/metadata",
+    "broker/coordinator",
+    "broker/quota",
+    "broker/commitlog",
+    "broker/quorum",
+];
+
+/// Of these, per thousand lines.
+const ASSERTIONS_MIN: usize = 2;
 
 #[derive(Default)]
 struct Figures {
@@ -19,8 +36,10 @@ struct Figures {
     assertions: usize,
 }
 
-/// One line per package, and one for all.
-pub fn report(files: &[PathBuf], circles: &Circles) -> Result<String> {
+/// The figures by package, and those of all.
+pub struct Measured(BTreeMap<String, Figures>);
+
+pub fn measure_all(files: &[PathBuf]) -> Result<Measured> {
     let mut packages: BTreeMap<String, Figures> = BTreeMap::new();
     for file in files.iter().filter(|file| is_of_product(file)) {
         let path = run::root().join(file);
@@ -30,21 +49,54 @@ pub fn report(files: &[PathBuf], circles: &Circles) -> Result<String> {
         measure(packages.entry(package.to_owned()).or_default(), &text);
         measure(packages.entry("all".to_owned()).or_default(), &text);
     }
+    Ok(Measured(packages))
+}
+
+impl Measured {
+    /// One line per package, and one for all.
+    pub fn report(&self, circles: &Circles) -> String {
+        report(&self.0, circles)
+    }
+
+    /// Packages that assert too little.
+    pub fn check(&self) -> Vec<Finding> {
+        let asserting = ASSERTING.iter().filter_map(|name| Some((name, self.0.get(*name)?)));
+        let poor = asserting.filter(|(_, figures)| !figures.asserts_enough());
+        let found = poor.map(|(name, figures)| {
+            let (count, lines) = (figures.assertions, figures.lines());
+            let rule = format!(
+                "{count} assertions in {lines} lines, at least {ASSERTIONS_MIN} per thousand"
+            );
+            finding(name, rule)
+        });
+        found.collect()
+    }
+}
+
+fn report(packages: &BTreeMap<String, Figures>, circles: &Circles) -> String {
     let mut lines = vec![format!(
         "{:<22} {:>6} {:>16} {:>16} {:>9} {:>6}  {}",
         "package", "lines", "file p50/p90/max", "fn p50/p90/max", "assert/k", "circle", "may name"
     )];
-    for (package, figures) in &packages {
+    for (package, figures) in packages {
         let circle = circles.largest(package);
         let name = package.rsplit('/').next().unwrap_or_default();
         lines.push(figures.line(package, circle, &edges::of(name)));
     }
-    Ok(lines.join("\n"))
+    lines.join("\n")
 }
 
 impl Figures {
+    fn lines(&self) -> usize {
+        self.files.iter().sum()
+    }
+
+    fn asserts_enough(&self) -> bool {
+        self.assertions * 1000 >= self.lines() * ASSERTIONS_MIN
+    }
+
     fn line(&self, package: &str, circle: usize, edges: &str) -> String {
-        let lines: usize = self.files.iter().sum();
+        let lines = self.lines();
         let per_thousand = self.assertions as f64 * 1000.0 / lines.max(1) as f64;
         let (files, functions) = (spread(&self.files), spread(&self.functions));
         format!(
@@ -87,6 +139,18 @@ fn measure(figures: &mut Figures, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_core_that_asserts_too_little_is_a_finding() {
+        let figures = |assertions| Figures { files: vec![400, 600], functions: vec![], assertions };
+        let check = |name: &str, assertions| {
+            Measured(BTreeMap::from([(name.to_owned(), figures(assertions))])).check()
+        };
+        let rule = "1 assertions in 1000 lines, at least 2 per thousand";
+        assert_eq!(check("broker/replica", 1), [finding("broker/replica", rule)]);
+        assert!(check("broker/replica", 2).is_empty());
+        assert!(check("broker/server", 0).is_empty(), "it is no core");
+    }
 
     #[test]
     fn tests_do_not_count() {

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::run;
 use circles::Circles;
+use figures::Measured;
 
 /// Everything that may stand at the root of the repository.
 const ROOT: &[&str] = &[
@@ -66,8 +67,9 @@ pub fn finding(place: impl fmt::Display, rule: impl fmt::Display) -> Finding {
 pub fn run() -> Result<()> {
     let files = files()?;
     let circles = Circles::of(&files)?;
-    println!("{}", figures::report(&files, &circles)?);
-    let found = findings(&files, &circles)?;
+    let measured = figures::measure_all(&files)?;
+    println!("{}", measured.report(&circles));
+    let found = findings(&files, &circles, &measured)?;
     if found.is_empty() {
         println!("==> tidy: nothing to tidy");
         return Ok(());
@@ -78,14 +80,15 @@ pub fn run() -> Result<()> {
 
 pub fn check() -> Result<Vec<Finding>> {
     let files = files()?;
-    findings(&files, &Circles::of(&files)?)
+    findings(&files, &Circles::of(&files)?, &figures::measure_all(&files)?)
 }
 
-fn findings(files: &[PathBuf], circles: &Circles) -> Result<Vec<Finding>> {
+fn findings(files: &[PathBuf], circles: &Circles, measured: &Measured) -> Result<Vec<Finding>> {
     let mut found = root_entries(files);
     found.extend(sources::check(files)?);
     found.extend(edges::check()?);
     found.extend(circles.check());
+    found.extend(measured.check());
     found.extend(documents::check(files)?);
     found.sort();
     Ok(found)
@@ -118,4 +121,16 @@ fn root_entries(files: &[PathBuf]) -> Vec<Finding> {
         .collect();
     found.dedup();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_listed_at_the_root_is_a_finding() {
+        let files = ["README.md", "broker/a.rs", "notes/b.md", "notes/c.md"].map(PathBuf::from);
+        let rule = "is not in the list of root entries";
+        assert_eq!(root_entries(&files), [finding("notes", rule)]);
+    }
 }

@@ -137,6 +137,12 @@ mod tests {
         let core = Path::new("broker/metadata/src/x.rs");
         assert_eq!(rust(core, "//! Head.\nfn f() { uuid::Uuid::new_v4(); }\n").len(), 1);
         assert!(rust(core, "//! Head.\nfn f() { Errand::new(); }\n").is_empty());
+        let wide = format!("//{}\n", "x".repeat(99));
+        let rule = "wider than 100 columns";
+        assert_eq!(any_language(Path::new("a.rs"), &wide), [finding("a.rs:1", rule)]);
+        let text = "//! Head.\nunsafe fn f() {}\n";
+        assert_eq!(rust(core, text).len(), 1);
+        assert!(rust(Path::new(UNSAFE[0]), text).is_empty());
         let left = format!("a\n// {} later\n", LEFT_BEHIND[0]);
         assert_eq!(any_language(Path::new("c.go"), &left).len(), 1);
         assert!(any_language(Path::new("c.go"), "fine\n").is_empty());
