@@ -1,7 +1,7 @@
 //! The metadata quorum: one Raft group over all brokers, whose log is the cluster's metadata.
 //!
-//! The configured voters elect the active controller; every other broker is a learner (Kafka:
-//! observer), so metadata reaches it by Raft itself. The state machine is [`metadata::Image`]; an
+//! The configured voters elect the active controller; every other broker is an observer (openraft's
+//! `learner`), so metadata reaches it by Raft itself. The state machine is [`metadata::Image`]; an
 //! entry is a batch of [`metadata::MetadataRecord`]; the metadata offset is the Raft log index and
 //! the controller epoch is the Raft term. This is the only crate that names openraft.
 //!

@@ -21,7 +21,7 @@ use crate::machine::Raft;
 use crate::messages::{JoinCall, JoinReply, Member, RejoinReply};
 use crate::types::{NodeId, TypeConfig, Vote, broker_id};
 
-/// A learner this close to the end of the log is made a voter.
+/// An observer this close to the end of the log is made a voter.
 const CAUGHT_UP_ENTRIES: u64 = 100;
 /// Between two looks at an observer that is to become a voter.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(20);

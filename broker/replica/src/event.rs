@@ -7,7 +7,7 @@ use base::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LogOffsets {
     pub start: Offset,
-    /// Log end offset (LEO): the offset of the next record.
+    /// The log end: the offset of the next record.
     pub end: Offset,
     /// First offset of the oldest transaction that is open or whose marker is not yet replicated.
     pub first_unstable: Option<Offset>,

@@ -5,6 +5,7 @@ mod circles;
 mod documents;
 mod edges;
 mod figures;
+mod glossary;
 mod paths;
 mod scan;
 mod sources;
@@ -90,6 +91,7 @@ fn findings(files: &[PathBuf], circles: &Circles, measured: &Measured) -> Result
     found.extend(circles.check());
     found.extend(measured.check());
     found.extend(documents::check(files)?);
+    found.extend(glossary::check(files)?);
     found.sort();
     Ok(found)
 }
