@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::paths::{self, Imports};
-use super::{Finding, finding};
+use super::finding::{Finding, finding};
 use crate::run;
 
 /// Files that may name each other.

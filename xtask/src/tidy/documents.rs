@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Finding, finding};
+use super::finding::{Finding, finding};
 use crate::run;
 
 pub fn check(files: &[PathBuf]) -> Result<Vec<Finding>> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Finding, finding};
+use super::finding::{Finding, finding};
 use crate::run;
 
 /// Each crate of the workspace with the crates of the workspace that it may name.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::circles::Circles;
+use super::edges;
+use super::finding::{Finding, finding};
 use super::scan::{blank, functions, without_tests};
-use super::{Finding, edges, finding};
 use crate::run;
 
 /// The broker's packages that decide, and those that keep what was decided. Whoever reads one

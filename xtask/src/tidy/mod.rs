@@ -5,12 +5,12 @@ mod circles;
 mod documents;
 mod edges;
 mod figures;
+mod finding;
 mod glossary;
 mod paths;
 mod scan;
 mod sources;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::run;
 use circles::Circles;
 use figures::Measured;
+use finding::{Finding, finding};
 
 /// Everything that may stand at the root of the repository.
 const ROOT: &[&str] = &[
@@ -46,23 +47,6 @@ const ROOT: &[&str] = &[
     "rust-toolchain.toml",
     "xtask",
 ];
-
-/// A broken rule.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Finding {
-    pub place: String,
-    pub rule: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.rule)
-    }
-}
-
-pub fn finding(place: impl fmt::Display, rule: impl fmt::Display) -> Finding {
-    Finding { place: place.to_string(), rule: rule.to_string() }
-}
 
 /// Fails with the list of all findings.
 pub fn run() -> Result<()> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::scan::blank;
-use super::{Finding, finding};
+use super::finding::{Finding, finding};
 use crate::run;
 
 const FILE_LINES_MAX: usize = 600;
