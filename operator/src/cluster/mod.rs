@@ -4,6 +4,7 @@
 mod act;
 mod claims;
 mod dynamic;
+mod kinds;
 mod lost;
 mod observe;
 mod owned_objects;
@@ -43,6 +44,7 @@ use crate::error::{Category, Error};
 use crate::kafka::Admin;
 use crate::runtime::Stop;
 use crate::{Context, apply};
+use kinds::managed_kinds;
 use observe::Nodes;
 
 /// Churn of pods within so much time is one pass.
@@ -138,27 +140,25 @@ type Cluster = PartialObjectMeta<KafkaCluster>;
 /// An object of ours that changed, by what it says of itself.
 type Child = PartialObjectMeta<Pod>;
 
-/// Every change of an object that bears our label. Only metadata travels.
-fn children(
-    context: &Arc<Context>,
-    namespace: Option<&str>,
-) -> impl futures::Stream<Item = Result<Child, watcher::Error>> + Send + 'static + use<> {
-    select_all([
-        touched::<StatefulSet>(context, namespace),
-        touched::<Pod>(context, namespace),
-        touched::<PersistentVolumeClaim>(context, namespace),
-        touched::<Service>(context, namespace),
-        touched::<ConfigMap>(context, namespace),
-        touched::<PodDisruptionBudget>(context, namespace),
-        touched::<NetworkPolicy>(context, namespace),
-        touched::<ServiceAccount>(context, namespace),
-    ])
+type Children = BoxStream<'static, Result<Child, watcher::Error>>;
+
+macro_rules! watches {
+    (applied { $($f:ident: $kind:ty, $w:expr, $a:ident, $p:literal;)* }
+     tended { $($g:ident: $tended:ty, $o:ident;)* }) => {
+        /// Every change of an object that bears our label. Only metadata travels.
+        fn children(context: &Arc<Context>, namespace: Option<&str>) -> Children {
+            let all = [
+                $(touched::<$kind>(context, namespace),)*
+                $(touched::<$tended>(context, namespace),)*
+            ];
+            select_all(all).boxed()
+        }
+    };
 }
 
-fn touched<K>(
-    context: &Arc<Context>,
-    namespace: Option<&str>,
-) -> BoxStream<'static, Result<Child, watcher::Error>>
+managed_kinds!(watches);
+
+fn touched<K>(context: &Arc<Context>, namespace: Option<&str>) -> Children
 where
     K: apply::Child + Resource<Scope = NamespaceResourceScope> + Send + Sync + 'static,
 {

@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::slice::from_ref;
 
 use build::{Names, Objects};
 use crd::KafkaCluster;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, Preconditions, PropagationPolicy};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 
+use super::kinds::managed_kinds;
 use super::observe::LiveObjects;
 use super::problem::Problem;
 use crate::apply::{Child, apply, controller_of, quantity};
@@ -19,6 +23,7 @@ use crate::error::{Category, Error, Result, request};
 use crate::{Context, apply as applying};
 
 /// What became of the objects.
+#[derive(Default)]
 pub struct Applied {
     pub wrote: bool,
     /// Services that Kubernetes refuses, with its reason.
@@ -27,6 +32,28 @@ pub struct Applied {
 
 /// Services named in one message.
 const NAMED_MAX: usize = 3;
+
+macro_rules! apply_in_order {
+    (applied { $($live:ident: $kind:ty, $wanted:expr, $apply:ident, $pruned:literal;)* }
+     $($tended:tt)*) => {
+        impl Writer<'_> {
+            async fn every_kind(&self, objects: &Objects, live: &LiveObjects) -> Result<Applied> {
+                let mut done = Applied::default();
+                $({
+                    let wanted: fn(&Objects) -> &[$kind] = $wanted;
+                    self.$apply(wanted(objects), &live.$live, &mut done).await?;
+                })*
+                $(if $pruned {
+                    let wanted: fn(&Objects) -> &[$kind] = $wanted;
+                    self.prune(wanted(objects), &live.$live, &mut done).await?;
+                })*
+                Ok(done)
+            }
+        }
+    };
+}
+
+managed_kinds!(apply_in_order);
 
 /// Applies everything, the StatefulSet last: its pods need the rest. A listener's Service that is
 /// refused is told of and holds nothing else up.
@@ -37,20 +64,7 @@ pub async fn apply_all(
     live: &LiveObjects,
     objects: &Objects,
 ) -> Result<Applied> {
-    let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
-    let accounts: Vec<_> = objects.service_account.iter().cloned().collect();
-    let mut wrote = writer.all(&accounts, &live.accounts).await?;
-    let (services, refused) = writer.services(&objects.services, &live.services).await?;
-    wrote |= services;
-    wrote |= writer.all(std::slice::from_ref(&objects.config_map), &live.config_maps).await?;
-    wrote |= writer.all(objects.network_policy.as_slice(), &live.policies).await?;
-    let budget = std::slice::from_ref(&objects.pod_disruption_budget);
-    wrote |= writer.all(budget, &live.budgets).await?;
-    wrote |= writer.set(&objects.stateful_set, live.set(names)).await?;
-    wrote |= writer.prune(&objects.services, &live.services).await?;
-    wrote |= writer.prune(&accounts, &live.accounts).await?;
-    wrote |= writer.prune(objects.network_policy.as_slice(), &live.policies).await?;
-    Ok(Applied { wrote, refused })
+    Writer::new(context, cluster, names).every_kind(objects, live).await
 }
 
 /// Applies the ConfigMap alone. Returns whether it was written.
@@ -61,8 +75,10 @@ pub async fn apply_config(
     live: &LiveObjects,
     config: &ConfigMap,
 ) -> Result<bool> {
-    let writer = Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or("") };
-    writer.all(std::slice::from_ref(config), &live.config_maps).await
+    let mut done = Applied::default();
+    let writer = Writer::new(context, cluster, names);
+    writer.all(from_ref(config), &live.config_maps, &mut done).await?;
+    Ok(done.wrote)
 }
 
 struct Writer<'a> {
@@ -71,7 +87,11 @@ struct Writer<'a> {
     owner: &'a str,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(context: &'a Context, cluster: &'a KafkaCluster, names: &'a Names<'a>) -> Writer<'a> {
+        Writer { context, names, owner: cluster.metadata.uid.as_deref().unwrap_or_default() }
+    }
+
     fn api<K>(&self) -> Api<K>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -79,17 +99,27 @@ impl Writer<'_> {
         Api::namespaced(self.context.client.clone(), self.names.namespace)
     }
 
-    async fn all<K>(&self, wanted: &[K], live: &BTreeMap<String, K>) -> Result<bool>
+    async fn all<K>(
+        &self,
+        wanted: &[K],
+        live: &BTreeMap<String, K>,
+        done: &mut Applied,
+    ) -> Result<()>
     where
         K: Child + Resource<Scope = NamespaceResourceScope>,
     {
-        let api = self.api();
-        let mut wrote = false;
         for wanted in wanted {
-            let live = live.get(&wanted.name_any());
-            wrote |= apply(self.context, &api, self.owner, wanted, live).await?.1;
+            done.wrote |= self.one(wanted, live).await?;
         }
-        Ok(wrote)
+        Ok(())
+    }
+
+    async fn one<K>(&self, wanted: &K, live: &BTreeMap<String, K>) -> Result<bool>
+    where
+        K: Child + Resource<Scope = NamespaceResourceScope>,
+    {
+        let live = live.get(&wanted.name_any());
+        Ok(apply(self.context, &self.api(), self.owner, wanted, live).await?.1)
     }
 
     /// A node port that is taken, a field that cannot change, a quota: brokers need only the names
@@ -98,12 +128,13 @@ impl Writer<'_> {
         &self,
         wanted: &[Service],
         live: &BTreeMap<String, Service>,
-    ) -> Result<(bool, Option<Problem>)> {
-        let (mut wrote, mut refused) = (false, Vec::new());
+        done: &mut Applied,
+    ) -> Result<()> {
+        let mut refused = Vec::new();
         let needed = [self.names.headless_service(), self.names.bootstrap_service()];
         for service in wanted {
-            match self.all(std::slice::from_ref(service), live).await {
-                Ok(changed) => wrote |= changed,
+            match self.one(service, live).await {
+                Ok(wrote) => done.wrote |= wrote,
                 Err(error) if is_refusal(&error) && !needed.contains(&service.name_any()) => {
                     tracing::warn!(service = service.name_any(), %error, "refused");
                     refused.push(error.to_string());
@@ -111,7 +142,20 @@ impl Writer<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok((wrote, refusal(&refused)))
+        done.refused = refusal(&refused);
+        Ok(())
+    }
+
+    async fn sets(
+        &self,
+        wanted: &[StatefulSet],
+        live: &BTreeMap<String, StatefulSet>,
+        done: &mut Applied,
+    ) -> Result<()> {
+        for wanted in wanted {
+            done.wrote |= self.set(wanted, live.get(&wanted.name_any())).await?;
+        }
+        Ok(())
     }
 
     /// A field that Kubernetes does not let change: the set is made anew around its pods.
@@ -150,23 +194,27 @@ impl Writer<'_> {
     }
 
     /// Deletes what this cluster owns and no longer wants.
-    async fn prune<K>(&self, wanted: &[K], live: &BTreeMap<String, K>) -> Result<bool>
+    async fn prune<K>(
+        &self,
+        wanted: &[K],
+        live: &BTreeMap<String, K>,
+        done: &mut Applied,
+    ) -> Result<()>
     where
         K: Child + Resource<Scope = NamespaceResourceScope> + Debug,
     {
         let wanted: BTreeSet<String> = wanted.iter().map(ResourceExt::name_any).collect();
         let api: Api<K> = self.api();
-        let mut wrote = false;
         for (name, object) in live.iter().filter(|(name, _)| !wanted.contains(*name)) {
             let ours = controller_of(object).is_some_and(|owner| owner.uid == self.owner);
             if ours && object.meta().deletion_timestamp.is_none() {
                 tracing::info!(kind = %K::kind(&()), name, "deleting what is no longer wanted");
                 self.context.metrics.wrote(&K::kind(&()));
                 delete(&api, name, &delete_this(object)).await?;
-                wrote = true;
+                done.wrote = true;
             }
         }
-        Ok(wrote)
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use base::BrokerId;
-use futures::TryFutureExt;
+use build::Names;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
@@ -17,62 +17,69 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::super::kinds::managed_kinds;
 use crate::apply::controller_of;
 use crate::error::{Error, Result, pages};
 
 /// All reads of a pass, which are made side by side.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The objects of a cluster, by name.
-#[derive(Default)]
-pub struct LiveObjects {
-    pub sets: BTreeMap<String, StatefulSet>,
-    pub services: BTreeMap<String, Service>,
-    pub config_maps: BTreeMap<String, ConfigMap>,
-    pub budgets: BTreeMap<String, PodDisruptionBudget>,
-    pub policies: BTreeMap<String, NetworkPolicy>,
-    pub accounts: BTreeMap<String, ServiceAccount>,
-    /// Pods of the set, by ordinal.
-    pub pods: BTreeMap<BrokerId, Pod>,
-    /// Volume claims of the set, by ordinal.
-    pub claims: BTreeMap<BrokerId, PersistentVolumeClaim>,
+macro_rules! live_objects {
+    (applied { $($name:ident: $kind:ty, $w:expr, $a:ident, $p:literal;)* }
+     tended { $($tended:ident: $made:ty, $broker:ident;)* }) => {
+        /// The objects of a cluster: those that are applied by name, those that Kubernetes makes
+        /// for the set by broker.
+        #[derive(Default)]
+        pub struct LiveObjects {
+            $(pub $name: BTreeMap<String, $kind>,)*
+            $(pub $tended: BTreeMap<BrokerId, $made>,)*
+        }
+
+        /// Reads everything that bears the cluster's labels.
+        pub async fn read(client: &Client, names: &Names<'_>) -> Result<LiveObjects> {
+            let reads = async {
+                tokio::try_join!(
+                    $(list::<$kind>(client, names),)*
+                    $(list::<$made>(client, names),)*
+                )
+            };
+            let late = |_| Error::Timeout("read objects".into());
+            let ($($name,)* $($tended,)*) = timeout(PATIENCE, reads).await.map_err(late)??;
+            Ok(LiveObjects {
+                $($name: by_name($name),)*
+                $($tended: by_broker($tended, |object| $broker(object, names)),)*
+            })
+        }
+    };
 }
 
+managed_kinds!(live_objects);
+
 impl LiveObjects {
-    pub fn set<'a>(&'a self, names: &build::Names<'_>) -> Option<&'a StatefulSet> {
+    pub fn set<'a>(&'a self, names: &Names<'_>) -> Option<&'a StatefulSet> {
         self.sets.get(&names.broker())
     }
 }
 
-/// Reads everything that bears the cluster's labels.
-pub async fn read(client: &Client, names: &build::Names<'_>) -> Result<LiveObjects> {
-    let reads = async {
-        tokio::try_join!(
-            list::<StatefulSet>(client, names),
-            list::<Service>(client, names),
-            list::<ConfigMap>(client, names),
-            list::<PodDisruptionBudget>(client, names),
-            list::<NetworkPolicy>(client, names),
-            list::<ServiceAccount>(client, names),
-            list::<Pod>(client, names),
-            list::<PersistentVolumeClaim>(client, names),
-        )
-    };
-    let reads = timeout(PATIENCE, reads).map_err(|_| Error::Timeout("read objects".into())).await?;
-    let (sets, services, config_maps, budgets, policies, accounts, pods, claims) = reads?;
+fn by_name<K: Resource>(objects: Vec<K>) -> BTreeMap<String, K> {
+    objects.into_iter().map(|object| (object.name_any(), object)).collect()
+}
+
+fn by_broker<K: Resource>(
+    objects: Vec<K>,
+    broker: impl Fn(&K) -> Option<BrokerId>,
+) -> BTreeMap<BrokerId, K> {
+    objects.into_iter().filter_map(|object| Some((broker(&object)?, object))).collect()
+}
+
+fn broker_of_pod(pod: &Pod, names: &Names<'_>) -> Option<BrokerId> {
     let set = names.broker();
-    let pods = pods.into_values().filter(|pod| is_of_set(pod, &set));
-    let (pod, claim) = (format!("{set}-"), format!("data-{set}-"));
-    Ok(LiveObjects {
-        pods: by_ordinal(pods, &pod),
-        claims: by_ordinal(claims.into_values(), &claim),
-        sets,
-        services,
-        config_maps,
-        budgets,
-        policies,
-        accounts,
-    })
+    let name = pod.metadata.name.as_deref().filter(|_| is_of_set(pod, &set))?;
+    super::pods::ordinal(name, &format!("{set}-"))
+}
+
+fn broker_of_claim(claim: &PersistentVolumeClaim, names: &Names<'_>) -> Option<BrokerId> {
+    super::pods::ordinal(claim.metadata.name.as_deref()?, &format!("data-{}-", names.broker()))
 }
 
 /// While a set is recreated its pods have no owner, or that of before.
@@ -80,18 +87,7 @@ fn is_of_set(pod: &Pod, set: &str) -> bool {
     controller_of(pod).is_none_or(|owner| owner.kind == "StatefulSet" && owner.name == set)
 }
 
-fn by_ordinal<K: Resource>(
-    objects: impl Iterator<Item = K>,
-    prefix: &str,
-) -> BTreeMap<BrokerId, K> {
-    let numbered = objects.filter_map(|object| {
-        let ordinal = super::pods::ordinal(object.meta().name.as_deref()?, prefix)?;
-        Some((ordinal, object))
-    });
-    numbered.collect()
-}
-
-async fn list<K>(client: &Client, names: &build::Names<'_>) -> Result<BTreeMap<String, K>>
+async fn list<K>(client: &Client, names: &Names<'_>) -> Result<Vec<K>>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
         + Clone
@@ -105,7 +101,6 @@ where
         async move { api.list(&params).await }
     };
     let doing = format!("list {}s", K::kind(&()));
-    // Eight of them run side by side, on one stack.
-    let objects = Box::pin(pages(&doing, params, list)).await?;
-    Ok(objects.into_iter().map(|object| (object.name_any(), object)).collect())
+    // All of them run side by side, on one stack.
+    Box::pin(pages(&doing, params, list)).await
 }
