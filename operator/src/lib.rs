@@ -3,7 +3,8 @@
 //! that touches the world: watches, server-side apply, the Lease, HTTP, and requests to brokers.
 //!
 //! - [`cluster`]: the controller of `KafkaCluster`;
-//! - [`topic`]: the controller of `Topic`;
+//! - [`entity`]: the controller of what lives in a cluster and has a resource of its own;
+//! - [`topic`]: topics, the one kind of entity so far;
 //! - [`kafka`]: administrative requests over Kafka's protocol;
 //! - [`runtime`]: what every controller uses of the process;
 //! - [`process`]: the process around them.
@@ -11,6 +12,7 @@
 pub mod apply;
 pub mod cluster;
 pub mod context;
+pub mod entity;
 pub mod error;
 #[cfg(test)]
 pub mod fake_api;

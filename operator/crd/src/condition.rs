@@ -20,21 +20,43 @@ pub mod kind {
     pub const VALID: &str = "Valid";
 }
 
-/// Reasons of a `Topic`'s `Ready` condition.
-pub mod topic_reason {
-    pub const CREATED: &str = "Created";
-    pub const IN_SYNC: &str = "InSync";
-    pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";
-    pub const CONFLICT: &str = "Conflict";
-    pub const ADOPTION_DIFFERS: &str = "AdoptionDiffers";
-    pub const INVALID_CONFIG: &str = "InvalidConfig";
-    pub const INVALID_REPLICATION_FACTOR: &str = "InvalidReplicationFactor";
-    pub const NOT_SUPPORTED: &str = "NotSupported";
-    pub const KAFKA_ERROR: &str = "KafkaError";
-    pub const REASSIGNING: &str = "Reassigning";
-    pub const DELETING: &str = "Deleting";
-    pub const PAUSED: &str = "Paused";
-    pub const UNMANAGED: &str = "Unmanaged";
+/// Reasons of the condition `Ready` of a resource that stands for something in a cluster, a
+/// `Topic` for one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum EntityReason {
+    Created,
+    InSync,
+    WaitingForCluster,
+    Conflict,
+    AdoptionDiffers,
+    InvalidConfig,
+    InvalidReplicationFactor,
+    NotSupported,
+    KafkaError,
+    Reassigning,
+    Deleting,
+    Paused,
+    Unmanaged,
+}
+
+impl EntityReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            EntityReason::Created => "Created",
+            EntityReason::InSync => "InSync",
+            EntityReason::WaitingForCluster => "WaitingForCluster",
+            EntityReason::Conflict => "Conflict",
+            EntityReason::AdoptionDiffers => "AdoptionDiffers",
+            EntityReason::InvalidConfig => "InvalidConfig",
+            EntityReason::InvalidReplicationFactor => "InvalidReplicationFactor",
+            EntityReason::NotSupported => "NotSupported",
+            EntityReason::KafkaError => "KafkaError",
+            EntityReason::Reassigning => "Reassigning",
+            EntityReason::Deleting => "Deleting",
+            EntityReason::Paused => "Paused",
+            EntityReason::Unmanaged => "Unmanaged",
+        }
+    }
 }
 
 /// Status of a condition.

@@ -20,8 +20,8 @@ pub use cluster::{
     StorageDeletionPolicy, StorageSpec, UpgradePolicy,
 };
 pub use condition::{
-    ConditionStatus, NewCondition, find_condition, kind, remove_condition, set_condition,
-    topic_reason,
+    ConditionStatus, EntityReason, NewCondition, find_condition, kind, remove_condition,
+    set_condition,
 };
 pub use config_value::ConfigValue;
 pub use install::{all_yaml, definitions, files};

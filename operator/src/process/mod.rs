@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::runtime::{Settings, Stop};
-use crate::{Context, cluster, topic};
+use crate::{Context, cluster, entity, topic};
 use lease::Lease;
 
 /// How long passes in progress may take to end after a signal.
@@ -51,7 +51,7 @@ async fn run_async(settings: Settings) -> Result<()> {
     let http = tokio::spawn(http::serve(context.clone(), listener, stop.clone()));
     let result = lead(&context, &stop).await;
     stop.stop();
-    if let Err(error) = topic::release_finalizers(&context).await {
+    if let Err(error) = entity::release_finalizers::<topic::Topics>(&context).await {
         tracing::warn!(%error, "Topics may keep the namespace from going");
     }
     http.await.context("HTTP")??;

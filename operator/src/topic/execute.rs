@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::ErrorCode;
+use crd::EntityReason;
 use plan::PartitionView;
 use plan::moves::{self, Move};
 use plan::topics::{Batch, TopicAction, TopicActionKind, TopicPlan, batches};
 
-use super::BATCH;
 use super::admin::TopicAdmin;
-use super::outcome::Failure;
+use crate::entity::{BATCH, Failure};
 use crate::kafka::{
     AdminError, ConfigChange, ConfigResource, Created, ItemResult, NewTopic, Refused,
 };
@@ -78,10 +78,32 @@ fn note<T>(done: &mut Executed, topic: &str, result: ItemResult<T>) -> Option<T>
     match result {
         Ok(value) => Some(value),
         Err(refused) => {
-            done.failed.entry(topic.to_owned()).or_insert_with(|| Failure::of_topic(&refused));
+            done.failed.entry(topic.to_owned()).or_insert_with(|| failure_of(&refused));
             None
         }
     }
+}
+
+/// The broker refused this topic.
+pub fn failure_of(refused: &Refused) -> Failure {
+    let reason = match refused.code {
+        ErrorCode::InvalidConfig => EntityReason::InvalidConfig,
+        ErrorCode::InvalidReplicationFactor => EntityReason::InvalidReplicationFactor,
+        ErrorCode::InvalidPartitions
+        | ErrorCode::InvalidTopicException
+        | ErrorCode::PolicyViolation => EntityReason::NotSupported,
+        ErrorCode::TopicDeletionDisabled => EntityReason::Deleting,
+        _ => EntityReason::KafkaError,
+    };
+    // Somebody else was faster: the next look sees it.
+    let raced = refused.code == ErrorCode::TopicAlreadyExists;
+    let message = match refused.code {
+        ErrorCode::TopicDeletionDisabled => {
+            "the brokers' delete.topic.enable is false: the topic cannot be deleted".to_owned()
+        }
+        _ => refused.message.clone(),
+    };
+    Failure { reason, message, passing: raced || refused.is_retriable() }
 }
 
 async fn delete(
@@ -176,7 +198,7 @@ async fn reassign(
             if let Err(refused) = result {
                 let text = format!("throttle of {:?}: {}", change.resource, refused.message);
                 let refused = Refused::new(refused.code, text);
-                fail(&mut done.failed, items, &Failure::of_topic(&refused));
+                fail(&mut done.failed, items, &failure_of(&refused));
                 return Ok(());
             }
         }

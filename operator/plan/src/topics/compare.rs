@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crd::EntityReason;
 use metadata::config::{topic_config, validate_topic_configs, validate_value};
 
-use super::{TopicAction, TopicActual, TopicContext, TopicPlan, TopicReason, TopicWish};
+use super::{TopicAction, TopicActual, TopicContext, TopicPlan, TopicWish};
 use crate::moves::{self, Limits, MoveBroker};
 use crate::observed::PartitionView;
 
@@ -49,30 +50,30 @@ fn decide(
     }
     if !wish.managed {
         let text = "not managed: the topic is left as it is";
-        return says(actual.is_some(), TopicReason::Unmanaged, text);
+        return says(actual.is_some(), EntityReason::Unmanaged, text);
     }
     if !owned {
         let (namespace, name) = (&owner.namespace, &owner.name);
         let text = format!("topic {} belongs to the older Topic {namespace}/{name}", wish.topic);
-        return says(false, TopicReason::Conflict, text);
+        return says(false, EntityReason::Conflict, text);
     }
     if context.paused {
         let text = "the cluster is paused: nothing is changed";
-        return says(actual.is_some(), TopicReason::Paused, text);
+        return says(actual.is_some(), EntityReason::Paused, text);
     }
     if context.brokers.is_empty() {
         return TopicPlan { requeue_ms: Some(LATER_MS), ..waiting("no broker answers") };
     }
     if let Err(text) = base::topic_name::check_new(&wish.topic) {
-        return says(false, TopicReason::NotSupported, text.to_string());
+        return says(false, EntityReason::NotSupported, text.to_string());
     }
     if let Err(text) = check_config(&wish.config) {
-        return says(false, TopicReason::InvalidConfig, text);
+        return says(false, EntityReason::InvalidConfig, text);
     }
     match actual {
         None => creation(wish, context),
         Some(actual) => match strange(wish, actual) {
-            Some(text) => says(false, TopicReason::AdoptionDiffers, text),
+            Some(text) => says(false, EntityReason::AdoptionDiffers, text),
             None => TopicPlan { adopted: true, ..alteration(wish, actual, context) },
         },
     }
@@ -117,7 +118,7 @@ fn differences(wish: &TopicWish, actual: &TopicActual) -> Vec<String> {
     all
 }
 
-fn says(ready: bool, reason: TopicReason, message: impl Into<String>) -> TopicPlan {
+fn says(ready: bool, reason: EntityReason, message: impl Into<String>) -> TopicPlan {
     TopicPlan {
         actions: Vec::new(),
         ready,
@@ -131,7 +132,7 @@ fn says(ready: bool, reason: TopicReason, message: impl Into<String>) -> TopicPl
 }
 
 fn waiting(message: &str) -> TopicPlan {
-    says(false, TopicReason::WaitingForCluster, message)
+    says(false, EntityReason::WaitingForCluster, message)
 }
 
 /// The resource goes; the topic only if it is the resource's to delete.
@@ -144,10 +145,14 @@ fn deletion(
     let stays = !wish.delete_data || !wish.managed || !owned;
     if stays || (actual.is_none() && !context.brokers.is_empty()) {
         let text = if stays { "the topic stays" } else { "the topic is deleted" };
-        return TopicPlan { release: true, ..says(false, TopicReason::Deleting, text) };
+        return TopicPlan { release: true, ..says(false, EntityReason::Deleting, text) };
     }
     if context.paused {
-        return says(false, TopicReason::Paused, "the cluster is paused: the topic is not deleted");
+        return says(
+            false,
+            EntityReason::Paused,
+            "the cluster is paused: the topic is not deleted",
+        );
     }
     if context.brokers.is_empty() {
         let text = "no broker answers: the topic cannot be deleted now";
@@ -157,7 +162,7 @@ fn deletion(
         actions: vec![TopicAction::Delete],
         release: true,
         requeue_ms: Some(SOON_MS),
-        ..says(false, TopicReason::Deleting, "deleting the topic")
+        ..says(false, EntityReason::Deleting, "deleting the topic")
     }
 }
 
@@ -203,7 +208,7 @@ fn check_factor(wish: &TopicWish, context: &TopicContext) -> Result<(), String> 
 
 fn creation(wish: &TopicWish, context: &TopicContext) -> TopicPlan {
     if let Err(text) = check_factor(wish, context) {
-        let plan = says(false, TopicReason::InvalidReplicationFactor, text);
+        let plan = says(false, EntityReason::InvalidReplicationFactor, text);
         return TopicPlan { requeue_ms: Some(LATER_MS), ..plan };
     }
     let create = TopicAction::Create {
@@ -218,12 +223,12 @@ fn creation(wish: &TopicWish, context: &TopicContext) -> TopicPlan {
     TopicPlan {
         actions: vec![create],
         requeue_ms: Some(SOON_MS),
-        ..says(true, TopicReason::Created, text)
+        ..says(true, EntityReason::Created, text)
     }
 }
 
 fn alteration(wish: &TopicWish, actual: &TopicActual, context: &TopicContext) -> TopicPlan {
-    let mut plan = says(true, TopicReason::InSync, "as wanted");
+    let mut plan = says(true, EntityReason::InSync, "as wanted");
     plan.actions
         .extend(config_change(wish, actual).and_then(|change| audible(change, wish, context)));
     let there = actual.partitions.len();
@@ -242,7 +247,7 @@ fn alteration(wish: &TopicWish, actual: &TopicActual, context: &TopicContext) ->
         &TopicWish { replication_factor: wish.replication_factor.or(copies), ..wish.clone() };
     // What cannot be done is said first; what can be is done all the same.
     if let Err(text) = check_factor(wish, context) {
-        let (ready, reason) = (false, TopicReason::InvalidReplicationFactor);
+        let (ready, reason) = (false, EntityReason::InvalidReplicationFactor);
         plan = TopicPlan { ready, reason, message: text, requeue_ms: Some(LATER_MS), ..plan };
     }
     if usize::try_from(wish.partitions).is_ok_and(|wanted| wanted < there) {
@@ -250,7 +255,8 @@ fn alteration(wish: &TopicWish, actual: &TopicActual, context: &TopicContext) ->
             "the topic has {there} partitions and cannot be reduced to {}",
             wish.partitions
         );
-        plan = TopicPlan { ready: false, reason: TopicReason::NotSupported, message: text, ..plan };
+        plan =
+            TopicPlan { ready: false, reason: EntityReason::NotSupported, message: text, ..plan };
     }
     plan
 }
@@ -305,7 +311,7 @@ fn resize(wish: &TopicWish, actual: &TopicActual, context: &TopicContext, plan: 
         return;
     }
     plan.ready = false;
-    plan.reason = TopicReason::Reassigning;
+    plan.reason = EntityReason::Reassigning;
     plan.requeue_ms = Some(SOON_MS);
     let left = planned.remaining.saturating_sub(planned.moves.len());
     plan.message = match (planned.moves.is_empty() && moving == 0, planned.obstacle) {

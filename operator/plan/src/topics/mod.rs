@@ -16,6 +16,7 @@ pub use owner::owners;
 use std::collections::BTreeMap;
 
 use base::{BrokerId, TopicId};
+use crd::EntityReason;
 
 use crate::moves::Move;
 use crate::observed::PartitionView;
@@ -112,7 +113,7 @@ pub struct TopicPlan {
     pub actions: Vec<TopicAction>,
     /// The condition, provided that all actions succeed.
     pub ready: bool,
-    pub reason: TopicReason,
+    pub reason: EntityReason,
     pub message: String,
     /// The resource is being deleted and nothing is left to do once `actions` have succeeded
     /// (an unknown topic counts as deleted): the finalizer may go.
@@ -122,42 +123,4 @@ pub struct TopicPlan {
     pub under_replicated: usize,
     /// The topic is the resource's, to be changed as it says: its id may be remembered.
     pub adopted: bool,
-}
-
-/// The condition's reason.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum TopicReason {
-    Created,
-    InSync,
-    WaitingForCluster,
-    Conflict,
-    AdoptionDiffers,
-    InvalidConfig,
-    InvalidReplicationFactor,
-    NotSupported,
-    KafkaError,
-    Reassigning,
-    Deleting,
-    Paused,
-    Unmanaged,
-}
-
-impl TopicReason {
-    pub fn name(self) -> &'static str {
-        match self {
-            TopicReason::Created => "Created",
-            TopicReason::InSync => "InSync",
-            TopicReason::AdoptionDiffers => "AdoptionDiffers",
-            TopicReason::WaitingForCluster => "WaitingForCluster",
-            TopicReason::Conflict => "Conflict",
-            TopicReason::InvalidConfig => "InvalidConfig",
-            TopicReason::InvalidReplicationFactor => "InvalidReplicationFactor",
-            TopicReason::NotSupported => "NotSupported",
-            TopicReason::KafkaError => "KafkaError",
-            TopicReason::Reassigning => "Reassigning",
-            TopicReason::Deleting => "Deleting",
-            TopicReason::Paused => "Paused",
-            TopicReason::Unmanaged => "Unmanaged",
-        }
-    }
 }

@@ -57,9 +57,9 @@ fn a_missing_topic_is_created_and_a_right_one_left_alone() {
     let created = plan(&wish(), None, &context(3));
     let create =
         TopicAction::Create { partitions: 2, replication_factor: 2, config: BTreeMap::new() };
-    assert_eq!((created.actions, created.reason), (vec![create], TopicReason::Created));
+    assert_eq!((created.actions, created.reason), (vec![create], EntityReason::Created));
     let there = plan(&wish(), Some(&actual(&[&[0, 1], &[1, 2]])), &context(3));
-    assert_eq!((there.actions, there.ready, there.reason), (vec![], true, TopicReason::InSync));
+    assert_eq!((there.actions, there.ready, there.reason), (vec![], true, EntityReason::InSync));
     assert_eq!(there.requeue_ms, None, "a topic at rest is not looked at again");
 }
 
@@ -89,7 +89,7 @@ fn partitions_grow_and_never_shrink() {
     );
     let fewer = TopicWish { partitions: 1, config: config(&[("segment.ms", "7")]), ..wish() };
     let told = plan(&fewer, Some(&there), &context(3));
-    assert_eq!((told.ready, told.reason), (false, TopicReason::NotSupported));
+    assert_eq!((told.ready, told.reason), (false, EntityReason::NotSupported));
     assert!(told.message.contains("has 2 partitions"), "{}", told.message);
     assert_eq!(told.actions.len(), 1, "the rest of the edit is done");
 }
@@ -99,7 +99,7 @@ fn too_many_replicas_are_refused_until_there_are_brokers_for_them() {
     let wide = TopicWish { replication_factor: Some(3), ..wish() };
     for there in [None, Some(&actual(&[&[0, 1], &[1, 0]]))] {
         let told = plan(&wide, there, &context(2));
-        assert_eq!((told.ready, told.reason), (false, TopicReason::InvalidReplicationFactor));
+        assert_eq!((told.ready, told.reason), (false, EntityReason::InvalidReplicationFactor));
         assert!(told.actions.is_empty() && told.requeue_ms.is_some(), "{told:?}");
         let later = plan(&wide, there, &context(3));
         assert_eq!(later.actions.len(), 1, "{later:?}");
@@ -111,7 +111,7 @@ fn a_replication_factor_changes_both_ways() {
     let there = actual(&[&[0, 1], &[1, 2]]);
     let wider =
         plan(&TopicWish { replication_factor: Some(3), ..wish() }, Some(&there), &context(3));
-    assert_eq!((wider.ready, wider.reason), (false, TopicReason::Reassigning));
+    assert_eq!((wider.ready, wider.reason), (false, EntityReason::Reassigning));
     let [TopicAction::Reassign(moves)] = &wider.actions[..] else { panic!("{wider:?}") };
     assert!(moves.len() == 2 && moves.iter().all(|m| m.replicas.len() == 3));
     let mut moving = actual(&[&[0, 1, 2], &[1, 2]]);
@@ -139,7 +139,7 @@ fn the_key_that_is_wrong_is_named() {
     {
         let wish = TopicWish { config: config(&[(key, value), ("segment.ms", "7")]), ..wish() };
         let told = plan(&wish, None, &context(3));
-        assert_eq!((told.reason, told.actions.len()), (TopicReason::InvalidConfig, 0));
+        assert_eq!((told.reason, told.actions.len()), (EntityReason::InvalidConfig, 0));
         assert!(told.message.contains(key), "{}", told.message);
     }
 }
@@ -151,7 +151,7 @@ fn the_older_resource_has_the_topic() {
     let wishes = [wish(), older.clone(), unmanaged];
     assert_eq!(owners(&wishes), BTreeMap::from([("orders", 1)]));
     let told = plan_topic(&wishes[0], &older, None, &context(3));
-    assert_eq!((told.ready, told.reason, told.actions.len()), (false, TopicReason::Conflict, 0));
+    assert_eq!((told.ready, told.reason, told.actions.len()), (false, EntityReason::Conflict, 0));
     assert!(told.message.contains("ns/z"), "{}", told.message);
     let same_age = [TopicWish { name: "b".into(), ..wish() }, wish(), wish()];
     let twins = [TopicWish { name: "a".into(), uid: "9".into(), ..wish() }, same_age[0].clone()];
@@ -182,11 +182,11 @@ fn deletion_takes_the_data_only_where_it_should() {
 #[test]
 fn nothing_is_sent_while_paused_unmanaged_or_unanswered() {
     let paused = TopicContext { paused: true, ..context(3) };
-    assert_eq!(plan(&wish(), None, &paused).reason, TopicReason::Paused);
+    assert_eq!(plan(&wish(), None, &paused).reason, EntityReason::Paused);
     let unmanaged = TopicWish { managed: false, ..wish() };
-    assert_eq!(plan(&unmanaged, None, &context(3)).reason, TopicReason::Unmanaged);
+    assert_eq!(plan(&unmanaged, None, &context(3)).reason, EntityReason::Unmanaged);
     let silent = plan(&wish(), None, &TopicContext::default());
-    assert_eq!((silent.reason, silent.actions.len()), (TopicReason::WaitingForCluster, 0));
+    assert_eq!((silent.reason, silent.actions.len()), (EntityReason::WaitingForCluster, 0));
     assert!(silent.requeue_ms.is_some());
 }
 
@@ -210,7 +210,7 @@ fn a_topic_that_was_there_before_is_changed_only_when_that_is_asked_for() {
     there.config = config(&[("retention.ms", "-1"), ("cleanup.policy", "compact")]);
     let new = TopicWish { known_id: None, config: config(&[("segment.ms", "7")]), ..wish() };
     let told = plan(&new, Some(&there), &context(3));
-    assert_eq!((told.ready, told.reason), (false, TopicReason::AdoptionDiffers));
+    assert_eq!((told.ready, told.reason), (false, EntityReason::AdoptionDiffers));
     assert!(told.actions.is_empty() && !told.adopted, "its id is not remembered: {told:?}");
     for difference in [
         "segment.ms is not set, wanted 7",
@@ -258,7 +258,7 @@ fn a_replication_factor_below_the_minimum_in_sync_is_refused() {
     let default = TopicWish { replication_factor: None, ..one.clone() };
     for wish in [&one, &default] {
         let told = plan(wish, None, &cluster);
-        assert_eq!((told.actions.len(), told.reason), (0, TopicReason::InvalidReplicationFactor));
+        assert_eq!((told.actions.len(), told.reason), (0, EntityReason::InvalidReplicationFactor));
         assert!(told.message.contains("factor 1 is below min.insync.replicas 2"), "{told:?}");
     }
     let own = TopicWish { config: config(&[("min.insync.replicas", "1")]), ..one.clone() };
@@ -267,7 +267,7 @@ fn a_replication_factor_below_the_minimum_in_sync_is_refused() {
     let there = actual(&[&[0, 1], &[1, 2]]);
     let fewer = TopicWish { replication_factor: Some(1), ..wish() };
     let told = plan(&fewer, Some(&there), &cluster);
-    assert_eq!((told.actions.len(), told.reason), (0, TopicReason::InvalidReplicationFactor));
+    assert_eq!((told.actions.len(), told.reason), (0, EntityReason::InvalidReplicationFactor));
     let raised = TopicWish { config: config(&[("min.insync.replicas", "3")]), ..wish() };
     let told = plan(&raised, Some(&there), &cluster);
     assert_eq!((told.ready, told.actions.len()), (false, 0), "{told:?}");

@@ -144,7 +144,7 @@ async fn a_cluster_has_one_operator_and_a_second_leaves_it_alone() {
     let seen: KafkaCluster =
         serde_json::from_value(api.get(&format!("{CLUSTERS}/c")).unwrap()).unwrap();
     let foreign = |operator: &Operator| {
-        crate::topic::ClusterState::new(&seen, &operator.context.settings).foreign
+        crate::entity::ClusterState::new(&seen, &operator.context.settings).foreign
     };
     assert_eq!((foreign(&first), foreign(&second)), (false, true), "nor its topics");
     // Handed over, it is the other's.

@@ -2,27 +2,27 @@
 
 use std::time::Duration;
 
+use crd::EntityReason as Reason;
 use kube::api::ObjectMeta;
-use plan::topics::TopicReason as Reason;
 
-use super::super::controller::Controller;
-use super::super::watch::{Kind, Listing, Object, Scope, Seen, Unreadable};
 use super::*;
+use crate::entity::controller::Controller;
+use crate::entity::watch::{Kind, Listing, Object, Scope, Seen, Unreadable};
 
 const CLUSTERS: Scope = Scope(0);
 const TOPICS: Scope = Scope(1);
 
 fn listings() -> Vec<Listing> {
-    [Kind::Clusters, Kind::Topics].map(|kind| Listing { namespace: None, kind }).to_vec()
+    [Kind::Clusters, Kind::Entities].map(|kind| Listing { namespace: None, kind }).to_vec()
 }
 
-fn controller(kafka: &FakeKafka, api: &FakeApi) -> Controller<FakeKafka, FakeApi> {
+fn controller(kafka: &FakeKafka, api: &FakeApi) -> Controller<TopicBatch<FakeKafka>, FakeApi> {
     let kafka = kafka.clone();
-    Controller::new(api.clone(), listings(), move || kafka.clone())
+    Controller::new(api.clone(), listings(), move || TopicBatch::new(kafka.clone()))
 }
 
-fn topic(entry: Entry) -> Object {
-    Object::Topic(Box::new(entry))
+fn topic(entry: Entry) -> Object<Topics> {
+    Object::Entity(Box::new(entry))
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -58,10 +58,11 @@ async fn a_namespace_that_cannot_be_listed_holds_up_no_other() {
     let (kafka, api) = (FakeKafka::new(3), FakeApi::new());
     let listings = ["ns", "gone"].into_iter().flat_map(|namespace| {
         let namespace = Some(namespace.to_owned());
-        [Kind::Clusters, Kind::Topics].map(|kind| Listing { namespace: namespace.clone(), kind })
+        [Kind::Clusters, Kind::Entities].map(|kind| Listing { namespace: namespace.clone(), kind })
     });
     let brokers = kafka.clone();
-    let mut controller = Controller::new(api.clone(), listings.collect(), move || brokers.clone());
+    let mut controller =
+        Controller::new(api.clone(), listings.collect(), move || TopicBatch::new(brokers.clone()));
     for scope in [CLUSTERS, TOPICS] {
         controller.handle(Seen::Begin(scope)).await;
     }
@@ -84,7 +85,7 @@ async fn a_namespace_that_cannot_be_listed_holds_up_no_other() {
     controller.stop().await;
 }
 
-async fn begun(kafka: &FakeKafka, api: &FakeApi) -> Controller<FakeKafka, FakeApi> {
+async fn begun(kafka: &FakeKafka, api: &FakeApi) -> Controller<TopicBatch<FakeKafka>, FakeApi> {
     let mut controller = controller(kafka, api);
     for scope in [CLUSTERS, TOPICS] {
         controller.handle(Seen::Begin(scope)).await;
@@ -132,7 +133,7 @@ async fn an_unreadable_resource_is_reported_once_and_holds_nothing_up() {
         Unreadable { key, metadata, error }
     };
     for _ in 0..3 {
-        let bad = Object::UnreadableTopic(Box::new(unreadable(None)));
+        let bad = Object::UnreadableEntity(Box::new(unreadable(None)));
         controller.handle(Seen::Changed(bad)).await;
     }
     controller.handle(Seen::Changed(topic(entry("good")))).await;
@@ -142,7 +143,7 @@ async fn an_unreadable_resource_is_reported_once_and_holds_nothing_up() {
 
     let mut bad = unreadable(Some(vec![FINALIZER.into()]));
     bad.metadata.deletion_timestamp = Some(crd::Time(Default::default()));
-    controller.handle(Seen::Changed(Object::UnreadableTopic(Box::new(bad)))).await;
+    controller.handle(Seen::Changed(Object::UnreadableEntity(Box::new(bad)))).await;
     assert_eq!(api.lock().finalizers, [("bad".into(), vec![])]);
     controller.stop().await;
 }
@@ -153,7 +154,7 @@ async fn a_worker_ends_with_the_last_topic_of_its_cluster_and_comes_again() {
     let mut controller = begun(&kafka, &api).await;
     controller.handle(Seen::Changed(topic(entry("a")))).await;
     until("a is made", || kafka.has("a")).await;
-    controller.handle(Seen::Gone(Kind::Topics, Key::new("ns", "a"))).await;
+    controller.handle(Seen::Gone(Kind::Entities, Key::new("ns", "a"))).await;
     controller.handle(Seen::Changed(topic(entry("b")))).await;
     until("b is made", || kafka.has("b")).await;
     assert!(kafka.has("a"), "the resource is gone, the topic is retained");

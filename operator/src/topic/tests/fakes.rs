@@ -9,9 +9,11 @@ use plan::PartitionView;
 use plan::moves::Move;
 use plan::topics::TopicActual;
 
+use super::super::Topics;
 use super::super::admin::{BrokerLoad, TopicAdmin};
-use super::super::index::{Entry, Key};
-use super::super::resources::{Resources, Written};
+use super::Entry;
+use crate::entity::Key;
+use crate::entity::api::{Resources, Written};
 use crate::kafka::{
     AdminError, BrokerInfo, ConfigChange, ConfigResource, Created, ItemResult, NewTopic, Refused,
     Result,
@@ -293,7 +295,7 @@ impl FakeApi {
     }
 }
 
-impl Resources for FakeApi {
+impl Resources<Topics> for FakeApi {
     fn metrics(&self) -> &Metrics {
         &self.metrics
     }

@@ -1,6 +1,6 @@
 //! Brokers that do not answer, answer partly, or refuse; clusters that are not there.
 
-use plan::topics::TopicReason as Reason;
+use crd::EntityReason as Reason;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! From the first sight of a resource to its end.
 
 use base::BrokerId;
-use plan::topics::TopicReason as Reason;
+use crd::EntityReason as Reason;
 
 use super::*;
 

@@ -3,6 +3,7 @@
 mod controller;
 mod fakes;
 mod faults;
+mod finalizers;
 mod lifecycle;
 mod queue;
 
@@ -10,21 +11,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::ErrorCode;
-use plan::topics::{TopicReason, TopicWish};
+use crd::EntityReason;
+use plan::topics::TopicWish;
 
-use super::index::{ClusterState, Entry, FINALIZER, Index, Key};
-use super::queue::Queue;
-use super::worker::{Shared, Worker};
+use super::Topics;
+use super::batch::TopicBatch;
+use crate::entity::index::Index;
+use crate::entity::queue::Queue;
+use crate::entity::worker::{Shared, Worker};
+use crate::entity::{ClusterState, Entity, Key};
 use crate::kafka::{AdminError, Refused};
 use fakes::{FakeApi, FakeKafka};
+
+type Entry = crate::entity::Entry<Topics>;
+
+const FINALIZER: &str = Topics::FINALIZER;
 
 /// A worker for the cluster `c` in the namespace `ns`, and its world.
 struct Bed {
     kafka: FakeKafka,
     api: FakeApi,
     queue: Arc<Queue>,
-    shared: Arc<Shared<FakeApi>>,
-    worker: Worker<FakeKafka, FakeApi>,
+    shared: Arc<Shared<Topics, FakeApi>>,
+    worker: Worker<TopicBatch<FakeKafka>, FakeApi>,
 }
 
 fn cluster() -> Key {
@@ -76,7 +85,8 @@ impl Bed {
         let shared = Arc::new(Shared { index: Index::default().into(), resources: api.clone() });
         shared.index().apply_cluster(cluster(), facts());
         let queue = Arc::new(Queue::default());
-        let worker = Worker::new(cluster(), shared.clone(), queue.clone(), kafka.clone());
+        let batch = TopicBatch::new(kafka.clone());
+        let worker = Worker::new(cluster(), shared.clone(), queue.clone(), batch);
         Bed { kafka, api, queue, shared, worker }
     }
 
@@ -104,7 +114,7 @@ impl Bed {
 
     fn resource(&self, name: &str) -> Entry {
         let index = self.shared.index();
-        let topics = index.topics_of(&cluster());
+        let topics = index.entities_of(&cluster());
         let all = topics.iter().flat_map(|topic| index.naming(&cluster(), topic));
         all.into_iter().find(|entry| entry.wish.name == name).unwrap()
     }
@@ -119,7 +129,7 @@ impl Bed {
     }
 
     #[track_caller]
-    fn assert_reason(&self, name: &str, ready: bool, reason: TopicReason) {
+    fn assert_reason(&self, name: &str, ready: bool, reason: EntityReason) {
         let (is, why, message) = self.says(name);
         assert_eq!((is, why.as_str()), (ready, reason.name()), "{name}: {message}");
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::queue::Backoff;
 use super::*;
+use crate::entity::queue::Backoff;
 
 #[tokio::test]
 async fn batches_are_bounded_and_hold_each_topic_once() {

@@ -2,7 +2,7 @@
 //! a condition since it depends on the brokers, with the way back from it.
 
 use anyhow::{Result, ensure};
-use crd::topic_reason::{INVALID_CONFIG, INVALID_REPLICATION_FACTOR, WAITING_FOR_CLUSTER};
+use crd::EntityReason::{InvalidConfig, InvalidReplicationFactor, WaitingForCluster};
 use kind_e2e::{Load, Scenario, yaml};
 
 /// What the API server itself refuses, with words that a user understands. `orders` is there with
@@ -34,19 +34,19 @@ pub fn refused_at_apply(s: &Scenario) -> Result<()> {
 pub async fn refused_by_condition(s: &Scenario, load: &Load<'_>) -> Result<()> {
     s.say("a value that no topic takes, and back");
     s.patch("topic/orders", r#"{"spec": {"config": {"retention.ms": "soon"}}}"#)?;
-    s.topic_fails("orders", INVALID_CONFIG).await?;
+    s.topic_fails("orders", InvalidConfig.name()).await?;
     s.patch("topic/orders", r#"{"spec": {"config": {"retention.ms": 3600000}}}"#)?;
     s.topic_ready("orders").await?;
 
     s.say("a key that no topic has, and back");
     s.patch("topic/orders", r#"{"spec": {"config": {"retention.secs": 3600}}}"#)?;
-    s.topic_fails("orders", INVALID_CONFIG).await?;
+    s.topic_fails("orders", InvalidConfig.name()).await?;
     s.patch("topic/orders", r#"{"spec": {"config": {"retention.secs": null}}}"#)?;
     s.topic_ready("orders").await?;
 
     s.say("more replicas than brokers, and back");
     s.patch("topic/orders", r#"{"spec": {"replicationFactor": 4}}"#)?;
-    s.topic_fails("orders", INVALID_REPLICATION_FACTOR).await?;
+    s.topic_fails("orders", InvalidReplicationFactor.name()).await?;
     s.patch("topic/orders", r#"{"spec": {"replicationFactor": 2}}"#)?;
     load.in_sync("orders", 2).await?;
     s.patch("topic/orders", r#"{"spec": {"replicationFactor": 3}}"#)?;
@@ -55,7 +55,7 @@ pub async fn refused_by_condition(s: &Scenario, load: &Load<'_>) -> Result<()> {
 
     s.say("a cluster that does not exist");
     s.apply(&yaml::topic("lonely", "nowhere", 3, 3))?;
-    s.topic_fails("lonely", WAITING_FOR_CLUSTER).await?;
+    s.topic_fails("lonely", WaitingForCluster.name()).await?;
     s.kubectl(&["delete", "topic", "lonely", "--timeout=60s"])?;
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The life of a Topic: made, changed, contested, deleted, adopted.
 
 use anyhow::{Result, ensure};
+use crd::EntityReason::{AdoptionDiffers, Conflict, NotSupported};
 use crd::Topic;
-use crd::topic_reason::{ADOPTION_DIFFERS, CONFLICT, NOT_SUPPORTED};
 use kind_e2e::{CREATE, GAP_ROLL, Load, Scenario, scenario, yaml};
 
 use super::topic_edits::{refused_at_apply, refused_by_condition};
@@ -33,16 +33,16 @@ async fn rivals(s: &Scenario, load: &Load<'_>) -> Result<()> {
     s.say("two resources for one topic: the older wins");
     let rival = |name: &str| yaml::topic(name, "castle", 8, 3) + "  topicName: orders\n";
     s.apply(&(rival("rival") + "  deletionPolicy: Delete\n"))?;
-    s.topic_fails("rival", CONFLICT).await?;
+    s.topic_fails("rival", Conflict.name()).await?;
     s.topic_ready("orders").await?;
     s.kubectl(&["delete", "topic", "rival", "--timeout=60s"])?;
 
     s.say("the older goes: the younger takes over");
     s.apply(&rival("heir"))?;
-    s.topic_fails("heir", CONFLICT).await?;
+    s.topic_fails("heir", Conflict.name()).await?;
     s.kubectl(&["delete", "topic", "orders", "--timeout=60s"])?;
     s.say("it does not have the config: the topic is left as it is until that is asked for");
-    s.topic_fails("heir", ADOPTION_DIFFERS).await?;
+    s.topic_fails("heir", AdoptionDiffers.name()).await?;
     s.kubectl(&["annotate", "topic", "heir", "barnabas.dev/adopt=true"])?;
     let heir = topic_id(s, "heir").await?;
     ensure!(heir == id, "{id} was deleted and made again as {heir}");
@@ -68,7 +68,7 @@ fn deletion() {
 
         s.say("adopted, but never with fewer partitions");
         s.apply(&kept(1))?;
-        s.topic_fails("kept", NOT_SUPPORTED).await?;
+        s.topic_fails("kept", NotSupported.name()).await?;
         s.apply(&kept(2))?;
         let again = topic_id(s, "kept").await?;
         ensure!(id == again, "{id} was deleted and made again as {again}");

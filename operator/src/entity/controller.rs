@@ -1,27 +1,28 @@
 //! From what the watches say to the queues of the workers. Runs in one task; workers run beside it
-//! and end with the last topic of their cluster.
+//! and end with the last resource of their cluster.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crd::Time;
+use crd::{EntityReason, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
-use plan::topics::{TopicReason, TopicWish};
 use tokio::task::JoinSet;
 
-use super::admin::TopicAdmin;
-use super::index::{ClusterState, Dirty, Entry, Index, Key};
-use super::outcome::{Outcome, TopicNumbers, status};
+use super::api::Resources;
+use super::batch::Batch;
+use super::cluster::ClusterState;
+use super::index::{Dirty, Index};
+use super::outcome::{Outcome, status};
 use super::queue::Queue;
-use super::resources::{Resources, finalizers};
+use super::resource::{Entity, Entry, Key};
 use super::watch::{Kind, Listing, Object, Seen, Unreadable};
 use super::worker::{Shared, Worker};
 
 /// Keeps the index, and the workers busy.
-pub struct Controller<A, R> {
-    shared: Arc<Shared<R>>,
+pub struct Controller<B: Batch, R> {
+    shared: Arc<Shared<B::Entity, R>>,
     listings: Vec<Listing>,
     /// Of each listing under way: what it has so far.
     listed: Vec<Option<BTreeSet<Key>>>,
@@ -29,18 +30,18 @@ pub struct Controller<A, R> {
     missing: BTreeSet<usize>,
     queues: HashMap<Key, Arc<Queue>>,
     workers: JoinSet<()>,
-    /// Makes the admin of a new worker.
-    admin: Box<dyn Fn() -> A + Send>,
+    /// Makes what a new worker works with.
+    batch: Box<dyn Fn() -> B + Send>,
     /// Resources that cannot be read, in the version that was reported.
     unreadable: HashMap<Key, (Option<String>, Option<i64>)>,
 }
 
-impl<A: TopicAdmin, R: Resources> Controller<A, R> {
+impl<B: Batch, R: Resources<B::Entity>> Controller<B, R> {
     pub fn new(
         resources: R,
         listings: Vec<Listing>,
-        admin: impl Fn() -> A + Send + 'static,
-    ) -> Controller<A, R> {
+        batch: impl Fn() -> B + Send + 'static,
+    ) -> Controller<B, R> {
         let index = Index::default();
         Controller {
             shared: Arc::new(Shared { index: index.into(), resources }),
@@ -49,13 +50,13 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
             listings,
             queues: HashMap::new(),
             workers: JoinSet::new(),
-            admin: Box::new(admin),
+            batch: Box::new(batch),
             unreadable: HashMap::new(),
         }
     }
 
     /// Takes in what a watch says.
-    pub async fn handle(&mut self, seen: Seen) {
+    pub async fn handle(&mut self, seen: Seen<B::Entity>) {
         match seen {
             Seen::Begin(scope) => self.listed[scope.0] = Some(BTreeSet::new()),
             Seen::Listed(scope, object) => {
@@ -78,13 +79,13 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         while self.workers.try_join_next().is_some() {}
     }
 
-    /// A namespace was listed. A queue keeps each topic once, so that those of another namespace
+    /// A namespace was listed. A queue keeps each entity once, so that those of another namespace
     /// are not looked at more often for it.
     fn begin(&mut self) {
         let clusters = self.shared.index().named_clusters();
         let listed = clusters.iter().filter(|cluster| self.is_listed(&cluster.namespace));
         let listed: Vec<&Key> = listed.collect();
-        tracing::info!(clusters = listed.len(), waiting = self.missing.len(), "topics listed");
+        tracing::info!(clusters = listed.len(), waiting = self.missing.len(), "resources listed");
         listed.into_iter().for_each(|cluster| self.look_at_all(cluster));
     }
 
@@ -98,9 +99,9 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         !self.missing.iter().any(covers)
     }
 
-    async fn take(&mut self, object: Object) {
+    async fn take(&mut self, object: Object<B::Entity>) {
         match object {
-            Object::Topic(entry) => {
+            Object::Entity(entry) => {
                 self.unreadable.remove(&entry.key());
                 let dirty = self.shared.index().apply(*entry);
                 self.look_at(dirty);
@@ -111,7 +112,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
                 let known = self.shared.index().cluster(&key).cloned();
                 self.take_cluster(key, known.unwrap_or_default());
             }
-            Object::UnreadableTopic(unreadable) => {
+            Object::UnreadableEntity(unreadable) => {
                 let dirty = self.shared.index().remove(&unreadable.key);
                 self.look_at(dirty);
                 self.report(*unreadable).await;
@@ -133,7 +134,7 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 
     fn forget(&mut self, kind: Kind, key: &Key) {
         match kind {
-            Kind::Topics => {
+            Kind::Entities => {
                 self.unreadable.remove(key);
                 let dirty = self.shared.index().remove(key);
                 self.look_at(dirty);
@@ -150,46 +151,46 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
     fn forget_unlisted(&mut self, scope: usize, listed: &BTreeSet<Key>) {
         let Listing { namespace, kind } = self.listings[scope].clone();
         let lost = match kind {
-            Kind::Topics => self.shared.index().unlisted(namespace.as_deref(), listed),
+            Kind::Entities => self.shared.index().unlisted(namespace.as_deref(), listed),
             Kind::Clusters => self.shared.index().unlisted_clusters(namespace.as_deref(), listed),
         };
         lost.iter().for_each(|key| self.forget(kind, key));
     }
 
     fn look_at(&mut self, dirty: impl IntoIterator<Item = Dirty>) {
-        for (cluster, topic) in dirty {
+        for (cluster, entity) in dirty {
             if !self.is_listed(&cluster.namespace) || self.is_foreign(&cluster) {
                 continue;
             }
-            if !self.shared.index().has_topics(&cluster) {
+            if !self.shared.index().has_entities(&cluster) {
                 if let Some(queue) = self.queues.remove(&cluster) {
                     queue.close();
                 }
                 continue;
             }
-            self.queue(&cluster).push(topic);
+            self.queue(&cluster).push(entity);
         }
     }
 
     fn look_at_all(&mut self, cluster: &Key) {
-        let topics = self.shared.index().topics_of(cluster);
+        let entities = self.shared.index().entities_of(cluster);
         let waits = !self.is_listed(&cluster.namespace) || self.is_foreign(cluster);
-        if waits || topics.is_empty() {
+        if waits || entities.is_empty() {
             return;
         }
         let queue = self.queue(cluster);
-        topics.into_iter().for_each(|topic| queue.push(topic));
+        entities.into_iter().for_each(|entity| queue.push(entity));
     }
 
-    /// Another operator has the cluster: its topics are not even told of.
+    /// Another operator has the cluster: its resources are not even told of.
     fn is_foreign(&self, cluster: &Key) -> bool {
         self.shared.index().cluster(cluster).is_some_and(|facts| facts.foreign)
     }
 
-    /// All topics are compared with Kafka, when there is nothing more urgent.
+    /// All entities are compared with Kafka, when there is nothing more urgent.
     pub fn resync(&mut self) {
         for (cluster, queue) in &self.queues {
-            queue.push_resync(self.shared.index().topics_of(cluster));
+            queue.push_resync(self.shared.index().entities_of(cluster));
         }
     }
 
@@ -199,8 +200,8 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
             return queue.clone();
         }
         let queue = Arc::new(Queue::default());
-        let (shared, admin) = (self.shared.clone(), (self.admin)());
-        let worker = Worker::new(cluster.clone(), shared, queue.clone(), admin);
+        let (shared, batch) = (self.shared.clone(), (self.batch)());
+        let worker = Worker::new(cluster.clone(), shared, queue.clone(), batch);
         self.workers.spawn(worker.run());
         self.queues.insert(cluster.clone(), queue.clone());
         queue
@@ -211,26 +212,26 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
         let Unreadable { key, metadata, error } = unreadable;
         let version = (metadata.uid.clone(), metadata.generation);
         let deleting = metadata.deletion_timestamp.is_some();
-        let entry = entry_of(&key, metadata);
+        let entry = entry_of::<B::Entity>(&key, metadata);
         let resources = &self.shared.resources;
-        if let (true, Some(rest)) = (deleting, finalizers(&entry, false)) {
-            // Its deletion policy cannot be read: the topic stays.
+        if let (true, Some(rest)) = (deleting, entry.finalizers_with(false)) {
+            // Its deletion policy cannot be read: the entity stays.
             let written = resources.write_finalizers(&entry, &rest).await;
-            tracing::warn!(topic = %key.name, %error, ?written, "unreadable and let go");
+            tracing::warn!(resource = %key.name, %error, ?written, "unreadable and let go");
             return;
         }
         if self.unreadable.insert(key.clone(), version.clone()) == Some(version) {
             return;
         }
-        tracing::warn!(namespace = %key.namespace, topic = %key.name, %error, "unreadable");
+        tracing::warn!(namespace = %key.namespace, resource = %key.name, %error, "unreadable");
         let message = format!("the resource cannot be read: {error}");
-        let (ready, reason) = (false, TopicReason::NotSupported);
-        let outcome = Outcome { ready, reason, message, facts: TopicNumbers::Kept };
+        let (ready, reason) = (false, EntityReason::NotSupported);
+        let outcome = Outcome { ready, reason, message, numbers: Default::default() };
         let now = Time(Timestamp::try_from(SystemTime::now()).unwrap_or_default());
         if let Some(status) = status(&entry, &outcome, &now)
             && let Err(error) = resources.write_status(&entry, &status).await
         {
-            tracing::warn!(topic = %key.name, %error, "not written");
+            tracing::warn!(resource = %key.name, %error, "not written");
         }
     }
 
@@ -242,16 +243,9 @@ impl<A: TopicAdmin, R: Resources> Controller<A, R> {
 }
 
 /// Enough of a resource to write to it.
-pub(super) fn entry_of(key: &Key, metadata: ObjectMeta) -> Entry {
-    let wish = TopicWish {
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-        uid: metadata.uid.unwrap_or_default(),
-        topic: key.name.clone(),
-        ..TopicWish::default()
-    };
+pub(super) fn entry_of<E: Entity>(key: &Key, metadata: ObjectMeta) -> Entry<E> {
     Entry {
-        wish,
+        wish: E::unreadable(key, metadata.uid.unwrap_or_default()),
         generation: metadata.generation,
         resource_version: metadata.resource_version.unwrap_or_default(),
         finalizers: metadata.finalizers.unwrap_or_default(),

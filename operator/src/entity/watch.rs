@@ -1,9 +1,9 @@
-//! The watches of Topics and KafkaClusters, in each watched namespace. Of an object only what
-//! matters is kept; one that cannot be read is reported and holds nothing up.
+//! The watches of a kind of resource and of KafkaClusters, in each watched namespace. Of an object
+//! only what matters is kept; one that cannot be read is reported and holds nothing up.
 
 use std::sync::Arc;
 
-use crd::{KafkaCluster, Topic};
+use crd::KafkaCluster;
 use futures::stream::{BoxStream, select_all};
 use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -13,7 +13,8 @@ use kube::runtime::watcher::{self, Config, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Resource};
 
-use super::index::{ClusterState, Entry, Key};
+use super::cluster::ClusterState;
+use super::resource::{Entity, Entry, Key};
 use crate::Context;
 use crate::runtime::Settings;
 
@@ -31,7 +32,7 @@ pub struct Listing {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
-    Topics,
+    Entities,
     Clusters,
 }
 
@@ -45,47 +46,47 @@ pub struct Unreadable {
 
 /// Something about one object.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Object {
-    Topic(Box<Entry>),
+pub enum Object<E: Entity> {
+    Entity(Box<Entry<E>>),
     Cluster(Key, ClusterState),
-    UnreadableTopic(Box<Unreadable>),
+    UnreadableEntity(Box<Unreadable>),
     UnreadableCluster(Key),
 }
 
 /// What a watch says.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Seen {
+pub enum Seen<E: Entity> {
     /// A new listing begins.
     Begin(Scope),
-    Listed(Scope, Object),
+    Listed(Scope, Object<E>),
     /// What was not listed is gone.
     Complete(Scope),
-    Changed(Object),
+    Changed(Object<E>),
     Gone(Kind, Key),
 }
 
 /// All watches as one stream.
-pub fn watch(context: &Arc<Context>) -> (BoxStream<'static, Seen>, Vec<Listing>) {
+pub fn watch<E: Entity>(context: &Arc<Context>) -> (BoxStream<'static, Seen<E>>, Vec<Listing>) {
     let namespaces: Vec<Option<String>> = match context.settings.namespaces() {
         all if all.is_empty() => vec![None],
         some => some.into_iter().map(|name| Some(name.to_owned())).collect(),
     };
     let (mut streams, mut listings) = (Vec::new(), Vec::new());
     for namespace in namespaces {
-        for kind in [Kind::Clusters, Kind::Topics] {
+        for kind in [Kind::Clusters, Kind::Entities] {
             let scope = Scope(listings.len());
             let stream = match kind {
                 Kind::Clusters => {
                     let settings = context.settings.clone();
                     objects::<KafkaCluster>(context, namespace.as_deref())
                         .filter_map(move |event| {
-                            let read = |object| cluster(object, &settings);
+                            let read = |object| cluster::<E>(object, &settings);
                             std::future::ready(seen(scope, kind, event, &read))
                         })
                         .boxed()
                 }
-                Kind::Topics => objects::<Topic>(context, namespace.as_deref())
-                    .filter_map(move |e| std::future::ready(seen(scope, kind, e, &topic)))
+                Kind::Entities => objects::<E::Resource>(context, namespace.as_deref())
+                    .filter_map(move |e| std::future::ready(seen(scope, kind, e, &entity::<E>)))
                     .boxed(),
             };
             streams.push(stream);
@@ -115,12 +116,12 @@ where
     seen.inspect(move |event| sight.saw(event.as_ref().err()))
 }
 
-fn seen<K: Resource>(
+fn seen<E: Entity, K: Resource>(
     scope: Scope,
     kind: Kind,
     event: Guarded<K>,
-    read: &impl Fn(DeserializeGuard<K>) -> Object,
-) -> Option<Seen> {
+    read: &impl Fn(DeserializeGuard<K>) -> Object<E>,
+) -> Option<Seen<E>> {
     Some(match event {
         Ok(Event::Init) => Seen::Begin(scope),
         Ok(Event::InitApply(object)) => Seen::Listed(scope, read(object)),
@@ -138,10 +139,10 @@ fn seen<K: Resource>(
     })
 }
 
-fn topic(object: DeserializeGuard<Topic>) -> Object {
+fn entity<E: Entity>(object: DeserializeGuard<E::Resource>) -> Object<E> {
     match object.0 {
-        Ok(topic) => Object::Topic(Box::new(Entry::new(&topic))),
-        Err(invalid) => Object::UnreadableTopic(Box::new(Unreadable {
+        Ok(resource) => Object::Entity(Box::new(E::entry(&resource))),
+        Err(invalid) => Object::UnreadableEntity(Box::new(Unreadable {
             key: key(&invalid.metadata),
             metadata: invalid.metadata,
             error: invalid.error,
@@ -149,7 +150,7 @@ fn topic(object: DeserializeGuard<Topic>) -> Object {
     }
 }
 
-fn cluster(object: DeserializeGuard<KafkaCluster>, settings: &Settings) -> Object {
+fn cluster<E: Entity>(object: DeserializeGuard<KafkaCluster>, settings: &Settings) -> Object<E> {
     match object.0 {
         Ok(cluster) => Object::Cluster(Key::of(&cluster), ClusterState::new(&cluster, settings)),
         Err(invalid) => Object::UnreadableCluster(key(&invalid.metadata)),
@@ -161,12 +162,12 @@ fn key(metadata: &ObjectMeta) -> Key {
     Key::new(namespace, metadata.name.clone().unwrap_or_default())
 }
 
-impl Object {
+impl<E: Entity> Object<E> {
     pub fn key(&self) -> Key {
         match self {
-            Object::Topic(entry) => entry.key(),
+            Object::Entity(entry) => entry.key(),
             Object::Cluster(key, _) | Object::UnreadableCluster(key) => key.clone(),
-            Object::UnreadableTopic(unreadable) => unreadable.key.clone(),
+            Object::UnreadableEntity(unreadable) => unreadable.key.clone(),
         }
     }
 }

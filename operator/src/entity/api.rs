@@ -1,24 +1,24 @@
-//! Writes to the API server: the status and the finalizer of a Topic. A trait, so that tests can
+//! Writes to the API server: the status and the finalizer of a resource. A trait, so that tests can
 //! do without one.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crd::{KafkaCluster, Topic, TopicStatus};
+use crd::KafkaCluster;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource};
 use serde_json::json;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
-use super::index::{Entry, FINALIZER, Key};
+use super::resource::{Entity, Entry, Key, Wish};
+use crate::apply::MANAGER;
 use crate::error::pages;
 use crate::runtime::{Metrics, Severity};
 use crate::{Context, Error, Result};
 
-const FIELD_MANAGER: &str = "barnabas-operator";
 /// One request.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -33,12 +33,12 @@ pub enum Written {
 }
 
 /// What this controller writes to, and asks of, the API server.
-pub trait Resources: Send + Sync + 'static {
+pub trait Resources<E: Entity>: Send + Sync + 'static {
     fn metrics(&self) -> &Metrics;
     /// Asked before something is given up for good because a cluster is gone.
     fn cluster_exists(&self, key: &Key) -> impl Future<Output = Result<bool>> + Send;
-    /// Topics, by their names in Kafka, that resources of the cluster name which are not being
-    /// deleted and not among `known` (by uid). Asked before a topic is deleted.
+    /// Entities, by their names in Kafka, that resources of the cluster name which are not being
+    /// deleted and not among `known` (by uid). Asked before an entity is deleted.
     fn named_by_others(
         &self,
         cluster: &Key,
@@ -48,18 +48,18 @@ pub trait Resources: Send + Sync + 'static {
     fn hold_throttle(&self, cluster: &Key) -> impl Future<Output = OwnedMutexGuard<()>> + Send;
     fn write_status(
         &self,
-        entry: &Entry,
-        status: &TopicStatus,
+        entry: &Entry<E>,
+        status: &E::Status,
     ) -> impl Future<Output = Result<Written>> + Send;
     /// Replaces the finalizers that `entry` has.
     fn write_finalizers(
         &self,
-        entry: &Entry,
+        entry: &Entry<E>,
         finalizers: &[String],
     ) -> impl Future<Output = Result<Written>> + Send;
     fn event(
         &self,
-        entry: &Entry,
+        entry: &Entry<E>,
         severity: Severity,
         reason: &str,
         note: &str,
@@ -72,12 +72,12 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    fn api(&self, entry: &Entry) -> Api<Topic> {
-        Api::namespaced(self.context.client.clone(), &entry.wish.namespace)
+    fn api<E: Entity>(&self, entry: &Entry<E>) -> Api<E::Resource> {
+        Api::namespaced(self.context.client.clone(), entry.wish.namespace())
     }
 }
 
-impl Resources for ApiServer {
+impl<E: Entity> Resources<E> for ApiServer {
     fn metrics(&self) -> &Metrics {
         &self.context.metrics
     }
@@ -95,51 +95,56 @@ impl Resources for ApiServer {
         cluster: &Key,
         known: &BTreeSet<String>,
     ) -> Result<BTreeSet<String>> {
-        // As they come: one that cannot be read names a topic all the same.
-        let kind = ApiResource::erase::<Topic>(&());
+        // As they come: one that cannot be read names an entity all the same.
+        let kind = ApiResource::erase::<E::Resource>(&());
         let client = self.context.client.clone();
         let api: Api<DynamicObject> = Api::namespaced_with(client, &cluster.namespace, &kind);
         let list = |params| {
             let api = &api;
             async move { api.list(&params).await }
         };
-        let topics = pages("list Topics", ListParams::default(), list).await?;
-        let others = topics.iter().filter(|topic| {
-            let living = topic.metadata.deletion_timestamp.is_none();
-            living && topic.metadata.uid.as_ref().is_some_and(|uid| !known.contains(uid))
+        let doing = format!("list {}s", kind.kind);
+        let resources = pages(&doing, ListParams::default(), list).await?;
+        let others = resources.iter().filter(|resource| {
+            let living = resource.metadata.deletion_timestamp.is_none();
+            let ours = resource.data["spec"]["clusterRef"]["name"] == cluster.name;
+            let uid = resource.metadata.uid.as_ref();
+            living && ours && uid.is_some_and(|uid| !known.contains(uid))
         });
-        Ok(others.filter_map(|topic| topic_of(topic, &cluster.name)).collect())
+        Ok(others.map(E::name_in_kafka).collect())
     }
 
     async fn hold_throttle(&self, cluster: &Key) -> OwnedMutexGuard<()> {
         self.context.throttles.hold(&cluster.namespace, &cluster.name).await
     }
 
-    async fn write_status(&self, entry: &Entry, status: &TopicStatus) -> Result<Written> {
-        self.context.metrics.wrote("TopicStatus");
+    async fn write_status(&self, entry: &Entry<E>, status: &E::Status) -> Result<Written> {
+        let kind = E::Resource::kind(&());
+        self.context.metrics.wrote(&format!("{kind}Status"));
         let patch = json!({
-            "apiVersion": format!("{}/{}", crd::GROUP, crd::VERSION),
-            "kind": "Topic",
-            "metadata": { "name": entry.wish.name, "uid": entry.wish.uid },
+            "apiVersion": E::Resource::api_version(&()),
+            "kind": kind,
+            "metadata": { "name": entry.wish.name(), "uid": entry.wish.uid() },
             "status": status,
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams::apply(MANAGER).force();
         let api = self.api(entry);
         let patch = Patch::Apply(&patch);
-        let writing = api.patch_status(&entry.wish.name, &params, &patch);
-        let doing = || format!("write the status of Topic {}", entry.wish.name);
+        let writing = api.patch_status(entry.wish.name(), &params, &patch);
+        let doing = || format!("write the status of {kind} {}", entry.wish.name());
         written(timeout(PATIENCE, writing).await.map_err(|_| Error::Timeout(doing()))?, doing)
     }
 
-    async fn write_finalizers(&self, entry: &Entry, finalizers: &[String]) -> Result<Written> {
-        self.context.metrics.wrote("Topic");
+    async fn write_finalizers(&self, entry: &Entry<E>, finalizers: &[String]) -> Result<Written> {
+        let kind = E::Resource::kind(&());
+        self.context.metrics.wrote(&kind);
         // A JSON patch with tests where there are some: the version may have moved on with a
         // status that we wrote ourselves.
         let version = json!({ "metadata": {
             "resourceVersion": entry.resource_version, "finalizers": finalizers,
         } });
         let replace = json!([
-            { "op": "test", "path": "/metadata/uid", "value": entry.wish.uid },
+            { "op": "test", "path": "/metadata/uid", "value": entry.wish.uid() },
             { "op": "test", "path": "/metadata/finalizers", "value": entry.finalizers },
             { "op": "replace", "path": "/metadata/finalizers", "value": finalizers },
         ]);
@@ -151,20 +156,19 @@ impl Resources for ApiServer {
             ),
         };
         let api = self.api(entry);
-        let params =
-            PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
-        let writing = api.patch(&entry.wish.name, &params, &patch);
-        let doing = || format!("write the finalizers of Topic {}", entry.wish.name);
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..Default::default() };
+        let writing = api.patch(entry.wish.name(), &params, &patch);
+        let doing = || format!("write the finalizers of {kind} {}", entry.wish.name());
         written(timeout(PATIENCE, writing).await.map_err(|_| Error::Timeout(doing()))?, doing)
     }
 
-    async fn event(&self, entry: &Entry, severity: Severity, reason: &str, note: &str) {
+    async fn event(&self, entry: &Entry<E>, severity: Severity, reason: &str, note: &str) {
         let on = ObjectReference {
-            api_version: Some(format!("{}/{}", crd::GROUP, crd::VERSION)),
-            kind: Some("Topic".into()),
-            name: Some(entry.wish.name.clone()),
-            namespace: Some(entry.wish.namespace.clone()),
-            uid: Some(entry.wish.uid.clone()),
+            api_version: Some(E::Resource::api_version(&()).into_owned()),
+            kind: Some(E::Resource::kind(&()).into_owned()),
+            name: Some(entry.wish.name().to_owned()),
+            namespace: Some(entry.wish.namespace().to_owned()),
+            uid: Some(entry.wish.uid().to_owned()),
             ..ObjectReference::default()
         };
         let Context { events, metrics, .. } = &*self.context;
@@ -172,15 +176,7 @@ impl Resources for ApiServer {
     }
 }
 
-/// The topic that a resource names in that cluster.
-fn topic_of(topic: &DynamicObject, cluster: &str) -> Option<String> {
-    let spec = &topic.data["spec"];
-    let ours = spec["clusterRef"]["name"] == cluster;
-    let name = spec["topicName"].as_str().map(str::to_owned);
-    ours.then(|| name.unwrap_or_else(|| topic.name_any()))
-}
-
-fn written(result: kube::Result<Topic>, doing: impl Fn() -> String) -> Result<Written> {
+fn written<K>(result: kube::Result<K>, doing: impl Fn() -> String) -> Result<Written> {
     match result {
         Ok(_) => Ok(Written::Done),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(Written::Gone),
@@ -192,21 +188,5 @@ fn written(result: kube::Result<Topic>, doing: impl Fn() -> String) -> Result<Wr
             Ok(Written::Raced)
         }
         Err(error) => Err(Error::api(doing())(error)),
-    }
-}
-
-/// The finalizers that a resource is to have; `None` where it has them.
-pub fn finalizers(entry: &Entry, wanted: bool) -> Option<Vec<String>> {
-    match (entry.has_finalizer(), wanted) {
-        (true, false) => {
-            let others = entry.finalizers.iter().filter(|name| *name != FINALIZER);
-            Some(others.cloned().collect())
-        }
-        (false, true) => {
-            let mut all = entry.finalizers.clone();
-            all.push(FINALIZER.to_owned());
-            Some(all)
-        }
-        _ => None,
     }
 }

@@ -1,5 +1,5 @@
-//! The topics of one cluster that want a look. Each occurs once, however often it is asked for,
-//! so that there are never more than there are topics. Changes go before the resync.
+//! The entities of one cluster that want a look. Each occurs once, however often it is asked for,
+//! so that there are never more than there are entities. Changes go before the resync.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 /// How long a batch waits for company.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Names of topics in Kafka, to be looked at.
+/// Names of entities in Kafka, to be looked at.
 #[derive(Debug, Default)]
 pub struct Queue {
     state: Mutex<State>,
@@ -135,7 +135,7 @@ impl Queue {
 
 #[cfg(test)]
 impl Queue {
-    /// Whether a topic is waiting, now or for its time.
+    /// Whether an entity is waiting, now or for its time.
     pub fn waiting_for(&self, name: &str) -> Option<()> {
         let state = self.state();
         let lines = [&state.urgent, &state.resync];
@@ -170,7 +170,7 @@ impl State {
     }
 }
 
-/// How often in a row each topic failed: the wait grows with it.
+/// How often in a row each entity failed: the wait grows with it.
 #[derive(Debug, Default)]
 pub struct Backoff(BTreeMap<String, u32>);
 

@@ -2,16 +2,15 @@
 
 use std::time::SystemTime;
 
-use crd::{Time, TopicStatus, find_condition, kind};
+use crd::{EntityReason, Time};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
-use plan::topics::TopicReason;
 
-use super::admin::TopicAdmin;
-use super::index::Entry;
+use super::api::{Resources, Written};
+use super::batch::Batch;
 use super::outcome::{Outcome, status};
-use super::resources::{Resources, Written, finalizers};
+use super::resource::{Entity, Entry, Wish};
 use super::worker::{WRITES_AT_A_TIME, Worker};
 use crate::Result;
 use crate::error::Category;
@@ -19,30 +18,30 @@ use crate::runtime::Severity;
 
 /// What is to be said and done about one resource.
 #[derive(Debug)]
-pub struct TopicResult {
-    pub entry: Entry,
+pub struct Verdict<E: Entity> {
+    pub entry: Entry<E>,
     /// `None`: the status stays.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<Outcome<E>>,
     /// It may go when it is deleted: its finalizer is taken off.
     pub release: bool,
 }
 
 /// A write, and the resource it is for.
-enum Write {
+enum Write<E: Entity> {
     Release(Vec<String>),
-    Status(Outcome, TopicStatus),
+    Status(Outcome<E>, E::Status),
 }
 
 /// Writes what differs from what is there; the class of the last failure.
-pub async fn write<A: TopicAdmin, R: Resources>(
-    worker: &mut Worker<A, R>,
-    verdicts: Vec<TopicResult>,
+pub async fn write<B: Batch, R: Resources<B::Entity>>(
+    worker: &mut Worker<B, R>,
+    verdicts: Vec<Verdict<B::Entity>>,
 ) -> Option<Category> {
     let now = Time(Timestamp::try_from(SystemTime::now()).unwrap_or_default());
     let writes = verdicts.into_iter().filter_map(|verdict| {
-        let TopicResult { entry, outcome, release } = verdict;
+        let Verdict { entry, outcome, release } = verdict;
         if release {
-            let rest = finalizers(&entry, false)?;
+            let rest = entry.finalizers_with(false)?;
             return Some((entry, Write::Release(rest)));
         }
         let outcome = outcome?;
@@ -61,7 +60,7 @@ pub async fn write<A: TopicAdmin, R: Resources>(
     let done: Vec<_> = stream::iter(writing).buffer_unordered(WRITES_AT_A_TIME).collect().await;
     let mut failure = None;
     for (entry, write, written) in done {
-        let topic = entry.wish.topic.clone();
+        let entity = entry.wish.entity().to_owned();
         match (written, write) {
             (Ok(Written::Done), Write::Status(_, status)) => {
                 worker.shared.index().wrote_status(&entry, status);
@@ -70,22 +69,26 @@ pub async fn write<A: TopicAdmin, R: Resources>(
                 worker.shared.index().wrote_finalizers(&entry, rest);
             }
             (Ok(Written::Gone), _) => {}
-            (Ok(Written::Raced), _) => worker.again(&topic, true),
+            (Ok(Written::Raced), _) => worker.again(&entity, true),
             (Err(error), _) => {
-                tracing::warn!(topic, %error, "not written");
+                tracing::warn!(entity, %error, "not written");
                 failure = Some(error.category());
-                worker.again(&topic, false);
+                worker.again(&entity, false);
             }
         }
     }
     failure
 }
 
-async fn execute(resources: &impl Resources, entry: &Entry, write: &Write) -> Result<Written> {
+async fn execute<E: Entity>(
+    resources: &impl Resources<E>,
+    entry: &Entry<E>,
+    write: &Write<E>,
+) -> Result<Written> {
     match write {
         Write::Release(rest) => {
             let written = resources.write_finalizers(entry, rest).await;
-            tracing::debug!(topic = entry.wish.topic, ?written, "finalizer removed");
+            tracing::debug!(entity = entry.wish.entity(), ?written, "finalizer removed");
             written
         }
         Write::Status(outcome, status) => {
@@ -99,18 +102,17 @@ async fn execute(resources: &impl Resources, entry: &Entry, write: &Write) -> Re
 }
 
 /// An Event, where the resource came into a state that the user should hear of.
-async fn tell(resources: &impl Resources, entry: &Entry, outcome: &Outcome) {
-    let conditions = entry.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let before = find_condition(conditions, kind::READY).map(|c| c.reason.as_str());
+async fn tell<E: Entity>(resources: &impl Resources<E>, entry: &Entry<E>, outcome: &Outcome<E>) {
+    let before = entry.ready().map(|condition| condition.reason.as_str());
     let told = match outcome.reason {
-        TopicReason::Conflict
-        | TopicReason::AdoptionDiffers
-        | TopicReason::InvalidConfig
-        | TopicReason::InvalidReplicationFactor
-        | TopicReason::NotSupported
-        | TopicReason::KafkaError => before != Some(outcome.reason.name()),
-        // Data is lost: the topic was deleted behind the resource's back.
-        TopicReason::Created => entry.wish.known_id.is_some(),
+        EntityReason::Conflict
+        | EntityReason::AdoptionDiffers
+        | EntityReason::InvalidConfig
+        | EntityReason::InvalidReplicationFactor
+        | EntityReason::NotSupported
+        | EntityReason::KafkaError => before != Some(outcome.reason.name()),
+        // Data is lost: the entity was deleted behind the resource's back.
+        EntityReason::Created => entry.wish.had_it(),
         _ => false,
     };
     if told {
