@@ -16,6 +16,7 @@ pub mod entity;
 pub mod error;
 #[cfg(test)]
 pub mod fake_api;
+pub mod fleet;
 pub mod kafka;
 pub mod process;
 pub mod runtime;

@@ -6,15 +6,17 @@ use std::fmt;
 
 use base::{BrokerId, TopicPartition};
 
+use crate::fleet::PoolName;
 use crate::moves::{Move, ThrottleChange};
 
 /// A decision. The caller first fetches `needs`, if there are any, and plans again in the same
-/// pass (at most [`crate::ROUNDS_MAX`] times); then it applies objects with `set_replicas`, then
-/// takes `step`, then writes the status.
+/// pass (at most [`crate::ROUNDS_MAX`] times); then it applies objects with `sizes`, then takes
+/// `step`, then writes the status.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Plan {
-    /// `spec.replicas` of the StatefulSet, in this pass: never taken from the user's spec.
-    pub set_replicas: i32,
+    /// `spec.replicas` of the pools' StatefulSets once `step` is taken: never taken from the
+    /// user's spec.
+    pub sizes: BTreeMap<PoolName, i32>,
     pub step: Step,
     /// What has to be observed before more can be decided; `step` is then [`Step::Nothing`].
     pub needs: Vec<Need>,
@@ -42,6 +44,13 @@ pub struct Plan {
     pub requeue_ms: Option<u64>,
 }
 
+impl Plan {
+    /// How many pods there are to be in all.
+    pub fn size(&self) -> i32 {
+        self.sizes.values().sum()
+    }
+}
+
 /// One step. All but those of [`Step::is_disruptive`] can be taken back.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
@@ -52,8 +61,8 @@ pub enum Step {
         brokers: Vec<BrokerId>,
         reason: RestartReason,
     },
-    /// `set_replicas` is one less than the set has: the last broker hosts nothing and does not
-    /// vote.
+    /// The size of its pool is one less than the set has: the last broker hosts nothing and does
+    /// not vote.
     Shrink {
         broker: BrokerId,
     },

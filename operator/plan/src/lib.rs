@@ -14,6 +14,7 @@
 
 mod cluster;
 mod decision;
+mod fleet;
 pub mod moves;
 mod observed;
 mod owner;
@@ -24,10 +25,11 @@ pub use decision::{
     BrokerState, BrokerStatus, Lost, LostWhy, Need, Phase, Plan, Progress, Refusal, RestartReason,
     Step,
 };
+pub use fleet::{Fleet, Pool, PoolName, SetView};
 pub use observed::{
     AllowUnavailable, BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, Desired,
     LevelView, Missing, MoveView, Observed, ObserverView, PartitionView, PodPhase, PodView,
-    QuorumView, RackRisk, Rebalance, Replacement, Rolling, SetView, VOTER_LOST_MS, VoterView,
+    QuorumView, RackRisk, Rebalance, Replacement, Rolling, VOTER_LOST_MS, VoterView,
 };
 
 pub use owner::{Me, Standing, standing};

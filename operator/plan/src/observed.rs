@@ -6,19 +6,21 @@ use std::collections::BTreeMap;
 
 use base::{BrokerId, TopicPartition};
 
+use crate::fleet::Fleet;
+
 /// Everything that one decision stands on.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Observed {
     /// The wall clock in milliseconds; compared with what says since when something is so.
     pub now_ms: i64,
     pub desired: Desired,
-    /// `None` where the StatefulSet does not exist yet.
-    pub set: Option<SetView>,
-    /// Pods of the set by ordinal, which is the broker's id.
+    /// Which brokers there are and are to be.
+    pub fleet: Fleet,
+    /// Pods of the sets by ordinal, which is the broker's id.
     pub pods: BTreeMap<BrokerId, PodView>,
     /// Brokers that had no pod in the last pass (`status.brokers`), and since when.
     pub missing_since: BTreeMap<BrokerId, i64>,
-    /// Volume claims of the set by ordinal.
+    /// Volume claims of the sets by ordinal.
     pub claims: BTreeMap<BrokerId, ClaimView>,
     /// What the brokers say; `None` where none of them answered at all. One that answers but knows
     /// of no leader of the quorum is an answer: `quorum` is then `None`, or has no leader.
@@ -70,8 +72,7 @@ pub const VOTER_LOST_MS: i64 = 900_000;
 /// What the user wants, validated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Desired {
-    pub replicas: i32,
-    /// 1, 3 or 5, and not more than `replicas`.
+    /// 1, 3 or 5, and not more than there are brokers that may vote.
     pub voters: i32,
     pub rolling: Rolling,
     pub rebalance: Rebalance,
@@ -88,7 +89,6 @@ pub struct Desired {
 impl Default for Desired {
     fn default() -> Desired {
         Desired {
-            replicas: 1,
             voters: 1,
             rolling: Rolling::default(),
             rebalance: Rebalance::default(),
@@ -144,16 +144,6 @@ impl Default for Rebalance {
     fn default() -> Rebalance {
         Rebalance { auto: true, throttle: None, moves_per_broker: 5 }
     }
-}
-
-/// The StatefulSet as it is.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct SetView {
-    /// `spec.replicas`.
-    pub replicas: i32,
-    /// `status.updateRevision`; `None` while the StatefulSet controller has not yet seen the
-    /// newest spec (`observedGeneration < generation`): then no pod is known to be outdated.
-    pub revision: Option<String>,
 }
 
 /// A pod as it is.

@@ -162,8 +162,8 @@ fn start() -> impl Strategy<Value = World> {
             rivals,
             rack_of,
             level: Some(0),
+            replicas,
             spec: Desired {
-                replicas,
                 voters: fitting(voters, replicas),
                 voter_lost_ms,
                 node_loss_ms,
@@ -190,10 +190,10 @@ fn happen(world: &mut World, event: &Event) {
     world.note(format!("-- {event:?}"));
     match event.clone() {
         Event::Replicas(n) => {
-            world.spec.replicas = n;
+            world.replicas = n;
             world.spec.voters = fitting(world.spec.voters, n);
         }
-        Event::Voters(n) => world.spec.voters = fitting(n, world.spec.replicas),
+        Event::Voters(n) => world.spec.voters = fitting(n, world.replicas),
         Event::Template(fault) => {
             world.template.revision += 1;
             world.template.fault = fault;
@@ -317,14 +317,14 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
     prop_assert!(world.violations.is_empty(), "{:?}\n{}", world.violations, tail(world));
     let set = world.set.as_ref().unwrap();
     let widest = world.partitions().map(|(_, _, _, p)| p.replicas.len()).max().unwrap_or(0);
-    let refused = widest > world.spec.replicas as usize;
+    let refused = widest > world.replicas as usize;
     if refused {
         prop_assert!(plan.refused.is_some(), "{}", tail(world));
         prop_assert!(plan.refused.as_ref().unwrap().message.contains('('));
         prop_assert!(set.replicas >= widest as i32, "{}", tail(world));
     } else {
         prop_assert_eq!(plan.phase, Phase::Ready, "{}", tail(world));
-        prop_assert_eq!(set.replicas, world.spec.replicas, "{}", tail(world));
+        prop_assert_eq!(set.replicas, world.replicas, "{}", tail(world));
     }
     let ids: Vec<BrokerId> = (0..set.replicas).map(BrokerId).collect();
     prop_assert_eq!(world.pods.keys().copied().collect::<Vec<_>>(), ids.clone());
@@ -355,7 +355,7 @@ fn check(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
 
 /// As many as are wanted, of those that stay, and of as many racks as can be.
 fn check_voters(world: &World) -> Result<(), TestCaseError> {
-    let stay: Vec<BrokerId> = (0..world.spec.replicas).map(BrokerId).collect();
+    let stay: Vec<BrokerId> = (0..world.replicas).map(BrokerId).collect();
     prop_assert_eq!(world.voters.len() as i32, world.spec.voters, "{}", tail(world));
     prop_assert!(world.voters.iter().all(|id| stay.contains(id)), "{}", tail(world));
     let of = |rack: Option<String>| world.voters.iter().filter(|v| world.rack(**v) == rack).count();
@@ -374,7 +374,7 @@ fn check_racks(world: &World, plan: &Plan) -> Result<(), TestCaseError> {
         return Ok(());
     }
     let racks = |ids: &[BrokerId]| ids.iter().map(|id| world.rack(*id)).collect::<BTreeSet<_>>();
-    let all: Vec<BrokerId> = (0..world.spec.replicas).map(BrokerId).collect();
+    let all: Vec<BrokerId> = (0..world.replicas).map(BrokerId).collect();
     let wide = world
         .partitions()
         .all(|(_, _, _, p)| racks(&p.replicas).len() >= racks(&all).len().min(p.replicas.len()));

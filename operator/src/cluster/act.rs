@@ -84,7 +84,7 @@ impl Operator {
         let Some(set) = look.live.set(&names) else { return Ok(()) };
         let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), names.namespace);
         let part = json!({"metadata": {"uid": set.metadata.uid},
-            "spec": {"replicas": look.plan.set_replicas}});
+            "spec": {"replicas": look.plan.size()}});
         patch_part(&self.context.metrics, &api, &names.broker(), &part).await?;
         Ok(())
     }

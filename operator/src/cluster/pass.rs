@@ -463,8 +463,7 @@ pub(super) fn now() -> Time {
 /// The step is no longer what follows, or not for sure: nothing is done, and looked again soon.
 fn without_step(mut look: Observation) -> Observation {
     look.plan.step = Step::Nothing;
-    let size = look.seen.set.as_ref().map(|set| set.replicas);
-    look.plan.set_replicas = size.unwrap_or(look.seen.desired.replicas);
+    look.plan.sizes = look.seen.fleet.sizes();
     look.plan.requeue_ms = Some(AGAIN.as_millis() as u64);
     look
 }
@@ -472,8 +471,8 @@ fn without_step(mut look: Observation) -> Observation {
 /// How many pods there are to be before the step is taken.
 fn size_before(plan: &Plan) -> i32 {
     match plan.step {
-        Step::Shrink { broker } => broker.0 + 1,
-        _ => plan.set_replicas,
+        Step::Shrink { .. } => plan.size() + 1,
+        _ => plan.size(),
     }
 }
 
@@ -484,7 +483,10 @@ fn voters(look: &Observation) -> Vec<i32> {
     let known = quorum.map(|quorum| quorum.voters.keys().map(|id| id.0).collect::<Vec<_>>());
     let status = look.cluster.status.as_ref().map(|status| status.voters.clone());
     let known = known.or(status).filter(|voters| !voters.is_empty());
-    known.unwrap_or_else(|| (0..look.seen.desired.voters).collect())
+    known.unwrap_or_else(|| {
+        let first = look.seen.fleet.first_voters(look.seen.desired.voters);
+        first.map(|id| id.0).collect()
+    })
 }
 
 /// Whether brokers with empty disks may begin the cluster: it was never seen, and no volume is

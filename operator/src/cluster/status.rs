@@ -56,8 +56,7 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Observation, now: &Time) {
     if seen.cluster.is_some() {
         status.cluster_id = Some(build::cluster_id(cluster));
     }
-    let size = seen.set.as_ref().map_or(0, |set| set.replicas);
-    status.listeners = build::listener_status(cluster, size, facts);
+    status.listeners = build::listener_status(cluster, seen.fleet.size(), facts);
     status.brokers = brokers(&names, look, now);
     if let Some(quorum) = seen.cluster.as_ref().and_then(|c| c.quorum.as_ref()) {
         status.voters = quorum.voters.keys().map(|id| id.0).collect();
@@ -67,7 +66,8 @@ fn seen_now(status: &mut KafkaClusterStatus, look: &Observation, now: &Time) {
     } else if status.voters.is_empty() {
         // Those that are to begin: another number in the spec must not make brokers that start
         // later begin another quorum.
-        status.voters = (0..seen.desired.voters).collect();
+        let first = seen.fleet.first_voters(seen.desired.voters);
+        status.voters = first.map(|id| id.0).collect();
     }
     status.rebalance = plan.rebalance.map(|progress| RebalanceStatus {
         in_flight: i64::try_from(progress.in_flight).unwrap_or(i64::MAX),
@@ -236,7 +236,7 @@ fn brokers(names: &Names<'_>, look: &Observation, now: &Time) -> Vec<BrokerStatu
     let before = look.cluster.status.iter().flat_map(|status| &status.brokers);
     let before: BTreeMap<i32, &BrokerStatus> = before.map(|broker| (broker.id, broker)).collect();
     let cluster = seen.cluster.as_ref();
-    let revision_known = seen.set.as_ref().is_some_and(|set| set.revision.is_some());
+    let revision_known = seen.fleet.is_taken_up();
     let status = |(id, state): (&BrokerId, &plan::BrokerStatus)| {
         let view = seen.pods.get(id);
         let known = cluster.and_then(|c| c.brokers.get(id));
@@ -343,12 +343,12 @@ fn set(
 
 /// Listeners that clients cannot be told all addresses of, though the brokers are ready.
 pub fn unaddressed(look: &Observation) -> Option<Problem> {
-    let size = look.seen.set.as_ref().map_or(0, |set| set.replicas);
-    let listeners = build::listener_status(&look.cluster, size, &look.facts);
+    let fleet = &look.seen.fleet;
+    let listeners = build::listener_status(&look.cluster, fleet.size(), &look.facts);
     let lacks = |listener: &ListenerStatus| {
-        let has = |id: &i32| listener.addresses.iter().any(|address| address.broker == *id);
+        let has = |id: &BrokerId| listener.addresses.iter().any(|a| a.broker == id.0);
         let missing: Vec<String> =
-            (0..size).filter(|id| !has(id)).map(|id| id.to_string()).take(NAMED_MAX).collect();
+            fleet.ids().filter(|id| !has(id)).map(|id| id.to_string()).take(NAMED_MAX).collect();
         let bootstrap = listener.bootstrap_servers.is_none();
         let of = match (missing.is_empty(), bootstrap) {
             (true, false) => return None,

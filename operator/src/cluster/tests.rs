@@ -492,7 +492,7 @@ async fn a_broker_is_removed_by_the_step_and_not_by_what_comes_before_it() {
     let object = operator.cluster("ns", "c").await.unwrap().unwrap();
     let mut look = operator.look(object).await.unwrap();
     look.plan.step = plan::Step::Shrink { broker: base::BrokerId(2) };
-    look.plan.set_replicas = 2;
+    look.plan.sizes.values_mut().for_each(|size| *size = 2);
     let size = || api.get(&format!("{SETS}/c-broker")).unwrap()["spec"]["replicas"].clone();
     operator.apply(&look).await.unwrap();
     assert_eq!(size(), 3);

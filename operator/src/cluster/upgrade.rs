@@ -206,7 +206,7 @@ impl Operator {
     /// Another cluster's turn, once all brokers of this one are new and ready. Returns whether it
     /// was this one's.
     pub(super) fn end_roll(&self, look: &Observation) -> bool {
-        let known = look.seen.set.as_ref().is_some_and(|set| set.revision.is_some());
+        let known = look.seen.fleet.is_taken_up();
         if known && look.seen.pods.values().all(|pod| pod.ready && !pod.outdated) {
             return self.rolls.lock().remove(&key_of(&names(&look.cluster)));
         }

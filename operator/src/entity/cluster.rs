@@ -3,12 +3,14 @@
 use build::Names;
 use crd::{KafkaCluster, Phase};
 use kube::ResourceExt;
+use plan::Fleet;
 
 use crate::cluster::owner::{Standing, standing};
+use crate::fleet;
 use crate::runtime::Settings;
 
 /// Brokers that connecting may begin with, besides the Service.
-const BOOTSTRAP_MAX: i32 = 5;
+const BOOTSTRAP_MAX: usize = 5;
 
 /// A `KafkaCluster`, as far as it matters here.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -23,8 +25,8 @@ pub struct ClusterState {
     pub ready: bool,
     /// `host:port`, the Service first.
     pub bootstrap: Vec<String>,
-    /// Brokers from this id on are to be removed.
-    pub replicas: i32,
+    /// The brokers that are to be there.
+    pub fleet: Fleet,
     pub moves_per_broker: i32,
     pub throttle: Option<i64>,
     /// `min.insync.replicas` and `default.replication.factor`.
@@ -37,11 +39,12 @@ impl ClusterState {
         let (name, namespace) = (cluster.name_any(), cluster.namespace().unwrap_or_default());
         let names = Names { cluster: &name, namespace: &namespace };
         let spec = &cluster.spec;
+        let fleet = fleet::wanted(cluster);
         let mut bootstrap = Vec::new();
         if let Some(listener) = spec.inter_broker_listener() {
             bootstrap.push(format!("{}:{}", names.bootstrap_host(), listener.port));
-            let brokers = 0..spec.brokers.replicas.min(BOOTSTRAP_MAX);
-            let hosts = brokers.map(|id| format!("{}:{}", names.broker_host(id), listener.port));
+            let brokers = fleet.wanted().take(BOOTSTRAP_MAX);
+            let hosts = brokers.map(|id| format!("{}:{}", names.broker_host(id.0), listener.port));
             bootstrap.extend(hosts);
         }
         let status = cluster.status.as_ref();
@@ -65,7 +68,7 @@ impl ClusterState {
             foreign,
             ready: ready.is_some_and(|ready| ready > 0),
             bootstrap,
-            replicas: spec.brokers.replicas,
+            fleet,
             moves_per_broker: spec.rebalance.max_moves_per_broker,
             throttle: spec.rebalance.throttle_bytes_per_second,
             min_isr: number("min.insync.replicas"),

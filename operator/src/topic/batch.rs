@@ -89,7 +89,7 @@ impl<A: TopicAdmin> TopicBatch<A> {
         match asked.await {
             Ok((brokers, actual)) => {
                 world.actual = actual;
-                let brokers = brokers.into_iter().filter(|(id, _)| id.0 < state.replicas);
+                let brokers = brokers.into_iter().filter(|(id, _)| state.fleet.is_wanted(*id));
                 let brokers = brokers.map(|(id, info)| {
                     let (rack, usable) = (info.rack, !info.fenced);
                     TopicBroker { id, rack, usable, hosted: 0 }

@@ -9,7 +9,6 @@ use base::BrokerId;
 
 use super::input::{StageInput, majority};
 use super::volumes::{self, Volume};
-use super::voters::first as first_voters;
 use super::{Notes, StageResult};
 use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{PodPhase, PodView};
@@ -79,7 +78,7 @@ fn crashing(input: &StageInput<'_>, id: BrokerId) -> Option<String> {
 /// As the status has them; at the very beginning, those that are to begin.
 fn last_voters(input: &StageInput<'_>) -> Vec<BrokerId> {
     match input.seen.last_voters.as_slice() {
-        [] => first_voters(input).collect(),
+        [] => input.fleet().first_voters(input.desired().voters).collect(),
         known => known.to_vec(),
     }
 }

@@ -1,6 +1,8 @@
 //! Replicas leave the brokers that are to go, in bounded batches; and throttles end with the moves
 //! that they were set for.
 
+use std::collections::BTreeSet;
+
 use base::BrokerId;
 
 use super::input::{StageInput, brokers, listed};
@@ -12,7 +14,7 @@ use crate::moves::{self, Limits, MoveBroker, Planned};
 const BATCH_MAX: usize = 500;
 
 pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
-    let leaving = input.surplus();
+    let leaving = input.fleet().surplus();
     if leaving.is_empty() || notes.refused.is_some() {
         return StageResult::Done;
     }
@@ -96,12 +98,12 @@ pub(super) fn start(
 
 /// All brokers, and whether they may get replicas.
 pub(super) fn targets(input: &StageInput<'_>) -> Vec<MoveBroker> {
-    let stay = input.size.min(input.desired().replicas);
+    let stay: BTreeSet<BrokerId> = input.fleet().staying().collect();
     let Some(cluster) = input.cluster() else { return Vec::new() };
     let all = cluster.brokers.iter().map(|(&id, broker)| MoveBroker {
         id,
         rack: broker.rack.clone(),
-        usable: (0..stay).contains(&id.0)
+        usable: stay.contains(&id)
             && !broker.fenced
             && broker.settings.is_some_and(|settings| !settings.cordoned),
     });

@@ -1,10 +1,9 @@
 //! What follows from an observation: which brokers are whole, which are not and why, and what the
 //! quorum can spare.
 
-use std::collections::BTreeSet;
-
 use base::BrokerId;
 
+use crate::fleet::Fleet;
 use crate::observed::{
     BrokerRisk, BrokerView, ClusterView, Desired, MoveView, Observed, PartitionView, PodPhase,
     PodView, QuorumView,
@@ -23,12 +22,10 @@ const SETTLED_MS: i64 = 5_000;
 /// Nodes' clocks may be ahead of the operator's by so much.
 const SKEW_MS: i64 = 60_000;
 
-/// An observation with the set's size at hand.
+/// An observation, to be asked what follows from it.
 #[derive(Clone, Copy)]
 pub(super) struct StageInput<'a> {
     pub(super) seen: &'a Observed,
-    /// Pods that the StatefulSet is told to have.
-    pub(super) size: i32,
 }
 
 /// Why a broker is not whole.
@@ -44,26 +41,20 @@ pub(super) struct Unhealthy {
 
 impl<'a> StageInput<'a> {
     pub(super) fn new(seen: &'a Observed) -> StageInput<'a> {
-        StageInput { seen, size: seen.set.as_ref().map_or(0, |set| set.replicas) }
+        StageInput { seen }
     }
 
     pub(super) fn desired(&self) -> &'a Desired {
         &self.seen.desired
     }
 
-    /// Ordinals that the set has now.
-    pub(super) fn ids(&self) -> impl Iterator<Item = BrokerId> + use<> {
-        (0..self.size).map(BrokerId)
+    pub(super) fn fleet(&self) -> &'a Fleet {
+        &self.seen.fleet
     }
 
-    /// Ordinals that are there now and stay.
-    pub(super) fn staying(&self) -> impl Iterator<Item = BrokerId> + use<> {
-        (0..self.size.min(self.seen.desired.replicas)).map(BrokerId)
-    }
-
-    /// Ordinals that the user wants gone.
-    pub(super) fn surplus(&self) -> BTreeSet<BrokerId> {
-        (self.seen.desired.replicas..self.size).map(BrokerId).collect()
+    /// Brokers that have a pod, or are soon to have one.
+    pub(super) fn ids(&self) -> impl Iterator<Item = BrokerId> + use<'a> {
+        self.fleet().ids()
     }
 
     pub(super) fn pod(&self, id: BrokerId) -> Option<&'a PodView> {

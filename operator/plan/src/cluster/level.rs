@@ -14,11 +14,11 @@ pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
     };
     // One that is on its way out may run an older release for as long as it runs.
     let mut all = input.seen.pods.keys().chain(cluster.brokers.keys());
-    if all.any(|id| id.0 >= input.size) {
+    if all.any(|id| !input.fleet().has(*id)) {
         return StageResult::Done;
     }
     let all_whole = input.ids().all(|id| input.flaw(id).is_none());
-    if notes.to_restart > 0 || !all_whole || !input.surplus().is_empty() {
+    if notes.to_restart > 0 || !all_whole || !input.fleet().surplus().is_empty() {
         return StageResult::Done;
     }
     let text = format!("all brokers can read metadata of level {}", level.supported);

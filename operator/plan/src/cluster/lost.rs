@@ -20,7 +20,8 @@ enum Next {
 }
 
 pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
-    let leaving = if notes.refused.is_some() { Default::default() } else { input.surplus() };
+    let leaving =
+        if notes.refused.is_some() { Default::default() } else { input.fleet().surplus() };
     let stay: Vec<BrokerId> = input.ids().filter(|id| !leaving.contains(id)).collect();
     let pods = input.seen.pods.iter().filter(|(id, _)| !leaving.contains(id));
     for (&id, pod) in pods {
@@ -70,7 +71,7 @@ fn next(input: &StageInput<'_>, stay: &[BrokerId], id: BrokerId, pod: &PodView) 
     if input.broker(id).is_some_and(|broker| !broker.fenced) {
         return waits("the active controller hears from it".into());
     }
-    if id.0 >= input.size {
+    if !input.fleet().has(id) {
         // It is removed already, and only its pod is in the way.
         return Some(Next::Replace { volume: false });
     }

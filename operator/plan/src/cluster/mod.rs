@@ -15,9 +15,13 @@ mod shrink;
 mod volumes;
 mod voters;
 
+use std::collections::BTreeMap;
+
+use base::BrokerId;
 use input::StageInput;
 
 use crate::decision::{Lost, Need, Phase, Plan, Progress, Refusal, Step};
+use crate::fleet::PoolName;
 use crate::observed::Observed;
 
 /// What a stage comes to.
@@ -73,9 +77,9 @@ pub fn next_step(seen: &Observed) -> Plan {
         plan.message = "paused: nothing is changed".into();
         return plan;
     }
-    if let Some(message) = larger_set(&input) {
-        plan.set_replicas = wanted_size(&input);
-        plan.phase = if input.size == 0 { Phase::Creating } else { Phase::ScalingUp };
+    if let Some((sizes, message)) = larger_sets(&input) {
+        plan.sizes = sizes;
+        plan.phase = if input.fleet().size() == 0 { Phase::Creating } else { Phase::ScalingUp };
         plan.message = message;
         plan.requeue_ms = Some(report::STEP_MS);
         return plan;
@@ -98,7 +102,7 @@ fn decide(input: &StageInput<'_>, plan: &mut Plan) {
             StageResult::Hold(phase, text) => {
                 waits.get_or_insert((phase, text));
             }
-            StageResult::Act(step, phase, text) => report::act(plan, step, phase, text),
+            StageResult::Act(step, phase, text) => report::act(input, plan, step, phase, text),
             StageResult::Need(need) => plan.needs.push(need),
         }
         ended = true;
@@ -107,25 +111,33 @@ fn decide(input: &StageInput<'_>, plan: &mut Plan) {
     report::finish(input, plan, notes, waits, ended);
 }
 
-/// How many pods there are to be, where that is more than there are. Pods are added at once: a
-/// broker more endangers nothing. One that is gone but hosts replicas or votes is brought back,
-/// so that it can be drained.
-fn wanted_size(input: &StageInput<'_>) -> i32 {
-    let orphaned_broker = removed_brokers::orphaned_broker(input).map_or(0, |id| id.0 + 1);
-    input.desired().replicas.max(input.size).max(orphaned_broker)
-}
-
-fn larger_set(input: &StageInput<'_>) -> Option<String> {
-    let (wanted, desired) = (wanted_size(input), input.desired().replicas);
-    if wanted <= input.size {
+/// How many pods each pool is to have, where that is more than it has, and why. Pods are added at
+/// once: a broker more endangers nothing. One that is gone but hosts replicas or votes is brought
+/// back, so that it can be drained.
+fn larger_sets(input: &StageInput<'_>) -> Option<(BTreeMap<PoolName, i32>, String)> {
+    let orphaned = removed_brokers::orphaned_brokers(input);
+    let fleet = input.fleet();
+    let (mut sizes, mut returns) = (fleet.sizes(), None);
+    for (name, pool) in &fleet.pools {
+        let of_pool = |id: &BrokerId| fleet.pool_of(*id).is_some_and(|(other, _)| other == name);
+        let last = orphaned.iter().copied().rfind(of_pool);
+        let with_last = last.map_or(0, |id| pool.size_without(id) + 1);
+        let wanted = pool.wanted.max(with_last);
+        if wanted > pool.size() {
+            sizes.insert(name.clone(), wanted);
+            returns = returns.or(last.filter(|_| wanted > pool.wanted));
+        }
+    }
+    let (before, after) = (fleet.size(), sizes.values().sum::<i32>());
+    if after <= before {
         return None;
     }
-    Some(if wanted > desired {
-        let id = wanted - 1;
-        format!("broker {id} is gone, but is still needed: it comes back to be drained")
-    } else if input.size == 0 {
-        format!("creating {desired} brokers")
-    } else {
-        format!("growing from {} to {desired} brokers", input.size)
-    })
+    let text = match returns {
+        Some(id) => {
+            format!("broker {id} is gone, but is still needed: it comes back to be drained")
+        }
+        None if before == 0 => format!("creating {after} brokers"),
+        None => format!("growing from {before} to {after} brokers"),
+    };
+    Some((sizes, text))
 }

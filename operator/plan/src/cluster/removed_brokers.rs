@@ -1,19 +1,18 @@
 //! What removed brokers leave behind: a registration, then a volume claim. Each goes only when
 //! nothing is lost with it.
 
+use std::collections::BTreeSet;
+
 use base::BrokerId;
 
 use super::input::StageInput;
 use super::{Notes, StageResult};
 use crate::decision::{Need, Phase, Refusal, Step};
 
-/// The highest ordinal that a set may have.
-const ORDINAL_MAX: i32 = 1000;
-
 pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
     let Some(cluster) = input.cluster() else { return StageResult::Done };
     let mut waits = StageResult::Done;
-    for (&id, broker) in cluster.brokers.iter().filter(|(id, _)| id.0 >= input.size) {
+    for (&id, broker) in cluster.brokers.iter().filter(|(id, _)| !input.fleet().has(**id)) {
         if input.pod(id).is_some() {
             let text = format!("broker {id} is stopping");
             waits = StageResult::Wait(Phase::ScalingDown, text);
@@ -39,7 +38,7 @@ fn claim(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
     if !input.desired().delete_claims {
         return StageResult::Done;
     }
-    for (&id, claim) in input.seen.claims.iter().filter(|(id, _)| id.0 >= input.size) {
+    for (&id, claim) in input.seen.claims.iter().filter(|(id, _)| !input.fleet().has(**id)) {
         let used = input.pod(id).is_some() || input.broker(id).is_some();
         if claim.deleting || used || votes(input, id) != Some(false) {
             continue;
@@ -65,8 +64,8 @@ fn votes(input: &StageInput<'_>, id: BrokerId) -> Option<bool> {
     Some(input.quorum()?.voters.contains_key(&id))
 }
 
-/// The highest broker beyond the set that hosts replicas or votes: somebody else shrank the set.
-pub(super) fn orphaned_broker(input: &StageInput<'_>) -> Option<BrokerId> {
+/// Brokers beyond their sets that host replicas or vote: somebody else shrank the sets.
+pub(super) fn orphaned_brokers(input: &StageInput<'_>) -> BTreeSet<BrokerId> {
     let brokers = input.cluster().into_iter().flat_map(|cluster| cluster.brokers.keys().copied());
     let hosting = brokers.filter(|id| input.risk(*id).is_some_and(|risk| risk.hosted > 0));
     let voting: Vec<BrokerId> = match input.quorum() {
@@ -75,6 +74,5 @@ pub(super) fn orphaned_broker(input: &StageInput<'_>) -> Option<BrokerId> {
         None if input.is_served() => Vec::new(),
         None => input.seen.last_voters.iter().chain(&input.seen.changing_voter).copied().collect(),
     };
-    let beyond = input.size..ORDINAL_MAX;
-    hosting.chain(voting).filter(|id| beyond.contains(&id.0)).max()
+    hosting.chain(voting).filter(|id| !input.fleet().has(*id)).collect()
 }

@@ -19,7 +19,7 @@ const REFUSED_MS: u64 = 10_000;
 /// A plan that changes nothing.
 pub(super) fn blank(input: &StageInput<'_>) -> Plan {
     Plan {
-        set_replicas: input.seen.set.as_ref().map_or(input.desired().replicas, |s| s.replicas),
+        sizes: input.fleet().sizes(),
         step: Step::Nothing,
         needs: Vec::new(),
         phase: Phase::Unknown,
@@ -35,9 +35,11 @@ pub(super) fn blank(input: &StageInput<'_>) -> Plan {
     }
 }
 
-pub(super) fn act(plan: &mut Plan, step: Step, phase: Phase, text: String) {
-    if let Step::Shrink { broker } = step {
-        plan.set_replicas = broker.0;
+pub(super) fn act(input: &StageInput<'_>, plan: &mut Plan, step: Step, phase: Phase, text: String) {
+    if let Step::Shrink { broker } = step
+        && let Some((name, pool)) = input.fleet().pool_of(broker)
+    {
+        plan.sizes.insert(name.clone(), pool.size_without(broker));
     }
     plan.step = step;
     plan.phase = phase;
@@ -79,7 +81,7 @@ pub(super) fn finish(
         plan.requeue_ms = Some(REFUSED_MS);
     } else {
         plan.phase = Phase::Ready;
-        let ready = format!("{} brokers are ready", input.size);
+        let ready = format!("{} brokers are ready", input.fleet().size());
         plan.message = std::iter::once(ready).chain(notes.remarks).collect::<Vec<_>>().join("; ");
         let grows = |id| input.seen.claims.get(&id).is_some_and(|c| c.resize_since_ms.is_some());
         plan.requeue_ms = input.ids().any(grows).then_some(REFUSED_MS);
@@ -90,7 +92,7 @@ pub(super) fn finish(
 fn unfinished(input: &StageInput<'_>) -> Option<(Phase, String)> {
     let unhealthy: Vec<Unhealthy> = input.ids().filter_map(|id| input.flaw(id)).collect();
     if unhealthy.is_empty() {
-        let unseen = input.seen.set.as_ref().is_some_and(|set| set.revision.is_none());
+        let unseen = !input.fleet().is_taken_up();
         let text = "Kubernetes has not yet taken up the newest spec of the pods";
         return unseen.then(|| (Phase::Rolling, text.to_owned()));
     }
@@ -100,7 +102,7 @@ fn unfinished(input: &StageInput<'_>) -> Option<(Phase, String)> {
         rest => format!("; and {rest} more"),
     };
     let new = |flaw: &Unhealthy| input.broker(flaw.broker).is_none();
-    let phase = match (unhealthy.iter().all(new), unhealthy.len() as i32 == input.size) {
+    let phase = match (unhealthy.iter().all(new), unhealthy.len() as i32 == input.fleet().size()) {
         (true, true) => Phase::Creating,
         (true, false) => Phase::ScalingUp,
         _ => Phase::Waiting,
@@ -110,7 +112,7 @@ fn unfinished(input: &StageInput<'_>) -> Option<(Phase, String)> {
 
 fn states(input: &StageInput<'_>) -> BTreeMap<BrokerId, BrokerStatus> {
     let mut ids: BTreeSet<BrokerId> = input.ids().collect();
-    ids.extend((0..input.desired().replicas).map(BrokerId));
+    ids.extend(input.fleet().wanted());
     ids.extend(input.seen.pods.keys());
     if let Some(cluster) = input.cluster() {
         ids.extend(cluster.brokers.keys());
@@ -120,7 +122,7 @@ fn states(input: &StageInput<'_>) -> BTreeMap<BrokerId, BrokerStatus> {
 
 fn state(input: &StageInput<'_>, id: BrokerId) -> BrokerStatus {
     let says = |state, message: String| BrokerStatus { state, message };
-    let leaving = id.0 >= input.desired().replicas;
+    let leaving = !input.fleet().is_wanted(id);
     let flaw = input.flaw(id);
     let text = flaw.map(|flaw| flaw.text).unwrap_or_default();
     let Some(pod) = input.pod(id) else {

@@ -14,7 +14,7 @@ use crate::decision::{Need, Phase, Refusal, Step};
 use crate::observed::{MoveView, PartitionView};
 
 pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
-    let surplus = input.surplus();
+    let surplus = input.fleet().surplus();
     if surplus.is_empty() {
         return open(input, &surplus);
     }
@@ -43,16 +43,21 @@ pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
         let text = format!("{} will be removed: no new replicas there", brokers(&closed));
         return StageResult::Act(Step::Cordon(closed), Phase::ScalingDown, text);
     }
-    remove_last(input, notes, partitions)
+    for last in input.fleet().last_of_surplus() {
+        match remove(input, notes, partitions, last) {
+            StageResult::Done => {}
+            acts => return acts,
+        }
+    }
+    StageResult::Done
 }
 
-/// The set can lose its last pod only.
-fn remove_last(
+fn remove(
     input: &StageInput<'_>,
     notes: &mut Notes,
     partitions: &[PartitionView],
+    last: BrokerId,
 ) -> StageResult {
-    let last = BrokerId(input.size - 1);
     let hosts = partitions.iter().any(|p| p.replicas.contains(&last));
     let (Some(cluster), Some(moves), Some(quorum)) =
         (input.cluster(), input.moves(), input.quorum())
@@ -80,7 +85,7 @@ fn remove_last(
 
 /// Whether some topic has more replicas than there would be brokers.
 fn refusal(input: &StageInput<'_>, partitions: &[PartitionView]) -> Option<Refusal> {
-    let left = input.desired().replicas;
+    let left = input.fleet().size_wanted();
     let wide = |p: &&PartitionView| p.target().len() as i32 > left;
     let mut topics: Vec<(&str, usize)> =
         partitions.iter().filter(wide).map(|p| (&*p.topic, p.target().len())).collect();
@@ -98,7 +103,7 @@ fn refusal(input: &StageInput<'_>, partitions: &[PartitionView]) -> Option<Refus
     let message = format!(
         "{left} brokers are too few for the replication factor of topics {}{rest}: {} brokers stay",
         names.join(", "),
-        input.size,
+        input.fleet().size(),
     );
     Some(Refusal { reason: "ReplicationFactor", message })
 }

@@ -20,7 +20,7 @@ pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
     notes.remarks.extend(lopsided(input, quorum));
     let wanted = wanted(input, quorum);
     let missing =
-        input.staying().filter(|id| wanted.contains(id) && !quorum.voters.contains_key(id));
+        input.fleet().staying().filter(|id| wanted.contains(id) && !quorum.voters.contains_key(id));
     let missing: Vec<BrokerId> = missing.collect();
     for &id in &missing {
         if is_able(input, quorum, id) {
@@ -45,23 +45,18 @@ pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
 }
 
 /// How many are to vote.
-fn count(input: &StageInput<'_>) -> i32 {
-    input.desired().voters.clamp(1, input.desired().replicas.max(1))
-}
-
-/// Who is to begin the quorum: nothing is known of racks yet.
-pub(super) fn first(input: &StageInput<'_>) -> impl Iterator<Item = BrokerId> + use<> {
-    (0..count(input)).map(BrokerId)
+fn count(input: &StageInput<'_>) -> usize {
+    let most = input.fleet().electable().count().max(1);
+    usize::try_from(input.desired().voters).unwrap_or(1).clamp(1, most)
 }
 
 /// Who is to vote. Others than those who do are chosen only for another rack, or for one who is
 /// lost, and only if they could vote at once: a quorum at rest stays as it is.
 fn wanted(input: &StageInput<'_>, quorum: &QuorumView) -> BTreeSet<BrokerId> {
-    let all = 0..input.desired().replicas.max(1);
-    let mut left: Vec<BrokerId> = all.map(BrokerId).collect();
+    let mut left: Vec<BrokerId> = input.fleet().electable().collect();
     let mut chosen = BTreeSet::new();
     let mut of_rack: BTreeMap<Option<&str>, usize> = BTreeMap::new();
-    while chosen.len() < usize::try_from(count(input)).unwrap_or(1) {
+    while chosen.len() < count(input) {
         let best = left.iter().enumerate().min_by_key(|(_, id)| {
             let votes = quorum.voters.contains_key(id);
             let fit = if votes { !is_lost(input, **id) } else { is_able(input, quorum, **id) };
@@ -94,7 +89,7 @@ fn is_lost(input: &StageInput<'_>, id: BrokerId) -> bool {
 
 /// Whether one rack of several holds a majority of the votes: with it the cluster is lost.
 fn lopsided(input: &StageInput<'_>, quorum: &QuorumView) -> Option<String> {
-    let racks: BTreeSet<Option<&str>> = input.staying().map(|id| rack(input, id)).collect();
+    let racks: BTreeSet<Option<&str>> = input.fleet().staying().map(|id| rack(input, id)).collect();
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for rack in quorum.voters.keys().filter_map(|id| rack(input, *id)) {
         *votes.entry(rack).or_default() += 1;

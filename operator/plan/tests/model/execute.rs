@@ -111,11 +111,11 @@ impl World {
         }
         let before = self.set.as_ref().map_or(0, |set| set.replicas);
         let shrinks = matches!(plan.step, Step::Shrink { .. });
-        if plan.set_replicas < before && !shrinks {
-            self.violation(format!("{} replicas without a step", plan.set_replicas));
+        if plan.size() < before && !shrinks {
+            self.violation(format!("{} replicas without a step", plan.size()));
         }
         if !shrinks {
-            self.set = Some(Set { replicas: plan.set_replicas, template });
+            self.set = Some(Set { replicas: plan.size(), template });
         }
         self.rebalancing = plan.rebalancing;
     }
@@ -128,7 +128,7 @@ impl World {
                 let count = if half { brokers.len().div_ceil(2) } else { brokers.len() };
                 self.restart(&brokers[..count]);
             }
-            Step::Shrink { broker } => self.shrink(*broker, plan.set_replicas),
+            Step::Shrink { broker } => self.shrink(*broker, plan.size()),
             Step::Cordon(ids) => self.cordoned.extend(ids.iter().take(if half { 1 } else { 99 })),
             Step::Uncordon(ids) => self.cordoned.retain(|id| !ids.contains(id)),
             Step::StartMoves { moves, throttle } => {
@@ -277,7 +277,7 @@ impl World {
         let narrower = |p: &Partition| {
             let settled: Vec<BrokerId> =
                 p.replicas.iter().copied().filter(|id| !p.removing.contains(id)).collect();
-            let stays = settled.iter().all(|id| id.0 < self.spec.replicas);
+            let stays = settled.iter().all(|id| id.0 < self.replicas);
             stays && racks(&m.replicas) < racks(&settled)
         };
         let topic = self.topics.get(&*m.partition.topic);
@@ -351,7 +351,7 @@ impl World {
     fn delete_claim(&mut self, id: BrokerId) {
         let size = self.set.as_ref().map_or(0, |set| set.replicas);
         let used = self.hosts(id) || self.brokers.contains_key(&id) || self.pods.contains_key(&id);
-        if used || id.0 < size || id.0 < self.spec.replicas || !self.spec.delete_claims {
+        if used || id.0 < size || id.0 < self.replicas || !self.spec.delete_claims {
             self.violation(format!("the claim of {id} is deleted, but still of use"));
         }
         self.claims.remove(&id);

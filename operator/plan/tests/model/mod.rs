@@ -116,6 +116,8 @@ pub struct World {
     pub now: i64,
     /// What the user wants.
     pub spec: Desired,
+    /// How many brokers the user wants.
+    pub replicas: i32,
     pub template: Template,
     pub racks: i32,
     /// Brokers with neighbouring ids that are in one rack.
@@ -177,8 +179,8 @@ pub struct World {
 
 impl World {
     pub fn new(replicas: i32, voters: i32, racks: i32) -> World {
-        let spec = Desired { replicas, voters, ..Desired::default() };
-        World { spec, racks, rack_of: 1, ..World::default() }
+        let spec = Desired { voters, ..Desired::default() };
+        World { spec, replicas, racks, rack_of: 1, ..World::default() }
     }
 
     pub fn rack(&self, id: BrokerId) -> Option<String> {

@@ -9,9 +9,9 @@ use metadata::{
     PartitionRecord, RegisterBrokerRecord, TopicRecord, risk,
 };
 use plan::{
-    BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, LevelView, Missing, MoveView,
-    Need, Observed, ObserverView, PartitionView, PodPhase, PodView, QuorumView, RackRisk, SetView,
-    VoterView,
+    BrokerRisk, BrokerSettings, BrokerView, ClaimView, ClusterView, Fleet, LevelView, Missing,
+    MoveView, Need, Observed, ObserverView, PartitionView, PodPhase, PodView, QuorumView, RackRisk,
+    SetView, VoterView,
 };
 
 use super::{Loss, Pod, World};
@@ -64,10 +64,7 @@ impl World {
         let mut seen = Observed {
             now_ms: self.now,
             desired: self.spec.clone(),
-            set: self.set.as_ref().map(|set| SetView {
-                replicas: set.replicas,
-                revision: Some(format!("{}-{}", set.template.revision, set.template.by)),
-            }),
+            fleet: self.fleet(),
             pods: self.pods.iter().map(|(id, pod)| (*id, self.pod_view(*id, pod, lie))).collect(),
             missing_since: self.missing.clone(),
             claims: self
@@ -89,6 +86,14 @@ impl World {
             seen.throttled_topics = Some(self.throttled_topics.iter().cloned().collect());
         }
         seen
+    }
+
+    fn fleet(&self) -> Fleet {
+        let set = self.set.as_ref().map(|set| SetView {
+            replicas: set.replicas,
+            revision: Some(format!("{}-{}", set.template.revision, set.template.by)),
+        });
+        Fleet::of_one(self.replicas, set)
     }
 
     fn pod_view(&self, id: BrokerId, pod: &Pod, lie: Lie) -> PodView {
@@ -178,7 +183,7 @@ impl World {
     }
 
     fn hides(&self, lie: Lie, id: BrokerId) -> bool {
-        lie == Lie::NoData && id.0 >= self.spec.replicas
+        lie == Lie::NoData && id.0 >= self.replicas
     }
 
     fn quorum_view(&self, lie: Lie) -> QuorumView {

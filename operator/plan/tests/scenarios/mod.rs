@@ -141,11 +141,11 @@ fn a_slow_follower_is_waited_for_and_named() {
 #[test]
 fn new_brokers_get_replicas_and_lose_them_before_they_go() {
     let mut world = cluster(3, 3, 0);
-    world.spec.replicas = 5;
+    world.replicas = 5;
     rest(&mut world);
     let counts: Vec<usize> = (0..5).map(|id| hosted(&world, id)).collect();
     assert!(counts.iter().all(|n| [4, 5].contains(n)), "24 replicas: {counts:?}");
-    world.spec.replicas = 3;
+    world.replicas = 3;
     let steps = rest(&mut world);
     let shrinks = steps.iter().filter(|step| matches!(step, Step::Shrink { .. })).count();
     let unregistered: Vec<&Step> =
@@ -161,7 +161,7 @@ fn new_brokers_get_replicas_and_lose_them_before_they_go() {
 fn nothing_moves_by_itself_where_the_user_moves() {
     let mut world = cluster(3, 3, 0);
     world.spec.rebalance.auto = false;
-    world.spec.replicas = 4;
+    world.replicas = 4;
     assert_eq!(rest(&mut world), []);
     let plan = pass(&mut world);
     assert_eq!(plan.phase, Phase::Ready);
@@ -172,13 +172,13 @@ fn nothing_moves_by_itself_where_the_user_moves() {
 fn too_few_brokers_are_refused_while_all_else_goes_on() {
     let mut world = cluster(4, 3, 0);
     world.create_topic("wide", 2, 4, 2);
-    world.spec.replicas = 3;
+    world.replicas = 3;
     assert_eq!(rest(&mut world), []);
     edit(&mut world, None);
     assert_eq!(restarted(&rest(&mut world)).len(), 4, "a roll goes on");
     let plan = pass(&mut world);
     let refused = plan.refused.clone().unwrap();
-    assert_eq!((plan.phase, plan.set_replicas), (Phase::Waiting, 4));
+    assert_eq!((plan.phase, plan.size()), (Phase::Waiting, 4));
     assert!(refused.message.contains("wide (4)"), "{}", refused.message);
     assert!(plan.requeue_ms.is_some(), "nobody tells when it is allowed");
     world.topics.remove("wide");
@@ -201,13 +201,13 @@ fn drain_taken_back(vague: bool) {
     world.vague = vague;
     world.slow.extend((0..5).map(BrokerId));
     world.spec.rebalance.moves_per_broker = 1;
-    world.spec.replicas = 4;
+    world.replicas = 4;
     while !matches!(pass(&mut world).step, Step::StartMoves { .. }) {}
     let moving = pass(&mut world);
     assert!(!world.moves(Lie::None).is_empty());
     assert_eq!(moving.blocking, 0, "what moves holds no step up");
     let before = hosted(&world, 4);
-    world.spec.replicas = 5;
+    world.replicas = 5;
     let steps = rest(&mut world);
     assert!(matches!(steps[0], Step::CancelMoves(_)), "{steps:?}");
     assert_eq!(steps[1], Step::Uncordon(vec![BrokerId(4)]));
@@ -224,7 +224,7 @@ fn a_broker_that_cannot_start_can_be_removed() {
         pass(&mut world);
     }
     assert_eq!(world.pods[&BrokerId(3)].phase, PodPhase::Unschedulable);
-    world.spec.replicas = 3;
+    world.replicas = 3;
     rest(&mut world);
     assert_eq!(hosted(&world, 3), 0);
     assert_eq!(world.set.as_ref().unwrap().replicas, 3);
@@ -272,10 +272,10 @@ fn a_rack_that_holds_a_majority_of_the_votes_is_named() {
 fn a_paused_cluster_is_left_alone() {
     let mut world = cluster(3, 3, 0);
     world.spec.paused = true;
-    world.spec.replicas = 5;
+    world.replicas = 5;
     edit(&mut world, None);
     let plan = pass(&mut world);
-    assert_eq!((plan.phase, plan.step, plan.set_replicas), (Phase::Paused, Step::Nothing, 3));
+    assert_eq!((plan.phase, plan.size(), plan.step), (Phase::Paused, 3, Step::Nothing));
     world.spec.paused = false;
     rest(&mut world);
     assert_eq!(pass(&mut world).phase, Phase::Ready);
@@ -284,11 +284,11 @@ fn a_paused_cluster_is_left_alone() {
 #[test]
 fn a_set_that_somebody_else_shrank_grows_back_before_it_is_drained() {
     let mut world = cluster(5, 3, 0);
-    world.spec.replicas = 3;
+    world.replicas = 3;
     world.set.as_mut().unwrap().replicas = 3;
     world.tick();
     let plan = pass(&mut world);
-    assert_eq!(plan.set_replicas, 5, "{}", plan.message);
+    assert_eq!(plan.size(), 5, "{}", plan.message);
     rest(&mut world);
     assert_eq!(world.set.as_ref().unwrap().replicas, 3);
     assert_eq!(world.brokers.len(), 3);
@@ -298,7 +298,7 @@ fn a_set_that_somebody_else_shrank_grows_back_before_it_is_drained() {
 fn moves_are_throttled_and_the_throttle_ends_with_them() {
     let mut world = cluster(3, 3, 0);
     world.spec.rebalance.throttle = Some(1_000_000);
-    world.spec.replicas = 4;
+    world.replicas = 4;
     let steps = rest(&mut world);
     let throttled = |step: &Step| match step {
         Step::StartMoves { throttle, .. } => throttle.is_some(),
@@ -390,7 +390,7 @@ fn a_broker_that_gets_no_pod_is_told_of_and_holds_nothing_up() {
     assert_eq!(plan.phase, Phase::Degraded);
     assert!(plan.degraded.unwrap().contains("broker 3 has no pod: Kubernetes does not make it"));
     edit(&mut world, None);
-    world.spec.replicas = 4;
+    world.replicas = 4;
     let steps: Vec<Step> = (0..30).map(|_| pass(&mut world).step).collect();
     assert!(steps.iter().any(|step| matches!(step, Step::StartMoves { .. })), "{steps:?}");
     world.quota = false;
@@ -573,7 +573,9 @@ fn a_spec_that_is_not_taken_up_yet_is_not_reached() {
     let world = cluster(3, 3, 0);
     let mut seen = world.observe(&[], Blind::default(), Lie::None);
     assert_eq!(plan::next_step(&seen).phase, Phase::Ready);
-    seen.set.as_mut().unwrap().revision = None;
+    for pool in seen.fleet.pools.values_mut() {
+        pool.set.as_mut().unwrap().revision = None;
+    }
     let plan = plan::next_step(&seen);
     assert!(plan.requeue_ms.is_some(), "{plan:?}");
     assert_eq!((plan.step, plan.phase), (Step::Nothing, Phase::Rolling));

@@ -23,12 +23,13 @@ use crd::{AllowUnavailable, KafkaCluster, RebalanceMode, StorageDeletionPolicy};
 use futures::stream::{self, StreamExt};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
-use plan::{BrokerView, ClusterView, Desired, Need, Observed, Plan, SetView};
+use plan::{BrokerView, ClusterView, Desired, Fleet, Need, Observed, Plan, SetView};
 
 use tokio::time::{sleep, timeout};
 
 use super::{Operator, claims, remembered};
 use crate::error::{Error, Result};
+use crate::fleet;
 use crate::kafka::{self, Admin};
 use probes::Probes;
 
@@ -97,17 +98,18 @@ impl Operator {
 
     fn observed(&self, cluster: &KafkaCluster, names: &Names<'_>, live: &LiveObjects) -> Observed {
         let now_ms = now_ms();
-        let set = live.set(names).map(set_view).or_else(|| orphaned(live));
-        let revision = set.as_ref().and_then(|set| set.revision.clone());
+        let fleet = fleet(cluster, names, live);
         let pods = live.pods.iter().map(|(id, pod)| {
             let node = self.nodes.state(node_name(pod));
-            (*id, pods::view(pod, revision.as_deref(), node, now_ms))
+            let set = fleet.pool_of(*id).and_then(|(_, pool)| pool.set.as_ref());
+            let revision = set.and_then(|set| set.revision.as_deref());
+            (*id, pods::view(pod, revision, node, now_ms))
         });
         Observed {
             now_ms,
             desired: desired(cluster),
             pods: pods.collect(),
-            set,
+            fleet,
             claims: live
                 .claims
                 .iter()
@@ -241,6 +243,15 @@ fn with_id(mut cluster: KafkaCluster, live: &LiveObjects) -> KafkaCluster {
     cluster
 }
 
+/// The pools that are wanted, with what there is of each.
+fn fleet(cluster: &KafkaCluster, names: &Names<'_>, live: &LiveObjects) -> Fleet {
+    let mut fleet = fleet::wanted(cluster);
+    for pool in fleet.pools.values_mut() {
+        pool.set = live.set(names).map(set_view).or_else(|| orphaned(live));
+    }
+    fleet
+}
+
 fn set_view(set: &StatefulSet) -> SetView {
     let status = set.status.as_ref();
     let observed = status.and_then(|status| status.observed_generation);
@@ -263,7 +274,6 @@ fn desired(cluster: &KafkaCluster) -> Desired {
     let node_loss_ms = spec.brokers.node_loss_timeout_seconds.map(|s| i64::from(s) * 1_000);
     let delete = |s: &crd::StorageSpec| s.deletion_policy == StorageDeletionPolicy::Delete;
     Desired {
-        replicas: spec.brokers.replicas,
         voters: spec.voters().min(spec.brokers.replicas),
         rolling: plan::Rolling {
             max_unavailable: spec.rolling.max_unavailable,

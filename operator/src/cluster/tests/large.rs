@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use base::BrokerId;
 use plan::{
-    BrokerRisk, BrokerSettings, BrokerView, ClusterView, Desired, Missing, Observed, PartitionView,
-    PodPhase, PodView, QuorumView, SetView, VoterView,
+    BrokerRisk, BrokerSettings, BrokerView, ClusterView, Desired, Fleet, Missing, Observed,
+    PartitionView, PodPhase, PodView, QuorumView, SetView, VoterView,
 };
 use wire::AnyRequest;
 
@@ -70,8 +70,8 @@ fn seen(empty: i32) -> Observed {
     let quorum = QuorumView { leader: Some(BrokerId(0)), voters, ..QuorumView::default() };
     Observed {
         now_ms: 1_000_000,
-        desired: Desired { replicas: BROKERS, voters: 3, ..Desired::default() },
-        set: Some(SetView { replicas: BROKERS, revision: Some("r".into()) }),
+        desired: Desired { voters: 3, ..Desired::default() },
+        fleet: fleet(BROKERS),
         pods: ids().map(|id| (id, pod(id))).collect(),
         cluster: Some(ClusterView {
             brokers: ids().map(|id| (id, view(id))).collect(),
@@ -82,6 +82,11 @@ fn seen(empty: i32) -> Observed {
         partitions: Some(partitions),
         ..Observed::default()
     }
+}
+
+/// As many brokers as there always are, of which the user wants so many.
+fn fleet(wanted: i32) -> Fleet {
+    Fleet::of_one(wanted, Some(SetView { replicas: BROKERS, revision: Some("r".into()) }))
 }
 
 /// Resident memory of this process, in MiB.
@@ -124,7 +129,7 @@ async fn large_cluster() {
         p.isr.clone_from(&p.replicas);
     }
     let mut drain = seen(0);
-    drain.desired.replicas = BROKERS - 10;
+    drain.fleet = fleet(BROKERS - 10);
     let cordoned = BrokerSettings { cordoned: true, throttled: false };
     let brokers = &mut drain.cluster.as_mut().unwrap().brokers;
     brokers.iter_mut().skip(90).for_each(|(_, broker)| broker.settings = Some(cordoned));

@@ -104,7 +104,7 @@ async fn replicas_are_added_throttled_and_not_on_a_cordoned_broker() {
     let mut bed = Bed::new();
     bed.kafka.lock().brokers.insert(BrokerId(3), Default::default());
     bed.kafka.lock().cordoned.insert(BrokerId(2));
-    bed.cluster_is(|facts| (facts.replicas, facts.throttle) = (4, Some(1_000)));
+    bed.cluster_is(|facts| (facts.fleet, facts.throttle) = (Fleet::of_one(4, None), Some(1_000)));
     bed.kafka.put("t", 3, 2, config(&[]));
     bed.apply(adopting("t"));
     bed.look(&["t"]).await;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use base::ErrorCode;
 use crd::EntityReason;
+use plan::Fleet;
 use plan::topics::TopicWish;
 
 use super::Topics;
@@ -45,7 +46,7 @@ fn facts() -> ClusterState {
         uid: "c-uid".into(),
         ready: true,
         bootstrap: vec!["c-bootstrap.ns.svc:9092".into()],
-        replicas: 3,
+        fleet: Fleet::of_one(3, None),
         moves_per_broker: 5,
         ..ClusterState::default()
     }
