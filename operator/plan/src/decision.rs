@@ -2,9 +2,9 @@
 //! what to ask the brokers before deciding more, and what the user is told.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use base::{BrokerId, TopicPartition};
+pub use crd::Phase;
 
 use crate::fleet::PoolName;
 use crate::moves::{Move, ThrottleChange};
@@ -174,46 +174,6 @@ pub enum Need {
     Partitions,
     /// `Observed::throttled_topics`.
     ThrottledTopics,
-}
-
-/// One word for `status.phase`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Phase {
-    Ready,
-    Creating,
-    Rolling,
-    ScalingUp,
-    ScalingDown,
-    ChangingVoters,
-    Rebalancing,
-    Waiting,
-    Paused,
-    Degraded,
-    Unknown,
-}
-
-impl Phase {
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::Ready => "Ready",
-            Phase::Creating => "Creating",
-            Phase::Rolling => "Rolling",
-            Phase::ScalingUp => "ScalingUp",
-            Phase::ScalingDown => "ScalingDown",
-            Phase::ChangingVoters => "ChangingVoters",
-            Phase::Rebalancing => "Rebalancing",
-            Phase::Waiting => "Waiting",
-            Phase::Paused => "Paused",
-            Phase::Degraded => "Degraded",
-            Phase::Unknown => "Unknown",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
 }
 
 /// What is not done, and why.

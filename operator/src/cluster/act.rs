@@ -1,6 +1,6 @@
 //! Takes the step of a plan. Every step may be repeated: one that is done already does nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base::{BrokerId, TopicPartition};
 use crd::CONTROLLER_PORT;
@@ -8,23 +8,21 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::api::EvictParams;
 use kube::{Api, ResourceExt};
+use metadata::config::CORDONED_LOG_DIRS;
 use plan::Step;
 use plan::moves::ThrottleChange;
 use serde_json::json;
 
-use super::observe::{Observation, THROTTLED_REPLICAS};
+use super::observe::Observation;
 use super::owned_objects::{delete, delete_this};
 use super::pass::now;
 use super::status::before_step;
 use super::{Operator, names};
 use crate::apply::patch_part;
 use crate::error::{Category, Error, Result, request};
-use crate::kafka::{Admin, ConfigChange, ConfigResource, ItemResult};
+use crate::kafka::{Admin, ConfigChange, ConfigResource, ItemResult, throttle_changes};
 use crate::runtime::Severity;
 
-const CORDON: &str = "cordoned.log.dirs";
-const RATES: [&str; 2] =
-    ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
 /// Failures named in one message.
 const NAMED_MAX: usize = 5;
 
@@ -185,50 +183,17 @@ async fn change_voter(look: &Observation, admin: &Admin, id: BrokerId, step: &St
 fn cordon(ids: &[BrokerId], on: bool) -> Vec<ConfigChange> {
     let change = |id: &BrokerId| ConfigChange {
         resource: ConfigResource::Broker(*id),
-        set: on.then(|| (CORDON.to_owned(), "*".to_owned())).into_iter().collect(),
-        delete: (!on).then(|| CORDON.to_owned()).into_iter().collect(),
+        set: on.then(|| (CORDONED_LOG_DIRS.to_owned(), "*".to_owned())).into_iter().collect(),
+        delete: (!on).then(|| CORDONED_LOG_DIRS.to_owned()).into_iter().collect(),
     };
     ids.iter().map(change).collect()
 }
 
-/// Rates are set before the lists that they apply to, and deleted after them: while a rate is set
-/// there may be lists.
 async fn set_throttle(admin: &Admin, change: &ThrottleChange) -> Result<()> {
-    let (set, clear): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        change.brokers.iter().partition(|(_, rate)| rate.is_some());
-    alter(admin, &rates(&set)).await?;
-    alter(admin, &lists(change)).await?;
-    alter(admin, &rates(&clear)).await
-}
-
-fn rates(brokers: &BTreeMap<&BrokerId, &Option<i64>>) -> Vec<ConfigChange> {
-    let change = |(id, rate): (&&BrokerId, &&Option<i64>)| {
-        let values =
-            rate.iter().flat_map(|rate| RATES.map(|key| (key.to_owned(), rate.to_string())));
-        let delete = RATES.iter().filter(|_| rate.is_none());
-        ConfigChange {
-            resource: ConfigResource::Broker(**id),
-            set: values.collect(),
-            delete: delete.map(|key| (*key).to_owned()).collect(),
-        }
-    };
-    brokers.iter().map(change).collect()
-}
-
-fn lists(change: &ThrottleChange) -> Vec<ConfigChange> {
-    let [leader, follower] = THROTTLED_REPLICAS.map(str::to_owned);
-    let topic = |(topic, lists): (&String, &Option<plan::moves::ThrottledTopic>)| {
-        let (mut set, mut delete) = (BTreeMap::new(), BTreeSet::new());
-        match lists {
-            Some(lists) => {
-                set.insert(leader.clone(), lists.leader.clone());
-                set.insert(follower.clone(), lists.follower.clone());
-            }
-            None => delete.extend([leader.clone(), follower.clone()]),
-        }
-        ConfigChange { resource: ConfigResource::Topic(topic.clone()), set, delete }
-    };
-    change.topics.iter().map(topic).collect()
+    for changes in throttle_changes(change) {
+        alter(admin, &changes).await?;
+    }
+    Ok(())
 }
 
 async fn alter(admin: &Admin, changes: &[ConfigChange]) -> Result<()> {
@@ -272,9 +237,9 @@ mod tests {
     fn a_cordon_is_set_for_the_broker_alone_and_taken_back_by_deleting_it() {
         let on = cordon(&[BrokerId(3)], true);
         assert_eq!(on[0].resource, ConfigResource::Broker(BrokerId(3)));
-        assert_eq!(on[0].set[CORDON], "*");
+        assert_eq!(on[0].set[CORDONED_LOG_DIRS], "*");
         let off = cordon(&[BrokerId(3)], false);
-        assert!(off[0].set.is_empty() && off[0].delete.contains(CORDON));
+        assert!(off[0].set.is_empty() && off[0].delete.contains(CORDONED_LOG_DIRS));
     }
 
     #[tokio::test]
@@ -313,17 +278,5 @@ mod tests {
             let altered = |r: &AnyRequest| matches!(r, AnyRequest::IncrementalAlterConfigs(_));
             assert_eq!(seen.iter().any(altered), ends, "{moving} {ended:?}");
         }
-    }
-
-    #[test]
-    fn a_throttle_sets_rates_and_lists_and_clears_both() {
-        let mut change = ThrottleChange::default();
-        change.brokers.insert(BrokerId(1), Some(1000));
-        change.topics.insert("t".into(), None);
-        let brokers: BTreeMap<_, _> = change.brokers.iter().collect();
-        let rates = rates(&brokers);
-        assert_eq!(rates[0].set.len(), 2);
-        assert!(rates[0].set.values().all(|rate| rate == "1000"));
-        assert_eq!(lists(&change)[0].delete.len(), 2);
     }
 }

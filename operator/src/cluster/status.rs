@@ -10,10 +10,10 @@ use crd::{
     ListenerStatus, ListenerType, NewCondition, Phase, RebalanceStatus, StepStatus, Time, kind,
     set_condition,
 };
-use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use plan::{Plan, Step};
 
+use super::observe::pods::is_ready;
 use super::observe::{LiveObjects, Observation};
 use super::problem::Problem;
 use super::{claims, risks, upgrade};
@@ -30,8 +30,8 @@ pub fn of_pass(look: &Observation, problems: &[Problem], now: &Time) -> KafkaClu
     seen_now(&mut status, look, now);
     upgrade::note(&mut status, look);
     let phase = match (plan.phase, problems.iter().any(|problem| problem.lasting)) {
-        (plan::Phase::Ready, true) => Phase::Degraded,
-        (phase, _) => phase_of(phase),
+        (Phase::Ready, true) => Phase::Degraded,
+        (phase, _) => phase,
     };
     let message = message(plan, problems);
     status.step = step(&status, plan, phase, &message, now);
@@ -193,12 +193,6 @@ fn common(
     status.selector = Some(build::selector(names.cluster));
 }
 
-pub fn is_ready(pod: &Pod) -> bool {
-    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let ready = conditions.any(|c| c.type_ == "Ready" && c.status == "True");
-    ready && pod.metadata.deletion_timestamp.is_none()
-}
-
 fn message(plan: &Plan, problems: &[Problem]) -> String {
     let mut parts = vec![plan.message.clone()];
     parts.extend(plan.degraded.clone());
@@ -290,7 +284,7 @@ fn conditions(
         Phase::Unknown => ConditionStatus::Unknown,
         Phase::Paused => all_running(plan).into(),
         // What cannot be had beside does not make the brokers less ready.
-        _ => (plan.phase == plan::Phase::Ready).into(),
+        _ => (plan.phase == Phase::Ready).into(),
     };
     let progressing = !matches!(
         phase,
@@ -362,23 +356,7 @@ pub fn unaddressed(look: &Observation) -> Option<Problem> {
         Some(format!("listener {} has no address {of}{why}", listener.name))
     };
     let texts: Vec<String> = listeners.iter().filter_map(lacks).collect();
-    let ready = look.plan.phase == plan::Phase::Ready && !texts.is_empty();
+    let ready = look.plan.phase == Phase::Ready && !texts.is_empty();
     let problem = Problem { reason: "AddressUnknown", message: texts.join("; "), lasting: false };
     ready.then_some(problem)
-}
-
-fn phase_of(phase: plan::Phase) -> Phase {
-    match phase {
-        plan::Phase::Ready => Phase::Ready,
-        plan::Phase::Creating => Phase::Creating,
-        plan::Phase::Rolling => Phase::Rolling,
-        plan::Phase::ScalingUp => Phase::ScalingUp,
-        plan::Phase::ScalingDown => Phase::ScalingDown,
-        plan::Phase::ChangingVoters => Phase::ChangingVoters,
-        plan::Phase::Rebalancing => Phase::Rebalancing,
-        plan::Phase::Waiting => Phase::Waiting,
-        plan::Phase::Paused => Phase::Paused,
-        plan::Phase::Degraded => Phase::Degraded,
-        plan::Phase::Unknown => Phase::Unknown,
-    }
 }

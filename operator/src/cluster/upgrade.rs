@@ -53,7 +53,7 @@ pub fn choose(cluster: &KafkaCluster, live: &LiveObjects, default_image: &str) -
 /// What the cluster last ran as a whole; what its ready brokers run, where that was not noted.
 fn running(cluster: &KafkaCluster, live: &LiveObjects) -> Option<String> {
     let noted = cluster.status.as_ref().and_then(|status| status.image.clone());
-    let ready = || uniform(live.pods.values().filter(|pod| super::status::is_ready(pod)));
+    let ready = || uniform(live.pods.values().filter(|pod| super::observe::pods::is_ready(pod)));
     noted.or_else(ready)
 }
 

@@ -23,7 +23,7 @@ pub use configs::{ConfigChange, ConfigResource, ConfigSource, ConfigValue};
 pub use error::{AdminError, Refused};
 pub(crate) use moves::mark as mark_moves;
 pub use quorum::{Member, QuorumInfo};
-pub use throttles::Throttles;
+pub use throttles::{Throttles, throttle_changes};
 pub use topics::{Created, NewTopic, TopicInfo};
 
 /// Answer for one of the items of a request.

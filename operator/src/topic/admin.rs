@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use base::{BrokerId, TopicPartition};
+use metadata::config::CORDONED_LOG_DIRS;
 use plan::moves::Move;
 use plan::topics::TopicActual;
 
@@ -102,7 +103,7 @@ impl TopicAdmin for Admin {
         }
         for (id, configs) in configs {
             let cordoned = configs.ok().map(|configs| {
-                let dirs = configs.get("cordoned.log.dirs").and_then(|c| c.value.as_deref());
+                let dirs = configs.get(CORDONED_LOG_DIRS).and_then(|c| c.value.as_deref());
                 dirs.is_some_and(|dirs| !dirs.is_empty())
             });
             loads.entry(id).or_default().cordoned = cordoned;

@@ -1,7 +1,7 @@
 //! The requests of a pass: actions of many topics in few of them. A topic whose action failed
 //! gets no further ones in this pass; the others go on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use base::ErrorCode;
 use crd::EntityReason;
@@ -13,6 +13,7 @@ use super::admin::TopicAdmin;
 use crate::entity::{BATCH, Failure};
 use crate::kafka::{
     AdminError, ConfigChange, ConfigResource, Created, ItemResult, NewTopic, Refused,
+    throttle_changes,
 };
 
 /// What the brokers answered.
@@ -194,7 +195,8 @@ async fn reassign(
     });
     let moves: Vec<Move> = moves.flatten().cloned().collect();
     if let Some(change) = throttle.and_then(|r| moves::throttle(r, &moves, partitions)) {
-        for (change, result) in limits(&change).iter().zip(admin.alter(&limits(&change)).await?) {
+        let changes = throttle_changes(&change).concat();
+        for (change, result) in changes.iter().zip(admin.alter(&changes).await?) {
             if let Err(refused) = result {
                 let text = format!("throttle of {:?}: {}", change.resource, refused.message);
                 let refused = Refused::new(refused.code, text);
@@ -207,26 +209,4 @@ async fn reassign(
         note(done, &partition.topic, result);
     }
     Ok(())
-}
-
-/// Rates first, then the lists.
-fn limits(change: &moves::ThrottleChange) -> Vec<ConfigChange> {
-    const RATES: [&str; 2] =
-        ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
-    let brokers = change.brokers.iter().filter_map(|(id, rate)| {
-        let rate = rate.as_ref()?.to_string();
-        let set = RATES.iter().map(|key| ((*key).to_owned(), rate.clone())).collect();
-        let resource = ConfigResource::Broker(*id);
-        Some(ConfigChange { resource, set, delete: BTreeSet::new() })
-    });
-    let topics = change.topics.iter().filter_map(|(topic, lists)| {
-        let lists = lists.as_ref()?;
-        let set = BTreeMap::from([
-            ("leader.replication.throttled.replicas".to_owned(), lists.leader.clone()),
-            ("follower.replication.throttled.replicas".to_owned(), lists.follower.clone()),
-        ]);
-        let resource = ConfigResource::Topic(topic.clone());
-        Some(ConfigChange { resource, set, delete: BTreeSet::new() })
-    });
-    brokers.chain(topics).collect()
 }

@@ -18,7 +18,9 @@ mod throttle;
 pub use drain::drain;
 pub use rebalance::{rebalance, shares_racks};
 pub use resize::resize;
-pub use throttle::{ThrottleChange, ThrottledTopic, throttle, unthrottle};
+pub use throttle::{
+    THROTTLED_RATES, THROTTLED_REPLICAS, ThrottleChange, ThrottledTopic, throttle, unthrottle,
+};
 
 use base::{BrokerId, TopicPartition};
 

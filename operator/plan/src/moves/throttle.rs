@@ -9,17 +9,24 @@ use base::BrokerId;
 use super::Move;
 use crate::observed::PartitionView;
 
+/// Configs of a broker: bytes per second that moves may take, as leader and as follower.
+pub const THROTTLED_RATES: [&str; 2] =
+    ["leader.replication.throttled.rate", "follower.replication.throttled.rate"];
+/// Configs of a topic: the replicas that the rates apply to, as leaders and as followers.
+pub const THROTTLED_REPLICAS: [&str; 2] =
+    ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
+
 /// Configs to set and to delete. Rates are set before the lists and deleted after them: while a
 /// rate is set, there may be lists to delete.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ThrottleChange {
-    /// Per broker: `leader.` and `follower.replication.throttled.rate`; `None` deletes both.
+    /// Per broker: [`THROTTLED_RATES`]; `None` deletes both.
     pub brokers: BTreeMap<BrokerId, Option<i64>>,
     /// Per topic: the lists of throttled replicas; `None` deletes both.
     pub topics: BTreeMap<String, Option<ThrottledTopic>>,
 }
 
-/// Values of `leader.` and `follower.replication.throttled.replicas`.
+/// Values of [`THROTTLED_REPLICAS`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ThrottledTopic {
     pub leader: String,

@@ -6,7 +6,7 @@ use crd::EntityReason;
 use metadata::config::{topic_config, validate_topic_configs, validate_value};
 
 use super::{TopicAction, TopicActual, TopicContext, TopicPlan, TopicWish};
-use crate::moves::{self, Limits, MoveBroker};
+use crate::moves::{self, Limits, MoveBroker, THROTTLED_REPLICAS};
 use crate::observed::PartitionView;
 
 /// Partitions of one topic that one pass begins to move.
@@ -17,9 +17,6 @@ const SOON_MS: u64 = 1_000;
 const LATER_MS: u64 = 10_000;
 
 const MIN_ISR: &str = "min.insync.replicas";
-/// Set by whoever throttles moves, us included: not drift.
-const THROTTLES: &[&str] =
-    &["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
 
 /// Decides for one resource. `owner` is the resource that owns the topic ([`super::owners`]), the
 /// same as `wish` for all but duplicates; `actual` is `None` where Kafka has no such topic.
@@ -272,7 +269,7 @@ fn config_change(wish: &TopicWish, actual: &TopicActual) -> Option<TopicAction> 
         .collect();
     let extra = actual.config.keys().filter(|key| !wish.config.contains_key(*key));
     let delete: Vec<String> =
-        extra.filter(|key| !THROTTLES.contains(&key.as_str())).cloned().collect();
+        extra.filter(|key| !THROTTLED_REPLICAS.contains(&key.as_str())).cloned().collect();
     let changed = !set.is_empty() || !delete.is_empty();
     changed.then_some(TopicAction::AlterConfig { set, delete })
 }

@@ -11,7 +11,6 @@ mod volumes;
 
 pub use live::{LiveObjects, read};
 pub use nodes::Nodes;
-pub use quorum::THROTTLED_REPLICAS;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +30,7 @@ use super::{Operator, claims, remembered};
 use crate::error::{Error, Result};
 use crate::fleet;
 use crate::kafka::{self, Admin};
+use pods::is_ready;
 use probes::Probes;
 
 /// Pods asked at once why they are not ready.
@@ -322,11 +322,6 @@ fn address(pod: &Pod) -> Option<IpAddr> {
 
 fn node_name(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    conditions.any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 fn now_ms() -> i64 {

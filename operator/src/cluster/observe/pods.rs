@@ -56,7 +56,7 @@ pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> 
     PodView {
         uid: pod.uid().unwrap_or_default(),
         outdated: revision.is_some_and(|newest| own.map(String::as_str) != Some(newest)),
-        ready: phase != PodPhase::Terminating && ready.is_some_and(|r| r.status == "True"),
+        ready: is_ready(pod),
         since_ms: since.map_or(now_ms, Timestamp::as_millisecond),
         created_ms,
         restart_marked: pod.annotations().get("barnabas.dev/restart").is_some_and(|v| v == "true"),
@@ -76,6 +76,12 @@ pub fn view(pod: &Pod, revision: Option<&str>, node: NodeState, now_ms: i64) -> 
         crashing: crash.is_some(),
         problem: problem.or(crash),
     }
+}
+
+/// Kubernetes calls it ready, and it is not going.
+pub fn is_ready(pod: &Pod) -> bool {
+    let ready = pod.status.as_ref().and_then(|status| condition(status, "Ready"));
+    ready.is_some_and(|r| r.status == "True") && pod.metadata.deletion_timestamp.is_none()
 }
 
 /// It should long have ended: its node does not answer.

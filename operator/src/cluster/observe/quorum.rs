@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 use base::{BrokerId, TopicPartition};
+use plan::moves::THROTTLED_REPLICAS;
 use plan::{LevelView, MoveView, PartitionView, QuorumView};
 
 use crate::kafka::Admin;
-
-/// Config of a topic that moves set, by its two names.
-pub const THROTTLED_REPLICAS: [&str; 2] =
-    ["leader.replication.throttled.replicas", "follower.replication.throttled.replicas"];
 
 /// The metadata quorum; `None` where it could not be asked.
 pub async fn view(admin: &Admin) -> Option<QuorumView> {
