@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use base::{BrokerEpoch, BrokerId, ErrorCode, TopicId};
 use metadata::{
-    ControllerError, ControllerRequest, ControllerResponse, Endpoint, HeartbeatRequest,
-    HeartbeatResponse, LEVEL_MAX, RegisterBrokerRequest, heartbeat_interval_ms_max,
+    ControllerError, Endpoint, HeartbeatRequest, HeartbeatResponse, LEVEL_MAX,
+    RegisterBrokerRequest, heartbeat_interval_ms_max,
 };
 use quorum::Session;
 use tokio::sync::watch;
@@ -140,7 +140,7 @@ impl BrokerSession {
         let identity = &self.identity;
         // A broker that starts on an empty disk takes the cluster's id from its metadata.
         let cluster_id = self.partitions.image().cluster_id().clone();
-        let request = ControllerRequest::RegisterBroker(RegisterBrokerRequest {
+        let request = RegisterBrokerRequest {
             broker_id: identity.broker_id,
             cluster_id: if identity.cluster_id.is_empty() {
                 cluster_id
@@ -155,11 +155,8 @@ impl BrokerSession {
             cordoned_log_dirs: identity.cordoned_log_dirs.clone(),
             clean_shutdown_epoch: identity.clean_shutdown_epoch,
             supports: LEVEL_MAX,
-        });
-        match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
-            ControllerResponse::RegisterBroker(response) => Ok(response.broker_epoch),
-            other => Err(unexpected(&other)),
-        }
+        };
+        Ok(self.controller.call_within(request, REQUEST_TIMEOUT).await?.broker_epoch)
     }
 
     /// Sends heartbeats until the controller does not know this registration any more.
@@ -236,7 +233,7 @@ impl BrokerSession {
         broker_epoch: BrokerEpoch,
         image_offset: i64,
     ) -> Result<HeartbeatResponse, ControllerError> {
-        let request = ControllerRequest::Heartbeat(HeartbeatRequest {
+        let request = HeartbeatRequest {
             broker_id: self.identity.broker_id,
             broker_epoch,
             image_offset,
@@ -244,11 +241,8 @@ impl BrokerSession {
             want_shutdown: self.want_shutdown,
             offline: self.partitions.unreported_offline(),
             supports: LEVEL_MAX,
-        });
-        match self.controller.request_within(request, REQUEST_TIMEOUT).await? {
-            ControllerResponse::Heartbeat(response) => Ok(response),
-            other => Err(unexpected(&other)),
-        }
+        };
+        self.controller.call_within(request, REQUEST_TIMEOUT).await
     }
 }
 
@@ -276,11 +270,6 @@ fn is_transient(code: ErrorCode) -> bool {
             | ErrorCode::NetworkException
             | ErrorCode::UnknownServerError
     )
-}
-
-fn unexpected(response: &ControllerResponse) -> ControllerError {
-    tracing::error!(?response, "unexpected answer of the controller");
-    ControllerError::new(ErrorCode::UnknownServerError, "unexpected answer of the controller")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base::ErrorCode;
 use bytes::Bytes;
-use metadata::{ControllerError, ControllerRequest, ControllerResponse};
+use metadata::{ControllerCall, ControllerError, ControllerRequest, ControllerResponse};
 use process::time::{now, timeout, timeout_at};
 use quorum::{BoxFuture, CallError, Leadership, Quorum};
 use tokio::sync::watch;
@@ -23,8 +23,13 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 pub trait Road: Send + Sync {
     fn leadership(&self) -> watch::Receiver<Leadership>;
 
-    /// Sends a request on this broker's session with the active controller.
-    fn call_leader(&self, payload: Bytes) -> BoxFuture<Result<Bytes, CallError>>;
+    /// Sends a request on this broker's session with the active controller. Its answer may take
+    /// `patience` longer than usual.
+    fn call_leader(
+        &self,
+        payload: Bytes,
+        patience: Duration,
+    ) -> BoxFuture<Result<Bytes, CallError>>;
 }
 
 impl Road for Quorum {
@@ -32,9 +37,13 @@ impl Road for Quorum {
         Quorum::leadership(self)
     }
 
-    fn call_leader(&self, payload: Bytes) -> BoxFuture<Result<Bytes, CallError>> {
+    fn call_leader(
+        &self,
+        payload: Bytes,
+        patience: Duration,
+    ) -> BoxFuture<Result<Bytes, CallError>> {
         let quorum = self.clone();
-        Box::pin(async move { Quorum::call_leader(&quorum, payload).await })
+        Box::pin(async move { Quorum::call_leader(&quorum, payload, patience).await })
     }
 }
 
@@ -56,17 +65,26 @@ impl ControllerClient {
     }
 
     /// Asks until there is an answer or the default time is up.
-    pub async fn request(
-        &self,
-        request: ControllerRequest,
-    ) -> Result<ControllerResponse, ControllerError> {
-        self.request_within(request, REQUEST_TIMEOUT).await
+    pub async fn call<C: ControllerCall>(&self, call: C) -> Result<C::Reply, ControllerError> {
+        self.call_within(call, REQUEST_TIMEOUT).await
     }
 
     /// A request that changes something may be processed twice if a controller dies after it
     /// committed and before it answered; the second answer (such as "already exists") is returned
     /// then, as in Kafka.
-    pub async fn request_within(
+    pub async fn call_within<C: ControllerCall>(
+        &self,
+        call: C,
+        limit: Duration,
+    ) -> Result<C::Reply, ControllerError> {
+        let response = self.request_within(call.into(), limit).await?;
+        C::reply(response).ok_or_else(|| {
+            tracing::error!("the controller's answer belongs to another kind of request");
+            ErrorCode::UnknownServerError.into()
+        })
+    }
+
+    async fn request_within(
         &self,
         request: ControllerRequest,
         limit: Duration,
@@ -102,7 +120,8 @@ impl ControllerClient {
                 None => Attempt::Retry(ErrorCode::NotController),
             };
         }
-        match self.road.call_leader(payload.clone()).await {
+        let patience = Duration::from_millis(request.patience_ms());
+        match self.road.call_leader(payload.clone(), patience).await {
             Ok(answer) => match metadata::decode_response(&answer) {
                 Ok(response) => Attempt::Answered(response),
                 Err(error) => {

@@ -14,17 +14,19 @@ use base::{BrokerId, ErrorCode};
 use bytes::Bytes;
 use metadata::{
     Caller, Controller, ControllerError, ControllerRequest, ControllerResponse, ControllerSettings,
-    Entropy, Image, LivenessSettings, MetadataRecord,
+    Entropy, Image, LivenessSettings, MetadataRecord, VoterChange,
 };
 use quorum::{BoxFuture, ControllerHandler, Leadership, ProposeError, Quorum, SessionEvent};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::entries::Entries;
+use crate::voters;
 use config::Config;
 use process::clock;
 use process::metrics::Metrics;
 use process::random;
 use process::shutdown::Shutdown;
+use process::task::Tasks;
 use process::time::sleep;
 
 /// Requests waiting for the controller.
@@ -33,6 +35,8 @@ const MAILBOX_MAX: usize = 1024;
 const BATCH_MAX: usize = 256;
 /// Records beyond which a batch is closed.
 const BATCH_RECORDS_MAX: usize = 5_000;
+/// Changes of voters under way.
+const CHANGES_MAX: usize = 8;
 /// Pause before a failed activation is tried again, unless the leadership changes sooner.
 const ACTIVATION_RETRY: Duration = Duration::from_millis(20);
 
@@ -141,6 +145,8 @@ pub trait MetadataLog: Send + Sync {
         term: u64,
         records: Vec<MetadataRecord>,
     ) -> BoxFuture<Result<u64, ProposeError>>;
+    /// Changes who votes, which may take long.
+    fn change_voters(&self, change: VoterChange) -> BoxFuture<Result<(), ControllerError>>;
 }
 
 impl MetadataLog for Quorum {
@@ -156,6 +162,11 @@ impl MetadataLog for Quorum {
         let quorum = self.clone();
         Box::pin(async move { Quorum::propose(&quorum, term, records).await })
     }
+
+    fn change_voters(&self, change: VoterChange) -> BoxFuture<Result<(), ControllerError>> {
+        let quorum = self.clone();
+        Box::pin(async move { voters::change(&quorum, change).await })
+    }
 }
 
 /// What the task owns.
@@ -166,6 +177,10 @@ pub struct ControllerTask {
     inbox: ControllerInbox,
     /// Signs of life that make records: they go into the next batch.
     deferred: VecDeque<Command>,
+    /// Changes of voters under way. No other request waits for them.
+    changes: Tasks<()>,
+    /// Places for them, so that they do not take all places of a broker's session.
+    changing: Arc<Semaphore>,
     leadership: watch::Receiver<Leadership>,
     entropy: Entropy,
     metrics: Arc<Metrics>,
@@ -202,6 +217,8 @@ impl ControllerTask {
             log,
             inbox,
             deferred: VecDeque::new(),
+            changes: Tasks::new(),
+            changing: Arc::new(Semaphore::new(CHANGES_MAX)),
             entropy: Entropy::from_seed(random::bits()),
             metrics,
         }
@@ -358,14 +375,39 @@ impl ControllerTask {
                     let outcome =
                         active.controller.handle(image, now_ms, caller, &mut self.entropy, request);
                     batch.entries.add(outcome.records, is_divisible);
-                    batch.replies.push((reply, outcome.response));
                     working = Some(outcome.image);
+                    match outcome.voters {
+                        Some(change) => self.change_voters(change, reply, outcome.response),
+                        None => batch.replies.push((reply, outcome.response)),
+                    }
                 }
             }
         }
         if !self.commit(active, batch).await {
             *is_active = None;
         }
+    }
+
+    fn change_voters(
+        &mut self,
+        change: VoterChange,
+        reply: oneshot::Sender<ControllerResponse>,
+        done: ControllerResponse,
+    ) {
+        let Ok(place) = self.changing.clone().try_acquire_owned() else {
+            let problem = "other changes of voters are under way";
+            let error = ControllerError::new(ErrorCode::RequestTimedOut, problem);
+            let _ = reply.send(ControllerResponse::Error(error));
+            return;
+        };
+        while self.changes.try_join_next().is_some() {}
+        let changed = self.log.change_voters(change);
+        self.changes.spawn(async move {
+            let response = changed.await.map_or_else(ControllerResponse::Error, |()| done);
+            // Who asked may have given up.
+            let _ = reply.send(response);
+            drop(place);
+        });
     }
 
     /// False where the records were not committed, or may still be: then nothing may be decided on

@@ -20,6 +20,8 @@ struct HeldLog {
     open: watch::Sender<bool>,
     /// Proposals so far.
     proposed: watch::Sender<usize>,
+    /// Whether changes of voters get done.
+    changes_voters: watch::Sender<bool>,
 }
 
 impl MetadataLog for HeldLog {
@@ -45,6 +47,17 @@ impl MetadataLog for HeldLog {
             Ok(offset.unsigned_abs())
         })
     }
+
+    fn change_voters(&self, change: VoterChange) -> BoxFuture<Result<(), ControllerError>> {
+        let log = self.clone();
+        Box::pin(async move {
+            log.changes_voters.subscribe().wait_for(|done| *done).await.unwrap();
+            match change {
+                VoterChange::Add { .. } => Ok(()),
+                VoterChange::Remove { .. } => Err(ErrorCode::VoterNotFound.into()),
+            }
+        })
+    }
 }
 
 struct World {
@@ -62,6 +75,7 @@ impl World {
             image: watch::Sender::new(image),
             open: watch::Sender::new(true),
             proposed: watch::Sender::new(0),
+            changes_voters: watch::Sender::new(false),
         };
         let (mailbox, inbox) = ControllerMailbox::new();
         let leads = Leadership { leader: Some(BrokerId(1)), term: 1, is_self: true };
@@ -73,6 +87,8 @@ impl World {
             log: Box::new(log.clone()),
             inbox,
             deferred: VecDeque::new(),
+            changes: Tasks::new(),
+            changing: Arc::new(Semaphore::new(CHANGES_MAX)),
             leadership: receiver,
             entropy: Entropy::from_seed(1),
             metrics: Arc::new(Metrics::new().unwrap()),
@@ -242,4 +258,44 @@ async fn nobody_speaks_for_another_broker() {
         |from| ControllerHandler::request(&world.mailbox, BrokerId(from), 9, payload.clone());
     assert!(asked(1).await.is_err());
     assert!(asked(2).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_request_waits_for_a_change_of_voters() {
+    let world = World::start().await;
+    let changing = |change| {
+        let mailbox = world.mailbox.clone();
+        tokio::spawn(async move { mailbox.request(Some(2), change).await.unwrap() })
+    };
+    let voter = BrokerId(2);
+    let add = ControllerRequest::from(VoterChange::Add { voter, patience_ms: 30_000 });
+    let remove = ControllerRequest::from(VoterChange::Remove { voter });
+    let (added, removed) = (changing(add), changing(remove));
+    for number in 1..=3 {
+        world.ask(None, change("num.io.threads", number)).await;
+        world.beat(2).await;
+    }
+    assert!(!added.is_finished() && !removed.is_finished());
+    world.log.changes_voters.send_replace(true);
+    assert_eq!(added.await.unwrap(), ControllerResponse::ChangeVoters);
+    let refused = ErrorCode::VoterNotFound;
+    assert!(matches!(removed.await.unwrap(), ControllerResponse::Error(e) if e.code == refused));
+}
+
+#[tokio::test]
+async fn changes_of_voters_under_way_have_a_bound() {
+    let world = World::start().await;
+    let add = ControllerRequest::from(VoterChange::Add { voter: BrokerId(2), patience_ms: 0 });
+    let mut asked = tokio::task::JoinSet::new();
+    for _ in 0..=CHANGES_MAX {
+        let (mailbox, add) = (world.mailbox.clone(), add.clone());
+        asked.spawn(async move { mailbox.request(None, add).await.unwrap() });
+    }
+    let first = asked.join_next().await.unwrap().unwrap();
+    let refused = ErrorCode::RequestTimedOut;
+    assert!(matches!(first, ControllerResponse::Error(e) if e.code == refused));
+    world.log.changes_voters.send_replace(true);
+    while let Some(done) = asked.join_next().await {
+        assert_eq!(done.unwrap(), ControllerResponse::ChangeVoters);
+    }
 }

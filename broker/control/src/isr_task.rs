@@ -5,10 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metadata::{
-    AlterIsrPartition, AlterIsrRequest, ControllerRequest, ControllerResponse, IsrMember,
-    LeaderRecoveryState,
-};
+use metadata::{AlterIsrPartition, AlterIsrRequest, IsrMember, LeaderRecoveryState};
 use replica::{IsrAnswer, IsrProposal};
 
 use process::time::sleep;
@@ -56,9 +53,8 @@ async fn propose(storage: &Storage, controller: &ControllerClient, proposals: Pr
             .map(|(partition, p)| partition_request(partition, p))
             .collect(),
     };
-    let request = ControllerRequest::AlterIsr(request);
-    match controller.request_within(request, REQUEST_TIMEOUT).await {
-        Ok(ControllerResponse::AlterIsr(response)) => {
+    match controller.call_within(request, REQUEST_TIMEOUT).await {
+        Ok(response) => {
             let mut results = response.partitions.into_iter();
             for ((partition, proposal), before) in proposals.into_iter().zip(before) {
                 let result = results.next().map(|result| result.result);
@@ -79,10 +75,6 @@ async fn propose(storage: &Storage, controller: &ControllerClient, proposals: Pr
                 };
                 partition.isr_answer(answer);
             }
-        }
-        Ok(other) => {
-            tracing::error!(?other, "unexpected answer to AlterIsr");
-            retry_later(proposals).await;
         }
         Err(error) => {
             tracing::debug!(%error, "ISR changes have no answer");

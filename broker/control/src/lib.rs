@@ -8,3 +8,4 @@ pub mod controller_task;
 mod entries;
 pub mod isr_task;
 pub mod pod_config;
+mod voters;

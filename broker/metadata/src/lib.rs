@@ -13,6 +13,7 @@
 //! Time, randomness and the log offset are arguments. The order of rules is Kafka's (KRaft), the
 //! names too.
 
+mod call;
 mod codec;
 pub mod config;
 mod controller;
@@ -28,6 +29,7 @@ mod request;
 pub mod risk;
 mod scram;
 
+pub use call::ControllerCall;
 pub use codec::{
     DecodeError, RECORDS_BYTES_MAX, decode_records, decode_request, decode_response,
     encode_records, encode_request, encode_response,

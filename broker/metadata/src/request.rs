@@ -57,6 +57,7 @@ pub enum ControllerRequest {
     DeleteAcls(DeleteAclsRequest),
     AlterScramCredentials(AlterScramCredentialsRequest),
     AlterClientQuotas(AlterClientQuotasRequest),
+    ChangeVoters(VoterChange),
 }
 
 impl ControllerRequest {
@@ -107,7 +108,16 @@ impl ControllerRequest {
             | ControllerRequest::CreateAcls(_)
             | ControllerRequest::DeleteAcls(_)
             | ControllerRequest::AlterScramCredentials(_)
-            | ControllerRequest::AlterClientQuotas(_) => false,
+            | ControllerRequest::AlterClientQuotas(_)
+            | ControllerRequest::ChangeVoters(_) => false,
+        }
+    }
+
+    /// How much longer than usual its answer may take.
+    pub fn patience_ms(&self) -> u64 {
+        match self {
+            ControllerRequest::ChangeVoters(VoterChange::Add { patience_ms, .. }) => *patience_ms,
+            _ => 0,
         }
     }
 }
@@ -130,13 +140,17 @@ pub enum ControllerResponse {
     ListPartitionReassignments(Vec<OngoingReassignment>),
     AllocateProducerIds(ProducerIdBlock),
     UpdateFeatures(Vec<FeatureResult>),
-    /// In the request's order.
-    CreateAcls(Vec<Result<(), ControllerError>>),
-    /// In the order of the filters: the rules that are gone.
-    DeleteAcls(Vec<Result<Vec<Acl>, ControllerError>>),
+    CreateAcls(CreatedAcls),
+    DeleteAcls(DeletedAcls),
     AlterScramCredentials(Vec<ScramResult>),
     AlterClientQuotas(Vec<QuotaResult>),
+    ChangeVoters,
 }
+
+/// In the request's order.
+pub type CreatedAcls = Vec<Result<(), ControllerError>>;
+/// In the order of the filters: the rules that are gone.
+pub type DeletedAcls = Vec<Result<Vec<Acl>, ControllerError>>;
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct RegisterBrokerRequest {
@@ -586,4 +600,13 @@ pub struct ScramUpsertion {
 pub struct ScramResult {
     pub user: Arc<str>,
     pub result: Result<(), ControllerError>,
+}
+
+/// Of the metadata quorum. It is no metadata: the quorum itself makes the change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum VoterChange {
+    /// An observer becomes a voter, once it has caught up: for that it gets `patience_ms`.
+    Add { voter: BrokerId, patience_ms: u64 },
+    /// A voter becomes an observer.
+    Remove { voter: BrokerId },
 }

@@ -221,11 +221,17 @@ impl Quorum {
     }
 
     /// Sends a request to the active controller on this node's session. Fails with
-    /// [`CallError::NoLeader`] at once when nobody leads or this node itself does.
-    pub async fn call_leader(&self, payload: Bytes) -> Result<Bytes, CallError> {
+    /// [`CallError::NoLeader`] at once when nobody leads or this node itself does. The answer may
+    /// take `patience` longer than usual.
+    pub async fn call_leader(
+        &self,
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Bytes, CallError> {
         let core = &self.inner.core;
         let connection = core.connection.lock().clone().ok_or(CallError::NoLeader)?;
-        connection.call(kind::CONTROLLER, payload, core.config.timing.request_timeout).await
+        let timeout = core.config.timing.request_timeout + patience;
+        connection.call(kind::CONTROLLER, payload, timeout).await
     }
 
     /// Leader only: adds an observer, or changes its address. Nodes do this by themselves.

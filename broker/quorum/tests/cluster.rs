@@ -327,8 +327,9 @@ async fn requests_and_a_broken_session_arrive(cluster: &mut Cluster) -> bool {
     cluster
         .until("sessions are up", |c| c.nodes.values().all(|n| n.session().borrow().connected))
         .await;
-    let answer = cluster.nodes[&follower].call_leader(Bytes::from_static(b"hello")).await;
-    let own = cluster.nodes[&leader].call_leader(Bytes::new()).await;
+    let answer = cluster.nodes[&follower].call_leader(Bytes::from_static(b"hello"), Duration::ZERO);
+    let answer = answer.await;
+    let own = cluster.nodes[&leader].call_leader(Bytes::new(), Duration::ZERO).await;
     let controller = cluster.controllers[&leader].clone();
     let opened = controller.events.lock().unwrap().iter().rev().find_map(|event| match event {
         SessionEvent::Opened { broker, session } if broker.0 == follower => Some(*session),

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use base::{ErrorCode, ProducerId};
 use control::controller_client::ControllerClient;
-use metadata::{
-    AllocateProducerIdsRequest, ControllerRequest, ControllerResponse, ProducerIdBlock,
-};
+use metadata::{AllocateProducerIdsRequest, ProducerIdBlock};
 use storage::Storage;
 use tokio::sync::Mutex;
 
@@ -38,11 +36,10 @@ impl ProducerIds {
         let (image, broker_id) = (self.storage.image(), self.storage.id);
         let broker_epoch = image.broker(broker_id).map_or(-1, |broker| broker.epoch);
         let request = AllocateProducerIdsRequest { broker_id, broker_epoch };
-        let request = ControllerRequest::AllocateProducerIds(request);
-        match self.controller.request(request).await {
-            Ok(ControllerResponse::AllocateProducerIds(block)) if block.len > 0 => Ok(block),
-            Ok(other) => {
-                tracing::error!(?other, "unexpected answer to AllocateProducerIds");
+        match self.controller.call(request).await {
+            Ok(block) if block.len > 0 => Ok(block),
+            Ok(block) => {
+                tracing::error!(?block, "the controller allocated no producer ids");
                 Err(ErrorCode::UnknownServerError)
             }
             Err(error) => {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use client::{Connection, Options};
 use config::Config;
 use config::testing::on_free_ports_with;
-use metadata::{ControllerRequest, ControllerResponse, CreateAclsRequest, DeleteAclsRequest};
+use metadata::{CreateAclsRequest, DeleteAclsRequest};
 use record::{BatchBuilder, BatchOptions};
 use server::peer::proof::{AUTHENTICATE_VERSION, HANDSHAKE_VERSION};
 use tokio::io::AsyncReadExt;
@@ -234,11 +234,8 @@ pub fn allow(resource_type: ResourceType, name: &str, operation: Operation) -> A
 /// New rules, on the broker's own authority; it knows them afterwards.
 pub async fn add_rules(running: &Running, acls: Vec<Acl>) {
     let request = CreateAclsRequest { acls: acls.clone() };
-    let request = ControllerRequest::CreateAcls(request);
-    match running.broker.controller.request(request).await.unwrap() {
-        ControllerResponse::CreateAcls(results) => assert!(results.iter().all(Result::is_ok)),
-        other => panic!("{other:?}"),
-    }
+    let results = running.broker.controller.call(request).await.unwrap();
+    assert!(results.iter().all(Result::is_ok));
     let known = async {
         while !acls.iter().all(|acl| running.broker.image().acls().contains(acl)) {
             sleep(Duration::from_millis(5)).await;
@@ -249,8 +246,7 @@ pub async fn add_rules(running: &Running, acls: Vec<Acl>) {
 
 pub async fn remove_rules(running: &Running, filter: AclFilter) {
     let request = DeleteAclsRequest { filters: vec![filter.clone()] };
-    let request = ControllerRequest::DeleteAcls(request);
-    running.broker.controller.request(request).await.unwrap();
+    running.broker.controller.call(request).await.unwrap();
     let gone = async {
         while running.broker.image().acls().matching(&filter).next().is_some() {
             sleep(Duration::from_millis(5)).await;

@@ -28,7 +28,7 @@ use crate::entropy::Entropy;
 use crate::image::Image;
 use crate::liveness::{Liveness, SessionId};
 use crate::record::{ConfigResource, ControllerRecord, MetadataRecord};
-use crate::request::{ControllerRequest, ControllerResponse};
+use crate::request::{ControllerRequest, ControllerResponse, VoterChange};
 use draft::Draft;
 use features::Supports;
 use stops::Stops;
@@ -49,6 +49,8 @@ pub struct Caller {
 pub struct Outcome {
     pub records: Vec<MetadataRecord>,
     pub response: ControllerResponse,
+    /// To be made by the quorum before the response is sent.
+    pub voters: Option<VoterChange>,
     /// The image with the records applied: for validating the next request before these are
     /// committed. To be dropped when the proposal fails.
     pub image: Image,
@@ -110,8 +112,7 @@ impl Controller {
         use ControllerResponse as Response;
         let mut draft = Draft::new(&self.settings, image);
         let liveness = &mut self.liveness;
-        let stops = &mut self.stops;
-        let supports = &mut self.supports;
+        let (stops, supports) = (&mut self.stops, &mut self.supports);
         let validate_only = request.validates_only();
         let response = match request {
             Request::RegisterBroker(r) => {
@@ -161,6 +162,10 @@ impl Controller {
             }
             Request::AlterClientQuotas(r) => {
                 draft.alter_client_quotas(r).map(Response::AlterClientQuotas)
+            }
+            Request::ChangeVoters(change) => {
+                let done = unchanged(image, Response::ChangeVoters);
+                return Outcome { voters: Some(change), ..done };
             }
         };
         let outcome = match response {
@@ -214,12 +219,12 @@ impl Draft<'_> {
         if self.records.is_empty() {
             return unchanged(image, response);
         }
-        Outcome { records: self.records, response, image: self.image }
+        Outcome { records: self.records, response, voters: None, image: self.image }
     }
 }
 
 fn unchanged(image: &Image, response: ControllerResponse) -> Outcome {
-    Outcome { records: Vec::new(), response, image: image.clone() }
+    Outcome { records: Vec::new(), response, voters: None, image: image.clone() }
 }
 
 #[cfg(test)]

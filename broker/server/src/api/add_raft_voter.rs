@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerId, ErrorCode};
-use metadata::ControllerError;
-use wire::Str;
+use metadata::{ControllerError, VoterChange};
 use wire::messages::{AddRaftVoterRequest, AddRaftVoterResponse};
 
-use super::voters::{self, Change};
+use super::forward::outcome;
+use super::voters;
 use crate::{Broker, RequestContext};
 
 /// Longest time that the observer gets to catch up.
@@ -20,19 +20,23 @@ const CHANGE_MAX: Duration = Duration::from_secs(10);
 
 pub async fn handle(
     broker: &Arc<Broker>,
-    cx: &RequestContext,
+    _: &RequestContext,
     request: AddRaftVoterRequest,
 ) -> AddRaftVoterResponse {
-    if let Err(error) = check(broker, &request) {
-        return refused(&error);
-    }
-    let voter = BrokerId(request.voter_id);
+    let changed = match check(broker, &request) {
+        Ok(()) => add(broker, &request).await,
+        Err(error) => Err(error),
+    };
+    let (error_code, error_message) = outcome(&changed);
+    AddRaftVoterResponse { error_code, error_message, ..Default::default() }
+}
+
+async fn add(broker: &Broker, request: &AddRaftVoterRequest) -> Result<(), ControllerError> {
     let asked = Duration::from_millis(request.timeout_ms.max(0).unsigned_abs().into());
     let patience = asked.min(CATCH_UP_MAX);
-    let limit = patience + CHANGE_MAX;
-    let change = Change::Add { voter, patience };
-    let done = voters::at_controller(broker, cx, &request, limit, change, |r| r.error_code).await;
-    done.unwrap_or_else(|error| refused(&error))
+    let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    let change = VoterChange::Add { voter: BrokerId(request.voter_id), patience_ms };
+    broker.controller.call_within(change, patience + CHANGE_MAX).await
 }
 
 fn check(broker: &Broker, request: &AddRaftVoterRequest) -> Result<(), ControllerError> {
@@ -43,12 +47,4 @@ fn check(broker: &Broker, request: &AddRaftVoterRequest) -> Result<(), Controlle
         return Err(ControllerError::new(ErrorCode::InvalidRequest, problem));
     }
     Ok(())
-}
-
-fn refused(error: &ControllerError) -> AddRaftVoterResponse {
-    AddRaftVoterResponse {
-        error_code: error.code.code(),
-        error_message: Some(Str::from(&error.message)),
-        ..Default::default()
-    }
 }

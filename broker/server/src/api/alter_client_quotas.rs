@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use metadata::quota::QuotaName;
-use metadata::{
-    AlterQuotas, ControllerError, ControllerRequest, ControllerResponse, Image, QuotaOp,
-    QuotaParts, QuotaResult,
-};
+use metadata::{AlterQuotas, ControllerError, Image, QuotaOp, QuotaParts, QuotaResult};
 use wire::Str;
 use wire::messages::alter_client_quotas_request::EntryData as Asked;
 use wire::messages::alter_client_quotas_response::{EntityData, EntryData};
@@ -23,11 +20,7 @@ pub async fn handle(
     let validate_only = request.validate_only;
     let entries: Vec<AlterQuotas> = request.entries.into_iter().map(convert).collect();
     let asked = metadata::AlterClientQuotasRequest { entries: entries.clone(), validate_only };
-    let take = |response| match response {
-        ControllerResponse::AlterClientQuotas(results) => Some(results),
-        _ => None,
-    };
-    let results = match forward(broker, ControllerRequest::AlterClientQuotas(asked), take).await {
+    let results = match forward(broker, asked).await {
         Ok(results) => results,
         Err(error) => refuse_all(entries.clone(), &error),
     };

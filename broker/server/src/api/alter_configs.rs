@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use metadata::{
-    AlterConfigs, ConfigResource, ControllerError, ControllerRequest, ControllerResponse,
-};
-use wire::Str;
-use wire::messages::alter_configs_request::AlterConfigsResource;
+use metadata::{AlterConfigs, ConfigResource, ControllerError};
+use wire::messages::alter_configs_request::AlterableConfig;
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use super::configs::{Altered, Asked, alter, resource_from_wire};
+use super::configs::{Altered, Asked, alter};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -18,37 +15,26 @@ pub async fn handle(
     cx: &RequestContext,
     request: AlterConfigsRequest,
 ) -> AlterConfigsResponse {
+    let asked = request.resources.into_iter().map(|resource| Asked {
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
+        configs: resource.configs,
+    });
     let validate_only = request.validate_only;
-    let to_controller = |resources| {
-        ControllerRequest::AlterConfigs(metadata::AlterConfigsRequest { resources, validate_only })
-    };
-    let take = |response| match response {
-        ControllerResponse::AlterConfigs(results) => Some(results),
-        _ => None,
-    };
-    let altered = alter(broker, cx, request.resources, to_controller, take).await;
+    let call = |resources| metadata::AlterConfigsRequest { resources, validate_only };
+    let altered = alter(broker, cx, asked.collect(), convert, call).await;
     AlterConfigsResponse {
         responses: altered.into_iter().map(answer).collect(),
         ..Default::default()
     }
 }
 
-impl Asked for AlterConfigsResource {
-    type Body = AlterConfigs;
-
-    fn name(&self) -> (i8, &Str) {
-        (self.resource_type, &self.resource_name)
-    }
-
-    fn convert(self) -> Result<(ConfigResource, AlterConfigs), ControllerError> {
-        let target = resource_from_wire(self.resource_type, &self.resource_name)?;
-        let configs = self
-            .configs
-            .into_iter()
-            .map(|c| (c.name.to_arc(), c.value.map(|v| v.to_arc())))
-            .collect();
-        Ok((target.clone(), AlterConfigs { resource: target, configs }))
-    }
+fn convert(
+    resource: ConfigResource,
+    configs: Vec<AlterableConfig>,
+) -> Result<AlterConfigs, ControllerError> {
+    let configs = configs.into_iter().map(|c| (c.name.to_arc(), c.value.map(|v| v.to_arc())));
+    Ok(AlterConfigs { resource, configs: configs.collect() })
 }
 
 fn answer(altered: Altered) -> AlterConfigsResourceResponse {

@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use base::BrokerId;
-use metadata::{
-    AlterReassignmentsRequest, ControllerRequest, ControllerResponse, ReassignPartition,
-};
-use wire::Str;
+use metadata::{AlterReassignmentsRequest, PartitionResult, ReassignPartition};
 use wire::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 use wire::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 
-use super::forward::{forward, outcome};
+use super::forward::{by_topic, forward, outcome};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -37,38 +34,23 @@ pub async fn handle(
         })
         .collect();
     let request = AlterReassignmentsRequest { partitions, allow_replication_factor_change: allow };
-    let take = |response| match response {
-        ControllerResponse::AlterPartitionReassignments(results) => Some(results),
-        _ => None,
-    };
     let mut response = AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: allow,
         ..Default::default()
     };
-    let request = ControllerRequest::AlterPartitionReassignments(request);
-    match forward(broker, request, take).await {
-        Ok(results) => response.responses = by_topic(results),
+    match forward(broker, request).await {
+        Ok(results) => response.responses = responses(results),
         Err(error) => (response.error_code, response.error_message) = outcome(&Err(error)),
     }
     response
 }
 
-fn by_topic(results: Vec<metadata::PartitionResult>) -> Vec<ReassignableTopicResponse> {
-    let mut topics: Vec<ReassignableTopicResponse> = Vec::new();
-    for result in results {
+fn responses(results: Vec<PartitionResult>) -> Vec<ReassignableTopicResponse> {
+    let one = |result: PartitionResult| {
         let (error_code, error_message) = outcome(&result.result);
-        let one = ReassignablePartitionResponse {
-            partition_index: result.partition,
-            error_code,
-            error_message,
-        };
-        match topics.last_mut().filter(|t| t.name == *result.topic) {
-            Some(topic) => topic.partitions.push(one),
-            None => topics.push(ReassignableTopicResponse {
-                name: Str::from(&result.topic),
-                partitions: vec![one],
-            }),
-        }
-    }
-    topics
+        let partition_index = result.partition;
+        (result.topic, ReassignablePartitionResponse { partition_index, error_code, error_message })
+    };
+    let topics = by_topic(results.into_iter().map(one)).into_iter();
+    topics.map(|(name, partitions)| ReassignableTopicResponse { name, partitions }).collect()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use base::ErrorCode;
 use metadata::{
-    AlterScramCredentialsRequest, ControllerRequest, ControllerResponse, Image, ScramCredential,
-    ScramDeletion, ScramMechanism, ScramUpsertion,
+    AlterScramCredentialsRequest, Image, ScramCredential, ScramDeletion, ScramMechanism,
+    ScramUpsertion,
 };
 use wire::Str;
 use wire::messages::alter_user_scram_credentials_request::{
@@ -36,12 +36,7 @@ pub async fn handle(
         deletions: request.deletions.into_iter().map(deletion).collect(),
         upsertions: request.upsertions.into_iter().map(upsertion).collect(),
     };
-    let request = ControllerRequest::AlterScramCredentials(asked.clone());
-    let take = |response| match response {
-        ControllerResponse::AlterScramCredentials(results) => Some(results),
-        _ => None,
-    };
-    let answered = forward(broker, request, take).await;
+    let answered = forward(broker, asked.clone()).await;
     if let Ok(results) = &answered {
         // Who logs in here next does so with the new password, and with none that is gone.
         let done = |user: &str| results.iter().any(|r| *r.user == *user && r.result.is_ok());

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use authorizer::{CLUSTER_NAME, Operation, ResourceType};
 use base::{BrokerId, ErrorCode};
 use metadata::config::{ConfigLayers, resolve, topic_configs as registry};
-use metadata::{
-    ConfigResource, ConfigResult, ControllerError, ControllerRequest, ControllerResponse,
-};
+use metadata::{ConfigResource, ConfigResult, ControllerCall, ControllerError};
 use wire::Str;
 use wire::messages::create_topics_response::CreatableTopicConfigs;
 
@@ -66,39 +64,40 @@ pub(super) struct Altered {
     pub error_message: Option<Str>,
 }
 
-/// A resource of either request.
-pub(super) trait Asked {
-    /// What the controller is sent for it.
-    type Body;
-
-    fn name(&self) -> (i8, &Str);
-
-    fn convert(self) -> Result<(ConfigResource, Self::Body), ControllerError>;
+/// One resource of a request, with its configs as the request has them.
+pub(super) struct Asked<B> {
+    pub resource_type: i8,
+    pub resource_name: Str,
+    pub configs: Vec<B>,
 }
 
-/// Sends the resources that may be altered, and could be converted, to the controller, and answers
-/// for all of them.
-pub(super) async fn alter<A: Asked>(
+/// Sends what the sender may alter and `convert` takes to the controller, by one `call`, and
+/// answers for all of it.
+pub(super) async fn alter<B, T, C>(
     broker: &Arc<Broker>,
     cx: &RequestContext,
-    asked: Vec<A>,
-    to_controller: impl FnOnce(Vec<A::Body>) -> ControllerRequest,
-    take: impl FnOnce(ControllerResponse) -> Option<Vec<ConfigResult>>,
-) -> Vec<Altered> {
+    asked: Vec<Asked<B>>,
+    convert: fn(ConfigResource, Vec<B>) -> Result<T, ControllerError>,
+    call: impl FnOnce(Vec<T>) -> C,
+) -> Vec<Altered>
+where
+    C: ControllerCall<Reply = Vec<ConfigResult>>,
+{
     let permit = broker.permit(cx);
-    let (mut resources, mut targets, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
-    for one in asked {
-        let (kind, name) = one.name();
-        let allowed = check(&permit, Operation::AlterConfigs, kind, name);
-        resources.push((kind, name.clone()));
-        targets.push(allowed.and_then(|()| one.convert()).map(|(resource, body)| {
-            bodies.push(body);
-            resource
-        }));
+    let (mut resources, mut targets) = (Vec::new(), Vec::new());
+    let mut bodies = Vec::new();
+    for Asked { resource_type: kind, resource_name: name, configs } in asked {
+        let allowed = check(&permit, Operation::AlterConfigs, kind, &name);
+        let target = allowed.and_then(|()| resource_from_wire(kind, &name)).and_then(|target| {
+            bodies.push(convert(target.clone(), configs)?);
+            Ok(target)
+        });
+        resources.push((kind, name));
+        targets.push(target);
     }
     let results = match bodies.is_empty() {
         true => Ok(Vec::new()),
-        false => forward(broker, to_controller(bodies), take).await,
+        false => forward(broker, call(bodies)).await,
     };
     let result = |target: Result<ConfigResource, ControllerError>| {
         let (target, results) = (target?, results.as_ref().map_err(Clone::clone)?);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authorizer::{Acl, Operation, PatternType, Permission, ResourceType};
 use base::ErrorCode;
-use metadata::{ControllerError, ControllerRequest, ControllerResponse};
+use metadata::ControllerError;
 use wire::messages::create_acls_request::AclCreation;
 use wire::messages::create_acls_response::AclCreationResult;
 use wire::messages::{CreateAclsRequest, CreateAclsResponse};
@@ -44,12 +44,8 @@ async fn create(
     if wanted.is_empty() {
         return results.into_iter().map(|result| result.map(drop)).collect();
     }
-    let take = |response| match response {
-        ControllerResponse::CreateAcls(results) => Some(results),
-        _ => None,
-    };
     let request = metadata::CreateAclsRequest { acls: wanted.clone() };
-    let created = match forward(broker, ControllerRequest::CreateAcls(request), take).await {
+    let created = match forward(broker, request).await {
         Ok(created) => created,
         Err(error) => vec![Err(error); wanted.len()],
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authorizer::{Operation, ResourceType};
 use base::{BrokerId, ErrorCode};
-use metadata::{ControllerRequest, ControllerResponse, GrowTopic, TopicResult};
+use metadata::{GrowTopic, TopicResult};
 use wire::Str;
 use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -43,12 +43,8 @@ pub async fn handle(
     let topics: Vec<GrowTopic> = topics.into_iter().map(convert).filter(may_grow).collect();
     let throttle_time_ms = changes.throttle_time_ms();
     let wanted: Vec<(Arc<str>, i32)> = topics.iter().map(|t| (t.name.clone(), t.count)).collect();
-    let take = |response| match response {
-        ControllerResponse::CreatePartitions(results) => Some(results),
-        _ => None,
-    };
     let request = metadata::CreatePartitionsRequest { topics, validate_only };
-    let results = match forward(broker, ControllerRequest::CreatePartitions(request), take).await {
+    let results = match forward(broker, request).await {
         Ok(results) => results,
         Err(error) => {
             let refused = |(name, _): &(Arc<str>, i32)| TopicResult {

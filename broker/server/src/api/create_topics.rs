@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use authorizer::{Operation, ResourceType};
 use base::{BrokerId, ErrorCode};
-use metadata::{
-    Assignment, ControllerError, ControllerRequest, ControllerResponse, CreateTopic,
-    CreateTopicResult,
-};
+use metadata::{Assignment, ControllerError, CreateTopic, CreateTopicResult};
 use wire::Str;
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::create_topics_response::CreatableTopicResult;
@@ -103,11 +100,7 @@ async fn create(
     }
     let names: Vec<Arc<str>> = topics.iter().map(|t| t.name.clone()).collect();
     let request = metadata::CreateTopicsRequest { topics, validate_only };
-    let take = |response| match response {
-        ControllerResponse::CreateTopics(results) => Some(results),
-        _ => None,
-    };
-    let results = match forward(broker, ControllerRequest::CreateTopics(request), take).await {
+    let results = match forward(broker, request).await {
         Ok(results) => results,
         Err(error) => return names.iter().map(|n| refused(Str::from(n), &error)).collect(),
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authorizer::{Acl, AclFilter};
 use base::ErrorCode;
-use metadata::{ControllerError, ControllerRequest, ControllerResponse};
+use metadata::ControllerError;
 use wire::Str;
 use wire::messages::delete_acls_request::DeleteAclsFilter;
 use wire::messages::delete_acls_response::{DeleteAclsFilterResult, DeleteAclsMatchingAcl};
@@ -39,15 +39,11 @@ async fn delete(broker: &Arc<Broker>, filters: Vec<DeleteAclsFilter>) -> Vec<Del
     let wanted: Vec<AclFilter> =
         results.iter_mut().filter_map(|result| result.as_mut().ok()?.take()).collect();
     let count = wanted.len();
-    let take = |response| match response {
-        ControllerResponse::DeleteAcls(results) => Some(results),
-        _ => None,
-    };
     let deleted = if wanted.is_empty() {
         Vec::new()
     } else {
         let request = metadata::DeleteAclsRequest { filters: wanted };
-        match forward(broker, ControllerRequest::DeleteAcls(request), take).await {
+        match forward(broker, request).await {
             Ok(deleted) => deleted,
             Err(error) => vec![Err(error); count],
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, TopicId};
-use metadata::{ControllerError, ControllerRequest, ControllerResponse, TopicSelector};
+use metadata::{ControllerError, TopicSelector};
 use wire::Str;
 use wire::messages::delete_topics_response::DeletableTopicResult;
 use wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
@@ -38,12 +38,8 @@ pub async fn handle(
     let (topics, refused, throttle_time_ms) = within_quota(broker, cx, topics);
     responses.extend(refused);
     let wanted = topics.clone();
-    let take = |response| match response {
-        ControllerResponse::DeleteTopics(results) => Some(results),
-        _ => None,
-    };
-    let request = ControllerRequest::DeleteTopics(metadata::DeleteTopicsRequest { topics });
-    let results = match forward(broker, request, take).await {
+    let request = metadata::DeleteTopicsRequest { topics };
+    let results = match forward(broker, request).await {
         Ok(results) => results,
         Err(error) => {
             responses.extend(refuse_all(&wanted, &error).responses);

@@ -34,7 +34,11 @@ pub async fn handle(
             describe(&broker.image(), &broker.quorum.status(), cx.version)
         }
         Some(active) => {
-            voters::ask(broker, active, &request, cx.version, TIMEOUT).await.unwrap_or_else(failed)
+            let answer = broker.peers.ask(active, &request, cx.version, TIMEOUT).await;
+            answer.unwrap_or_else(|error| {
+                tracing::info!(%active, %error, "ask the active controller");
+                failed(ErrorCode::BrokerNotAvailable)
+            })
         }
         None => failed(ErrorCode::NotLeaderOrFollower),
     }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use base::ErrorCode;
-use metadata::{
-    ControllerError, ControllerRequest, ControllerResponse, ElectionType, TopicPartitions,
-};
+use metadata::{ControllerError, ElectionType, TopicPartitions};
 use wire::Str;
 use wire::messages::elect_leaders_request::TopicPartitions as AskedTopic;
 use wire::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use wire::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
-use super::forward::{forward, outcome};
+use super::forward::{by_topic, forward, outcome};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -32,34 +30,24 @@ pub async fn handle(
         };
         topics.iter().map(own).collect()
     });
-    let take = |response| match response {
-        ControllerResponse::ElectLeaders(results) => Some(results),
-        _ => None,
-    };
     let request = metadata::ElectLeadersRequest { election, partitions };
-    match forward(broker, ControllerRequest::ElectLeaders(request), take).await {
+    match forward(broker, request).await {
         Err(error) => failed(cx.version, asked, &error),
         Ok(results) => ElectLeadersResponse {
-            replica_election_results: by_topic(results),
+            replica_election_results: elected(results),
             ..Default::default()
         },
     }
 }
 
-fn by_topic(results: Vec<metadata::PartitionResult>) -> Vec<ReplicaElectionResult> {
-    let mut topics: Vec<ReplicaElectionResult> = Vec::new();
-    for result in results {
+fn elected(results: Vec<metadata::PartitionResult>) -> Vec<ReplicaElectionResult> {
+    let one = |result: metadata::PartitionResult| {
         let (error_code, error_message) = outcome(&result.result);
-        let one = PartitionResult { partition_id: result.partition, error_code, error_message };
-        match topics.last_mut().filter(|t| t.topic == *result.topic) {
-            Some(topic) => topic.partition_result.push(one),
-            None => topics.push(ReplicaElectionResult {
-                topic: Str::from(&result.topic),
-                partition_result: vec![one],
-            }),
-        }
-    }
-    topics
+        let partition_id = result.partition;
+        (result.topic, PartitionResult { partition_id, error_code, error_message })
+    };
+    let result = |(topic, partition_result)| ReplicaElectionResult { topic, partition_result };
+    by_topic(results.into_iter().map(one)).into_iter().map(result).collect()
 }
 
 /// The error stands for the whole and, as in Kafka, at every partition: version 0 has no other

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use authorizer::{Operation, ResourceType};
 use base::ErrorCode;
-use metadata::{
-    ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image, Partition,
-};
+use metadata::{CreateTopic, CreateTopicsRequest, Image, Partition};
 use wire::Str;
 use wire::messages::find_coordinator_response::Coordinator;
 use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -198,12 +196,8 @@ fn new_topic(broker: &Broker, kind: Kind) -> CreateTopic {
 async fn create(broker: &Arc<Broker>, topic: CreateTopic) {
     let name = topic.name.clone();
     let request = CreateTopicsRequest { topics: vec![topic], validate_only: false };
-    let take = |response| match response {
-        ControllerResponse::CreateTopics(results) => results.into_iter().next(),
-        _ => None,
-    };
-    let error = match forward(broker, ControllerRequest::CreateTopics(request), take).await {
-        Ok(created) => created.result.err(),
+    let error = match forward(broker, request).await {
+        Ok(created) => created.into_iter().find_map(|topic| topic.result.err()),
         Err(error) => Some(error),
     };
     // Another broker may have been asked at the same time.

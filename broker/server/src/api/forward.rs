@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerId, ErrorCode};
-use metadata::{ControllerError, ControllerRequest, ControllerResponse, Image};
+use metadata::{ControllerCall, ControllerError, Image};
 use wire::Str;
 
 use crate::Broker;
@@ -14,16 +14,12 @@ use crate::Broker;
 /// client that asks this broker next sees what it just did.
 const IMAGE_WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Sends `request` to the active controller and takes the part of the answer that belongs to it.
-pub(super) async fn forward<T>(
+/// Asks the active controller.
+pub(super) async fn forward<C: ControllerCall>(
     broker: &Arc<Broker>,
-    request: ControllerRequest,
-    take: impl FnOnce(ControllerResponse) -> Option<T>,
-) -> Result<T, ControllerError> {
-    match broker.controller.request(request).await? {
-        ControllerResponse::Error(error) => Err(error),
-        response => take(response).ok_or_else(|| ErrorCode::UnknownServerError.into()),
-    }
+    call: C,
+) -> Result<C::Reply, ControllerError> {
+    broker.controller.call(call).await
 }
 
 /// Waits, for a bounded time, until this broker's image shows the effect of a change.
@@ -52,6 +48,18 @@ pub(super) fn outcome(result: &Result<(), ControllerError>) -> (i16, Option<Str>
         Ok(()) => (ErrorCode::None.code(), None),
         Err(error) => (error.code.code(), Some(Str::from(&error.message))),
     }
+}
+
+/// What belongs to one topic, together: the controller answers topic by topic.
+pub(super) fn by_topic<P>(all: impl Iterator<Item = (Arc<str>, P)>) -> Vec<(Str, Vec<P>)> {
+    let mut topics: Vec<(Str, Vec<P>)> = Vec::new();
+    for (topic, one) in all {
+        match topics.last_mut().filter(|(name, _)| *name == *topic) {
+            Some((_, same)) => same.push(one),
+            None => topics.push((Str::from(&topic), vec![one])),
+        }
+    }
+    topics
 }
 
 /// Broker ids as the wire has them.

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use metadata::{
-    ControllerRequest, ControllerResponse, ListReassignmentsRequest, OngoingReassignment,
-    TopicPartitions,
-};
-use wire::Str;
+use metadata::{ListReassignmentsRequest, OngoingReassignment, TopicPartitions};
 use wire::messages::list_partition_reassignments_response::{
     OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 use wire::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
 
-use super::forward::{forward, ids, outcome};
+use super::forward::{by_topic, forward, ids, outcome};
 use crate::{Broker, RequestContext};
 
 pub async fn handle(
@@ -26,36 +22,25 @@ pub async fn handle(
             .map(|t| TopicPartitions { topic: t.name.to_arc(), partitions: t.partition_indexes })
             .collect()
     });
-    let take = |response| match response {
-        ControllerResponse::ListPartitionReassignments(results) => Some(results),
-        _ => None,
-    };
     let request = ListReassignmentsRequest { partitions };
-    let request = ControllerRequest::ListPartitionReassignments(request);
     let mut response = ListPartitionReassignmentsResponse::default();
-    match forward(broker, request, take).await {
-        Ok(moves) => response.topics = by_topic(moves),
+    match forward(broker, request).await {
+        Ok(moves) => response.topics = under_way(moves),
         Err(error) => (response.error_code, response.error_message) = outcome(&Err(error)),
     }
     response
 }
 
-fn by_topic(moves: Vec<OngoingReassignment>) -> Vec<OngoingTopicReassignment> {
-    let mut topics: Vec<OngoingTopicReassignment> = Vec::new();
-    for one in moves {
+fn under_way(moves: Vec<OngoingReassignment>) -> Vec<OngoingTopicReassignment> {
+    let partition = |one: OngoingReassignment| {
         let partition = OngoingPartitionReassignment {
             partition_index: one.partition,
             replicas: ids(&one.replicas),
             adding_replicas: ids(&one.adding),
             removing_replicas: ids(&one.removing),
         };
-        match topics.last_mut().filter(|t| t.name == *one.topic) {
-            Some(topic) => topic.partitions.push(partition),
-            None => topics.push(OngoingTopicReassignment {
-                name: Str::from(&one.topic),
-                partitions: vec![partition],
-            }),
-        }
-    }
-    topics
+        (one.topic, partition)
+    };
+    let topics = by_topic(moves.into_iter().map(partition)).into_iter();
+    topics.map(|(name, partitions)| OngoingTopicReassignment { name, partitions }).collect()
 }

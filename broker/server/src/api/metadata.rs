@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use authorizer::{Operation, ResourceType};
 use base::{ErrorCode, TopicId, topic_name};
-use metadata::{
-    ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest, Image, Topic,
-};
+use metadata::{CreateTopic, CreateTopicsRequest, Image, Topic};
 use wire::Str;
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::metadata_response::{
@@ -258,11 +256,7 @@ async fn create_missing(
     };
     let request =
         CreateTopicsRequest { topics: names.iter().map(create).collect(), validate_only: false };
-    let take = |response| match response {
-        ControllerResponse::CreateTopics(results) => Some(results),
-        _ => None,
-    };
-    match forward(broker, ControllerRequest::CreateTopics(request), take).await {
+    match forward(broker, request).await {
         Ok(results) => {
             for error in results.iter().filter_map(|r| r.result.as_ref().err()) {
                 tracing::info!(%error, "create a topic automatically");

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use base::BrokerId;
-use metadata::{ControllerRequest, ControllerResponse};
 use wire::messages::{UnregisterBrokerRequest, UnregisterBrokerResponse};
 
 use super::forward::{forward, outcome};
@@ -14,10 +13,8 @@ pub async fn handle(
     _: &RequestContext,
     request: UnregisterBrokerRequest,
 ) -> UnregisterBrokerResponse {
-    let request = ControllerRequest::UnregisterBroker(metadata::UnregisterBrokerRequest {
-        broker_id: BrokerId(request.broker_id),
-    });
-    let take = |response| matches!(response, ControllerResponse::UnregisterBroker).then_some(());
-    let (error_code, error_message) = outcome(&forward(broker, request, take).await);
+    let broker_id = BrokerId(request.broker_id);
+    let request = metadata::UnregisterBrokerRequest { broker_id };
+    let (error_code, error_message) = outcome(&forward(broker, request).await);
     UnregisterBrokerResponse { error_code, error_message, ..Default::default() }
 }

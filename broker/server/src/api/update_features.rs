@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use metadata::{
-    ControllerError, ControllerRequest, ControllerResponse, FeatureResult, FeatureUpdate, Image,
-};
+use metadata::{ControllerError, FeatureResult, FeatureUpdate, Image};
 use wire::Str;
 use wire::messages::update_features_request::FeatureUpdateKey;
 use wire::messages::update_features_response::UpdatableFeatureResult;
@@ -21,12 +19,8 @@ pub async fn handle(
     let updates: Vec<FeatureUpdate> =
         request.feature_updates.iter().map(|update| core_update(cx.version, update)).collect();
     let validate_only = request.validate_only;
-    let take = |response| match response {
-        ControllerResponse::UpdateFeatures(results) => Some(results),
-        _ => None,
-    };
     let asked = metadata::UpdateFeaturesRequest { updates: updates.clone(), validate_only };
-    match forward(broker, ControllerRequest::UpdateFeatures(asked), take).await {
+    match forward(broker, asked).await {
         Err(error) => whole(&error),
         Ok(results) => {
             if !validate_only && results.iter().all(|r| r.result.is_ok()) {

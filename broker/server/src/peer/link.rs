@@ -16,10 +16,10 @@ use tokio::time::timeout;
 use transport::{Connector, Stream};
 use wire::frame;
 use wire::header::ResponseHeader;
-use wire::messages::{ApiVersionsRequest, FetchRequest, FetchResponse};
+use wire::messages::{FetchRequest, FetchResponse};
 use wire::{ApiKey, DecodeError, EncodeError, Message, Part, Reader, Request, Str};
 
-use super::proof::{self, ProofError, Prover};
+use super::proof::{Asks, ProofError, Prover};
 
 /// What the leader may send: whatever it accepted, by its own limits, which this broker does not
 /// know. A response that is larger than all limits here would come again and again.
@@ -30,8 +30,6 @@ const READ_BYTES_MIN: usize = 64 * 1024;
 const GROWTH: usize = 4;
 /// What an idle connection keeps of its buffer.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
-/// The first one, which asks for nothing.
-const API_VERSIONS_VERSION: i16 = 0;
 /// Version that this broker's own leaders speak.
 const FETCH_VERSION: i16 = 17;
 
@@ -83,36 +81,7 @@ impl Link {
 
     /// Proves to the leader that a broker asks, and has it prove the same.
     async fn prove(&mut self, prover: &Prover<'_>) -> Result<(), LinkError> {
-        timeout(CONNECT_TIMEOUT, self.exchange_proofs(prover))
-            .await
-            .map_err(|_| LinkError::ConnectTimeout)?
-    }
-
-    async fn exchange_proofs(&mut self, prover: &Prover<'_>) -> Result<(), LinkError> {
-        if prover.may_be_unknown() {
-            let request = ApiVersionsRequest::default();
-            if !proof::is_served(&self.call(&request, API_VERSIONS_VERSION).await?) {
-                return Ok(());
-            }
-        }
-        let offered = self.call(&prover.handshake(), proof::HANDSHAKE_VERSION).await?;
-        if !prover.is_offered(&offered)? {
-            return Ok(());
-        }
-        let version = proof::AUTHENTICATE_VERSION;
-        let challenge = self.call(&prover.first(), version).await?;
-        let answer = self.call(&prover.second(&challenge)?, version).await?;
-        Ok(prover.accepted(&answer)?)
-    }
-
-    async fn call<R: Request>(
-        &mut self,
-        request: &R,
-        version: i16,
-    ) -> Result<R::Response, LinkError> {
-        self.send_any(request, version).await?;
-        self.fill().await?;
-        self.receive_any(version, R::KEY, |response: R::Response| response)
+        timeout(CONNECT_TIMEOUT, prover.prove(self)).await.map_err(|_| LinkError::ConnectTimeout)?
     }
 
     async fn send_any<R: Request>(&mut self, request: &R, version: i16) -> Result<(), LinkError> {
@@ -183,6 +152,20 @@ impl Link {
                 return Err(LinkError::Closed);
             }
         }
+    }
+}
+
+impl Asks for Link {
+    type Error = LinkError;
+
+    async fn ask<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, LinkError> {
+        self.send_any(request, version).await?;
+        self.fill().await?;
+        self.receive_any(version, R::KEY, |response: R::Response| response)
     }
 }
 

@@ -14,14 +14,16 @@ use base::{BrokerId, ErrorCode, TopicId};
 use bytes::Bytes;
 use quorum::secret::{End, Exchange, Guard, Nonce, Proof, Purpose, Secret, Side};
 use wire::messages::{
-    ApiVersionsResponse, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
-    SaslHandshakeResponse,
+    ApiVersionsRequest, ApiVersionsResponse, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest, SaslHandshakeResponse,
 };
-use wire::{ApiKey, Str};
+use wire::{ApiKey, Request, Str};
 
 pub const MECHANISM: &str = "BARNABAS-BROKER";
 pub const HANDSHAKE_VERSION: i16 = 1;
 pub const AUTHENTICATE_VERSION: i16 = 2;
+/// The first one, which asks for nothing.
+const API_VERSIONS_VERSION: i16 = 0;
 
 const VERSION: u8 = 1;
 const WIDTH: usize = 32;
@@ -38,7 +40,7 @@ pub enum ProofError {
 }
 
 /// Whether the other end is of a version that knows of this.
-pub fn is_served(versions: &ApiVersionsResponse) -> bool {
+fn is_served(versions: &ApiVersionsResponse) -> bool {
     versions.api_keys.iter().any(|api| api.api_key == ApiKey::SaslAuthenticate.code())
 }
 
@@ -52,6 +54,17 @@ fn exchange(cluster_id: &str, client: End, server: End) -> Exchange<'_> {
 
 fn split(bytes: &[u8]) -> Option<([u8; WIDTH], &[u8])> {
     bytes.split_first_chunk().map(|(first, rest)| (*first, rest))
+}
+
+/// A connection to another broker, before it is used for anything else.
+pub(super) trait Asks {
+    type Error: From<ProofError>;
+
+    async fn ask<R: Request>(
+        &mut self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, Self::Error>;
 }
 
 /// The asking end.
@@ -75,6 +88,23 @@ impl<'a> Prover<'a> {
         let secret = guard.secret()?;
         let client = end(own.0, Nonce::random());
         Some(Prover { guard, secret, cluster_id, client, server })
+    }
+
+    /// Proves to the other end that a broker asks, and has it prove the same.
+    pub(super) async fn prove<A: Asks>(&self, connection: &mut A) -> Result<(), A::Error> {
+        if self.may_be_unknown() {
+            let request = ApiVersionsRequest::default();
+            if !is_served(&connection.ask(&request, API_VERSIONS_VERSION).await?) {
+                return Ok(());
+            }
+        }
+        let offered = connection.ask(&self.handshake(), HANDSHAKE_VERSION).await?;
+        if !self.is_offered(&offered)? {
+            return Ok(());
+        }
+        let challenge = connection.ask(&self.first(), AUTHENTICATE_VERSION).await?;
+        let answer = connection.ask(&self.second(&challenge)?, AUTHENTICATE_VERSION).await?;
+        Ok(self.accepted(&answer)?)
     }
 
     /// Whether the other end may be of a version that knows nothing of this, so that it has to be

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use transport::Connector;
 use wire::{ApiKey, Request, Str};
 
-use super::proof::{self, Prover};
+use super::proof::{Asks, Prover};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Largest answer.
@@ -80,7 +80,7 @@ impl Peers {
     }
 
     /// Where a broker is reached by brokers.
-    pub fn address(&self, other: BrokerId) -> anyhow::Result<String> {
+    fn address(&self, other: BrokerId) -> anyhow::Result<String> {
         let image = self.storage.image();
         let listener = &self.storage.config.inter_broker_listener;
         match image.broker(other).and_then(|b| b.listener(listener)) {
@@ -90,35 +90,27 @@ impl Peers {
     }
 
     /// A new connection to another broker, which knows that this is one.
-    pub async fn connect(
+    async fn connect(
         &self,
         other: BrokerId,
         address: &str,
         options: Options,
     ) -> anyhow::Result<Connection> {
         let options = Options { connector: self.connector.clone(), ..options };
-        let connection = Connection::connect(address, options).await?;
+        let mut connection = Connection::connect(address, options).await?;
         let (cluster_id, own) = (self.storage.image().cluster_id().to_string(), self.storage.id);
         if let Some(prover) = Prover::new(&self.guard, cluster_id, own, other) {
-            prove(&prover, &connection).await?;
+            prover.prove(&mut connection).await?;
         }
         Ok(connection)
     }
 }
 
-async fn prove(prover: &Prover<'_>, connection: &Connection) -> anyhow::Result<()> {
-    if prover.may_be_unknown() {
-        let served = connection.negotiate().await?;
-        if !proof::is_served(&served) {
-            return Ok(());
-        }
+/// Any error says that the connection is of no use.
+impl Asks for Connection {
+    type Error = anyhow::Error;
+
+    async fn ask<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
+        Ok(self.call(request, version).await?)
     }
-    let offered = connection.call(&prover.handshake(), proof::HANDSHAKE_VERSION).await?;
-    if !prover.is_offered(&offered)? {
-        return Ok(());
-    }
-    let version = proof::AUTHENTICATE_VERSION;
-    let challenge = connection.call(&prover.first(), version).await?;
-    let answer = connection.call(&prover.second(&challenge)?, version).await?;
-    Ok(prover.accepted(&answer)?)
 }

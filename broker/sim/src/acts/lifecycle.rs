@@ -8,7 +8,7 @@ use std::time::Duration;
 use base::ErrorCode;
 use commitlog::checkpoint::OffsetCheckpoint;
 use control::controller_client::ControllerClient;
-use metadata::{ControllerRequest, ControllerResponse, CreateTopic, CreateTopicsRequest};
+use metadata::{CreateTopic, CreateTopicsRequest};
 use parking_lot::Mutex;
 use process::simulation::Simulation as _;
 use process::time::sleep;
@@ -263,9 +263,8 @@ async fn create(
             continue;
         }
         let request = CreateTopicsRequest { topics: topics.clone(), validate_only: false };
-        let request = ControllerRequest::CreateTopics(request);
-        let answer = controller.request_within(request, TOPICS_LIMIT).await;
-        if let Ok(ControllerResponse::CreateTopics(results)) = answer
+        let answer = controller.call_within(request, TOPICS_LIMIT).await;
+        if let Ok(results) = answer
             && results.iter().all(|result| match &result.result {
                 Ok(_) => true,
                 Err(error) => error.code == ErrorCode::TopicAlreadyExists,

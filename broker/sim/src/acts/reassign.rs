@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use base::BrokerId;
-use metadata::{AlterReassignmentsRequest, ControllerRequest, ReassignPartition};
+use metadata::{AlterReassignmentsRequest, ReassignPartition};
 
 use crate::message::node_id;
 use crate::world::{Action, World};
@@ -35,13 +35,12 @@ impl World {
             partitions: vec![partition],
             allow_replication_factor_change: true,
         };
-        let request = ControllerRequest::AlterPartitionReassignments(request);
         let Some(process) = self.nodes[n].process.as_ref() else { return };
         let controller = process.controller.clone();
         self.runtime.enter(n);
         self.spawn_now(n, async move {
             // Whatever became of it: moves are looked at by what they do.
-            let _ = controller.request_within(request, LIMIT).await;
+            let _ = controller.call_within(request, LIMIT).await;
         });
     }
 

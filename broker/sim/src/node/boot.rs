@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use base::{BrokerEpoch, BrokerId};
+use base::{BrokerEpoch, BrokerId, ErrorCode};
 use bytes::Bytes;
 use commitlog::LogContext;
 use commitlog::fs::MemFs;
@@ -14,7 +15,7 @@ use control::controller_client::{ControllerClient, Road};
 use control::controller_task::{ControllerMailbox, ControllerTask, MetadataLog};
 use control::isr_task;
 use coordination::GroupCoordinator;
-use metadata::{Endpoint, Image, MetadataRecord};
+use metadata::{ControllerError, Endpoint, Image, MetadataRecord, VoterChange};
 use process::BlockingPool;
 use process::metrics::Metrics;
 use process::shutdown::Shutdown;
@@ -76,6 +77,11 @@ impl MetadataLog for Raft {
         self.outside.post(Post::Propose { term, records, done });
         Box::pin(async { outcome.await.unwrap_or(Err(ProposeError::OutcomeUnknown)) })
     }
+
+    /// Raft is not simulated, and nobody votes.
+    fn change_voters(&self, _: VoterChange) -> BoxFuture<Result<(), ControllerError>> {
+        Box::pin(async { Err(ErrorCode::InvalidRequest.into()) })
+    }
 }
 
 impl Road for Raft {
@@ -83,7 +89,7 @@ impl Road for Raft {
         self.leadership.clone()
     }
 
-    fn call_leader(&self, payload: Bytes) -> BoxFuture<Result<Bytes, CallError>> {
+    fn call_leader(&self, payload: Bytes, _: Duration) -> BoxFuture<Result<Bytes, CallError>> {
         let (answer, answered) = oneshot::channel();
         self.outside.post(Post::Call { payload, answer });
         Box::pin(async { answered.await.unwrap_or(Err(CallError::NoLeader)) })
