@@ -188,7 +188,7 @@ fn nobody_is_restarted_for_a_quorum_whose_voters_are_mostly_on_lost_nodes() {
 #[test]
 fn nobody_is_restarted_for_a_quorum_of_which_a_voter_may_have_been_removed() {
     let mut world = cluster(3, 3, 0);
-    world.spec.replicas = 1;
+    world.replicas = 1;
     world.spec.voters = 1;
     while world.voters.len() == 3 {
         pass(&mut world);
