@@ -1,5 +1,5 @@
-//! Changes of who votes in the metadata quorum, at the active controller: the quorum makes them, and
-//! what it refuses has the errors that Kafka's controllers give for the same.
+//! Changes of who votes in the metadata quorum, at the active controller: the quorum makes them,
+//! and what it refuses has the errors that Kafka's controllers give for the same.
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //! error.
 
 use crate::request::*;
+use crate::voter_change::VoterChange;
 
 /// A request to the active controller, with the type of its answer.
 pub trait ControllerCall: Into<ControllerRequest> {

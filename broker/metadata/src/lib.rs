@@ -16,6 +16,7 @@
 mod call;
 mod codec;
 pub mod config;
+mod config_op;
 mod controller;
 mod delta;
 mod entropy;
@@ -28,6 +29,7 @@ mod record;
 mod request;
 pub mod risk;
 mod scram;
+mod voter_change;
 
 pub use call::ControllerCall;
 pub use codec::{
@@ -53,3 +55,4 @@ pub use record::{
 };
 pub use request::*;
 pub use scram::{ScramCredential, ScramCredentials, ScramMechanism, UserCredentials};
+pub use voter_change::VoterChange;

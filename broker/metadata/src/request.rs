@@ -7,8 +7,10 @@ use authorizer::{Acl, AclFilter};
 use base::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, PartitionEpoch, ProducerId, TopicId};
 use serde::{Deserialize, Serialize};
 
+pub use crate::config_op::ConfigOpKind;
 use crate::record::{ConfigResource, Endpoint, LeaderRecoveryState, nothing};
 use crate::scram::ScramCredential;
+use crate::voter_change::VoterChange;
 
 /// An error code with the sentence a person needs.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -378,28 +380,6 @@ pub struct ConfigOp {
     pub value: Option<Arc<str>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ConfigOpKind {
-    Set,
-    Delete,
-    /// Adds to a list config.
-    Append,
-    /// Removes from a list config.
-    Subtract,
-}
-
-impl ConfigOpKind {
-    pub fn from_i8(code: i8) -> Option<ConfigOpKind> {
-        match code {
-            0 => Some(ConfigOpKind::Set),
-            1 => Some(ConfigOpKind::Delete),
-            2 => Some(ConfigOpKind::Append),
-            3 => Some(ConfigOpKind::Subtract),
-            _ => None,
-        }
-    }
-}
-
 /// The legacy request: each resource's configs are replaced as a whole.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct AlterConfigsRequest {
@@ -600,13 +580,4 @@ pub struct ScramUpsertion {
 pub struct ScramResult {
     pub user: Arc<str>,
     pub result: Result<(), ControllerError>,
-}
-
-/// Of the metadata quorum. It is no metadata: the quorum itself makes the change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum VoterChange {
-    /// An observer becomes a voter, once it has caught up: for that it gets `patience_ms`.
-    Add { voter: BrokerId, patience_ms: u64 },
-    /// A voter becomes an observer.
-    Remove { voter: BrokerId },
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::paths::{self, Imports};
 use super::finding::{Finding, finding};
+use super::paths::{self, Imports};
 use crate::run;
 
 /// Files that may name each other.

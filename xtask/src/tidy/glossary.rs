@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::scan::blank;
 use super::finding::{Finding, finding};
+use super::scan::blank;
 use crate::run;
 
 const PAGE: &str = "broker/ARCHITECTURE.md";

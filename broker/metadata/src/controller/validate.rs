@@ -48,7 +48,7 @@ mod tests {
     fn outcome(world: &World) -> Outcome {
         let (records, image) = (Vec::new(), world.image.clone());
         let response = ControllerResponse::UnregisterBroker;
-        Outcome { records, response, image }
+        Outcome { records, response, voters: None, image }
     }
 
     #[test]
