@@ -57,6 +57,9 @@ def transactions(bootstrap):
         producer.begin_transaction()
         for key in range(KEYS, KEYS + 5) if is_commit else ABORTED:
             producer.produce(TOPIC, key=b"key %d" % key, value=value(key, number))
+        # What is to be cleaned away has to be in the log. And this client may end an empty
+        # transaction that the coordinator has not begun, which Kafka refuses for good.
+        producer.flush(30)
         producer.commit_transaction(30) if is_commit else producer.abort_transaction(30)
     # What follows lets the segments before it be cleaned.
     for number in range(30, 34):
