@@ -11,21 +11,12 @@ use super::circles::Circles;
 use super::edges;
 use super::finding::{Finding, finding};
 use super::scan::{blank, functions, without_tests};
+use super::sources::CORES;
 use crate::run;
 
-/// The broker's packages that decide, and those that keep what was decided. Whoever reads one
-/// learns from its assertions what always holds.
-const ASSERTING: &[&str] = &[
-    "broker/record",
-    "broker/wire",
-    "broker/replica",
-    "broker/authorizer",
-    "broker/metadata",
-    "broker/coordinator",
-    "broker/quota",
-    "broker/commitlog",
-    "broker/quorum",
-];
+/// Packages of the broker that keep what its cores decided. Whoever reads one of either learns from
+/// its assertions what always holds.
+const KEEPERS: &[&str] = &["broker/commitlog", "broker/quorum"];
 
 /// Of these, per thousand lines.
 const ASSERTIONS_MIN: usize = 2;
@@ -61,7 +52,8 @@ impl Measured {
 
     /// Packages that assert too little.
     pub fn check(&self) -> Vec<Finding> {
-        let asserting = ASSERTING.iter().filter_map(|name| Some((name, self.0.get(*name)?)));
+        let cores = CORES.iter().filter(|name| name.starts_with("broker/"));
+        let asserting = cores.chain(KEEPERS).filter_map(|name| Some((name, self.0.get(*name)?)));
         let poor = asserting.filter(|(_, figures)| !figures.asserts_enough());
         let found = poor.map(|(name, figures)| {
             let (count, lines) = (figures.assertions, figures.lines());

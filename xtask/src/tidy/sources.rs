@@ -18,7 +18,7 @@ const UNSAFE: &[&str] = &["broker/commitlog/src/fs/resident.rs", "broker/src/hug
 
 /// The crates that do no input or output: no clock, task, file, socket or random number in their
 /// sources.
-const CORES: &[&str] = &[
+pub const CORES: &[&str] = &[
     "broker/record",
     "broker/wire",
     "broker/replica",
