@@ -165,8 +165,7 @@ impl PodView {
 /// It runs, but has not been ready for long, and there is a newer spec.
 fn is_hopeless(input: &StageInput<'_>, id: BrokerId) -> bool {
     input.pod(id).is_some_and(|pod| {
-        let since_ms = pod.since_ms.max(pod.node_since_ms);
-        let long = input.seen.now_ms - since_ms >= UNANSWERED_MS;
+        let long = input.seen.now_ms - pod.known_since_ms() >= UNANSWERED_MS;
         // Of one on a node that is silent nobody knows whether it is ready.
         let mute = pod.node_lost;
         pod.phase == PodPhase::Running && !pod.ready && !mute && pod.outdated && long

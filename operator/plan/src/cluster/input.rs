@@ -143,7 +143,7 @@ impl<'a> StageInput<'a> {
 
     /// It has not been as it is for long, or its node has only just come back.
     pub(super) fn is_fresh(&self, pod: &PodView) -> bool {
-        self.seen.now_ms - pod.since_ms.max(pod.node_since_ms) < FRESH_MS
+        self.seen.now_ms - pod.known_since_ms() < FRESH_MS
     }
 
     /// What keeps the broker from being whole: running, ready, registered, unfenced, in sync.
@@ -223,6 +223,11 @@ impl<'a> StageInput<'a> {
 }
 
 impl PodView {
+    /// Since when it is known to be as it is: the silence of its node tells nothing.
+    pub(super) fn known_since_ms(&self) -> i64 {
+        self.since_ms.max(self.node_since_ms)
+    }
+
     /// Its process runs and is not being stopped.
     pub(super) fn serves(&self) -> bool {
         self.phase == crate::PodPhase::Running

@@ -20,8 +20,7 @@ enum Next {
 }
 
 pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
-    let leaving =
-        if notes.refused.is_some() { Default::default() } else { input.fleet().surplus() };
+    let leaving = notes.leaving(input);
     let stay: Vec<BrokerId> = input.ids().filter(|id| !leaving.contains(id)).collect();
     let pods = input.seen.pods.iter().filter(|(id, _)| !leaving.contains(id));
     for (&id, pod) in pods {

@@ -15,7 +15,7 @@ mod shrink;
 mod volumes;
 mod voters;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base::BrokerId;
 use input::StageInput;
@@ -51,6 +51,16 @@ struct Notes {
     to_restart: usize,
     /// Said when all is done.
     remarks: Vec<String>,
+}
+
+impl Notes {
+    /// Brokers that are on their way out; none while their removal is refused.
+    fn leaving(&self, input: &StageInput<'_>) -> BTreeSet<BrokerId> {
+        match self.refused {
+            Some(_) => BTreeSet::new(),
+            None => input.fleet().surplus(),
+        }
+    }
 }
 
 type Stage = fn(&StageInput<'_>, &mut Notes) -> StageResult;

@@ -18,7 +18,7 @@ use crate::observed::PartitionView;
 const ELECT_MAX: usize = 1000;
 
 pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
-    if !input.fleet().surplus().is_empty() && notes.refused.is_none() {
+    if !notes.leaving(input).is_empty() {
         notes.rebalancing = Some(false);
         return StageResult::Done;
     }

@@ -12,8 +12,7 @@ use crate::decision::{Need, Phase, RestartReason, Step};
 use crate::observed::{AllowUnavailable, BrokerRisk, RackRisk};
 
 pub(super) fn stage(input: &StageInput<'_>, notes: &mut Notes) -> StageResult {
-    let leaving =
-        if notes.refused.is_some() { Default::default() } else { input.fleet().surplus() };
+    let leaving = notes.leaving(input);
     let due: Vec<(BrokerId, RestartReason)> =
         input.ids().filter_map(|id| Some((id, reason(input, id)?))).collect();
     notes.to_restart = due.iter().filter(|(id, _)| !leaving.contains(id)).count();
