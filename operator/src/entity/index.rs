@@ -111,13 +111,11 @@ impl<E: Entity> Index<E> {
     /// Resources and clusters that were not seen in a new listing of a namespace (of all where
     /// `None`).
     pub fn unlisted(&self, namespace: Option<&str>, listed: &BTreeSet<Key>) -> Vec<Key> {
-        let lost = |key: &&Key| is_in(key, namespace) && !listed.contains(key);
-        self.entries.keys().filter(lost).cloned().collect()
+        not_in(listed, self.entries.keys(), namespace)
     }
 
     pub fn unlisted_clusters(&self, namespace: Option<&str>, listed: &BTreeSet<Key>) -> Vec<Key> {
-        let lost = |key: &&Key| is_in(key, namespace) && !listed.contains(key);
-        self.clusters.keys().filter(lost).cloned().collect()
+        not_in(listed, self.clusters.keys(), namespace)
     }
 
     /// A status was written: the watch will say so too, but later.
@@ -141,6 +139,12 @@ impl<E: Entity> Index<E> {
     }
 }
 
-fn is_in(key: &Key, namespace: Option<&str>) -> bool {
-    namespace.is_none_or(|namespace| key.namespace == namespace)
+/// What of the namespace (of all where `None`) was seen before and is not listed.
+fn not_in<'a>(
+    listed: &BTreeSet<Key>,
+    seen: impl Iterator<Item = &'a Key>,
+    namespace: Option<&str>,
+) -> Vec<Key> {
+    let of_namespace = |key: &&Key| namespace.is_none_or(|name| key.namespace == name);
+    seen.filter(of_namespace).filter(|key| !listed.contains(*key)).cloned().collect()
 }
