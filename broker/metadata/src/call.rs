@@ -12,13 +12,19 @@ pub trait ControllerCall: Into<ControllerRequest> {
     fn reply(response: ControllerResponse) -> Option<Self::Reply>;
 }
 
-macro_rules! calls {
-    ($($kind:ident($request:ty) -> $reply:ty;)*) => {$(
+macro_rules! sends {
+    ($kind:ident($request:ty)) => {
         impl From<$request> for ControllerRequest {
             fn from(request: $request) -> ControllerRequest {
                 ControllerRequest::$kind(request)
             }
         }
+    };
+}
+
+macro_rules! calls {
+    ($($kind:ident($request:ty) -> $reply:ty;)*) => {$(
+        sends!($kind($request));
 
         impl ControllerCall for $request {
             type Reply = $reply;
@@ -56,11 +62,7 @@ calls! {
 /// The same for requests whose answer says only that it is done.
 macro_rules! plain_calls {
     ($($kind:ident($request:ty);)*) => {$(
-        impl From<$request> for ControllerRequest {
-            fn from(request: $request) -> ControllerRequest {
-                ControllerRequest::$kind(request)
-            }
-        }
+        sends!($kind($request));
 
         impl ControllerCall for $request {
             type Reply = ();
