@@ -8,6 +8,8 @@ pub mod limits;
 mod principal;
 #[cfg(feature = "serde")]
 mod serialized;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod tls;
 pub mod topic_name;
 

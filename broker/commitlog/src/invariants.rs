@@ -71,6 +71,7 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use base::ProducerId;
+    use base::testing::said_of;
 
     use super::*;
     use crate::producer_state::ProducerEntry;
@@ -83,10 +84,7 @@ mod tests {
             append(&mut log, 10);
         }
         assert!(log.shared.segments().len() > 1, "it has segments");
-        fault(&mut log);
-        let checked = std::panic::AssertUnwindSafe(|| log.validate_after());
-        let panic = std::panic::catch_unwind(checked).expect_err("the fault is seen");
-        panic.downcast_ref::<String>().cloned().unwrap_or_default()
+        said_of(log, Log::validate_after, fault)
     }
 
     #[test]

@@ -21,8 +21,6 @@ mod record;
 mod request;
 mod seam;
 mod shard;
-#[cfg(test)]
-mod testing;
 mod timers;
 pub mod txn;
 

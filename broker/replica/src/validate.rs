@@ -85,6 +85,7 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use base::BrokerId;
+    use base::testing::panic_of;
 
     use super::*;
     use crate::tests::{Replica, ids};
@@ -95,9 +96,7 @@ mod tests {
         replica.append(5);
         let before = replica.core.marks();
         fault(&mut replica.core);
-        let checked = std::panic::AssertUnwindSafe(|| replica.core.validate_after(before));
-        let panic = std::panic::catch_unwind(checked).expect_err("the fault is seen");
-        panic.downcast_ref::<String>().cloned().unwrap_or_default()
+        panic_of(|| replica.core.validate_after(before))
     }
 
     #[test]
@@ -117,7 +116,6 @@ mod tests {
         assert_eq!(replica.hw(), 5);
         let before = replica.core.marks();
         replica.core.high_watermark = 4;
-        let checked = std::panic::AssertUnwindSafe(|| replica.core.validate_after(before));
-        assert!(std::panic::catch_unwind(checked).is_err());
+        panic_of(|| replica.core.validate_after(before));
     }
 }

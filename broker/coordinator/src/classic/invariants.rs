@@ -66,6 +66,8 @@ impl ClassicGroup {
 
 #[cfg(test)]
 mod tests {
+    use base::testing::said_of;
+
     use super::*;
     use crate::{Booking, Protocol, Ticket, classic::Member};
 
@@ -94,10 +96,7 @@ mod tests {
 
     /// What [`ClassicGroup::validate`] says of a stable group in which something is broken.
     fn said(fault: impl FnOnce(&mut ClassicGroup)) -> String {
-        let mut group = group();
-        group.validate();
-        fault(&mut group);
-        crate::testing::panic_of(|| group.validate())
+        said_of(group(), ClassicGroup::validate, fault)
     }
 
     #[test]

@@ -65,6 +65,7 @@ impl ConsumerGroup {
 #[cfg(test)]
 mod tests {
     use base::TopicId;
+    use base::testing::said_of;
 
     use super::super::value::{ConsumerRecord, Current, GroupEpoch, Subscription, TargetEpoch};
     use super::*;
@@ -95,10 +96,7 @@ mod tests {
 
     /// What [`ConsumerGroup::validate`] says of a group in which something is broken.
     fn said(fault: impl FnOnce(&mut ConsumerGroup)) -> String {
-        let mut group = group();
-        group.validate();
-        fault(&mut group);
-        crate::testing::panic_of(|| group.validate())
+        said_of(group(), ConsumerGroup::validate, fault)
     }
 
     fn give(group: &mut ConsumerGroup, member: &str, state: MemberState, partition: i32) {

@@ -54,8 +54,9 @@ impl GroupShard {
 
 #[cfg(test)]
 mod tests {
+    use base::testing::said_of;
+
     use super::*;
-    use crate::testing::panic_of;
     use crate::{CommittedOffset, GroupConfig, GroupRecord, Shard, Transaction};
 
     /// A shard with one group, which has an offset, and one in the transaction of producer 7.
@@ -90,10 +91,7 @@ mod tests {
     }
 
     fn said(fault: impl FnOnce(&mut GroupShard)) -> String {
-        let mut shard = shard();
-        shard.validate();
-        fault(&mut shard);
-        panic_of(|| shard.validate_after(None))
+        said_of(shard(), |shard| shard.validate_after(None), fault)
     }
 
     #[test]

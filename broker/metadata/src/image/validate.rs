@@ -177,6 +177,7 @@ fn validate_partition(p: &Partition) -> Result<(), String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use base::TopicId;
+    use base::testing::panic_of;
 
     use super::*;
     use crate::record::{PartitionChangeRecord, PartitionRecord, TopicRecord};
@@ -212,10 +213,7 @@ mod tests {
         let records = [MetadataRecord::PartitionChange(change)];
         let mut after = before.with(&records).unwrap();
         fault(&mut after);
-        let checked = std::panic::AssertUnwindSafe(|| after.validate_since(&before, &records));
-        let panic = std::panic::catch_unwind(checked).expect_err("the fault is seen");
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+        panic_of(|| after.validate_since(&before, &records))
     }
 
     fn edit(image: &mut Image, change: impl FnOnce(&mut Partition)) {

@@ -42,8 +42,9 @@ impl TxnShard {
 
 #[cfg(test)]
 mod tests {
+    use base::testing::said_of;
+
     use super::super::*;
-    use crate::testing::panic_of;
 
     /// A shard that knows one id, whose record is committed.
     fn shard() -> TxnShard {
@@ -62,10 +63,7 @@ mod tests {
     }
 
     fn said(fault: impl FnOnce(&mut TxnShard)) -> String {
-        let mut shard = shard();
-        shard.validate();
-        fault(&mut shard);
-        panic_of(|| shard.validate())
+        said_of(shard(), TxnShard::validate, fault)
     }
 
     fn entry(shard: &mut TxnShard) -> &mut Entry {
